@@ -1,0 +1,106 @@
+"""What a data set offers and what a method is given (the contracts of the house).
+
+A *trial* is one presentation of one clip to one subject. Trials and clips are numbered by their row in the
+data set's tables; subjects keep the numbers that the data set gives them (1-based in SEED-DV); concepts are
+0-based indices into `Dataset.concepts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+if TYPE_CHECKING:
+    import datasets
+
+Modality = Literal["eeg", "fmri", "none"]
+
+
+class Signals(Protocol):
+    """Brain signals of some trials, read when indexed: `signals[rows]` is f32 [trial, channel, time].
+
+    Already normalised by the harness with statistics of training (or calibration) trials only.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Float32[np.ndarray, "trial channel time"]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrainData:
+    """Brain data to reconstruct from: no video, caption or label goes with it."""
+
+    brain: Signals
+    subject: Int64[np.ndarray, " trial"]
+    seed: Int64[np.ndarray, " trial"]  # a reconstruction depends on its own trial and this number alone
+    channels: tuple[str, ...]
+    sampling_rate: float  # Hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Brain data with the clips that were shown; `clip[i]` indexes `video`, `captions` and `concepts`."""
+
+    brain: Signals
+    subject: Int64[np.ndarray, " trial"]
+    clip: Int64[np.ndarray, " trial"]
+    video: UInt8[np.ndarray, "clip frame height width 3"]
+    captions: tuple[str, ...]
+    concepts: Int64[np.ndarray, " clip"]
+    channels: tuple[str, ...]
+    sampling_rate: float  # Hz
+
+
+VideoBatch = UInt8[np.ndarray, "trial frame height width 3"]
+
+
+class Method(Protocol):
+    """What a newcomer writes. The harness constructs it as `Class(suite=..., seed=..., **parameters)`.
+
+    `version` is raised whenever the outputs for the same input change. A ceiling also has
+    `reveal(test: TrainingSet)`, which the runner calls before `reconstruct`: it cheats openly.
+    """
+
+    modality: Modality
+    version: int
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None: ...
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """Only on `new_subject`; the calibration trials of all new subjects, told apart by `subject`."""
+
+    def reconstruct(self, brain: BrainData) -> VideoBatch: ...
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained parameters (0 for a method that trains none)."""
+
+
+class Dataset(Protocol):
+    """A data set as the harness sees it; the signals stay in their files."""
+
+    name: str
+    modality: Modality
+    digest: str  # of all that determines the content
+    subjects: tuple[int, ...]
+    channels: tuple[str, ...]
+    sampling_rate: float  # Hz
+    concepts: tuple[str, ...]  # names; the tables hold indices into it
+    stimuli: datasets.Dataset  # clip, block, slot, position, concept, caption
+    trials: datasets.Dataset  # trial, subject, session, clip
+
+    def signals(self, trials: Sequence[int] | np.ndarray) -> Float32[np.ndarray, "trial channel time"]: ...
+
+    def video(self, clips: Sequence[int] | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]: ...
+
+    @property
+    def truth(self) -> Any | None:
+        """The phantom's own likelihood model and labels; None for real data."""

@@ -1,0 +1,1 @@
+"""Reads the store: statistics, tables and boards. Never runs a method."""

@@ -1,0 +1,1 @@
+"""Reconstruction methods, one folder each; the registry finds them by name."""

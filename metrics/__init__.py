@@ -1,0 +1,1 @@
+"""Metrics: pure functions of two videos. Imports nothing of this project."""
