@@ -1,0 +1,39 @@
+"""Progress of long work: a bar with phase and remaining time on a terminal, sparse plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PLAIN_INTERVAL = 10.0  # seconds between plain lines: enough to see life in a log, few enough to read it
+
+
+def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Iterator[Item]:
+    """Yield the items, showing how far `phase` has come and how long it may still take.
+
+    `total` defaults to `len(items)` where that is known.
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=phase, total=total, leave=False, file=sys.stderr)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - last >= PLAIN_INTERVAL:
+            last = now
+            rest = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
+            say(f"{phase}: {done}{f'/{total}' if total else ''}{rest}")
+        yield item
+
+
+def say(message: str) -> None:
+    """A plain line of progress on standard error; standard output carries results only."""
+    print(message, file=sys.stderr, flush=True)
