@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -65,8 +65,8 @@ VideoBatch = UInt8[np.ndarray, "trial frame height width 3"]
 class Method(Protocol):
     """What a newcomer writes. The harness constructs it as `Class(suite=..., seed=..., **parameters)`.
 
-    `version` is raised whenever the outputs for the same input change. A ceiling also has
-    `reveal(test: TrainingSet)`, which the runner calls before `reconstruct`: it cheats openly.
+    `version` is raised whenever the outputs for the same input change. A method of modality "none" sees no
+    brain and is run once for a set of clips, not once for a subject.
     """
 
     modality: Modality
@@ -82,6 +82,22 @@ class Method(Protocol):
     @property
     def parameter_count(self) -> int:
         """Trained parameters (0 for a method that trains none)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What only a ceiling is shown: the truth about the trials that `reconstruct` gets next."""
+
+    test: TrainingSet
+    trials: Int64[np.ndarray, " trial"]  # rows of the data set's table of trials
+    truth: Any | None  # the phantom's likelihood model; None for real data
+
+
+@runtime_checkable
+class Ceiling(Protocol):
+    """A method that cheats openly: the runner calls `reveal` before each `reconstruct`."""
+
+    def reveal(self, answers: Answers) -> None: ...
 
 
 class Dataset(Protocol):
