@@ -7,7 +7,8 @@ permuting the predictions: no second generation is needed, and the score is aver
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from bench.seeds import derive_seed
 from bench.spec import ScoreSpec
 from bench.store import Cell, Store, write_array
 from metrics.protocols import PROTOCOLS, MetricSpec, Scored
+
+if TYPE_CHECKING:
+    from bench.runner import Job
 
 PERMUTATIONS = 10
 
@@ -71,6 +75,20 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
             status=status,
         )
         cell.add_scores(key, scores)
+
+
+def unfinished(jobs: Sequence[Job], store: Store, suite_digest: str) -> list[Job]:
+    """The jobs whose cell is not in the store or lacks a score."""
+    todo = []
+    for job in jobs:
+        cell = store.find(job.spec.key)
+        if cell is None or not all(
+            cell.has_scores(score_spec(cell, protocol, metric, suite_digest).key)
+            for protocol in job.protocols
+            for metric in PROTOCOLS[protocol].metrics
+        ):
+            todo.append(job)
+    return todo
 
 
 def permute_within_subjects(subject: np.ndarray, count: int) -> list[np.ndarray]:

@@ -17,14 +17,14 @@ claims is asserted on the trials themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
 from bench.data import Dataset
-from bench.datasets.concepts import CLASS_SUBSETS
+from bench.datasets.concepts import CLASS_SUBSETS, CONCEPTS
 from bench.errors import BenchError
 from bench.seeds import derive_seed
 
@@ -33,7 +33,6 @@ CALIBRATION_SHARE = 0.15  # SAM-Net §4: p = 15
 VERSION = 1  # raised when a split comes to mean other trials
 
 Rows = Int64[np.ndarray, " trial"]
-NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 
 class SplitError(BenchError):
@@ -49,7 +48,7 @@ class Fold:
     train: Rows
     validation: Rows
     test: Rows
-    calibration: Rows = NO_ROWS
+    calibration: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]:
@@ -117,7 +116,7 @@ def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
     stimuli = dataset.stimuli.to_pandas()[["clip", "block", "concept"]]
     trials = trials[trials["session"] == 1].merge(stimuli, on="clip", validate="many_to_one")
     names = np.asarray(dataset.concepts)[trials["concept"]]
-    trials = trials[np.isin(names, CLASS_SUBSETS[classes])]
+    trials = trials[np.isin(names, [CONCEPTS[concept] for concept in CLASS_SUBSETS[classes]])]
     if trials.empty:
         raise SplitError(f"{dataset.name} shows none of the {classes}-class subset; try --classes 40")
     return trials.sort_values("trial", ignore_index=True)

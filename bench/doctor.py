@@ -1,0 +1,82 @@
+"""The doctor: what of this machine matters to the bench, and what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from bench.datasets.catalogue import bench_home
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "datasets",
+    "decord",
+    "av",
+    "scikit-image",
+    "open_clip_torch",
+    "pandas",
+    "tabulate",
+    "mne",
+)
+ROOM = 4 * 2**30  # bytes: the small phantom, its caches and a few runs
+
+
+def examine_machine(runs: Path) -> pd.DataFrame:
+    """Rows of (what, status, detail); status is ok, note or bad, and the detail says what to do."""
+    rows = [("python", "ok" if sys.version_info >= (3, 11) else "bad", sys.version.split()[0])]
+    for name in PACKAGES:
+        try:
+            rows.append((name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((name, "bad", "not installed; run the set-up commands of the README again"))
+    rows.append(check_torch())
+    for what, folder in (("BENCH_HOME", bench_home()), ("runs", runs)):
+        rows.append(check_folder(what, folder))
+    rows += check_suites()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    rows.append(("cores", "ok", str(cores)))
+    return pd.DataFrame(rows, columns=["what", "status", "detail"])
+
+
+def check_torch() -> tuple[str, str, str]:
+    """torchvision from the package index does not load against a CPU build of torch: found here, not in hour two."""
+    if importlib.util.find_spec("torch") is None:
+        return ("accelerator", "bad", "torch is not installed")
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        return ("torchvision", "bad", f"does not load ({error}); install torch and torchvision from one index")
+    if torch.cuda.is_available():
+        return ("accelerator", "ok", torch.cuda.get_device_name(0))
+    return ("accelerator", "note", "none; the mini suite runs on the processor, the paper suite needs a GPU")
+
+
+def check_folder(what: str, folder: Path) -> tuple[str, str, str]:
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if not os.access(existing, os.W_OK):
+        return (what, "bad", f"{folder} cannot be written to; choose another")
+    if free < ROOM:
+        return (what, "bad", f"{folder} has {free / 2**30:.1f} GiB free; the small phantom and its runs need 4")
+    return (what, "ok", f"{folder}, {free / 2**30:.0f} GiB free")
+
+
+def check_suites() -> list[tuple[str, str, str]]:
+    from bench.pretrained.suite import verify_suite
+
+    report = verify_suite("mini")
+    absent = report.loc[~report["present"].astype(bool), "role"].tolist()
+    if absent:
+        return [("suite mini", "bad", f"missing: {', '.join(absent)}; `python -m bench suite build mini` makes them")]
+    return [("suite mini", "ok", f"{len(report)} networks")]

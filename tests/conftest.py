@@ -1,0 +1,36 @@
+"""Fixtures that several test modules share: a home of its own, one thread, and the tiny phantom."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: many tiny steps are fastest on one thread
+
+import pytest
+
+REAL = Path(__file__).parents[1].parent / "shared" / "real"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bench_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BENCH_HOME that no test shares with the user's."""
+    home = tmp_path_factory.mktemp("home")
+    os.environ["BENCH_HOME"] = str(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def phantom(bench_home: Path):
+    """The tiny phantom, made once for all tests."""
+    from bench.datasets.catalogue import open_dataset
+
+    return open_dataset("phantom_eeg:tiny")
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Real reconstructions and metadata that the project may read but not ship."""
+    if not REAL.is_dir():
+        pytest.skip(f"needs the real files beside the checkout, and {REAL.name}/ is not there")
+    return REAL
