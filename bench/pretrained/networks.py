@@ -8,8 +8,11 @@ norm group in the autoencoder, because with few channels a group GroupNorm erase
 from __future__ import annotations
 
 from diffusers import AutoencoderKL
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, ViTConfig, ViTForImageClassification
 
-SIZE, FACTOR = 64, 8
+from bench.datasets.phantom.stimuli import FRAME_CLASSES, FRAME_TIMES, VIDEO_CLASSES
+
+SIZE, FACTOR, FRAMES = 64, 8, len(FRAME_TIMES)
 LATENT_SIZE = SIZE // FACTOR
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 48
@@ -26,3 +29,40 @@ def make_autoencoder() -> AutoencoderKL:
         norm_num_groups=1,
         sample_size=SIZE,
     )
+
+
+def make_video_judge() -> VideoMAEForVideoClassification:
+    """Six frames, tubelets of two; labels are the 400 object-action classes."""
+    return VideoMAEForVideoClassification(
+        VideoMAEConfig(
+            image_size=SIZE,
+            patch_size=8,
+            num_frames=FRAMES,
+            tubelet_size=2,
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=384,
+            use_mean_pooling=True,
+            **_labels(VIDEO_CLASSES),
+        )
+    )
+
+
+def make_frame_judge() -> ViTForImageClassification:
+    """Labels are the object-scene classes: the published metrics need more than 42 of them (top three of 40-way)."""
+    return ViTForImageClassification(
+        ViTConfig(
+            image_size=SIZE,
+            patch_size=8,
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=256,
+            **_labels(FRAME_CLASSES),
+        )
+    )
+
+
+def _labels(names: tuple[str, ...]) -> dict[str, dict]:
+    return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
