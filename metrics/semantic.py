@@ -1,0 +1,170 @@
+"""N-way top-K accuracy of a judge's scores, as an exact expectation over the distractors.
+
+The accuracy of MinD-Video, EEG2Video and their successors draws N−1 distractor classes at random and asks whether
+a right class is among the K best of the N; drawn 100 times, it carries a Monte-Carlo error of up to 0.05 a clip.
+The expectation over all draws is closed: with C classes, G of them counted as right, and r of the other C−G classes
+ranked above the best right one, the number of distractors above it is hypergeometric, so
+
+    P(hit) = P(Hypergeom(population C−G, marked r, drawn N−1) ≤ K−1).
+
+Several right classes share one draw and one hit of any of them suffices (the "any of the top three" of those
+papers), which is why only the best right class matters.
+
+Ties: the papers break them by an unstable sort. Here a tie is broken at random and the accuracy is the expectation
+over that as well: with t other classes tied with the best right score and g right classes at it, j of the t come
+before the first of the g with probability C(t+g−1−j, g−1) / C(t+g, g). Equal scores for all classes therefore score
+exactly chance.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln
+from scipy.stats import hypergeom
+
+Array = npt.NDArray[np.float64]
+
+
+def top_classes(logits: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
+    """The k best classes of each row, best first; among equals the lower class number comes first.
+
+    logits: [..., C]. Returns i64 [..., k]. Raises ValueError when k is not within 1..C.
+    """
+    logits = np.asarray(logits)
+    if not 1 <= k <= logits.shape[-1]:
+        raise ValueError(f"k = {k}: allowed are 1 to {logits.shape[-1]}, the number of classes that the judge knows")
+    return np.argsort(-logits.astype(np.float64), axis=-1, kind="stable")[..., :k].astype(np.int64)
+
+
+def n_way_accuracy(scores: npt.ArrayLike, targets: npt.ArrayLike, *, n_way: int, top_k: int = 1) -> Array:
+    """Probability that a right class is among the top K of itself and N−1 random other classes.
+
+    scores: [n, C] of any monotone scale (logits or probabilities). targets: int [n, G] right classes of each row,
+    all different within a row (a vector [n] means G = 1). Returns f64 [n] in 0..1; a row with a NaN score gives NaN,
+    which the scorer counts as the worst value.
+
+    Raises ValueError for N−1 > C−G, K < 1, N < 2, class numbers out of range or repeated, or unequal lengths.
+    Source: the N-way test of MinD-Video (arXiv 2305.11675) and EEG2Video; the expectation replaces their sampling.
+    """
+    scores, targets = _checked(scores, targets, n_way, top_k)
+    n_classes, n_right = scores.shape[1], targets.shape[1]
+    above, tied, right_tied = _rank_best_right(scores, targets)
+    hit = _hit_by_rank(n_classes - n_right, n_way - 1, top_k)
+    accuracy = np.zeros(len(scores))
+    for j in range(int(tied.max(initial=0)) + 1):  # one step when there are no ties
+        weight = _first_right_after(j, tied, right_tied)
+        accuracy += weight * hit[np.minimum(above + j, n_classes - n_right)]  # beyond `tied` the weight is 0
+    return np.where(np.isnan(scores).any(axis=1), np.nan, np.clip(accuracy, 0.0, 1.0))
+
+
+def sample_n_way_accuracy(
+    scores: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    *,
+    n_way: int,
+    top_k: int = 1,
+    trials: int,
+    generator: np.random.Generator,
+) -> Array:
+    """The published form: the share of `trials` random draws that hit (the same draw for all right classes of a row).
+
+    Arguments, errors and NaN as in `n_way_accuracy`, which is its expectation; its standard error is
+    sqrt(p (1−p) / trials). Ties are broken at random, anew in each draw. Returns f64 [n].
+    """
+    scores, targets = _checked(scores, targets, n_way, top_k)
+    if trials < 1:
+        raise ValueError(f"trials = {trials}: at least 1 draw is needed")
+    accuracy = np.empty(len(scores))
+    for row, (score, right) in enumerate(zip(scores, targets, strict=True)):
+        others = np.setdiff1d(np.arange(len(score)), right)
+        hits = 0
+        for _ in range(trials):
+            drawn = generator.choice(others, n_way - 1, replace=False)
+            order = generator.permutation(len(score))  # decides ties
+            best = max(((score[c], order[c]) for c in right), key=tuple)
+            beaten_by = np.sum((score[drawn] > best[0]) | ((score[drawn] == best[0]) & (order[drawn] > best[1])))
+            hits += int(beaten_by < top_k)
+        accuracy[row] = hits / trials
+    return np.where(np.isnan(scores).any(axis=1), np.nan, accuracy)
+
+
+def chance(n_way: int, *, targets_per_clip: int = 1, top_k: int = 1) -> float:
+    """Expected accuracy of exchangeable scores: 3/(N+2) for the top-three rule with K = 1, and K/N for one right class.
+
+    A judge's preference for some classes lifts even mismatched videos above this: read it beside the shuffled score.
+    """
+    if n_way < 2 or top_k < 1 or targets_per_clip < 1:
+        raise ValueError(
+            f"n_way = {n_way}, top_k = {top_k}, targets_per_clip = {targets_per_clip}: "
+            "allowed are n_way from 2 and the others from 1"
+        )
+    others = np.full(min(top_k, n_way), n_way - 1)
+    right = np.full_like(others, targets_per_clip)
+    return float(min(1.0, sum(_first_right_after(np.arange(len(others)), others, right))))
+
+
+def normalise_by_chance(accuracy: npt.ArrayLike, chance_level: float) -> Array:
+    """(accuracy − chance) / (1 − chance): 0 at chance, 1 when always right, down to −chance / (1 − chance)."""
+    if not 0 <= chance_level < 1:
+        raise ValueError(f"chance = {chance_level}: allowed is 0 ≤ chance < 1")
+    return (np.asarray(accuracy, dtype=np.float64) - chance_level) / (1.0 - chance_level)
+
+
+@lru_cache(maxsize=64)
+def _hit_by_rank(n_others: int, drawn: int, top_k: int) -> Array:
+    """P(hit) for each number r = 0..n_others of others above the best right class; computed once, then looked up."""
+    return hypergeom.cdf(top_k - 1, n_others, np.arange(n_others + 1), drawn)
+
+
+def _rank_best_right(
+    scores: Array, targets: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of each row: the others above the best right class, the others tied with it, the right classes at it."""
+    right = np.take_along_axis(scores, targets, axis=1)
+    best = right.max(axis=1, keepdims=True)
+    right_tied = (right == best).sum(axis=1)
+    above = (scores > best).sum(axis=1)  # no right class is above the best right one
+    tied = (scores == best).sum(axis=1) - right_tied
+    return above, tied, np.maximum(right_tied, 1)  # 0 only in a NaN row
+
+
+def _first_right_after(j: npt.ArrayLike, tied: npt.NDArray, right: npt.NDArray) -> Array:
+    """P(exactly j of `tied` others come before the first of `right` classes in a random order of all of them)."""
+    j = np.asarray(j)
+    rest = np.maximum(tied - j, 0)
+    ways = gammaln(rest + right) - gammaln(rest + 1) - gammaln(right)
+    total = gammaln(tied + right + 1) - gammaln(tied + 1) - gammaln(right + 1)
+    return np.where(j <= tied, np.exp(ways - total), 0.0)
+
+
+def _checked(
+    scores: npt.ArrayLike, targets: npt.ArrayLike, n_way: int, top_k: int
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    scores = np.asarray(scores, dtype=np.float64)
+    targets = np.asarray(targets)
+    if targets.ndim == 1:
+        targets = targets[:, None]
+    if scores.ndim != 2 or targets.ndim != 2 or len(scores) != len(targets):
+        raise ValueError(
+            f"scores of shape {scores.shape} with targets of shape {targets.shape}: "
+            "allowed are [n, C] and [n, G] of the same n"
+        )
+    n_classes, n_right = scores.shape[1], targets.shape[1]
+    if not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(f"targets of type {targets.dtype}: allowed are whole class numbers")
+    if targets.size and (targets.min() < 0 or targets.max() >= n_classes):
+        raise ValueError(f"target class {targets.min()}..{targets.max()}: allowed are 0 to {n_classes - 1}")
+    ordered = np.sort(targets, axis=1)
+    if (ordered[:, 1:] == ordered[:, :-1]).any():
+        raise ValueError("a row of targets names the same class twice: give each right class once")
+    if n_way < 2 or top_k < 1:
+        raise ValueError(f"n_way = {n_way}, top_k = {top_k}: allowed are n_way from 2 and top_k from 1")
+    if n_way - 1 > n_classes - n_right:
+        raise ValueError(
+            f"{n_way}-way needs {n_way - 1} distractors, but {n_classes} classes with {n_right} right ones leave "
+            f"{n_classes - n_right}: use at most {n_classes - n_right + 1}-way, or a judge with more classes"
+        )
+    return scores, targets.astype(np.int64)

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from leaderboard.statistics import (
+    brain_share,
+    holm,
+    mean_interval,
+    p_value,
+    paired_difference,
+    smallest_detectable,
+)
+
+
+def test_two_way_interval_by_hand():
+    """2 × 3 by hand: rows 2, 4, columns 2, 3, 4, no residual; 2 subjects are few, so the parts are added."""
+    interval = mean_interval([[1, 2, 3], [3, 4, 5]])
+    subject, stimulus = 2 / 2, 1 / 3  # var(rows)/2, var(columns)/3
+    variance = subject + stimulus
+    df = variance**2 / (subject**2 / 1 + stimulus**2 / 2)
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance)
+    assert interval.mean == 3
+    assert (interval.low, interval.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
+    assert interval.df == pytest.approx(df)
+    assert interval.generalises_to == "subjects and stimuli"
+
+
+def test_subtraction_and_floor_with_enough_levels():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(8, 1)) + rng.normal(size=(1, 9)) + rng.normal(size=(8, 9))
+    # mean squares of the two-way layout, the textbook way
+    grand = table.mean()
+    ms_rows = 9 * ((table.mean(1) - grand) ** 2).sum() / 7
+    ms_columns = 8 * ((table.mean(0) - grand) ** 2).sum() / 8
+    ms_residual = ((table - table.mean(1, keepdims=True) - table.mean(0) + grand) ** 2).sum() / 56
+    variance = (ms_rows + ms_columns - ms_residual) / 72
+    df = variance**2 * 72**2 / (ms_rows**2 / 7 + ms_columns**2 / 8 + ms_residual**2 / 56)
+    interval = mean_interval(table)
+    assert variance > max(ms_rows, ms_columns) / 72
+    assert interval.se == pytest.approx(np.sqrt(variance))
+    assert interval.df == pytest.approx(df)
+    # pure residual whose columns agree: the smaller part is below the residual, and the larger part is the floor
+    table = rng.normal(size=(8, 9))
+    table -= table.mean(axis=0)
+    table += np.arange(8)[:, None] - table.mean(axis=1, keepdims=True)
+    interval = mean_interval(table)
+    assert interval.se == pytest.approx(stats.sem(np.arange(8)))
+    assert interval.df == 7
+
+
+def test_one_way_tables():
+    values = np.random.default_rng(1).normal(size=12)
+    expected = stats.ttest_1samp(values, 0)
+    for table, words in ((values[None], "stimuli"), (values[:, None], "subjects")):
+        interval = mean_interval(table)
+        low, high = expected.confidence_interval(0.95)
+        assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+        assert p_value(interval) == pytest.approx(expected.pvalue)
+        assert interval.generalises_to == words
+    single = mean_interval([[0.4]])
+    assert single.mean == 0.4 and np.isnan([single.low, single.high]).all() and single.generalises_to == "nothing"
+    assert np.isnan(p_value(single))
+
+
+def test_constant_tables_have_a_point_interval():
+    interval = mean_interval(np.full((4, 5), 0.25))
+    assert (interval.low, interval.mean, interval.high) == (0.25, 0.25, 0.25)
+    assert p_value(interval) == 0 and p_value(interval, 0.25) == 1
+
+
+def test_clips_are_averaged_within_their_concept():
+    table = np.random.default_rng(2).normal(size=(7, 12))
+    concepts = np.repeat(["cat", "dog", "car"], 4)
+    clustered = mean_interval(table, concepts)
+    by_hand = mean_interval(table.reshape(7, 3, 4).mean(axis=2))
+    for field in ("mean", "low", "high", "se", "df"):
+        assert getattr(clustered, field) == pytest.approx(getattr(by_hand, field))
+
+
+def test_unequal_concepts_keep_the_mean_over_clips():
+    table = np.random.default_rng(3).normal(size=(7, 10))
+    concepts = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
+    interval = mean_interval(table, concepts)
+    assert interval.mean == pytest.approx(table.mean())
+    assert (interval.low + interval.high) / 2 == pytest.approx(table.mean())
+
+
+def simulate(rng, *, subjects, concepts, clips, runs, sd_subject, sd_concept, sd_residual):
+    """Scores of true mean 0 with clips of a concept alike (concept effects shared by all subjects)."""
+    shape = (runs, subjects, concepts, clips)
+    return (
+        rng.normal(0, sd_subject, (runs, subjects, 1, 1))
+        + rng.normal(0, sd_concept, (runs, 1, concepts, 1))
+        + rng.normal(0, sd_residual, shape)
+    ).reshape(runs, subjects, concepts * clips)
+
+
+@pytest.mark.parametrize("subjects", [3, 6, 9, 15])
+@pytest.mark.parametrize("sds", [(0.02, 0.02, 0.10), (0.05, 0.05, 0.05), (0.10, 0.02, 0.05), (0.02, 0.10, 0.05)])
+def test_coverage(subjects, sds):
+    """95 % intervals cover the truth in at least 94 % (6 subjects or more) and 91 % (3), up to simulation error."""
+    runs, concepts = 1500, 20
+    rng = np.random.default_rng(subjects)
+    tables = simulate(
+        rng,
+        subjects=subjects,
+        concepts=concepts,
+        clips=2,
+        runs=runs,
+        **dict(zip(("sd_subject", "sd_concept", "sd_residual"), sds, strict=True)),
+    )
+    labels = np.repeat(np.arange(concepts), 2)
+    intervals = [mean_interval(table, labels) for table in tables]
+    covered = np.mean([interval.low <= 0 <= interval.high for interval in intervals])
+    assert covered > (0.94 if subjects >= 6 else 0.91) - 2.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert np.mean([p_value(interval) < 0.05 for interval in intervals]) == pytest.approx(1 - covered, abs=1e-9)
+
+
+def test_the_naive_interval_would_be_badly_short():
+    """What the two-way form is for: an interval over the single scores covers the truth about half of the time."""
+    tables = simulate(
+        np.random.default_rng(9),
+        subjects=9,
+        concepts=40,
+        clips=5,
+        runs=400,
+        sd_subject=0.02,
+        sd_concept=0.02,
+        sd_residual=0.10,
+    )
+    labels = np.repeat(np.arange(40), 5)
+    two_way = [mean_interval(table, labels) for table in tables]
+    naive = [mean_interval(table.ravel()) for table in tables]
+    covered = {
+        name: np.mean([i.low <= 0 <= i.high for i in intervals])
+        for name, intervals in (("two", two_way), ("one", naive))
+    }
+    assert covered["two"] > 0.92
+    assert covered["one"] < 0.6
+
+
+tables = st.integers(1, 8).flatmap(
+    lambda s: st.integers(1, 8).flatmap(
+        lambda k: st.lists(
+            st.lists(st.integers(-50, 50).map(lambda v: v / 10), min_size=k, max_size=k), min_size=s, max_size=s
+        )
+    )
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables, st.integers(0, 2**32 - 1))
+def test_invariances(rows, seed):
+    table = np.array(rows)
+    rng = np.random.default_rng(seed)
+    interval = mean_interval(table)
+    same = {"nan_ok": True, "abs": 1e-7}
+    order = mean_interval(rng.permutation(rng.permutation(table, axis=0), axis=1))
+    assert (order.low, order.high) == (pytest.approx(interval.low, **same), pytest.approx(interval.high, **same))
+    moved = mean_interval(3 * table + 2)
+    assert moved.low == pytest.approx(3 * interval.low + 2, **same)
+    other = rng.normal(size=table.shape)
+    forth, back = paired_difference(table, other), paired_difference(other, table)
+    assert forth.mean == pytest.approx(-back.mean)
+    assert (forth.low, forth.high) == (pytest.approx(-back.high, **same), pytest.approx(-back.low, **same))
+    if table.size > 1:
+        assert interval.low <= interval.mean <= interval.high
+        assert mean_interval(table, confidence=0.99).low <= interval.low
+
+
+def test_paired_difference_with_a_control_of_one_row():
+    rng = np.random.default_rng(4)
+    method, control = rng.normal(size=(6, 20)), rng.normal(size=(1, 20))
+    assert paired_difference(method, control) == paired_difference(method, np.repeat(control, 6, axis=0))
+
+
+def test_pairing_removes_what_both_share():
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, 1, (9, 40))
+    a, b = shared + 0.1 + rng.normal(0, 0.05, (9, 40)), shared + rng.normal(0, 0.05, (9, 40))
+    assert paired_difference(a, b).low > 0.05
+    assert mean_interval(a).low < 0.05
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_the_step_down_procedure(p):
+    adjusted = holm(p)
+    order, alive, rejected = np.argsort(p, kind="stable"), True, set()
+    for rank, index in enumerate(order):  # the procedure as Holm wrote it
+        alive = alive and p[index] * (len(p) - rank) <= 0.05
+        if alive:
+            rejected.add(int(index))
+    assert set(np.flatnonzero(adjusted <= 0.05).tolist()) == rejected
+    assert np.all(adjusted >= p) and np.all(adjusted <= 1)
+
+
+def test_holm_leaves_nan_out():
+    assert holm([0.01, np.nan, 0.04]).tolist() == [0.02, pytest.approx(np.nan, nan_ok=True), 0.04]
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    with pytest.raises(ValueError, match=r"within 0\.\.1"):
+        holm([1.5])
+
+
+def test_smallest_detectable_difference_is_found_at_the_promised_rate():
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(1500):
+        noise = rng.normal(0, 1, (1, 40))
+        size = smallest_detectable(mean_interval(rng.normal(0, 1, (1, 40))))  # of an independent, equal design
+        found.append(p_value(mean_interval(noise + size)) < 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+    interval = mean_interval(rng.normal(size=(6, 10)))
+    assert smallest_detectable(interval, comparisons=6) > smallest_detectable(interval) > interval.mean - interval.low
+
+
+@pytest.mark.parametrize(
+    ("score", "floor", "ceiling", "direction", "share"),
+    [
+        (0.5, 0.2, 0.8, "higher", 0.5),
+        (0.2, 0.2, 0.8, "higher", 0.0),
+        (0.1, 0.2, 0.6, "higher", -0.25),
+        (0.5, 0.8, 0.2, "lower", 0.5),
+        (0.5, 0.8, 0.8, "higher", np.nan),
+        (0.5, 0.8, 0.2, "higher", np.nan),
+        (0.5, np.nan, 0.2, "higher", np.nan),
+    ],
+)
+def test_brain_share(score, floor, ceiling, direction, share):
+    assert brain_share(score, floor, ceiling, direction) == pytest.approx(share, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mean_interval([[0.1, np.nan]]), "row 0, column 1.*worst value"),
+        (lambda: mean_interval(np.empty((0, 3))), "at least one of each"),
+        (lambda: mean_interval([[1, 2, 3]], [0, 1]), "3 clips: give one label"),
+        (lambda: mean_interval([[1, 2]], confidence=95), "0 < confidence < 1"),
+        (lambda: paired_difference(np.ones((3, 4)), np.ones((2, 4))), "3 subjects × 4 clips and 2 × 4"),
+        (lambda: smallest_detectable(mean_interval([[1, 2]]), comparisons=0), "from 1"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
