@@ -45,7 +45,7 @@ def _frame_ssim(a: Video, b: Video) -> float:
     crop = (slice(WINDOW // 2, -(WINDOW // 2)),) * 2
 
     def window_sum(image: Array) -> Array:  # sums of whole numbers, so exact
-        return cv2.boxFilter(image, -1, (WINDOW, WINDOW), normalize=False)[crop]
+        return np.asarray(cv2.boxFilter(image, -1, (WINDOW, WINDOW), normalize=False)[crop], dtype=np.float64)
 
     sum_x, sum_y = window_sum(x), window_sum(y)
     energy = (window_sum(x * x + y * y) - (sum_x * sum_x + sum_y * sum_y) / n) / (n - 1)  # var(x) + var(y)

@@ -19,6 +19,7 @@ exactly chance.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 import numpy.typing as npt
@@ -101,9 +102,9 @@ def chance(n_way: int, *, targets_per_clip: int = 1, top_k: int = 1) -> float:
             f"n_way = {n_way}, top_k = {top_k}, targets_per_clip = {targets_per_clip}: "
             "allowed are n_way from 2 and the others from 1"
         )
-    others = np.full(min(top_k, n_way), n_way - 1)
-    right = np.full_like(others, targets_per_clip)
-    return float(min(1.0, sum(_first_right_after(np.arange(len(others)), others, right))))
+    drawn, right = n_way - 1, targets_per_clip
+    orders_that_hit = sum(comb(drawn + right - 1 - above, right - 1) for above in range(min(top_k, n_way)))
+    return orders_that_hit / comb(drawn + right, right)
 
 
 def normalise_by_chance(accuracy: npt.ArrayLike, chance_level: float) -> Array:

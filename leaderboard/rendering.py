@@ -1,0 +1,131 @@
+"""Tables as text: Markdown and LaTeX for people, CSV and JSON for programs.
+
+CSV and JSON carry every column at full precision (NaN as an empty field or null). Markdown and LaTeX show three
+significant digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and
+leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from bench.errors import BenchError
+
+Format = Literal["md", "csv", "json", "latex"]
+
+INTERVALS = {  # estimate: its lower and upper end
+    "value": ("low", "high"),
+    "difference_to_shuffled": ("difference_low", "difference_high"),
+    "difference": ("difference_to_base_low", "difference_to_base_high"),
+}
+NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_subject"}  # number: what it is of
+NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
+TITLES = {
+    "best_value": "best (subject, chosen on test)",
+    "difference": "base − variant",
+    "difference_to_shuffled": "minus shuffled",
+}
+
+
+def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None) -> str:
+    """The table as text that ends with a line break.
+
+    format: "md", "csv", "json" (a list of records) or "latex" (booktabs; its notes are comments). digits: significant
+    digits of Markdown and LaTeX, by default those in `table.attrs["digits"]`, else 3. Raises BenchError for others.
+    """
+    if format not in get_args(Format):
+        raise BenchError(f"unknown format {format!r}: allowed are {', '.join(get_args(Format))}")
+    if format == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    if format == "json":
+        records = [{str(k): _json_value(v) for k, v in row.items()} for row in table.to_dict("records")]
+        return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    shown, notes = _for_people(table.rename(columns=str), digits or table.attrs.get("digits", 3))
+    align = ["right" if pd.api.types.is_numeric_dtype(table[name]) else "left" for name in shown]
+    headers = [TITLES.get(name, name.replace("_", " ")) for name in map(str, shown)]
+    kind = "pipe" if format == "md" else "latex_booktabs"
+    if format == "md":
+        shown = shown.map(lambda text: text.replace("|", "\\|"))
+    body = tabulate(shown.values.tolist(), headers=headers, tablefmt=kind, colalign=align, disable_numparse=True)
+    if not notes:
+        return body + "\n"
+    return body + ("\n\n" + "\n".join(notes) if format == "md" else "".join(f"\n% {note}" for note in notes)) + "\n"
+
+
+def write(text: str, output: Path | None) -> None:
+    """To standard output, or to the file `output`, whole or not at all, its folder made; BenchError if that fails."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(output)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {output}: {error.strerror}; name a file in a folder that you may write to"
+        ) from error
+
+
+def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[str]]:
+    """All cells as text, columns merged, and the lines of notes."""
+    text = pd.DataFrame({name: [_cell(v, digits) for v in table[name]] for name in table}, dtype=object)
+    for name, ends in INTERVALS.items():
+        if {name, *ends} <= set(text):
+            low, high = (text.pop(end) for end in ends)
+            text[name] = [f"{v} [{a}, {b}]" if a and b else v for v, a, b in zip(text[name], low, high, strict=True)]
+    for name, of in NAMED.items():
+        if {name, of} <= set(text):
+            text[name] = [f"{v} ({o})" if v and o else v for v, o in zip(text[name], text.pop(of), strict=True)]
+    if "shuffled" in text and "difference_to_shuffled" in text:
+        del text["shuffled"]
+    notes = []
+    if "phantom" in text and "dataset" in text:
+        phantom = table["phantom"].to_numpy(dtype=bool)
+        text["dataset"] = [f"{d} (phantom)" if p else d for d, p in zip(text["dataset"], phantom, strict=True)]
+        del text["phantom"]
+        if phantom.any():
+            notes.append("Rows marked (phantom) are synthetic recordings: they say nothing of real brains.")
+    same = {name: text[name].iloc[0] for name in NOTED if name in text and len(text) and text[name].nunique() == 1}
+    text = text.drop(columns=list(same))
+    if "value" in text and "low" in table:
+        scope = same.pop("generalises_to", "")
+        interval = f"95 % interval for new {scope}" if scope not in ("", "nothing") else "95 % interval"
+        notes.insert(0, f"value [low, high]: {interval}. n.s.: not above the method's own shuffled brain.")
+    if same:
+        notes.append("All rows: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
+    return text, notes
+
+
+def _cell(value: Any, digits: int) -> str:
+    if _is_missing(value):
+        return ""
+    if not isinstance(value, (float, np.floating)):
+        return str(value)
+    number = float(value)
+    if number == 0:
+        return "0"
+    if abs(number) >= 10**digits:
+        return f"{number:.0f}"
+    return f"{number:#.{digits}g}".rstrip(".")
+
+
+def _json_value(value: Any) -> Any:
+    if _is_missing(value):
+        return None
+    plain = value.item() if hasattr(value, "item") else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,371 @@
+"""Tables of results: score rows of many cells in, one row a method variant and metric out; and their rendering.
+
+Everything here is a data frame in and a data frame or text out; nothing is run or read. A row's value is the mean over
+clips within a subject, then over subjects, seeds averaged inside; its interval is that of `statistics.mean_interval`
+with the clips of a concept as one cluster. Beside it stand
+
+- `floor`: the best of the controls' means and of the method's own shuffled brain; `ceiling`: the best of the ceilings;
+  `brain_share` between the two. Controls and ceilings that see no brain (subject 0, split "clips") belong to every
+  split of the same data set, classes and suite; they count only over the very clips (and subjects) of the row.
+- `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
+- `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
+- `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
+  marked "partial": listed, not ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.errors import BenchError
+from leaderboard import statistics
+from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
+
+SETTING = ["dataset", "split", "classes", "suite", "protocol", "metric"]
+IDENTITY = [*SETTING, "method", "variant"]
+NEEDED = [
+    *IDENTITY,
+    "role",
+    "seed",
+    "subject",
+    "clip",
+    "concept",
+    "value",
+    "shuffled",
+    "status",
+    "parameters",
+    "phantom",
+]
+RESULT_COLUMNS = [
+    *("method", "variant", "dataset", "split", "protocol", "metric", "value", "low", "high", "mark"),
+    *("floor", "ceiling", "brain_share", "n_subjects", "n_clips", "coverage", "floor_name", "ceiling_name"),
+    *("shuffled", "difference_to_shuffled", "difference_low", "difference_high", "chance", "best_subject"),
+    *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
+]
+ROLES = ("method", "control", "ceiling")
+CLIPS = "clips"  # the split of what sees no brain
+SHUFFLED = "shuffled_brain"
+SEEDS_NEEDED = 3
+
+
+class TableError(BenchError):
+    """Score rows that no honest table can be made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Scores of one method variant on one metric, seeds averaged: f64 [subject, clip], rows and columns named."""
+
+    value: npt.NDArray[np.float64]
+    shuffled: npt.NDArray[np.float64]
+    subjects: npt.NDArray
+    clips: npt.NDArray
+    concepts: npt.NDArray  # of the clips: the clusters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A control or a ceiling, as a level to hold a row against."""
+
+    name: str
+    role: str
+    split: str
+    panel: Panel
+
+    def mean_over(self, panel: Panel) -> float | None:
+        """Its mean over the clips (and, unless it sees no brain, the subjects) of `panel`; None if it lacks any."""
+        rows = slice(None) if self.split == CLIPS else np.isin(self.panel.subjects, panel.subjects)
+        columns = np.isin(self.panel.clips, panel.clips)
+        values = self.panel.value[rows][:, columns]
+        complete = values.shape[1] == len(panel.clips) and (self.split == CLIPS or len(values) == len(panel.subjects))
+        return float(values.mean()) if complete else None
+
+
+def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PROTOCOLS) -> pd.DataFrame:
+    """One row for each method variant, split and metric, with the columns `RESULT_COLUMNS`.
+
+    scores: the rows of all cells to show *and* of the controls and ceilings they are held against; columns `NEEDED`
+    (those of `bench.scoring.read_scores`). Raises TableError for missing columns, a protocol or metric unknown to
+    `protocols`, NaN scores, clips that some subjects of a row lack, and two cells that claim the same row and seed.
+    """
+    check_scores(scores)
+    rows = []
+    for _, setting in scores.groupby(["dataset", "classes", "suite", "protocol", "metric"], sort=False):
+        metric = find_metric(setting, protocols)
+        groups = [(group, build_panel(group)) for _, group in setting.groupby(IDENTITY, sort=False)]
+        references = [
+            Reference(name=first["method"], role=first["role"], split=first["split"], panel=panel)
+            for first, panel in ((group.iloc[0], panel) for group, panel in groups)
+            if first["role"] != "method"
+        ]
+        rows += [_result_row(group, panel, references, metric) for group, panel in groups]
+    table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
+    for column in ("n_subjects", "n_clips", "best_subject", "parameters", "seeds", "classes"):
+        table[column] = table[column].astype("Int64")
+    order = _appearance(scores, [*SETTING, "method", "variant"])
+    order["role"] = {role: i for i, role in enumerate(ROLES)}
+    by = ["dataset", "classes", "suite", "split", "protocol", "metric", "role", "method", "variant"]
+    return table.sort_values(by, key=lambda column: column.map(order[str(column.name)]), ignore_index=True)
+
+
+def _result_row(
+    group: pd.DataFrame, panel: Panel, references: Sequence[Reference], metric: MetricSpec
+) -> dict[str, Any]:
+    first = group.iloc[0]
+    interval = statistics.mean_interval(panel.value, panel.concepts)
+    versus = statistics.paired_difference(panel.value, panel.shuffled, panel.concepts)
+    floors, ceilings = (
+        [
+            (level, reference.name)
+            for reference in references
+            if reference.role == role
+            and reference.split in (first["split"], CLIPS)
+            and (level := reference.mean_over(panel)) is not None
+        ]
+        for role in ("control", "ceiling")
+    )
+    if first["role"] == "method":
+        floors.append((float(panel.shuffled.mean()), SHUFFLED))
+    pick = max if metric.direction == "higher" else min
+    floor, floor_name = pick(floors, default=(np.nan, ""))
+    ceiling, ceiling_name = pick(ceilings, default=(np.nan, ""))
+    by_subject = panel.value.mean(axis=1)
+    best = int(by_subject.argmax() if metric.direction == "higher" else by_subject.argmin())
+    sees_brain = bool((panel.subjects != 0).all())
+    coverage = float((group["status"] == "ok").mean())
+    marks = ["n.s."] if first["role"] == "method" and not _is_better(versus, metric) else []
+    marks += ["partial"] if coverage < 1 else []
+    return {
+        **{name: first[name] for name in (*IDENTITY, "role")},
+        "value": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "mark": ", ".join(marks),
+        "floor": floor,
+        "floor_name": floor_name,
+        "ceiling": ceiling,
+        "ceiling_name": ceiling_name,
+        "brain_share": statistics.brain_share(interval.mean, floor, ceiling, metric.direction),
+        "n_subjects": len(panel.subjects) if sees_brain else 0,
+        "n_clips": len(panel.clips),
+        "coverage": coverage,
+        "shuffled": float(panel.shuffled.mean()),
+        "difference_to_shuffled": versus.mean,
+        "difference_low": versus.low,
+        "difference_high": versus.high,
+        "chance": np.nan if metric.chance == "measured" else metric.chance,
+        "best_subject": panel.subjects[best] if sees_brain else pd.NA,
+        "best_value": by_subject[best] if sees_brain else np.nan,
+        "parameters": group["parameters"].max(),
+        "seeds": group.groupby("subject")["seed"].nunique().min(),
+        "generalises_to": interval.generalises_to,
+        "phantom": bool(first["phantom"]),
+    }
+
+
+def ablation_table(
+    scores: pd.DataFrame,
+    base_variant: str,
+    variants: Sequence[str],
+    *,
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
+) -> pd.DataFrame:
+    """The base and its variants: their result rows, and base − variant paired over subjects, clips and common seeds.
+
+    scores: rows of one method's variants, with the controls and ceilings to hold them against. Added columns:
+    `difference` (base − variant) with `difference_to_base_low`, `_high`; `p`, and `p_holm` over the variants of the
+    same metric, protocol and split; `smallest_detectable` at 80 % power and the level of Holm's first step; `seed_sd`,
+    the standard deviation of the difference between seeds; `parameters_ratio` to the base, since an ablation that
+    takes parameters away measures their number as well; `verdict`, empty while there is a `warning`.
+    Raises TableError as `result_table`, for a variant without scores, and for one scored on other subjects or clips.
+    """
+    check_scores(scores)
+    ours = scores[scores["role"] == "method"]
+    _check_variants(ours, base_variant, variants)
+    chosen = (scores["role"] != "method") | scores["variant"].isin([base_variant, *variants])
+    table = result_table(scores[chosen], protocols=protocols)
+    table = table[table["role"] == "method"]
+    rows_of = dict(iter(ours.groupby(IDENTITY, sort=False)))
+    compared = []
+    for _, family in table.groupby([*SETTING, "method"], sort=False):
+        metric = protocols[family["protocol"].iloc[0]][family["metric"].iloc[0]]
+        about = tuple(family[[*SETTING, "method"]].iloc[0])
+        for name in (base_variant, *variants):
+            if (*about, name) not in rows_of:
+                raise TableError(
+                    f"variant {name!r} has no scores on {', '.join(map(str, about))}; finish its run first"
+                )
+        base = rows_of[*about, base_variant]
+        rows = [_compare(base, rows_of[*about, name], name, metric, len(variants)) for name in variants]
+        for row, p_holm in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+            row["p_holm"] = p_holm
+            row["verdict"] = "" if row["warning"] else _verdict(row, metric)
+        ranked = family.set_index("variant").loc[[base_variant, *variants]].reset_index()
+        ranked["parameters_ratio"] = (ranked["parameters"] / ranked["parameters"].iloc[0]).astype(float)
+        compared.append(ranked.merge(pd.DataFrame(rows), on="variant", how="left"))
+    table = pd.concat(compared, ignore_index=True)
+    return table[[*RESULT_COLUMNS[:10], *ABLATION_COLUMNS, *RESULT_COLUMNS[10:]]]
+
+
+ABLATION_COLUMNS = [
+    *("difference", "difference_to_base_low", "difference_to_base_high", "p", "p_holm", "smallest_detectable"),
+    *("seed_sd", "parameters_ratio", "verdict", "warning"),
+]
+
+
+def _compare(
+    base: pd.DataFrame, variant: pd.DataFrame, name: str, metric: MetricSpec, comparisons: int
+) -> dict[str, Any]:
+    seeds = sorted(set(base["seed"]) & set(variant["seed"]))
+    if not seeds:
+        raise TableError(
+            f"variant {name!r} has seeds {sorted(set(variant['seed']))} and its base {sorted(set(base['seed']))}: "
+            "a paired difference needs common seeds; run both with the same --seeds"
+        )
+    a, b = (build_panel(rows[rows["seed"].isin(seeds)]) for rows in (base, variant))
+    if not (np.array_equal(a.subjects, b.subjects) and np.array_equal(a.clips, b.clips)):
+        raise TableError(
+            f"variant {name!r} was scored on {len(b.subjects)} subjects × {len(b.clips)} clips, its base on "
+            f"{len(a.subjects)} × {len(a.clips)}, not the same ones: finish both runs first"
+        )
+    interval = statistics.paired_difference(a.value, b.value, a.concepts)
+    by_seed = [
+        np.mean(build_panel(base[base["seed"] == seed]).value)
+        - np.mean(build_panel(variant[variant["seed"] == seed]).value)
+        for seed in seeds
+    ]
+    warnings = [f"needs {SEEDS_NEEDED} seeds"] if len(seeds) < SEEDS_NEEDED else []
+    unpaired = len(set(base["seed"]) | set(variant["seed"])) - len(seeds)
+    warnings += [f"{unpaired} seeds not in both"] if unpaired else []
+    return {
+        "variant": name,
+        "difference": interval.mean,
+        "difference_to_base_low": interval.low,
+        "difference_to_base_high": interval.high,
+        "p": statistics.p_value(interval),
+        "smallest_detectable": statistics.smallest_detectable(interval, comparisons=comparisons),
+        "seed_sd": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else np.nan,
+        "warning": ", ".join(warnings),
+    }
+
+
+def _verdict(row: Mapping[str, Any], metric: MetricSpec) -> str:
+    if not row["p_holm"] <= 0.05:
+        return "not distinguished"
+    worse = (row["difference"] > 0) == (metric.direction == "higher")
+    return "worse than base" if worse else "better than base"
+
+
+def _check_variants(ours: pd.DataFrame, base_variant: str, variants: Sequence[str]) -> None:
+    known = list(dict.fromkeys(ours["variant"]))
+    for name in (base_variant, *variants):
+        if name not in known:
+            raise TableError(f"no scores of variant {name!r}; there are scores of {', '.join(known) or 'none'}")
+    if len({base_variant, *variants}) != len(variants) + 1:
+        raise TableError(f"variants {', '.join(variants)} beside base {base_variant}: name each once")
+
+
+def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
+    """Scores of one set of videos, a row a clip and a column a metric, then their mean with its interval and the floor.
+
+    scored: rows of clip, metric, value, grey, status in any order of metrics, `grey` being the metric of a constant
+    grey video in place of the prediction. The interval is over the clips, each its own cluster. Rendered with 8 digits.
+    """
+    if scored.empty:
+        raise TableError("no clip was scored: name folders that hold the predictions and their targets")
+    metrics = list(dict.fromkeys(scored["metric"]))
+    wide = {
+        name: scored.pivot(index="clip", columns="metric", values=name)[metrics].loc[
+            list(dict.fromkeys(scored["clip"]))
+        ]
+        for name in ("value", "grey")
+    }
+    status = scored.drop_duplicates("clip").set_index("clip")["status"]
+    intervals = {metric: statistics.mean_interval(wide["value"][metric]) for metric in metrics}
+    summary = [
+        {"clip": "mean", "status": f"{(status == 'ok').sum()}/{len(status)} ok"}
+        | {metric: interval.mean for metric, interval in intervals.items()},
+        {"clip": "low (95 %)", "status": ""} | {metric: interval.low for metric, interval in intervals.items()},
+        {"clip": "high (95 %)", "status": ""} | {metric: interval.high for metric, interval in intervals.items()},
+        {"clip": "floor (constant_grey)", "status": ""} | wide["grey"].mean().to_dict(),
+    ]
+    clips = wide["value"].reset_index()
+    clips.insert(1, "status", clips["clip"].map(status))
+    table = pd.concat([clips.astype({"clip": str}), pd.DataFrame(summary)], ignore_index=True).rename_axis(columns=None)
+    table.attrs["digits"] = 8
+    return table
+
+
+def check_scores(scores: pd.DataFrame) -> None:
+    """Raises TableError for missing columns, NaN scores, unknown roles, or two cells with the same row and seed."""
+    lacking = [name for name in NEEDED if name not in scores.columns]
+    if lacking:
+        raise TableError(f"score rows lack the columns {', '.join(lacking)}; a table needs {', '.join(NEEDED)}")
+    unnamed = [name for name in (*IDENTITY, "seed", "subject", "clip") if scores[name].isna().any()]
+    if unnamed:
+        raise TableError(f"score rows without a {unnamed[0]}: every row needs one; score the runs again")
+    strange = sorted(set(scores["role"]) - set(ROLES))
+    if strange:
+        raise TableError(f"role {strange[0]!r}: allowed are {', '.join(ROLES)}")
+    bad = scores[~np.isfinite(scores[["value", "shuffled"]].to_numpy(dtype=float)).all(axis=1)]
+    if len(bad):
+        where = ", ".join(str(bad.iloc[0][name]) for name in ("method", "variant", "metric", "subject", "clip"))
+        raise TableError(
+            f"{len(bad)} scores are NaN or infinite, the first of {where} (method, variant, metric, subject, clip): "
+            "a clip that cannot be scored counts as the metric's worst value; score the run again"
+        )
+    repeated = scores.duplicated([*IDENTITY, "seed", "subject", "clip"])
+    if repeated.any():
+        first = scores[repeated].iloc[0]
+        raise TableError(
+            f"two runs both claim to be {first['method']} {first['variant']!r} on {first['split']} with seed "
+            f"{first['seed']} (subject {first['subject']}, clip {first['clip']}): averaging them would hide which one "
+            "is meant; keep the one you mean, or name another --runs folder"
+        )
+
+
+def find_metric(setting: pd.DataFrame, protocols: Mapping[str, Protocol]) -> MetricSpec:
+    protocol, metric = setting["protocol"].iloc[0], setting["metric"].iloc[0]
+    if protocol not in protocols:
+        raise TableError(f"unknown protocol {protocol!r}; there are {', '.join(protocols)}")
+    known = [spec.name for spec in protocols[protocol].metrics]
+    if metric not in known:
+        raise TableError(f"protocol {protocol} has no metric {metric!r}; it has {', '.join(known)}")
+    return protocols[protocol][metric]
+
+
+def build_panel(rows: pd.DataFrame) -> Panel:
+    """Subject × clip tables of one method variant and metric, the mean over seeds; TableError for an absent clip."""
+    wide = rows.groupby(["subject", "clip"])[["value", "shuffled"]].mean().unstack("clip")
+    value, shuffled = wide["value"], wide["shuffled"]
+    holes = np.argwhere(np.isnan(value.to_numpy()))
+    if len(holes):
+        first, (row, column) = rows.iloc[0], holes[0]
+        raise TableError(
+            f"{first['method']} {first['variant']!r} on {first['split']}: subject {value.index[row]} has no row for "
+            f"clip {value.columns[column]} ({len(holes)} such holes): every subject needs every clip, a missing one as the worst value; "
+            "finish or repeat the run"
+        )
+    concept = rows.drop_duplicates("clip").set_index("clip")["concept"]
+    return Panel(
+        value=value.to_numpy(),
+        shuffled=shuffled.to_numpy(),
+        subjects=value.index.to_numpy(),
+        clips=value.columns.to_numpy(),
+        concepts=concept.loc[value.columns].to_numpy(),
+    )
+
+
+def _is_better(interval: statistics.Interval, metric: MetricSpec) -> bool:
+    return interval.low > 0 if metric.direction == "higher" else interval.high < 0
+
+
+def _appearance(scores: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[object, int]]:
+    """Of each column, the place of its values in order of appearance."""
+    return {name: {value: i for i, value in enumerate(dict.fromkeys(scores[name]))} for name in columns}

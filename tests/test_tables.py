@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.errors import BenchError
+from leaderboard.rendering import render, write
+from leaderboard.statistics import mean_interval, paired_difference
+from leaderboard.tables import RESULT_COLUMNS, TableError, ablation_table, clip_table, result_table
+from metrics.protocols import PROTOCOLS
+
+SUBJECTS, CLIPS, CLIPS_A_CONCEPT = (1, 2, 3, 4, 5, 6), 12, 2
+REQUIRED = (
+    "method variant dataset split protocol metric value low high floor ceiling brain_share n_subjects n_clips coverage"
+)
+
+
+def score_rows(values, *, method="sam_net", variant="base", role="method", split="cross_subject", seed=0, **more):
+    """Rows of one cell: `values` f [subject, clip] of `video_40way`, with a shuffled floor of 0.1."""
+    subjects = more.pop("subjects", SUBJECTS if len(values) > 1 else (0,))
+    about = {
+        "method": method,
+        "variant": variant,
+        "role": role,
+        "dataset": "phantom_eeg",
+        "split": split,
+        "fold": "all",
+        "classes": 10,
+        "suite": "mini",
+        "seed": seed,
+        "protocol": "corrected",
+        "metric": "video_40way",
+        "block": 7,
+        "shuffled": 0.1,
+        "status": "ok",
+        "parameters": 1000 if role == "method" else 0,
+        "phantom": True,
+    }
+    return pd.DataFrame(
+        about | {"subject": subject, "clip": clip, "concept": clip // CLIPS_A_CONCEPT, "value": float(value)} | more
+        for subject, row in zip(subjects, values, strict=True)
+        for clip, value in enumerate(row)
+    )
+
+
+def draw(rng, mean, subjects=6):
+    return np.clip(rng.normal(mean, 0.05, (subjects, CLIPS)), 0, 1)
+
+
+@pytest.fixture
+def parts():
+    """The cells of a small table: a method, two controls, a ceiling without a brain and one with."""
+    rng = np.random.default_rng(0)
+    return {
+        "sam_net": score_rows(draw(rng, 0.4)),
+        "train_mean": score_rows(draw(rng, 0.2, 1), method="train_mean", role="control", split="clips"),
+        "constant_grey": score_rows(draw(rng, 0.05, 1), method="constant_grey", role="control", split="clips"),
+        "codec": score_rows(draw(rng, 0.9, 1), method="codec", role="ceiling", split="clips"),
+        "ideal_observer": score_rows(draw(rng, 0.7), method="ideal_observer", role="ceiling"),
+    }
+
+
+def select(table, method, **where):
+    rows = table[table["method"] == method]
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def panel(rows):
+    return rows.pivot_table(index="subject", columns="clip", values="value").to_numpy()
+
+
+def test_a_row_by_hand(parts):
+    table = result_table(pd.concat(parts.values()))
+    row = select(table, "sam_net")
+    values = panel(parts["sam_net"])
+    concepts = np.arange(CLIPS) // CLIPS_A_CONCEPT
+    interval = mean_interval(values, concepts)
+    versus = paired_difference(values, np.full_like(values, 0.1), concepts)
+    floor, ceiling = parts["train_mean"]["value"].mean(), parts["codec"]["value"].mean()
+    assert set(REQUIRED.split()) <= set(table.columns) == set(RESULT_COLUMNS)
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((interval.mean, interval.low, interval.high))
+    assert (row["floor"], row["floor_name"]) == (pytest.approx(floor), "train_mean")
+    assert (row["ceiling"], row["ceiling_name"]) == (pytest.approx(ceiling), "codec")
+    assert row["brain_share"] == pytest.approx((interval.mean - floor) / (ceiling - floor))
+    assert row["difference_to_shuffled"] == pytest.approx(interval.mean - 0.1)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((versus.low, versus.high))
+    assert row["chance"] == pytest.approx(1 / 40)
+    assert row["best_subject"] == 1 + values.mean(axis=1).argmax()
+    assert row["best_value"] == pytest.approx(values.mean(axis=1).max())
+    assert (row["n_subjects"], row["n_clips"], row["coverage"], row["seeds"]) == (6, CLIPS, 1.0, 1)
+    assert (row["parameters"], row["mark"], row["phantom"]) == (1000, "", True)
+    assert row["generalises_to"] == "subjects and stimuli"
+    codec = select(table, "codec")
+    assert (codec["n_subjects"], codec["generalises_to"], codec["floor_name"]) == (0, "stimuli", "train_mean")
+    assert pd.isna(codec["best_subject"])
+
+
+def test_order_of_rows_in_does_not_matter(parts):
+    scores = pd.concat(parts.values(), ignore_index=True)
+    shaken = scores.sample(frac=1, random_state=1)
+    by = ["method", "variant"]
+    one, two = (result_table(rows).sort_values(by, ignore_index=True) for rows in (scores, shaken))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_methods_come_before_controls_and_ceilings(parts):
+    table = result_table(pd.concat([parts["codec"], parts["train_mean"], parts["sam_net"]]))
+    assert table.sort_values("split", kind="stable")["method"].tolist() == ["train_mean", "codec", "sam_net"]
+
+
+def test_seeds_are_averaged_inside(parts):
+    other = score_rows(draw(np.random.default_rng(5), 0.5), seed=1)
+    table = result_table(pd.concat([parts["sam_net"], other]))
+    row = select(table, "sam_net")
+    mean = (panel(parts["sam_net"]) + panel(other)) / 2
+    interval = mean_interval(mean, np.arange(CLIPS) // CLIPS_A_CONCEPT)
+    assert (row["value"], row["low"], row["seeds"]) == (pytest.approx(mean.mean()), pytest.approx(interval.low), 2)
+
+
+def test_the_own_shuffled_brain_is_a_floor(parts):
+    mine = parts["sam_net"].assign(shuffled=0.3)
+    row = select(result_table(pd.concat([mine, parts["train_mean"], parts["codec"]])), "sam_net")
+    assert (row["floor_name"], row["floor"]) == ("shuffled_brain", pytest.approx(0.3))
+
+
+def test_a_method_not_above_its_own_shuffled_brain_is_marked(parts):
+    values = parts["sam_net"]["value"]
+    assert select(result_table(parts["sam_net"].assign(shuffled=values)), "sam_net")["mark"] == "n.s."
+    assert select(result_table(parts["sam_net"].assign(shuffled=values + 0.01)), "sam_net")["mark"] == "n.s."
+    one_clip = parts["sam_net"][lambda rows: (rows["clip"] == 0) & (rows["subject"] == 1)]
+    assert select(result_table(one_clip), "sam_net")["mark"] == "n.s."  # no interval, no claim
+
+
+def test_coverage_counts_what_scored_the_worst(parts):
+    rows = parts["sam_net"].copy()
+    rows.loc[:6, ["value", "status"]] = [0.0, "missing"]
+    row = select(result_table(rows), "sam_net")
+    assert row["coverage"] == pytest.approx(1 - 7 / (6 * CLIPS)) and row["mark"] == "partial"
+    assert row["value"] == pytest.approx(rows["value"].mean())
+
+
+def test_references_belong_to_their_own_setting_and_to_every_split_if_they_see_no_brain(parts):
+    new = score_rows(draw(np.random.default_rng(2), 0.3, 2), split="new_subject", subjects=(7, 8))
+    elsewhere = parts["codec"].assign(value=0.99, classes=40)
+    table = result_table(pd.concat([*parts.values(), new, elsewhere]))
+    row = select(table, "sam_net", split="new_subject")
+    assert (row["floor_name"], row["ceiling_name"]) == ("train_mean", "codec")
+    assert row["ceiling"] == pytest.approx(parts["codec"]["value"].mean())
+    without_codec = result_table(pd.concat([parts["sam_net"], parts["ideal_observer"], new]))
+    assert select(without_codec, "sam_net", split="cross_subject")["ceiling_name"] == "ideal_observer"
+    assert np.isnan(select(without_codec, "sam_net", split="new_subject")["ceiling"])
+
+
+def test_references_count_over_the_clips_and_subjects_of_the_row(parts):
+    some = parts["sam_net"][lambda rows: (rows["clip"] < 6) & (rows["subject"] < 4)]
+    table = result_table(pd.concat([some, parts["train_mean"], parts["ideal_observer"]]))
+    row = select(table, "sam_net")
+    assert row["floor"] == pytest.approx(parts["train_mean"][lambda rows: rows["clip"] < 6]["value"].mean())
+    observer = parts["ideal_observer"][lambda rows: (rows["clip"] < 6) & (rows["subject"] < 4)]
+    assert row["ceiling"] == pytest.approx(observer["value"].mean())
+    short = parts["train_mean"][lambda rows: rows["clip"] < 5]
+    assert select(result_table(pd.concat([some, short])), "sam_net")["floor_name"] == "shuffled_brain"
+
+
+def test_lower_is_better(parts):
+    protocol = PROTOCOLS["corrected"]
+    lower = dataclasses.replace(protocol["video_40way"], direction="lower", lo=0, hi=1, worst=1)
+    protocols = {"corrected": dataclasses.replace(protocol, metrics=(lower,))}
+    scores = pd.concat(parts.values()).assign(value=lambda rows: 1 - rows["value"], shuffled=0.9)
+    table, mirrored = result_table(scores, protocols=protocols), result_table(pd.concat(parts.values()))
+    row, mirror = select(table, "sam_net"), select(mirrored, "sam_net")
+    for name in ("floor_name", "ceiling_name", "mark", "best_subject"):
+        assert row[name] == mirror[name]
+    assert row["brain_share"] == pytest.approx(mirror["brain_share"])
+    worse = scores.assign(shuffled=0.0)
+    assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s."
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda rows: rows.drop(columns=["concept", "seed"]), "lack the columns seed, concept"),
+        (lambda rows: rows.assign(value=np.nan), "72 scores are NaN.*sam_net, base, video_40way, 1, 0"),
+        (lambda rows: rows.iloc[1:], "subject 1 has no row for clip 0"),
+        (lambda rows: pd.concat([rows, rows.iloc[:3]]), "two runs both claim to be sam_net 'base'.*seed 0"),
+        (lambda rows: rows.assign(metric="video_41way"), "no metric 'video_41way'; it has video_2way"),
+        (lambda rows: rows.assign(protocol="mine"), "unknown protocol 'mine'; there are eeg2video, corrected"),
+        (lambda rows: rows.assign(role="boss"), "role 'boss': allowed are method, control, ceiling"),
+        (lambda rows: rows.assign(suite=None), "without a suite"),
+    ],
+)
+def test_scores_that_make_no_honest_table(parts, spoil, words):
+    with pytest.raises(TableError, match=words):
+        result_table(spoil(parts["sam_net"]))
+
+
+def test_no_scores_make_an_empty_table(parts):
+    table = result_table(parts["sam_net"].iloc[:0])
+    assert len(table) == 0 and list(table.columns) == RESULT_COLUMNS
+    for format in ("md", "csv", "json", "latex"):
+        render(table, format)
+
+
+@pytest.fixture
+def ablation(parts):
+    """A base, a variant that is 0.1 worse, and one that is the same but for noise; three seeds each."""
+    rng = np.random.default_rng(3)
+    base = draw(rng, 0.4)
+    cells = [parts["train_mean"], parts["codec"]]
+    for seed in range(3):
+        cells.append(score_rows(base + rng.normal(0, 0.01, base.shape), seed=seed))
+        worse = score_rows(base - 0.1 + rng.normal(0, 0.01, base.shape), variant="wo_eye", seed=seed)
+        cells.append(worse.assign(parameters=800))
+        cells.append(score_rows(base + rng.normal(0, 0.01, base.shape), variant="wo_ear", seed=seed))
+    return pd.concat(cells, ignore_index=True)
+
+
+def test_ablation_rows(ablation):
+    table = ablation_table(ablation, "base", ["wo_eye", "wo_ear"])
+    assert table["variant"].tolist() == ["base", "wo_eye", "wo_ear"]
+    assert set(REQUIRED.split()) <= set(table.columns)
+    base, eye, ear = (row for _, row in table.iterrows())
+    tables = {v: panel(rows) for v, rows in ablation[ablation["role"] == "method"].groupby("variant")}
+    interval = paired_difference(tables["base"], tables["wo_eye"], np.arange(CLIPS) // CLIPS_A_CONCEPT)
+    assert eye["difference"] == pytest.approx(base["value"] - eye["value"])
+    assert (eye["difference_to_base_low"], eye["difference_to_base_high"]) == pytest.approx(
+        (interval.low, interval.high)
+    )
+    assert eye["difference"] == pytest.approx(0.1, abs=0.01) and eye["verdict"] == "worse than base"
+    assert ear["verdict"] == "not distinguished" and ear["p_holm"] == ear["p"]
+    assert eye["p_holm"] == pytest.approx(2 * eye["p"])
+    assert 0 < eye["smallest_detectable"] < 0.1
+    assert (eye["parameters_ratio"], base["parameters_ratio"]) == (0.8, 1.0)
+    assert pd.isna(base["difference"]) and pd.isna(base["p_holm"])
+    assert base["floor_name"] == "train_mean" and (table["seeds"] == 3).all()
+    by_seed = ablation[ablation["role"] == "method"].groupby(["variant", "seed"])["value"].mean().unstack("variant")
+    assert eye["seed_sd"] == pytest.approx((by_seed["base"] - by_seed["wo_eye"]).std())
+
+
+def test_too_few_seeds_call_no_difference(ablation):
+    few = ablation[(ablation["seed"] == 0) | ((ablation["seed"] == 1) & (ablation["variant"] == "base"))]
+    table = ablation_table(few, "base", ["wo_eye", "wo_ear"])
+    assert table["warning"].tolist()[1:] == ["needs 3 seeds, 1 seeds not in both"] * 2
+    assert table["verdict"].tolist()[1:] == ["", ""]
+    row, base = table.iloc[1], few[(few["seed"] == 0) & (few["variant"] == "base") & (few["role"] == "method")]
+    assert row["difference"] == pytest.approx(base["value"].mean() - row["value"])  # over the common seed alone
+
+
+@pytest.mark.parametrize(
+    ("spoil", "variants", "words"),
+    [
+        (lambda rows: rows, ["wo_nose"], "no scores of variant 'wo_nose'; there are scores of base, wo_eye, wo_ear"),
+        (lambda rows: rows, ["wo_eye", "wo_eye"], "name each once"),
+        (
+            lambda rows: rows[(rows["variant"] != "wo_eye") | (rows["subject"] != 6)],
+            ["wo_eye"],
+            "5 subjects × 12 clips",
+        ),
+        (
+            lambda rows: rows.assign(seed=rows["seed"] + 10 * (rows["variant"] == "wo_eye")),
+            ["wo_eye"],
+            r"seeds \[10, 11, 12\] and its base \[0, 1, 2\]",
+        ),
+    ],
+)
+def test_ablations_that_cannot_be_compared(ablation, spoil, variants, words):
+    with pytest.raises(TableError, match=words):
+        ablation_table(spoil(ablation), "base", variants)
+
+
+def test_csv_and_json_carry_every_digit(parts):
+    table = result_table(pd.concat(parts.values()))
+    records = json.loads(render(table, "json"))
+    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert list(records[0]) == list(rows[0]) == RESULT_COLUMNS
+    for i, record in enumerate(records):
+        for name in ("value", "low", "floor", "brain_share"):
+            assert record[name] == table[name][i] == float(rows[i][name])
+    codec = next(i for i, record in enumerate(records) if record["method"] == "codec")
+    assert records[codec]["best_subject"] is None and rows[codec]["best_subject"] == ""
+    assert records[codec]["best_value"] is None and rows[codec]["best_value"] == ""
+    assert records[codec]["phantom"] is True and records[codec]["n_clips"] == CLIPS
+
+
+def test_markdown_shows_three_digits_and_labels_phantoms(parts):
+    real = parts["sam_net"].assign(dataset="seed_dv", phantom=False)
+    table = result_table(pd.concat([*parts.values(), real]))
+    text = render(table, "md")
+    header, *rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|:")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (header, *rows)]
+    by_name = dict(zip(cells[0], cells[1], strict=True))
+    row = select(table, "sam_net", phantom=True)
+    assert by_name["value"] == f"{row['value']:#.3g} [{row['low']:#.3g}, {row['high']:#.3g}]"
+    assert by_name["floor"] == f"{row['floor']:#.3g} (train_mean)"
+    assert by_name["dataset"] == "phantom_eeg (phantom)"
+    assert sum("(phantom)" in line for line in rows) == 5 and sum("seed_dv" in line for line in rows) == 1
+    assert "synthetic" in text and "All rows: suite mini, classes 10, seeds 1." in text
+    assert "nan" not in text.lower().replace("nano", "") and "<NA>" not in text
+
+
+def test_latex_escapes(parts):
+    text = render(result_table(parts["sam_net"].assign(variant="50%_&")), "latex")
+    assert r"sam\_net" in text and r"50\%\_\&" in text and r"\toprule" in text
+    assert all(line.startswith("%") for line in text.split(r"\end{tabular}")[1].splitlines() if line)
+
+
+def test_any_table_renders():
+    table = pd.DataFrame({"what": ["a|b", "c"], "n": [12345678, 2], "x": [0.000123456, 1234567.0], "y": [None, -0.0]})
+    text = render(table)
+    assert r"a\|b" in text and "12345678" in text and "0.000123" in text and "1234567" in text
+    assert json.loads(render(pd.DataFrame({"x": [np.inf, 1.0]}), "json")) == [{"x": None}, {"x": 1.0}]
+    with pytest.raises(BenchError, match="unknown format 'xml': allowed are md, csv, json, latex"):
+        render(table, "xml")
+
+
+def test_clip_table():
+    rng = np.random.default_rng(4)
+    names = ["image1", "image3", "image11"]
+    scored = pd.DataFrame(
+        {"clip": clip, "protocol": "eeg2video", "metric": metric, "value": rng.random(), "grey": 0.3, "status": status}
+        for clip, status in zip(names, ("ok", "ok", "missing"), strict=True)
+        for metric in ("ssim", "psnr")
+    )
+    table = clip_table(scored)
+    assert table["clip"].tolist() == [*names, "mean", "low (95 %)", "high (95 %)", "floor (constant_grey)"]
+    assert list(table.columns) == ["clip", "status", "ssim", "psnr"]
+    ssim = scored[scored["metric"] == "ssim"]["value"]
+    assert table["ssim"][:3].tolist() == ssim.tolist()
+    assert table["ssim"][3] == pytest.approx(ssim.mean()) and table["ssim"][6] == pytest.approx(0.3)
+    assert table["ssim"][4] == pytest.approx(mean_interval(ssim).low)
+    assert table["status"][3] == "2/3 ok"
+    assert f"{ssim.iloc[0]:#.8g}" in render(table, "md")
+    with pytest.raises(TableError, match="no clip was scored"):
+        clip_table(scored.iloc[:0])
+
+
+def test_write(tmp_path, capsys):
+    write("a table\n", None)
+    assert capsys.readouterr().out == "a table\n"
+    target = tmp_path / "new" / "table.md"
+    write("ä table\n", target)
+    assert target.read_text(encoding="utf-8") == "ä table\n" and list(target.parent.iterdir()) == [target]
+    with pytest.raises(BenchError, match="cannot write"):
+        write("x", target / "below_a_file.md")
