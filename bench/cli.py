@@ -7,8 +7,6 @@ user's input was refused.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,8 +237,8 @@ def print_table(options: argparse.Namespace) -> int:
         method = options.method or "sam_net"
         group = find_group(method, options.ablation)
         split = options.split or find_split(method, options.ablation)
-        ours = scores[(scores["method"] == method) & (scores["split"] == split)]
-        missing = [name for name in group if name not in set(ours["variant"])]
+        mine = (scores["method"] == method) & (scores["split"] == split)
+        missing = [name for name in group if name not in set(scores["variant"][mine])]
         if missing:
             say(
                 f"not in {options.runs}: {', '.join(missing)}; fill in with `python -m bench run --method {method} "
@@ -249,7 +247,9 @@ def print_table(options: argparse.Namespace) -> int:
         base = next(iter(group))
         if base in missing:
             raise BenchError(f"the base of {options.ablation} has no scores, so there is nothing to compare with")
-        show(ablation_table(ours, base, [name for name in group if name not in (*missing, base)]), options)
+        beside = references & scores["split"].isin([split, "clips"])
+        variants = [name for name in group if name not in (*missing, base)]
+        show(ablation_table(scores[mine | beside], base, variants), options)
         return 0
     chosen = scores["role"] == "method"
     if options.method:
@@ -338,12 +338,8 @@ def find_split(method: str, group: str) -> str:
 
 def show(table: pd.DataFrame, options: argparse.Namespace) -> None:
     """Print the table in the format asked for, or write it to --output."""
-    from leaderboard.tables import render
+    from leaderboard.rendering import render, write
 
-    text = render(table, options.format)
-    if options.output is None:
-        sys.stdout.write(text if text.endswith("\n") else text + os.linesep)
-        return
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text, encoding="utf-8")
-    say(f"written: {options.output}")
+    write(render(table, options.format), options.output)
+    if options.output is not None:
+        say(f"written: {options.output}")

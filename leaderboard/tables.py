@@ -349,8 +349,8 @@ def build_panel(rows: pd.DataFrame) -> Panel:
         first, (row, column) = rows.iloc[0], holes[0]
         raise TableError(
             f"{first['method']} {first['variant']!r} on {first['split']}: subject {value.index[row]} has no row for "
-            f"clip {value.columns[column]} ({len(holes)} such holes): every subject needs every clip, a missing one as the worst value; "
-            "finish or repeat the run"
+            f"clip {value.columns[column]} ({len(holes)} such holes): "
+            "every subject needs every clip, a missing one as the worst value; finish or repeat the run"
         )
     concept = rows.drop_duplicates("clip").set_index("clip")["concept"]
     return Panel(
