@@ -1,0 +1,223 @@
+"""The Hybrid Region-Temporal encoder (§3.1): from EEG to text embeddings E and video latents L.
+
+    electrode attention (1) → five regions, one extractor each (2, 3) → multi-scale temporal perception (4) → heads
+
+Where the paper leaves a choice:
+
+- (1) pools each electrode's *mean* over time. EEG is high-passed, so that mean is close to zero and the gate sees
+  almost nothing. `attention_pool="log_power"` pools the logarithm of the power instead. See README for which is the
+  default and what was measured.
+- (2) does not say which electrode belongs where. Names decide (`REGION_OF`): FC with the central, CP with the
+  parietal, FT and TP with the temporal, PO and CB with the occipital electrodes; 14, 16, 14, 6 and 12 of 62.
+- (3) gives no kernel and no stride. A quarter of a second covers an evoked component; a stride of 40 ms keeps 25
+  steps a second, twice the fastest component that averages over trials.
+- (4) concatenates three convolutions of the keys. Concatenated along time there would be three times as many keys
+  as values; so they are concatenated along channels, each convolution giving a third of the width, and every step has
+  one key and one value. A learned position is added to the keys: without it the queries could not tell *when*, and an
+  evoked response is known by its latency.
+- (4) composes L layers. Layer l attends with the output of layer l-1 (the learned Q for the first) to the same keys
+  and values and then applies a standard transformer layer among the queries, as in BoQ, which the paper cites.
+- The heads: "we project features to dimensions for downstream tasks". A full linear layer from the features to
+  77×768 numbers would hold more than all the rest of the network. The projection here is of low rank: the principal
+  directions of the training targets are its fixed outer factor, the inner factor is learned. For a squared error the
+  part of a target outside these directions is a constant, so the loss is exactly the one in the full space.
+- L is written B × H/8 × W/8; the text calls it a latent *sequence* that stands for the noise of a video model, so it is
+  read as frames × channels × H/8 × W/8 (6 × 4 × 36 × 64 for the paper's videos).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.errors import BenchError
+
+REGIONS = ("frontal", "parietal", "central", "temporal", "occipital")
+REGION_OF = {
+    **dict.fromkeys(("FP", "AF", "F"), "frontal"),
+    **dict.fromkeys(("CP", "P"), "parietal"),
+    **dict.fromkeys(("FC", "C"), "central"),
+    **dict.fromkeys(("FT", "T", "TP"), "temporal"),
+    **dict.fromkeys(("PO", "O", "CB", "I"), "occipital"),
+}
+SCALES = (5, 11, 21)  # kernels of (4), in steps
+
+
+class UnknownElectrode(BenchError):
+    """An electrode whose name says nothing about the region it lies over."""
+
+
+def assign_regions(channels: Sequence[str]) -> dict[str, list[int]]:
+    """Indices of the electrodes over each of the five regions, by the letters of the 10-10 names.
+
+    Raises UnknownElectrode. Every electrode is in exactly one region.
+    """
+    members: dict[str, list[int]] = {region: [] for region in REGIONS}
+    for index, channel in enumerate(channels):
+        letters = channel.upper().rstrip("0123456789").removesuffix("Z")
+        if letters not in REGION_OF:
+            raise UnknownElectrode(
+                f"electrode {channel!r} is over no known region; names begin with one of {', '.join(REGION_OF)} "
+                "(10-10 system); rename or drop the channel"
+            )
+        members[REGION_OF[letters]].append(index)
+    return members
+
+
+class ElectrodeAttention(nn.Module):
+    """A weight between 0 and 1 for each electrode of each trial, equation (1)."""
+
+    def __init__(self, channels: int, *, pool: str) -> None:
+        super().__init__()
+        if pool not in ("mean", "log_power"):
+            raise BenchError(f"attention_pool {pool!r} is neither 'mean' nor 'log_power'")
+        self.pool = pool
+        self.gate = nn.Sequential(
+            nn.Linear(channels, max(1, channels // 4)),
+            nn.ReLU(),
+            nn.Linear(max(1, channels // 4), channels),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
+        if self.pool == "mean":
+            pooled = signals.mean(dim=2)  # (B, C)
+        else:
+            pooled = (signals.square().mean(dim=2) + 1e-3).log()  # a silent electrode is quiet, not minus infinity
+        return self.gate(pooled)[:, :, None] * signals
+
+
+class RegionExtractors(nn.Module):
+    """Conv → GELU → BN → dropout for each region, concatenated and projected, equations (2) and (3)."""
+
+    def __init__(
+        self, members: Sequence[Sequence[int]], *, filters: int, kernel: int, stride: int, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.members = [list(indices) for indices in members]
+        self.extractors = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(len(indices), filters, kernel, stride=stride, padding=kernel // 2),
+                nn.GELU(),
+                nn.BatchNorm1d(filters),
+                nn.Dropout(dropout),
+            )
+            for indices in self.members
+        )
+        self.project = nn.Linear(filters * len(self.members), width)
+
+    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial step width"]:
+        regions = [extract(signals[:, indices]) for extract, indices in zip(self.extractors, self.members, strict=True)]
+        return self.project(torch.cat(regions, dim=1).transpose(1, 2))  # (B, R*F, S) -> (B, S, width)
+
+
+class TemporalPerception(nn.Module):
+    """Learned queries attend to keys convolved at three time scales, equation (4)."""
+
+    def __init__(self, steps: int, *, width: int, queries: int, layers: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise BenchError(f"width {width} is no multiple of {heads} heads")
+        thirds = [width // len(SCALES)] * len(SCALES)
+        thirds[0] += width - sum(thirds)
+        self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
+        self.position = nn.Parameter(torch.randn(steps, width) * 0.02)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.scales = nn.ModuleList(
+            nn.Conv1d(width, part, kernel, padding=kernel // 2) for part, kernel in zip(thirds, SCALES, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.heads = heads
+
+    def forward(self, spatial: Float[Tensor, "trial step width"]) -> Float[Tensor, "trial query width"]:
+        key = (self.key(spatial) + self.position).transpose(1, 2)  # (B, width, S)
+        key = torch.cat([scale(key) for scale in self.scales], dim=1).transpose(1, 2)  # K_tem: (B, S, width)
+        value = self.value(spatial)
+        state = self.queries.expand(len(spatial), -1, -1)  # (B, Q, width)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            read = functional.scaled_dot_product_attention(
+                self.split(norm(state)), self.split(key), self.split(value)
+            )  # (B, heads, Q, width/heads)
+            state = layer(state + read.transpose(1, 2).flatten(2))
+        return state
+
+    def split(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial head token part"]:
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class HybridRegionTemporalEncoder(nn.Module):
+    """The paper's encoder: features of a trial from the electrodes of the chosen regions."""
+
+    used: Tensor  # indices of these electrodes, region by region
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        samples: int,
+        *,
+        regions: Sequence[str],
+        attention_pool: str,
+        filters: int,
+        kernel: int,
+        stride: int,
+        width: int,
+        queries: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if unknown := [region for region in regions if region not in REGIONS]:
+            raise BenchError(f"unknown regions {unknown}; there are {', '.join(REGIONS)}")
+        members = [indices for region, indices in assign_regions(channels).items() if region in regions and indices]
+        if not members:
+            raise BenchError(f"no electrode of {list(channels)} lies over {list(regions)}; name other regions")
+        self.register_buffer("used", torch.tensor([index for indices in members for index in indices]))
+        starts = [sum(map(len, members[:n])) for n in range(len(members))]
+        own = [range(start, start + len(part)) for start, part in zip(starts, members, strict=True)]
+        self.attention = ElectrodeAttention(len(self.used), pool=attention_pool)
+        self.extractors = RegionExtractors(
+            own, filters=filters, kernel=kernel, stride=stride, width=width, dropout=dropout
+        )
+        steps = (samples + 2 * (kernel // 2) - kernel) // stride + 1
+        self.temporal = TemporalPerception(
+            steps, width=width, queries=queries, layers=layers, heads=heads, dropout=dropout
+        )
+
+    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
+        return self.temporal(self.extractors(self.attention(signals[:, self.used])))
+
+
+class PlainEncoder(nn.Module):
+    """What stands in for HRT in "w/o HRT": one convolution over all electrodes, pooled in time.
+
+    The paper does not name its substitute. This is an HRT without what HRT adds: no electrode attention, no regions,
+    no scales and no queries; the block of (3) and as many feature vectors, one for each of `queries` spans of time.
+    """
+
+    def __init__(
+        self, channels: int, *, filters: int, kernel: int, stride: int, width: int, queries: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.extract = nn.Sequential(
+            nn.Conv1d(channels, filters, kernel, stride=stride, padding=kernel // 2),
+            nn.GELU(),
+            nn.BatchNorm1d(filters),
+            nn.Dropout(dropout),
+            nn.AdaptiveAvgPool1d(queries),
+        )
+        self.project = nn.Linear(filters, width)
+
+    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
+        return self.project(self.extract(signals).transpose(1, 2))

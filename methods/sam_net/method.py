@@ -1,0 +1,344 @@
+"""SAM-Net: `fit` trains HRT with C-SA, `adapt` maps new subjects to the known ones, `reconstruct` makes video.
+
+The way from a trial to a video (§3.4): HRT gives text embeddings E and latents L; the VAE decodes the first frame's
+latents to a blurry frame; an image-to-image model guided by E turns it into the key frame; the text-to-video model
+with SparseCtrl makes the video from E, the key frame, and L in place of noise. The paper's L has no unit variance, so
+how it stands in for noise is a parameter (`start`), see README.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.signal import resample_poly
+from torch import Tensor
+
+from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.progress import track
+from bench.seeds import derive_seed
+from methods.sam_net.heads import Decoder, relative_variance
+from methods.sam_net.hrt import REGIONS, HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.new2source import ChannelMap, apply_map, gather_sources, map_new_to_source, recolour
+from methods.sam_net.subjects import (
+    SubjectClassifier,
+    find_centre,
+    mean_trials,
+    measure_similarity,
+    order_subjects,
+    plan_stages,
+)
+from methods.sam_net.training import Examples, Recipe, predict, train_decoder
+
+CHUNK = 512  # trials read and resampled at once
+ENCODED = 64  # clips encoded at once
+ADAPTATIONS = ("new2source", "recolour", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of SAM-Net with its default; an ablation is a change of these and of nothing else."""
+
+    # Input
+    sampling_rate: float = 100.0  # Hz; signals above it are low-passed and resampled, others taken as they are
+    noise_mean: float = 0.0  # augmentation, in deviations of the signal
+    noise_deviation: float = 0.1
+    electrode_dropout: float = 0.05  # share of electrodes silenced in a training trial
+
+    # HRT (§3.1)
+    encoder: str = "hrt"  # or "plain": what stands in for HRT in "w/o HRT"
+    regions: tuple[str, ...] = REGIONS
+    attention_pool: str = "mean"  # or "log_power"
+    filters: int = 24  # of each region's extractor ("plain": of the one extractor)
+    kernel_seconds: float = 0.25  # of the extractors
+    stride_seconds: float = 0.04
+    width: int = 64
+    queries: int = 16
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.2
+    text_rank: int = 64
+    latent_rank: int = 64
+
+    # C-SA (§3.2)
+    centred: bool = True  # False: the first subject by number starts
+    progressive: bool = True  # False: all subjects train from the first step
+    adversary: float = 0.05  # lambda; 0 trains no subject classifier
+    adversary_width: int = 64
+    last_share: float = 0.5  # of the steps that are made with all subjects
+
+    # Training stage 1 (§3.5)
+    epochs: float = 30.0  # steps = epochs × training trials / batch_size, whatever the stages
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    text_weight: float = 1.0
+    latent_weight: float = 1.0
+
+    # New2Source (§3.3), training stage 2
+    adaptation: str = "new2source"  # or "recolour", "none"
+    mapping_source: str = "mean"  # or "each"
+    mapping_ridge: float = 0.1
+    mapping_rescale: bool = True
+    recolour_shrinkage: float = 0.01
+
+    # Video (§3.4)
+    use_latents: bool = True  # False, with the two below: rows G, H and I of Table 3
+    use_embeddings: bool = True
+    use_keyframe: bool = True
+    start: str = "latents"  # what the video model starts from: "latents", "mixture", "renoised" or "noise"
+    strength: float = 0.6  # of the start's noise where `start` mixes any in
+    steps: int = 10
+    guidance: float = 3.0
+    keyframe_strength: float = 0.6
+    keyframe_steps: int = 10
+    keyframe_guidance: float = 3.0
+    text_rescale: float = 0.0  # 0: predictions as they are; 1: with the variance of the training targets
+    latent_rescale: float = 0.0
+
+    @property
+    def rescales(self) -> tuple[float, float]:
+        return self.text_rescale, self.latent_rescale
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class SamNet:
+    """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "eeg"
+    version = 1
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        known = {field.name for field in dataclasses.fields(Parameters)}
+        if unknown := sorted(set(parameters) - known):
+            raise BenchError(f"sam_net has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        if "regions" in parameters:
+            parameters["regions"] = tuple(parameters["regions"])
+        self.parameters = Parameters(**parameters)
+        if self.parameters.adaptation not in ADAPTATIONS:
+            raise BenchError(f"adaptation {self.parameters.adaptation!r} is none of {', '.join(ADAPTATIONS)}")
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.decoder: Decoder | None = None
+        self.maps: dict[int, ChannelMap] = {}
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """Stage 1: train HRT on the known subjects. The validation trials only measure how far predictions shrink."""
+        own = self.parameters
+        self.clip_shape = train.video.shape[1:]
+        signals = self.prepare(train.brain, train.sampling_rate)
+        numbers, index = np.unique(train.subject, return_inverse=True)
+        subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
+        classifier = None
+        with self.seeded("network"):
+            rate = min(own.sampling_rate, train.sampling_rate)
+            decoder = build_decoder(own, train.channels, signals.shape[2], rate, self.suite.geometry)
+            if own.adversary > 0 and len(numbers) > 1:
+                classifier = SubjectClassifier(own.queries * own.width, len(numbers), hidden=own.adversary_width)
+                classifier.to(self.device)
+        self.decoder = decoder.to(self.device)
+        text, latents = self.encode(train)
+        self.decoder.text.set_basis(text)
+        self.decoder.latents.set_basis(latents)
+        clip = torch.from_numpy(train.clip)
+        examples = Examples(
+            signals=signals,
+            subject=subject,
+            text=self.decoder.text.project(text)[clip],
+            latents=self.decoder.latents.project(latents)[clip],
+        )
+        similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
+        order = order_subjects(similarity, find_centre(similarity) if own.centred else 0)
+        self.order = tuple(int(numbers[one]) for one in order)
+        steps = max(len(order), round(own.epochs * len(signals) / own.batch_size))
+        with self.seeded("dropout"):
+            train_decoder(
+                self.decoder,
+                classifier,
+                examples,
+                plan_stages(order, steps=steps, progressive=own.progressive, last_share=own.last_share),
+                Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)}),
+                batches=self.generator("batches"),
+                augmentation=self.generator("augmentation"),
+                phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
+            )
+        seen = predict(self.decoder, self.prepare(validation.brain, validation.sampling_rate))
+        heads = (self.decoder.text, self.decoder.latents)
+        self.spread = [relative_variance(head, values) for head, values in zip(heads, seen, strict=True)]
+        self.sources = gather_sources(signals, digest_clips(train), subject, source=own.mapping_source)
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
+        own = self.parameters
+        self.trained()
+        signals = self.prepare(calibration.brain, calibration.sampling_rate)
+        clips = digest_clips(calibration)
+        for number in np.unique(calibration.subject):
+            rows = np.flatnonzero(calibration.subject == number)
+            if own.adaptation == "new2source":
+                self.maps[int(number)] = map_new_to_source(
+                    self.sources,
+                    signals[rows],
+                    [clips[row] for row in rows],
+                    ridge=own.mapping_ridge,
+                    rescale=own.mapping_rescale,
+                )
+            elif own.adaptation == "recolour":
+                self.maps[int(number)] = recolour(self.sources, signals[rows], shrinkage=own.recolour_shrinkage)
+
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """Video of each trial (§3.4), in the size of the training clips."""
+        own, suite = self.parameters, self.suite
+        embeddings, latents = self.decode(brain)
+        if not own.use_embeddings:
+            embeddings = suite.negative_embedding.expand_as(embeddings)
+        keyframes = None
+        if own.use_keyframe:
+            blurry = suite.decode_latents(latents[:, :1])[:, 0]  # BF = VAE(L_0)
+            keyframes = suite.refine_keyframe(
+                embeddings,
+                blurry,
+                brain.seed,
+                strength=own.keyframe_strength if own.use_latents else 1.0,
+                steps=own.keyframe_steps,
+                guidance=own.keyframe_guidance,
+            )
+        video = suite.generate_video(
+            embeddings,
+            brain.seed,
+            latents=latents if own.use_latents else None,
+            keyframes=keyframes,
+            start=own.start if own.use_latents else "noise",
+            strength=own.strength,
+            steps=own.steps,
+            guidance=own.guidance,
+        )
+        return fit_clips(np.asarray(video), self.clip_shape)
+
+    def decode(
+        self, brain: BrainData
+    ) -> tuple[Float[Tensor, "trial token width"], Float[Tensor, "trial frame channel height width"]]:
+        """E and L of each trial, through the subject's map where it has one."""
+        own, decoder = self.parameters, self.trained()
+        signals = self.prepare(brain.brain, brain.sampling_rate)
+        for number, matrix in self.maps.items():
+            rows = np.flatnonzero(brain.subject == number)
+            if len(rows):
+                signals[rows] = apply_map(matrix, signals[rows])
+        text, latents = predict(decoder, signals)
+        gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, own.rescales, strict=True)]
+        return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through: the decoder and the new subjects' maps.
+
+        The subject classifier is not among them: it is thrown away after training.
+        """
+        return self.trained().parameter_count + sum(matrix.numel() for matrix in self.maps.values())
+
+    def trained(self) -> Decoder:
+        if self.decoder is None:
+            raise NotFitted("sam_net has not been fitted yet: call fit(train, validation) first")
+        return self.decoder
+
+    def prepare(self, brain: Signals, rate: float) -> Float[Tensor, "trial channel time"]:
+        """All trials in memory at the encoder's sampling rate, on the device."""
+        wanted = self.parameters.sampling_rate
+        parts = [brain[np.arange(start, min(start + CHUNK, len(brain)))] for start in range(0, len(brain), CHUNK)]
+        if wanted < rate:
+            ratio = Fraction(wanted / rate).limit_denominator(1000)
+            parts = [resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line") for part in parts]
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(self.device)
+
+    @torch.inference_mode()
+    def encode(
+        self, train: TrainingSet
+    ) -> tuple[Float[Tensor, "clip token width"], Float[Tensor, "clip frame channel height width"]]:
+        """What HRT is to predict for each training clip."""
+        geometry = self.suite.geometry
+        text, latents = [], []
+        for start in track(range(0, len(train.video), ENCODED), "encoding training clips"):
+            part = slice(start, start + ENCODED)
+            text.append(self.suite.encode_text(list(train.captions[part])))
+            shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
+            latents.append(self.suite.encode_video(shown))
+        return torch.cat(text).to(self.device), torch.cat(latents).to(self.device)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed("sam_net", purpose, self.seed))
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """torch's own generators, which modules use for initial weights and dropout, seeded and then put back."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive_seed("sam_net", purpose, self.seed))
+            yield
+
+
+def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int, rate: float, geometry: Any) -> Decoder:
+    """The untrained network for these electrodes, `samples` at `rate` Hz, and a suite's geometry."""
+    own = parameters
+    shared: dict[str, Any] = {
+        "filters": own.filters,
+        "kernel": 2 * round(own.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
+        "stride": max(1, round(own.stride_seconds * rate)),
+        "width": own.width,
+        "queries": own.queries,
+        "dropout": own.dropout,
+    }
+    encoder: HybridRegionTemporalEncoder | PlainEncoder
+    if own.encoder == "hrt":
+        encoder = HybridRegionTemporalEncoder(
+            channels,
+            samples,
+            regions=own.regions,
+            attention_pool=own.attention_pool,
+            layers=own.layers,
+            heads=own.heads,
+            **shared,
+        )
+    elif own.encoder == "plain":
+        encoder = PlainEncoder(len(channels), **shared)
+    else:
+        raise BenchError(f"encoder {own.encoder!r} is neither 'hrt' nor 'plain'")
+    return Decoder(
+        encoder,
+        features=own.queries * own.width,
+        text_shape=(geometry.tokens, geometry.text_width),
+        latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),
+        text_rank=own.text_rank,
+        latent_rank=own.latent_rank,
+    )
+
+
+def digest_clips(data: TrainingSet) -> list[str]:
+    """For each trial, the digest of the clip that it shows: training and calibration number their clips separately."""
+    digests = [hashlib.sha256(np.ascontiguousarray(clip).tobytes()).hexdigest() for clip in data.video]
+    return [digests[clip] for clip in data.clip]
+
+
+def fit_clips(video: VideoBatch, shape: Sequence[int]) -> VideoBatch:
+    """The clips at (frame, height, width, 3): frames picked evenly, pictures resized, untouched where both agree."""
+    frames, height, width, _ = shape
+    if video.shape[1] != frames:
+        video = video[:, np.linspace(0, video.shape[1] - 1, frames).round().astype(int)]
+    if video.shape[2:4] == (height, width):
+        return video
+    method = cv2.INTER_AREA if height < video.shape[2] else cv2.INTER_LINEAR
+    pictures = [cv2.resize(picture, (width, height), interpolation=method) for clip in video for picture in clip]
+    return np.stack(pictures).reshape(len(video), frames, height, width, 3)
