@@ -1,0 +1,165 @@
+"""The registry: names of what can be run, and the objects behind them, loaded only when asked for.
+
+A name comes from one of three places: the table below, an entry point of an installed package in the group
+`brain2video_bench.<kind>` (e.g. `brain2video_bench.methods`), or, for a class of your own, `path/file.py:Class`.
+Nothing heavy is imported here: `python -m bench list` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+
+# kind -> name -> (where it is, a line about it)
+BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "methods": {
+        "sam_net": ("methods.sam_net:SamNet", "SAM-Net: EEG to video through regions, subjects and New2Source"),
+        "random_clip": ("baselines.controls:RandomClip", "floor: a random training clip, no brain"),
+        "train_mean": ("baselines.controls:TrainMean", "floor: the mean of the training clips, no brain"),
+        "constant_grey": ("baselines.controls:ConstantGrey", "floor: a constant grey video, no brain"),
+        "codec": ("baselines.ceilings:Codec", "ceiling: the true clip through the suite's autoencoder"),
+        "caption": ("baselines.ceilings:Caption", "ceiling: the true caption through the suite's generator"),
+        "ideal_observer": ("baselines.ceilings:IdealObserver", "ceiling: the phantom's own likelihood (phantoms only)"),
+    },
+    "datasets": {
+        "seed_dv": (
+            "bench.datasets.seed_dv:SeedDV",
+            "EEG of 20 subjects watching 1,400 clips (gated: needs --data-root)",
+        ),
+        "phantom_eeg": (
+            "bench.datasets.seed_dv:SeedDV",
+            "synthetic EEG in SEED-DV's layout (also :tiny, :small, :full)",
+        ),
+    },
+    "splits": {
+        "single_subject": ("bench.splits:make_folds", "one model a subject, tested on its last block"),
+        "cross_subject": ("bench.splits:make_folds", "one model for the known subjects, tested on their last block"),
+        "new_subject": ("bench.splits:make_folds", "tested on subjects known by a few calibration trials only"),
+    },
+    "protocols": {
+        "eeg2video": ("metrics.protocols:EEG2VIDEO", "the published script of EEG2Video, quirks included"),
+        "corrected": ("metrics.protocols:CORRECTED", "ours: top-1 truth, raw and normalised by chance"),
+    },
+    "metrics": {
+        "n_way_accuracy": ("metrics.semantic:n_way_accuracy", "exact expectation of N-way top-K accuracy"),
+        "ssim": ("metrics.pixel:ssim", "structural similarity, scikit-image's default"),
+        "psnr": ("metrics.pixel:psnr", "peak signal-to-noise ratio in dB, mean over frames"),
+    },
+    "suites": {
+        "mini": ("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
+        "paper": ("bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"),
+    },
+}
+
+
+class UnknownName(BenchError):
+    """A name that nothing is registered under, or behind which nothing can be loaded."""
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind: the built-in ones in their order, then those of installed packages, sorted."""
+    return [*built_in(kind), *sorted(entry_points(kind))]
+
+
+def describe(kind: str, name: str) -> str:
+    """One line about a name, without loading what is behind it."""
+    if name in built_in(kind):
+        return built_in(kind)[name][1]
+    return f"from {target(kind, name)}"
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The object behind a name of a kind, or behind `path/file.py:Class`.
+
+    Raises UnknownName for names that are not there (with the nearest and all allowed ones), for files and classes
+    that do not exist, and for modules that cannot be imported.
+    """
+    module_name, _, attribute = target(kind, name).rpartition(":")
+    try:
+        module = load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
+        raise UnknownName(
+            f"{name!r} cannot be loaded from {module_name}: {error}; install or repair what is missing"
+        ) from error
+    if not hasattr(module, attribute):
+        defined = [one for one in vars(module) if not one.startswith("_")]
+        raise UnknownName(f"{module_name} has no {attribute!r}{suggest(attribute, defined)}")
+    return getattr(module, attribute)
+
+
+def target(kind: str, name: str) -> str:
+    """Where the object behind a name is: `package.module:Attribute` or `/absolute/file.py:Class`. Loads nothing."""
+    if name in built_in(kind):
+        return built_in(kind)[name][0]
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        if not Path(path).is_file():
+            raise UnknownName(f"{name!r} of {kind}: there is no file {path}; name it from here or in full")
+        if not attribute.isidentifier():
+            raise UnknownName(f"{name!r} of {kind}: after the colon comes the name of a class, as in file.py:Class")
+        return f"{Path(path).resolve()}:{attribute}"
+    if name.endswith(".py"):
+        raise UnknownName(f"{name!r} of {kind} lacks the class; write {name}:Class")
+    if name in entry_points(kind):
+        return entry_points(kind)[name]
+    known = names(kind)
+    raise UnknownName(
+        f"unknown name {name!r} of {kind}{suggest(name, known)}; there are {', '.join(known)}, or path/file.py:Class"
+    )
+
+
+def built_in(kind: str) -> Mapping[str, tuple[str, str]]:
+    if kind not in BUILT_IN:
+        raise UnknownName(f"unknown kind {kind!r}{suggest(kind, BUILT_IN)}; there are {', '.join(BUILT_IN)}")
+    return BUILT_IN[kind]
+
+
+@functools.cache
+def entry_points(kind: str) -> dict[str, str]:
+    """Names that installed packages add to a kind; raises UnknownName where one takes a name that is taken."""
+    group = f"brain2video_bench.{kind}"
+    found: dict[str, str] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        owner = point.dist.name if point.dist else "an installed package"
+        if point.name in BUILT_IN[kind] or found.get(point.name, point.value) != point.value:
+            raise UnknownName(
+                f"{owner} registers {point.name!r} of {group}, a name that is taken; uninstall one of them"
+            )
+        if ":" not in point.value:
+            raise UnknownName(f"{owner} registers {point.value!r} of {group}; it must have the form module:Attribute")
+        found[point.name] = point.value
+    return found
+
+
+def load_file(path: Path) -> Any:
+    """Import a file by its path, once a process; its module name is made of the path, so two files never collide."""
+    name = f"bench_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UnknownName(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """', did you mean …?' for what is nearest, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f", did you mean {' or '.join(near)}?" if near else ""
