@@ -310,7 +310,7 @@ def check_scores(scores: pd.DataFrame) -> None:
     unnamed = [name for name in (*IDENTITY, "seed", "subject", "clip") if scores[name].isna().any()]
     if unnamed:
         raise TableError(f"score rows without a {unnamed[0]}: every row needs one; score the runs again")
-    strange = sorted(set(scores["role"]) - set(ROLES))
+    strange = sorted(set(scores["role"].unique()) - set(ROLES))
     if strange:
         raise TableError(f"role {strange[0]!r}: allowed are {', '.join(ROLES)}")
     bad = scores[~np.isfinite(scores[["value", "shuffled"]].to_numpy(dtype=float)).all(axis=1)]
@@ -320,13 +320,16 @@ def check_scores(scores: pd.DataFrame) -> None:
             f"{len(bad)} scores are NaN or infinite, the first of {where} (method, variant, metric, subject, clip): "
             "a clip that cannot be scored counts as the metric's worst value; score the run again"
         )
-    repeated = scores.duplicated([*IDENTITY, "seed", "subject", "clip"])
+    claim = [*IDENTITY, "seed", "subject", "clip"]
+    repeated = scores.duplicated(claim)
     if repeated.any():
         first = scores[repeated].iloc[0]
+        same = scores[(scores[claim] == first[claim]).all(axis=1)]
+        cells = f" (cells {', '.join(same['cell'].unique())})" if "cell" in same else ""
         raise TableError(
-            f"two runs both claim to be {first['method']} {first['variant']!r} on {first['split']} with seed "
-            f"{first['seed']} (subject {first['subject']}, clip {first['clip']}): averaging them would hide which one "
-            "is meant; keep the one you mean, or name another --runs folder"
+            f"two runs{cells} both claim to be {first['method']} {first['variant']!r} on {first['split']} with seed "
+            f"{first['seed']}: averaging them would hide which one is meant, as after a change of the method's version "
+            "or of a variant's parameters; remove the one you do not mean from the runs, or use another --runs folder"
         )
 
 
@@ -368,4 +371,4 @@ def _is_better(interval: statistics.Interval, metric: MetricSpec) -> bool:
 
 def _appearance(scores: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[object, int]]:
     """Of each column, the place of its values in order of appearance."""
-    return {name: {value: i for i, value in enumerate(dict.fromkeys(scores[name]))} for name in columns}
+    return {name: {value: i for i, value in enumerate(scores[name].unique())} for name in columns}

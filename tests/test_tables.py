@@ -191,6 +191,10 @@ def test_lower_is_better(parts):
         (lambda rows: rows.drop(columns=["concept", "seed"]), "lack the columns seed, concept"),
         (lambda rows: rows.assign(value=np.nan), "72 scores are NaN.*sam_net, base, video_40way, 1, 0"),
         (lambda rows: rows.iloc[1:], "subject 1 has no row for clip 0"),
+        (
+            lambda rows: pd.concat([rows.assign(cell="aa"), rows.assign(cell="bb")]),
+            r"two runs \(cells aa, bb\) both claim",
+        ),
         (lambda rows: pd.concat([rows, rows.iloc[:3]]), "two runs both claim to be sam_net 'base'.*seed 0"),
         (lambda rows: rows.assign(metric="video_41way"), "no metric 'video_41way'; it has video_2way"),
         (lambda rows: rows.assign(protocol="mine"), "unknown protocol 'mine'; there are eeg2video, corrected"),
