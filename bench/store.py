@@ -1,0 +1,465 @@
+"""The store: finished cells as folders of files, found again by the key of all that determines them.
+
+    runs/<key>/manifest.json            what the cell is, its digests, and the sha256 of every file below
+    runs/<key>/predictions/trials.parquet
+    runs/<key>/predictions/sub01/clip0007.mp4    one lossless video a trial
+    runs/<key>/scores/<score key>.parquet        added later, each with its own digest inside
+    runs/.tmp-<key>-<host>-<pid>-<random>        being written
+    runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
+
+A cell is written into a temporary sibling, every file is flushed to disk, the manifest comes last, and one rename
+publishes it: a reader sees a whole cell or none, whenever the writer is killed. Two writers of one cell need no lock:
+the second rename fails and the first result stays. There is no pickle, only JSON, parquet and mp4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.progress import say
+from bench.spec import canonical_json, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+KEY = re.compile(r"[0-9a-z_]{1,64}")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
+DIGEST = b"content_sha256"  # in a score file's schema metadata
+LIVE: set[Path] = set()  # drafts of this very process: not leftovers
+
+
+class StoreError(BenchError):
+    """The store cannot do what was asked of it."""
+
+
+class StoreFull(StoreError):
+    """The disk is full; nothing of the cell was published."""
+
+
+class Corrupt(Exception):
+    """A part of a cell is not what its digest says. Leads to quarantine, never to a user."""
+
+
+@dataclass
+class Draft:
+    """A cell being made: write below `path` through `write`, fill in `manifest`."""
+
+    path: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    expected_bytes: int = 0  # at most; told to the user when the disk is full
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the cell to disk and remember its digest."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_through(path, content)
+        self.files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+class Store:
+    """The cells below one folder. Opening it removes what killed processes of this machine left half-written."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the store {self.root} cannot be made: {error.strerror}; choose another --runs"
+            ) from error
+        for leftover in self.root.glob(".tmp-*"):
+            if is_abandoned(leftover):
+                remove(leftover)
+
+    def find(self, key: str) -> Cell | None:
+        """The whole, verified cell of that key, or None. A corrupt one is moved to quarantine, with a warning."""
+        folder = self.root / check_key(key)
+        if not folder.is_dir():
+            return None
+        try:
+            return Cell(key=key, path=folder, store=self, manifest=verify(folder))
+        except FileNotFoundError as error:
+            if not folder.is_dir():  # another process quarantined it meanwhile
+                return None
+            self.quarantine(folder, f"{error.filename} is missing")
+        except Corrupt as error:
+            self.quarantine(folder, str(error))
+        return None
+
+    def cells(self) -> Iterator[Cell]:
+        """All whole cells, by key."""
+        for folder in sorted(self.root.iterdir()):
+            if folder.is_dir() and folder.name != "quarantine" and (folder / "manifest.json").is_file():
+                cell = self.find(folder.name)
+                if cell is not None:
+                    yield cell
+
+    @contextlib.contextmanager
+    def publishing(self, key: str) -> Iterator[Draft]:
+        """A draft to write a cell into; published when the block ends, removed when it fails.
+
+        Where another process published the key meanwhile, its cell stays and the draft is dropped: both were made
+        from the same spec. Raises StoreFull when the disk is full.
+        """
+        draft = Draft(path=self.temporary(check_key(key)))
+        LIVE.add(draft.path)
+        try:
+            draft.path.mkdir()
+            yield draft
+            seal(draft, key)
+            move_new(draft.path, self.root / key)
+            sync_folder(self.root)
+        except OSError as error:
+            if error.errno in FULL:
+                raise self.full(f"cell {key}", max(draft.expected_bytes, size_of(draft.path))) from error
+            raise
+        finally:
+            LIVE.discard(draft.path)
+            remove(draft.path)
+
+    def full(self, what: str, needed: int) -> StoreFull:
+        free = shutil.disk_usage(self.root).free
+        return StoreFull(
+            f"no space left in {self.root} for {what}: it needs up to {needed} bytes ({needed / 2**20:.1f} MiB), "
+            f"{free} are free; nothing half-written stays. Free some space or choose another --runs, then give the "
+            "same command again: it goes on at this cell"
+        )
+
+    def temporary(self, key: str) -> Path:
+        return self.root / f".tmp-{key}-{host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+    def quarantine(self, path: Path, reason: str) -> None:
+        """Move a corrupt cell or score file where nobody reads it, with the reason beside it; warn."""
+        pen = self.root / "quarantine"
+        pen.mkdir(exist_ok=True)
+        for number in range(10_000):
+            place = pen / f"{path.stem}-{number}"
+            try:
+                place.mkdir()
+            except FileExistsError:
+                continue
+            break
+        else:
+            raise StoreError(f"{pen} is full of copies of {path.stem}; find out why, then empty it")
+        try:
+            path.rename(place / path.name)
+        except FileNotFoundError:  # another process was faster
+            place.rmdir()
+            return
+        (place / "reason.txt").write_text(f"{path}: {reason}\n", encoding="utf-8")
+        say(f"warning: {path} is corrupt ({reason}); moved to {place}, it will be made again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A published cell. Its predictions never change; scores are added."""
+
+    key: str
+    path: Path
+    store: Store
+    manifest: Mapping[str, Any]
+
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: trial, subject, clip, concept, block, seed, file, status (ok, missing, invalid), pixels."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "predictions" / "trials.parquet")
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:  # u8 (row, frame, height, width, 3)
+        """The predicted videos of rows of `trials()`, bit for bit as they were written.
+
+        Raises StoreError for a row without a video, and where decoded pixels differ from those written.
+        """
+        import numpy as np
+
+        from bench.video import decode
+
+        trials = self.trials().iloc[np.asarray(rows, dtype=np.int64)]
+        without = trials[trials["status"] != "ok"]
+        if len(without):
+            raise StoreError(
+                f"cell {self.key} has no video of trial {without['trial'].iloc[0]}; read rows of status ok"
+            )
+        video = []
+        for file, pixels in zip(trials["file"], trials["pixels"], strict=True):
+            path = self.path / file
+            clip = decode(path.read_bytes(), str(path))
+            if digest_pixels(clip) != pixels:
+                raise StoreError(f"{path} does not decode to the pixels that were written; `doctor` checks the decoder")
+            video.append(clip)
+        if video:
+            return np.stack(video)
+        return np.zeros((0, *self.manifest.get("video_shape", (0, 0, 0, 3))), np.uint8)
+
+    def predictions(self) -> tuple[pd.DataFrame, Any]:
+        """The table of trials and the reader of its rows."""
+        return self.trials(), self.read
+
+    def add_scores(self, score_key: str, scores: pd.DataFrame) -> None:
+        """Publish a table of scores, at once or not at all; one that is there already is replaced."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(scores, preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), DIGEST: digest_table(table).encode()})
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer)
+        (self.path / "scores").mkdir(exist_ok=True)
+        self.store_file(self.path / "scores" / f"{check_key(score_key)}.parquet", buffer.getvalue().to_pybytes())
+
+    def store_file(self, path: Path, content: bytes) -> None:
+        temporary = self.store.temporary(self.key)
+        LIVE.add(temporary)
+        try:
+            publish_file(path, content, temporary)
+        except OSError as error:
+            if error.errno in FULL:
+                raise self.store.full(f"{path.name} of cell {self.key}", len(content)) from error
+            raise
+        finally:
+            LIVE.discard(temporary)
+
+    def scores(self, score_key: str) -> pd.DataFrame | None:
+        """A verified table of scores, or None; a corrupt one is moved to quarantine."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / "scores" / f"{check_key(score_key)}.parquet"
+        if not path.is_file():
+            return None
+        try:
+            table = pq.read_table(pa.BufferReader(path.read_bytes()))
+            if (table.schema.metadata or {}).get(DIGEST, b"").decode("ascii", "replace") != digest_table(table):
+                raise Corrupt("its rows are not those of its digest")
+        except (pa.ArrowException, OSError, ValueError, Corrupt) as error:
+            self.store.quarantine(path, str(error) or type(error).__name__)
+            return None
+        return table.to_pandas()
+
+    def has_scores(self, score_key: str) -> bool:
+        """Whether whole scores of that key are there."""
+        return self.scores(score_key) is not None
+
+
+def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Sequence[np.ndarray | None]) -> None:
+    """Write one lossless video a trial, the table of trials, and the digest of both into the manifest.
+
+    `trials` has the columns trial, subject, clip, concept, block, seed. `video` is u8 (trial, frame, height, width, 3),
+    or a sequence that has None for a trial without a prediction. A missing prediction, and one that is no u8 video of
+    the others' shape (NaN, floats, …), keeps its row, with status "missing" or "invalid" and no file. The digest covers
+    decoded pixels and trial rows, so another encoder version does not change it.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bench.video import FRAMES_PER_SECOND, encode_lossless
+
+    if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
+        raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
+    if len(trials) != len(video):
+        raise StoreError(f"{len(video)} videos for {len(trials)} trials; give one a trial (None for a missing one)")
+    whole = [clip for clip in video if is_video(clip)]
+    shape = whole[0].shape if whole else (0, 0, 0, 3)
+    draft.expected_bytes += sum(clip.nbytes for clip in whole)
+    files, status, pixels, names = [], [], [], set()
+    for subject, clip_number, trial, clip in zip(
+        trials["subject"], trials["clip"], trials["trial"], video, strict=True
+    ):
+        ok = is_video(clip) and clip.shape == shape
+        status.append("ok" if ok else "missing" if clip is None else "invalid")
+        name = f"predictions/sub{subject:02d}/clip{clip_number:04d}.mp4"
+        if name in names:  # the same clip again for this subject, e.g. in another session
+            name = f"predictions/sub{subject:02d}/clip{clip_number:04d}_trial{trial:06d}.mp4"
+        names.add(name)
+        files.append(name if ok else "")
+        pixels.append(digest_pixels(clip) if ok else "")
+        if ok:
+            draft.write(name, encode_lossless(np.ascontiguousarray(clip), fps=FRAMES_PER_SECOND))
+    rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status, pixels=pixels)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows.assign(file=files), preserve_index=False), buffer)
+    draft.write("predictions/trials.parquet", buffer.getvalue().to_pybytes())
+    draft.manifest.update(
+        prediction_digest=digest({name: rows[name].tolist() for name in rows.columns}),
+        trial_count=len(rows),
+        status_counts={name: status.count(name) for name in sorted(set(status))},
+        video_shape=list(shape),
+    )
+
+
+def is_video(clip: Any) -> bool:
+    return clip is not None and clip.dtype.str == "|u1" and clip.ndim == 4 and clip.shape[-1] == 3 and clip.size > 0
+
+
+def digest_pixels(clip: np.ndarray) -> str:
+    """sha256 of a u8 video's shape and pixels."""
+    import numpy as np
+
+    head = ",".join(map(str, clip.shape)).encode()
+    return hashlib.sha256(head + b":" + np.ascontiguousarray(clip).tobytes()).hexdigest()
+
+
+def digest_table(table: pa.Table) -> str:
+    """sha256 of column names, types and values, whatever the file format makes of them."""
+    state = hashlib.sha256(
+        canonical_json([[name, str(table.schema.field(name).type)] for name in table.column_names]).encode()
+    )
+    for column in table.columns:
+        values = column.to_numpy() if column.null_count == 0 else None
+        if values is not None and values.dtype.kind in "iufb":
+            state.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        else:
+            state.update(json.dumps(column.to_pylist(), ensure_ascii=True).encode())
+    return state.hexdigest()
+
+
+def seal(draft: Draft, key: str) -> None:
+    """Check that all files are those remembered, and write the manifest, with a digest of itself, last."""
+    for path in sorted(draft.path.rglob("*")):
+        name = path.relative_to(draft.path).as_posix()
+        if path.is_file() and name not in draft.files:  # written by a hand other than `Draft.write`
+            sync_file(path)
+            draft.files[name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    (draft.path / "scores").mkdir(exist_ok=True)
+    for folder in [path for path in draft.path.rglob("*") if path.is_dir()]:
+        sync_folder(folder)
+    manifest = {"schema": 1, "key": key, **draft.manifest, "files": draft.files}
+    manifest["manifest_digest"] = digest(manifest)
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+    write_through(draft.path / "manifest.json", text.encode())
+    sync_folder(draft.path)
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest of a whole cell; raises Corrupt (or FileNotFoundError) with the reason."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except ValueError as error:
+        raise Corrupt(f"manifest.json is no JSON: {error}") from error
+    if not isinstance(manifest, dict) or "files" not in manifest:
+        raise Corrupt("manifest.json lists no files")
+    recorded = manifest.pop("manifest_digest", None)
+    if recorded != digest(manifest):
+        raise Corrupt("manifest.json is not what its own digest says")
+    if manifest["key"] != folder.name:
+        raise Corrupt(f"it is the cell {manifest['key']}, in a folder of another name")
+    for name, entry in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        if len(content) != entry["bytes"]:
+            raise Corrupt(f"{name} has {len(content)} bytes instead of {entry['bytes']}")
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise Corrupt(f"the content of {name} has changed since it was written")
+    return manifest
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an `.npy` whole or not at all (caches shared by processes). No pickled objects."""
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    publish_file(path, buffer.getvalue(), path.parent / f".tmp-{path.stem}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def publish_file(path: Path, content: bytes, temporary: Path) -> None:
+    """Write a file under a temporary name, flush it, and put it in place by one rename."""
+    try:
+        write_through(temporary, content)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write a new file and wait until it is on the disk."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk; without it a rename may be lost with the power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move_new(source: Path, place: Path) -> None:
+    """Rename a folder to a name that nobody has; where somebody was faster, theirs stays."""
+    try:
+        source.replace(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def check_key(key: str) -> str:
+    if not KEY.fullmatch(key) or key == "quarantine":
+        raise StoreError(f"{key!r} is no key of the store; a key has 1 to 64 of the characters 0-9, a-z and _")
+    return key
+
+
+def is_abandoned(leftover: Path) -> bool:
+    """Whether the process that wrote a temporary folder is dead. Those of other machines are left alone."""
+    parts = leftover.name.split("-")
+    if len(parts) != 5 or parts[2] != host() or not parts[3].isdigit():
+        return False
+    process = int(parts[3])
+    if process == os.getpid():
+        return leftover not in LIVE
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@functools.cache
+def host() -> str:
+    """This machine's name, in characters that a folder name takes."""
+    return re.sub(r"[^0-9a-z]", "_", socket.gethostname().lower())
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def remove(path: Path) -> None:
+    """Remove a temporary folder or file; another process may be removing it too."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
