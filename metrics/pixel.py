@@ -1,6 +1,6 @@
 """Pixel metrics of RGB video: SSIM in scikit-image's default form, and PSNR.
 
-Both are means over the frames of a clip, as the published scripts take them. SSIM here is `cv2.blur` and some
+Both are means over the frames of a clip, as the published scripts take them. SSIM here is `cv2.boxFilter` and some
 arithmetic instead of `skimage.metrics.structural_similarity(a, b, data_range=255, channel_axis=-1)`, because floors
 by permutation need it thousands of times; a test holds the two together to 1e-9. That form is a 7×7 uniform window
 with the *sample* covariance, K1 = 0.01, K2 = 0.03, the border of 3 pixels left out (Wang et al. 2004 use a Gaussian
@@ -39,20 +39,20 @@ def ssim(predicted: Video, target: Video) -> Array:
 
 
 def _frame_ssim(a: Video, b: Video) -> float:
-    """SSIM of two frames u8 [h, w, 3]."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
+    """SSIM of two frames u8 [h, w, 3]. Sums over windows stay whole numbers below 2³¹, so nothing is rounded early."""
     n = WINDOW * WINDOW
-    crop = (slice(WINDOW // 2, -(WINDOW // 2)),) * 2
+    inside = (slice(WINDOW // 2, -(WINDOW // 2)),) * 2
 
-    def window_sum(image: Array) -> Array:  # sums of whole numbers, so exact
-        return np.asarray(cv2.boxFilter(image, -1, (WINDOW, WINDOW), normalize=False)[crop], dtype=np.float64)
+    def window_sum(image: npt.NDArray) -> npt.NDArray[np.int32]:
+        return np.asarray(cv2.boxFilter(image, cv2.CV_32S, (WINDOW, WINDOW), normalize=False)[inside])
 
-    sum_x, sum_y = window_sum(x), window_sum(y)
-    energy = (window_sum(x * x + y * y) - (sum_x * sum_x + sum_y * sum_y) / n) / (n - 1)  # var(x) + var(y)
-    covariance = (window_sum(x * y) - sum_x * sum_y / n) / (n - 1)
+    x, y = a.astype(np.uint16), b.astype(np.uint16)  # 255² fits
+    sum_x, sum_y = window_sum(a), window_sum(b)
+    product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
+    covariance = (n * window_sum(x * y) - product) / (n * (n - 1))
+    variances = (n * (window_sum(x * x) + window_sum(y * y)) - squares) / (n * (n - 1))  # of x plus of y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_product, mean_squares = sum_x * sum_y / n**2, (sum_x * sum_x + sum_y * sum_y) / n**2
-    similarity = ((2 * mean_product + c1) * (2 * covariance + c2)) / ((mean_squares + c1) * (energy + c2))
+    similarity = (2 * product / n**2 + c1) * (2 * covariance + c2) / ((squares / n**2 + c1) * (variances + c2))
     return float(similarity.mean())
 
 

@@ -57,7 +57,8 @@ def test_identical_clips_and_flat_clips():
     assert psnr(clip, clip)[0] == PSNR_CAP
     black, white = np.zeros_like(clip), np.full_like(clip, 255)
     assert psnr(black, white)[0] == 0
-    assert 0 < ssim(black, white)[0] < 1e-3
+    luminance = 2.55**2 / (255**2 + 2.55**2)  # all that is left of the formula where nothing varies
+    assert ssim(black, white)[0] == pytest.approx(luminance) and ssim(white, white)[0] == 1
     one_identical = clip.copy()
     one_identical[0, 1:] = 255 - one_identical[0, 1:]
     assert np.isfinite(psnr(one_identical, clip)[0])

@@ -37,7 +37,7 @@ def test_exact_form_equals_full_enumeration(n_right, top_k, levels):
 
 @pytest.mark.parametrize(
     ("classes", "ranks", "n_way", "top_k"),
-    [(400, [20, 60, 90], 40, 1), (400, [20], 40, 1), (1000, [80, 90, 99], 50, 5)],
+    [(400, [20, 60, 90], 40, 1), (400, [20], 40, 1), (200, [20, 24, 28], 40, 5)],
 )
 def test_exact_form_agrees_with_a_hundred_thousand_samples(classes, ranks, n_way, top_k):
     rng = np.random.default_rng(0)
