@@ -71,7 +71,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
             protocol=protocol,
             metric=metric.name,
             value=np.where(broken, metric.worst, values[0]),
-            shuffled=np.mean(values[1:], axis=0),
+            shuffled=np.mean(np.where(np.isfinite(values[1:]), values[1:], metric.worst), axis=0),
             status=status,
         )
         cell.add_scores(key, scores)
