@@ -18,7 +18,7 @@ from bench.datasets.catalogue import bench_home
 from bench.seeds import derive_seed
 from bench.spec import ScoreSpec
 from bench.store import Cell, Store, write_array
-from metrics.protocols import PROTOCOLS, MetricSpec, Scored
+from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Scored
 
 if TYPE_CHECKING:
     from bench.runner import Job
@@ -50,8 +50,9 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
     trials = cell.trials()
     there = np.flatnonzero(trials["status"] == "ok")
     clips, target_of = np.unique(trials["clip"].to_numpy(), return_inverse=True)
-    prediction = judge(cell.read(there), suite, {metric.judge for _, metric, _ in wanted})
-    target = judge_targets(clips, dataset, suite, {metric.judge for _, metric, _ in wanted})
+    judges = {metric.judge for _, metric, _ in wanted if metric.judge}
+    prediction = judge(cell.read(there), suite, judges)
+    target = judge_targets(clips, dataset, suite, judges)
     row_of = np.full(len(trials), -1)
     row_of[there] = np.arange(len(there))
     pairings = [np.arange(len(trials)), *permute_within_subjects(trials["subject"].to_numpy(), PERMUTATIONS)]
@@ -107,7 +108,7 @@ def permute_within_subjects(subject: np.ndarray, count: int) -> list[np.ndarray]
     return permutations
 
 
-def judge(video: np.ndarray, suite: Any, judges: set[str | None]) -> Scored:
+def judge(video: np.ndarray, suite: Any, judges: set[Judge]) -> Scored:
     """The video with the opinion of each judge that some metric asks for."""
     n, frames = video.shape[:2]
     video_logits = suite.video_logits(video) if "video" in judges else None
@@ -117,21 +118,21 @@ def judge(video: np.ndarray, suite: Any, judges: set[str | None]) -> Scored:
     return Scored(video=video, video_logits=video_logits, frame_logits=frame_logits)
 
 
-def judge_targets(clips: np.ndarray, dataset: Dataset, suite: Any, judges: set[str | None]) -> Scored:
+def judge_targets(clips: np.ndarray, dataset: Dataset, suite: Any, judges: set[Judge]) -> Scored:
     """The true clips with their judges' logits, which are computed once for a data set and suite and kept."""
     video = dataset.video(clips)
     folder = bench_home() / "cache" / "judged" / f"{dataset.digest[:16]}-{suite.digest[:16]}"
     name = f"{derive_seed(*clips.tolist()):016x}"
-    logits: dict[str, np.ndarray | None] = {"video": None, "frame": None}
-    for one in sorted(filter(None, judges)):
+    logits: dict[Judge, np.ndarray] = {}
+    for one in sorted(judges):
         path = folder / f"{name}-{one}.npy"
-        if path.exists():
-            logits[one] = np.load(path, allow_pickle=False)
-        else:
+        if not path.exists():
             scored = judge(video, suite, {one})
-            logits[one] = scored.video_logits if one == "video" else scored.frame_logits
-            write_array(path, logits[one])
-    return Scored(video=video, video_logits=logits["video"], frame_logits=logits["frame"])
+            made = scored.video_logits if one == "video" else scored.frame_logits
+            assert made is not None
+            write_array(path, made)
+        logits[one] = np.load(path, allow_pickle=False)
+    return Scored(video=video, video_logits=logits.get("video"), frame_logits=logits.get("frame"))
 
 
 def read_scores(store: Store, keys: list[str], suite_digest: str, protocols: tuple[str, ...]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bench.errors import BenchError
 from bench.progress import say
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
+FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
 DIGEST = b"content_sha256"  # in a score file's schema metadata
 LIVE: set[Path] = set()  # drafts of this very process: not leftovers
 
@@ -271,7 +272,7 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from bench.video import FRAMES_PER_SECOND, encode_lossless
+    from bench.video import encode_lossless
 
     if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
         raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
@@ -306,7 +307,7 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
     )
 
 
-def is_video(clip: Any) -> bool:
+def is_video(clip: np.ndarray | None) -> TypeGuard[np.ndarray]:
     return clip is not None and clip.dtype.str == "|u1" and clip.ndim == 4 and clip.shape[-1] == 3 and clip.size > 0
 
 

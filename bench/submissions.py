@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.progress import say, track
 from bench.scoring import judge
 from bench.video import VideoError, find_videos, read_video
-from metrics.protocols import PROTOCOLS, MetricSpec, Scored
+from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Scored
 
 GREY = 128  # the constant-grey floor, as in baselines.controls
 
@@ -55,10 +55,10 @@ def score_videos(
             for row in score_clip(prediction, target, chosen, suite)
         ]
     scored = pd.DataFrame(rows)
-    bad = scored.drop_duplicates("clip")["status"].value_counts()
-    for status, count in bad.items():
-        if status != "ok":
-            say(f"{count} of {len(expected)} clips {status}: they score the worst value of each metric")
+    statuses = scored.drop_duplicates("clip")["status"].tolist()
+    for bad in ("missing", "invalid"):
+        if count := statuses.count(bad):
+            say(f"{count} of {len(expected)} clips {bad}: they score the worst value of each metric")
     return scored
 
 
@@ -102,7 +102,7 @@ def describe_shape(shape: tuple[int, ...]) -> str:
 def score_clip(
     prediction: np.ndarray | None, target: np.ndarray, metrics: list[MetricSpec], suite: Any
 ) -> list[dict[str, Any]]:
-    judges = {metric.judge for metric in metrics}
+    judges = {metric.judge for metric in metrics if metric.judge}
     truth = judge_one(target, suite, judges)
     grey = judge_one(np.full_like(target, GREY), suite, judges)
     made = judge_one(prediction, suite, judges) if prediction is not None else None
@@ -117,5 +117,5 @@ def score_clip(
     ]
 
 
-def judge_one(video: np.ndarray, suite: Any, judges: set[str | None]) -> Scored:
+def judge_one(video: np.ndarray, suite: Any, judges: set[Judge]) -> Scored:
     return judge(video[None], suite, judges)

@@ -96,7 +96,7 @@ def test_a_leak_is_found():
 
 def test_unknown_names_are_refused():
     dataset = build_dataset(4, 4, 1)
-    with pytest.raises(SplitError, match="'crossed'.*cross_subject"):
+    with pytest.raises(SplitError, match=r"'crossed'.*cross_subject"):
         make_folds(dataset, "crossed")
     with pytest.raises(SplitError, match="15; there are 10, 20, 30, 40"):
         make_folds(dataset, "cross_subject", classes=15)

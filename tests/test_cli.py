@@ -1,0 +1,130 @@
+"""The command line as a user meets it: names, errors, and the second door."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.cli import main
+from bench.video import write_lossless
+
+
+def run_main(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = main([str(argument) for argument in arguments])
+    return code, out.getvalue()
+
+
+def test_list_names_everything_and_loads_no_torch():
+    code = (
+        "import sys; from bench.cli import main; main(['list']); "
+        "heavy = {'torch', 'pandas', 'numpy', 'diffusers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    for name in ("sam_net", "--ablation hrt", "phantom_eeg", "new_subject", "corrected", "paper"):
+        assert name in out.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--method", "samnet"], ["samnet", "sam_net"]),
+        (["run", "--method", "sam_net", "--variant", "wo_hrtt", "--quick"], ["wo_hrtt", "wo_hrt"]),
+        (["run", "--method", "sam_net", "--split", "cross", "--quick"], ["cross", "cross_subject"]),
+        (["run", "--method", "train_mean", "--dataset", "phantom_eg"], ["phantom_eg", "phantom_eeg"]),
+        (["run", "--method", "train_mean", "--dataset", "seed_dv"], ["seed_dv", "--data-root"]),
+        (["run", "--method", "train_mean", "--suite", "minny", "--quick"], ["minny", "mini"]),
+        (["table", "--dataset", "phantom_eeg:tiny", "--protocol", "eeg"], ["eeg", "eeg2video"]),
+    ],
+)
+def test_unknown_names_say_what_is_allowed(arguments, words, capsys, tmp_path):
+    assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    for word in words:
+        assert word in said
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Four true clips and four predictions, one of them wrong in every way a folder can be wrong."""
+    generator = np.random.default_rng(0)
+    targets, predictions = tmp_path / "targets", tmp_path / "predictions"
+    for folder in (targets, predictions):
+        folder.mkdir()
+    for name in ("a", "b", "c", "d"):
+        clip = generator.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+        write_lossless(targets / f"{name}.mp4", clip, fps=3)
+        if name != "d":
+            write_lossless(predictions / f"{name}.mp4", clip, fps=3)
+    return predictions, targets
+
+
+def score(predictions: Path, targets: Path) -> tuple[int, list[dict]]:
+    code, text = run_main(
+        *("score", "--predictions", predictions, "--targets", targets),
+        *("--metrics", "ssim,psnr", "--format", "json"),
+    )
+    return code, json.loads(text) if text else []
+
+
+def test_a_missing_and_a_broken_clip_score_the_worst_and_are_counted(folders, capsys):
+    predictions, targets = folders
+    (predictions / "b.mp4").write_bytes((predictions / "b.mp4").read_bytes()[:100])
+    code, rows = score(predictions, targets)
+    assert code == 0
+    by_clip = {row["clip"]: row for row in rows}
+    assert by_clip["a"]["ssim"] == pytest.approx(1.0)
+    assert by_clip["b"]["ssim"] == by_clip["d"]["ssim"] == -1.0
+    assert by_clip["mean"]["ssim"] == pytest.approx((1 + 1 - 1 - 1) / 4)
+    said = capsys.readouterr().err
+    assert "1 of 4 clips missing" in said
+    assert "1 of 4 clips invalid" in said
+
+
+def test_nan_pixels_and_wrong_sizes_are_invalid(folders, capsys):
+    predictions, targets = folders
+    (predictions / "a.mp4").unlink()
+    np.save(predictions / "a.npy", np.full((6, 64, 64, 3), np.nan))
+    (predictions / "b.mp4").unlink()
+    np.save(predictions / "b.npy", np.zeros((5, 64, 64, 3), np.uint8))
+    code, rows = score(predictions, targets)
+    assert code == 0
+    assert {row["clip"]: row["ssim"] for row in rows}["a"] == -1.0
+    assert {row["clip"]: row["ssim"] for row in rows}["b"] == -1.0
+    assert "5 frames of 64×64 against 6 frames of 64×64" in capsys.readouterr().err
+
+
+def test_a_misnamed_clip_is_refused(folders, capsys):
+    predictions, targets = folders
+    (predictions / "a.mp4").rename(predictions / "aa.mp4")
+    assert score(predictions, targets)[0] == 1
+    assert "aa" in capsys.readouterr().err
+
+
+def test_published_reconstructions_score_what_scikit_image_says(real):
+    """Acceptance: per clip `A_mean` and `psnr` of the golden file to 1e-6, the grey floor beside the mean."""
+    golden = json.loads((real / "seed_dv" / "golden_ssim.json").read_text())
+    gifs = real / "seed_dv" / "gifs"
+    code, rows = score(gifs / "reconstructed", gifs / "original")
+    assert code == 0
+    table = pd.DataFrame(rows).set_index("clip")
+    checked = 0
+    for number, values in golden.items():
+        if f"image{number}" in table.index:
+            assert table.loc[f"image{number}", "ssim"] == pytest.approx(values["A_mean"], abs=1e-6)
+            assert table.loc[f"image{number}", "psnr"] == pytest.approx(values["psnr"], abs=1e-6)
+            checked += 1
+    assert checked == 23
+    # a constant grey video beats the published reconstructions
+    assert table.loc["floor (constant_grey)", "ssim"] > table.loc["mean", "ssim"]
