@@ -40,6 +40,7 @@ PACKAGES = (
     "transformers",
 )
 SOURCES = (".py", ".toml")
+DETERMINING = (*SOURCES, ".json", ".safetensors")
 
 
 def describe() -> dict[str, Any]:
@@ -66,8 +67,8 @@ def find_commit(folder: Path) -> dict[str, Any]:
     if ask_git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return nothing
     commit = ask_git(folder, "rev-parse", "HEAD")
-    # the whole repository: methods, metrics and baselines determine a result as much as the harness does
-    changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
+    # code and weights anywhere in the repository, new files too: methods determine a result as much as the harness
+    changes = ask_git(folder, "status", "--porcelain", "--", *(f":/*{suffix}" for suffix in DETERMINING))
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
