@@ -3,7 +3,7 @@
     runs/<key>/manifest.json            what the cell is, its digests, and the sha256 of every file below
     runs/<key>/predictions/trials.parquet
     runs/<key>/predictions/sub01/clip0007.mp4    one lossless video a trial
-    runs/<key>/scores/<score key>.parquet        added later, each with its own digest inside
+    runs/<key>/scores/<score key>.parquet        added later, each with its digest beside it (.sha256)
     runs/.tmp-<key>-<host>-<pid>-<random>        being written
     runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
 
@@ -31,18 +31,16 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bench.errors import BenchError
 from bench.progress import say
-from bench.spec import canonical_json, digest
+from bench.spec import digest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
 FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
-DIGEST = b"content_sha256"  # in a score file's schema metadata
 LIVE: set[Path] = set()  # drafts of this very process: not leftovers
 
 
@@ -219,12 +217,17 @@ class Cell:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pandas(scores, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), DIGEST: digest_table(table).encode()})
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer)
-        (self.path / "scores").mkdir(exist_ok=True)
-        self.store_file(self.path / "scores" / f"{check_key(score_key)}.parquet", buffer.getvalue().to_pybytes())
+        pq.write_table(pa.Table.from_pandas(scores, preserve_index=False), buffer)
+        content = buffer.getvalue().to_pybytes()
+        path = self.score_file(score_key)
+        path.parent.mkdir(exist_ok=True)
+        # the digest first: scores without one, or with another's, are not read
+        self.store_file(digest_file(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
+        self.store_file(path, content)
+
+    def score_file(self, score_key: str) -> Path:
+        return self.path / "scores" / f"{check_key(score_key)}.parquet"
 
     def store_file(self, path: Path, content: bytes) -> None:
         temporary = self.store.temporary(self.key)
@@ -243,21 +246,33 @@ class Cell:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.path / "scores" / f"{check_key(score_key)}.parquet"
-        if not path.is_file():
-            return None
-        try:
-            table = pq.read_table(pa.BufferReader(path.read_bytes()))
-            if (table.schema.metadata or {}).get(DIGEST, b"").decode("ascii", "replace") != digest_table(table):
-                raise Corrupt("its rows are not those of its digest")
-        except (pa.ArrowException, OSError, ValueError, Corrupt) as error:
-            self.store.quarantine(path, str(error) or type(error).__name__)
-            return None
-        return table.to_pandas()
+        content = self.read_scores(score_key)
+        return None if content is None else pq.read_table(pa.BufferReader(content)).to_pandas()
 
     def has_scores(self, score_key: str) -> bool:
         """Whether whole scores of that key are there."""
-        return self.scores(score_key) is not None
+        return self.read_scores(score_key) is not None
+
+    def read_scores(self, score_key: str) -> bytes | None:
+        """The verified content of a score file: nothing else is handed to a parser."""
+        path = self.score_file(score_key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            recorded = digest_file(path).read_bytes()
+        except FileNotFoundError:
+            recorded = b""
+        if recorded != f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode():
+            self.store.quarantine(path, "its content is not that of its digest")
+            return None
+        return content
+
+
+def digest_file(path: Path) -> Path:
+    """Beside a score file, in the form that `sha256sum --check` reads."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Sequence[np.ndarray | None]) -> None:
@@ -317,20 +332,6 @@ def digest_pixels(clip: np.ndarray) -> str:
 
     head = ",".join(map(str, clip.shape)).encode()
     return hashlib.sha256(head + b":" + np.ascontiguousarray(clip).tobytes()).hexdigest()
-
-
-def digest_table(table: pa.Table) -> str:
-    """sha256 of column names, types and values, whatever the file format makes of them."""
-    state = hashlib.sha256(
-        canonical_json([[name, str(table.schema.field(name).type)] for name in table.column_names]).encode()
-    )
-    for column in table.columns:
-        values = column.to_numpy() if column.null_count == 0 else None
-        if values is not None and values.dtype.kind in "iufb":
-            state.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
-        else:
-            state.update(json.dumps(column.to_pylist(), ensure_ascii=True).encode())
-    return state.hexdigest()
 
 
 def seal(draft: Draft, key: str) -> None:

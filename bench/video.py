@@ -1,7 +1,10 @@
 """Video in and out: u8 RGB arrays (frame, height, width, 3), exact and checked.
 
 - decord reads what it decodes well (H.264, VP8/9, MPEG-4): one reader a call, all frames in order, never by seeking,
-  which gives wrong frames on open GOPs. PyAV reads the rest (GIF, AV1, APNG, …) and says what a file holds.
+  which gives wrong frames on open GOPs. PyAV says what a file holds and reads the rest (AV1, APNG, …), also what
+  decord gives up on, such as frames 8, 16, 24, 48 or 72 pixels wide.
+- Pillow reads GIF and WebP: PyAV gives the same pixels of a GIF but was seen to lose the first of a file's frames where
+  they carry no duration, and it does not read animated WebP.
 - Predictions are written losslessly (`libx264rgb`, `qp=0`: bit-exact in every decoder tried, odd sizes included). A
   metric computed from a re-encoded yuv420p copy would see about 32 dB of codec noise.
 - **GIF, WebP and APNG writers merge identical consecutive frames**: 48 frames written may be 12 read. A file's stored
@@ -59,8 +62,8 @@ def read_video(path: Path | str, *, frames: int | None = None) -> Video:
         video = read_folder(path)
     elif path.suffix.lower() == ".npy":
         video = read_array(path)
-    elif path.suffix.lower() == ".webp":
-        video = read_webp(path)
+    elif path.suffix.lower() in (".gif", ".webp"):
+        video = read_animation(path)
     else:
         video = read_file(path)
     if len(video) == 0:
@@ -78,24 +81,21 @@ def read_file(path: Path) -> Video:
 
     if path.stat().st_size == 0:
         raise VideoError(path, "the file is empty", "write or fetch it again")
-    if path.suffix.lower() == ".gif" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
-        raise VideoError(path, "it ends before its end mark: a part is missing", "write or fetch it again")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError(path, "it holds no video", "name a video file")
             stream = container.streams.video[0]
-            codec, stated = stream.codec_context.codec.name, stream.frames
-            height, width = stream.codec_context.height, stream.codec_context.width
-            check_size(path, max(stated, 1), height, width)
-            if codec not in DECORD_CODECS:
-                video = stack(path, container.decode(stream))
-            else:
-                check_end(path, container, stream)
+            stated = stream.frames
+            check_size(path, max(stated, 1), stream.codec_context.height, stream.codec_context.width)
+            codec = stream.codec_context.codec.name
+            check_end(path, container, stream)
+        video = read_with_decord(path) if codec in DECORD_CODECS else None
+        if video is None:
+            with av.open(str(path)) as container:
+                video = stack(path, container.decode(video=0))
     except (av.FFmpegError, EOFError) as error:
         raise undecodable(path, error) from error
-    if codec in DECORD_CODECS:
-        video = read_with_decord(path, height, width)
     if stated and len(video) != stated:
         raise VideoError(
             path, f"{len(video)} of the {stated} frames that it announces can be decoded", "write or fetch it again"
@@ -103,22 +103,17 @@ def read_file(path: Path) -> Video:
     return video
 
 
-def read_with_decord(path: Path, height: int, width: int) -> Video:
+def read_with_decord(path: Path) -> Video | None:
+    """All frames in order, or None where decord gives up: PyAV then says whether the file or decord is at fault."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-        count = len(reader)
-        if count == 0:
-            raise VideoError(path, "it holds no frames", "write it again")
-        check_size(path, count, height, width)
-        video = reader.get_batch(range(count)).asnumpy()
-    except (decord.DECORDError, RuntimeError) as error:
-        raise undecodable(path, error) from error
-    if len(video) != count:
-        raise VideoError(path, f"{len(video)} of {count} frames can be decoded", "write or fetch it again")
-    return video
+        video = reader.get_batch(range(len(reader))).asnumpy() if len(reader) else None
+    except (decord.DECORDError, RuntimeError):
+        return None
+    return video if video is not None and len(video) == len(reader) else None
 
 
 def check_end(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> None:
@@ -137,17 +132,19 @@ def check_end(path: Path, container: av.container.InputContainer, stream: av.Vid
         )
 
 
-def read_webp(path: Path) -> Video:
-    """Animated WebP, which neither decord nor PyAV reads; Pillow does."""
+def read_animation(path: Path) -> Video:
+    """The frames of a GIF or WebP, as they are shown."""
     from PIL import Image, ImageSequence, UnidentifiedImageError
 
+    if path.suffix.lower() == ".gif" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
+        raise VideoError(path, "it ends before its end mark: a part is missing", "write or fetch it again")
     made: list[np.ndarray] = []
     try:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
                 made.append(over_black(np.asarray(frame.convert("RGBA"))))
                 check_size(path, len(made), *made[0].shape[:2])
-    except (UnidentifiedImageError, OSError, EOFError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError) as error:
         raise undecodable(path, error) from error
     return np.stack(made)
 
@@ -340,8 +337,7 @@ def check_size(path: Path | str, frames: int, height: int, width: int) -> None:
 
 
 def undecodable(path: Path | str, error: Exception) -> VideoError:
-    said = getattr(error, "strerror", None) or re.sub(r"\[[0-9:]+\] \S+:[0-9]+: ", "", str(error))
-    why = said.strip().splitlines()
+    why = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
     return VideoError(
         path, f"it cannot be decoded ({why[0] if why else type(error).__name__})", "write or fetch it again"
     )
