@@ -4,7 +4,8 @@
   which gives wrong frames on open GOPs. PyAV says what a file holds and reads the rest (AV1, APNG, …), also what
   decord gives up on, such as frames 8, 16, 24, 48 or 72 pixels wide.
 - Pillow reads GIF and WebP: PyAV gives the same pixels of a GIF but was seen to lose the first of a file's frames where
-  they carry no duration, and it does not read animated WebP.
+  they carry no duration, and it does not read animated WebP. It also reads folders of frames: once decord is
+  imported, OpenCV cannot decode PNG any more (the two bring different zlibs).
 - Predictions are written losslessly (`libx264rgb`, `qp=0`: bit-exact in every decoder tried, odd sizes included). A
   metric computed from a re-encoded yuv420p copy would see about 32 dB of codec noise.
 - **GIF, WebP and APNG writers merge identical consecutive frames**: 48 frames written may be 12 read. A file's stored
@@ -163,22 +164,26 @@ def read_array(path: Path) -> Video:
 
 
 def read_folder(path: Path) -> Video:
-    import cv2
+    from PIL import Image, UnidentifiedImageError
 
-    images = list_images(path)
     made: list[np.ndarray] = []
+    images = list_images(path)
     for image in images:
-        frame = cv2.imdecode(np.fromfile(image, np.uint8), cv2.IMREAD_COLOR) if image.stat().st_size else None
-        if frame is None:
-            raise VideoError(image, "it is no image that can be decoded", "write it again, as PNG")
+        try:
+            with Image.open(image) as opened:
+                check_size(path, len(images), opened.height, opened.width)
+                frame = over_black(np.asarray(opened.convert("RGBA")))
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            raise VideoError(
+                image, f"it is no image that can be decoded ({error})", "write it again, as PNG"
+            ) from error
         if made and frame.shape != made[0].shape:
             raise VideoError(
                 image,
                 f"it is {frame.shape[1]}×{frame.shape[0]}, the first frame {made[0].shape[1]}×{made[0].shape[0]}",
                 "write all frames at one size",
             )
-        check_size(path, len(images), *frame.shape[:2])
-        made.append(frame[..., ::-1])
+        made.append(frame)
     if not made:
         raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
     return np.stack(made)
