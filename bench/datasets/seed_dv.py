@@ -1,252 +1,202 @@
-"""SEED-DV, as its authors release it: EEG of 20 subjects who watch the same 1,400 clips.
+"""SEED-DV as released, and phantoms in its layout: EEG of subjects who watch blocks of short clips.
 
-    EEG/sub1.npy … sub20.npy, sub1_session2.npy     (block, channel, time), 200 Hz, any float type
+    EEG/sub1.npy … sub20.npy, sub1_session2.npy     (7, 62, 104000): block, channel, sample at 200 Hz; any float type
     Video/1st_10min.mp4 … 7th_10min.mp4             24 fps, hint screens included
-    Video/BLIP-caption/1st_10min.txt …              a caption a line, presentation order
-    Video/meta-info/All_video_label.npy …           (block, slot), concepts numbered from 1
+    Video/BLIP-caption/1st_10min.txt …              a caption a line, in order of presentation
+    Video/meta-info/All_video_label.npy …           concept of each slot (1-based) and attributes of the clips
 
-A block is a row of slots, one a concept: a hint that names the concept (3 s), then its clips (5 of 2 s), without a gap,
-a latency shift or a baseline. Every subject sees the same order (`CONCEPT_ORDER`). A clip is 48 frames, of which
-0, 8, …, 40 are kept and resized to 512×288 bilinearly, as EEG2Video's `extract_gif.py` does.
-
-Another geometry (a phantom's) is read from `geometry.json` in the root; everything else is the same code. The signals
-and films stay in their files, memory-mapped; the tables of stimuli and trials are Arrow tables.
+The recordings are memory-mapped and never copied whole. What is derived (tables, frames of the clips) lies in the
+cache under the data's digest. The digest of real data is that of all file contents, remembered by size and time of
+change so that it is computed once; a phantom's stands in its manifest.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32, UInt8
 
 from bench.data import Modality
-from bench.datasets.concepts import CONCEPTS
-from bench.errors import BenchError
+from bench.datasets.geometry import BLOCK_NAMES, CHANNELS, DatasetError, Geometry, read_geometry
+from bench.progress import track
 from bench.spec import digest
-from bench.store import write_array
 from bench.video import read_clips
 
-CHANNELS: tuple[str, ...] = (
-    *("FP1", "FPZ", "FP2", "AF3", "AF4", "F7", "F5", "F3", "F1", "FZ", "F2", "F4", "F6", "F8"),
-    *("FT7", "FC5", "FC3", "FC1", "FCZ", "FC2", "FC4", "FC6", "FT8"),
-    *("T7", "C5", "C3", "C1", "CZ", "C2", "C4", "C6", "T8"),
-    *("TP7", "CP5", "CP3", "CP1", "CPZ", "CP2", "CP4", "CP6", "TP8"),
-    *("P7", "P5", "P3", "P1", "PZ", "P2", "P4", "P6", "P8"),
-    *("PO7", "PO5", "PO3", "POZ", "PO4", "PO6", "PO8", "CB1", "O1", "OZ", "O2", "CB2"),
-)
+if TYPE_CHECKING:
+    import datasets
 
-# concepts (numbered from 1) in the order of their slots, a row a block; the same for every subject
-CONCEPT_ORDER = np.array(
-    [
-        [int(number) for number in row.split(",")]
-        for row in (
-            "23,22,9,6,18,14,5,36,25,19,28,35,3,16,24,40,15,27,38,33,34,4,39,17,1,26,20,29,13,32,37,2,11,12,30,31,8,21,7,10",
-            "27,33,22,28,31,12,38,4,18,17,35,39,40,5,24,32,15,13,2,16,34,25,19,30,23,3,8,29,7,20,11,14,37,6,21,1,10,36,26,9",
-            "15,36,31,1,34,3,37,12,4,5,21,24,14,16,39,20,28,29,18,32,2,27,8,19,13,10,30,40,17,26,11,9,33,25,35,7,38,22,23,6",
-            "16,28,23,1,39,10,35,14,19,27,37,31,5,18,11,25,29,13,20,24,7,34,26,4,40,12,8,22,21,30,17,2,38,9,3,36,33,6,32,15",
-            "18,29,7,35,22,19,12,36,8,15,28,1,34,23,20,13,37,9,16,30,2,33,27,21,14,38,10,17,31,3,24,39,11,32,4,25,40,5,26,6",
-            "29,16,1,22,34,39,24,10,8,35,27,31,23,17,2,15,25,40,3,36,26,6,14,37,9,12,19,30,5,28,32,4,13,18,21,20,7,11,33,38",
-            "38,34,40,10,28,7,1,37,22,9,16,5,12,36,20,30,6,15,35,2,31,26,18,24,8,3,23,19,14,13,21,4,25,11,32,17,39,29,33,27",
-        )
-    ]
-)
-BLOCK_NAMES = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th")
-META_INFO = ("color", "face_apperance", "human_apperance", "obj_number", "optical_flow_score")  # the release's spelling
-APPLY = (
-    "SEED-DV is given out on application with a signed licence agreement: https://bcmi.sjtu.edu.cn/home/seed/ "
-    "(BCMI, Shanghai Jiao Tong University); keep the folder layout of the release"
-)
-
-
-class DataError(BenchError):
-    """A data set that is not there, not whole or not what its layout says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """Timing and sizes of a data set in SEED-DV's layout; the defaults are the official ones."""
-
-    subjects: tuple[int, ...] = tuple(range(1, 21))
-    order: tuple[tuple[int, ...], ...] = tuple(tuple(row) for row in CONCEPT_ORDER.tolist())  # from 1, a row a block
-    clips: int = 5  # of a concept in a slot
-    hint_seconds: float = 3.0
-    clip_seconds: float = 2.0
-    sampling_rate: float = 200.0  # Hz
-    frame_rate: int = 24
-    kept_frames: tuple[int, ...] = (0, 8, 16, 24, 32, 40)  # of a clip's 48
-    height: int = 288  # pixels, after resizing
-    width: int = 512
-
-    @property
-    def blocks(self) -> int:
-        return len(self.order)
-
-    @property
-    def slots(self) -> int:
-        return len(self.order[0])
-
-    @property
-    def slot_seconds(self) -> float:
-        return self.hint_seconds + self.clips * self.clip_seconds
-
-    @property
-    def samples(self) -> int:
-        """Samples of a block."""
-        return round(self.slots * self.slot_seconds * self.sampling_rate)
-
-    @property
-    def frames(self) -> int:
-        """Frames of a block's film."""
-        return round(self.slots * self.slot_seconds * self.frame_rate)
-
-    @property
-    def clip_samples(self) -> int:
-        return round(self.clip_seconds * self.sampling_rate)
-
-    def onset(self, slot: int, position: int) -> float:
-        """Seconds from the start of the block to the clip at `position` of `slot`."""
-        return slot * self.slot_seconds + self.hint_seconds + position * self.clip_seconds
-
-    @classmethod
-    def read(cls, root: Path) -> Geometry:
-        """The geometry declared in the root, else the official one."""
-        path = root / "geometry.json"
-        if not path.is_file():
-            return cls()
-        declared = json.loads(path.read_text())
-        declared["subjects"] = tuple(declared["subjects"])
-        declared["order"] = tuple(tuple(row) for row in declared["order"])
-        declared["kept_frames"] = tuple(declared["kept_frames"])
-        return cls(**declared)
-
-    def write(self, root: Path) -> None:
-        (root / "geometry.json").write_text(json.dumps(dataclasses.asdict(self), indent=1))
-
-
-def signal_file(root: Path, subject: int, session: int = 1) -> Path:
-    return root / "EEG" / (f"sub{subject}.npy" if session == 1 else f"sub{subject}_session{session}.npy")
-
-
-def film_file(root: Path, block: int) -> Path:
-    """The film of a block, numbered from 1."""
-    return root / "Video" / f"{BLOCK_NAMES[block - 1]}_10min.mp4"
-
-
-def caption_file(root: Path, block: int) -> Path:
-    return root / "Video" / "BLIP-caption" / f"{BLOCK_NAMES[block - 1]}_10min.txt"
-
-
-def meta_file(root: Path, name: str) -> Path:
-    return root / "Video" / "meta-info" / f"All_video_{name}.npy"
-
-
-def read_captions(path: Path) -> list[str]:
-    """Captions of a block in presentation order (CRLF or LF line ends)."""
-    return [line.strip() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: application form and licence agreement)"
+CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
 
 
 class SeedDV:
-    """A data set in SEED-DV's layout. Raises DataError for a root that is missing or whose files contradict it."""
+    """A data set on disk. Raises DatasetError where the folder, a subject's file or the captions are missing."""
 
     modality: Modality = "eeg"
     channels = CHANNELS
-    concepts = CONCEPTS
 
-    def __init__(self, root: Path, *, name: str = "seed_dv", cache: Path, digest: str | None = None) -> None:
-        if not root.is_dir():
-            raise DataError(f"{name}: there is no folder {root}. {APPLY}")
-        self.root, self.name, self.cache = root, name, cache
-        self.geometry = Geometry.read(root)
-        self.subjects = self.geometry.subjects
-        self.sampling_rate = self.geometry.sampling_rate
-        self.recordings = [(subject, 1) for subject in self.subjects]
-        self.recordings += [(s, 2) for s in self.subjects if signal_file(root, s, session=2).is_file()]
-        self.stimuli = datasets.Dataset.from_pandas(list_stimuli(root, self.geometry), preserve_index=False)
-        self.trials = datasets.Dataset.from_pandas(self.list_trials(), preserve_index=False)
-        self.digest = digest or digest_root(root, self.recordings, self.geometry)
-        table = self.stimuli.to_pandas()
-        starts = [self.geometry.onset(s, p) for s, p in zip(table["slot"], table["position"], strict=True)]
-        self.block = table["block"].to_numpy()
-        self.first_sample = np.round(np.array(starts) * self.sampling_rate).astype(int)
-        self.first_frame = np.round(np.array(starts) * self.geometry.frame_rate).astype(int)
-        trials = self.trials.to_pandas()
-        self.trial_clip = trials["clip"].to_numpy()
-        self.trial_recording = list(zip(trials["subject"].tolist(), trials["session"].tolist(), strict=True))
+    def __init__(self, root: Path | str, *, cache: Path, name: str = "seed_dv") -> None:
+        self.root = Path(root)
+        self.name = name
+        if not self.root.is_dir():
+            raise DatasetError(f"{name}: there is no folder {self.root}; name the folder that holds EEG/ or {APPLY}")
+        self.geometry: Geometry = read_geometry(self.root)
+        self.subjects = tuple(range(1, self.geometry.subjects + 1))
+        self.sampling_rate = float(self.geometry.sampling_rate)
+        self.concepts = self.geometry.names
+        self._cache = cache
+        missing = [str(path.relative_to(self.root)) for path in self.required_files() if not path.is_file()]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise DatasetError(
+                f"{self.root} lacks {', '.join(missing[:3])}{more}; "
+                f"`python -m bench data verify seed_dv --root {self.root}` lists what is there"
+            )
 
-    def list_trials(self) -> pd.DataFrame:
-        parts = [
-            pd.DataFrame({"subject": subject, "session": session, "clip": np.arange(len(self.stimuli))})
-            for subject, session in self.recordings
-        ]
-        trials = pd.concat(parts, ignore_index=True)
-        trials.insert(0, "trial", np.arange(len(trials)))
-        return trials
+    def required_files(self) -> list[Path]:
+        """Recordings (without the optional second session), videos and captions."""
+        recordings = [self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects]
+        videos = [self.root / "Video" / f"{name}.mp4" for name in BLOCK_NAMES]
+        return [*recordings, *videos, *caption_files(self.root)]
+
+    @cached_property
+    def recordings(self) -> dict[tuple[int, int], Path]:
+        """File of each (subject, session); subject 1 may have a second session."""
+        files = {(subject, 1): self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects}
+        again = self.root / "EEG" / "sub1_session2.npy"
+        return {**files, (1, 2): again} if again.is_file() else files
+
+    @cached_property
+    def digest(self) -> str:
+        manifest = self.root / "manifest.json"
+        if manifest.is_file():
+            return json.loads(manifest.read_text())["digest"]
+        files = [*self.required_files(), *self.recordings.values()]
+        return hash_files(sorted(set(files)), self.root, self._cache / "hashes.json")
+
+    @cached_property
+    def stimuli(self) -> datasets.Dataset:
+        """A row a clip: clip, block (1-7), slot, position, concept, caption; in order of presentation."""
+        return self._table("stimuli", lambda: {**self.geometry.clip_table(), "caption": read_captions(self.root)})
+
+    @cached_property
+    def trials(self) -> datasets.Dataset:
+        """A row a presentation: trial, subject, session, clip."""
+        return self._table("trials", self._trial_columns)
+
+    def _trial_columns(self) -> dict[str, Any]:
+        clips = len(self.geometry.order) * self.geometry.block_clips
+        who = np.array(sorted(self.recordings, key=lambda recording: recording[::-1]))  # second sessions last
+        return {
+            "trial": np.arange(len(who) * clips),
+            "subject": np.repeat(who[:, 0], clips),
+            "session": np.repeat(who[:, 1], clips),
+            "clip": np.tile(np.arange(clips), len(who)),
+        }
+
+    def _table(self, name: str, columns: Callable[[], dict[str, Any]]) -> datasets.Dataset:
+        """An Arrow table, memory-mapped from the cache."""
+        import datasets
+
+        folder = self.derived / name
+        if not folder.is_dir():
+            datasets.disable_progress_bars()
+            made = {key: list(column) for key, column in columns().items()}
+            publish_folder(folder, datasets.Dataset.from_dict(made).save_to_disk)
+        return datasets.load_from_disk(str(folder))
+
+    @property
+    def derived(self) -> Path:
+        """Folder in the cache of what is derived from exactly this data."""
+        return self._cache / "data" / f"{self.digest[:24]}-{CACHE_VERSION}"
+
+    @cached_property
+    def _where(self) -> dict[str, np.ndarray]:
+        trials, stimuli = self.trials.with_format("numpy")[:], self.stimuli.with_format("numpy")[:]
+        clip = np.asarray(trials["clip"])
+        onset = [self.geometry.onset(s, p) for s, p in zip(stimuli["slot"], stimuli["position"], strict=True)]
+        return {
+            "subject": np.asarray(trials["subject"]),
+            "session": np.asarray(trials["session"]),
+            "block": np.asarray(stimuli["block"])[clip] - 1,
+            "sample": np.asarray(onset)[clip] * self.geometry.sampling_rate,
+        }
+
+    def recording(self, subject: int, session: int = 1) -> np.ndarray:  # float (7, 62, samples), memory-mapped
+        if (subject, session) not in self._open:
+            self._open[subject, session] = open_recording(self.recordings[subject, session], self.geometry)
+        return self._open[subject, session]
+
+    @cached_property
+    def _open(self) -> dict[tuple[int, int], np.ndarray]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers open the files themselves instead of getting copies of mapped memory."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "truth")}
 
     def signals(self, trials: Sequence[int] | np.ndarray) -> Float32[np.ndarray, "trial channel time"]:
-        """Raw signals in the files' unit (volts in a phantom); raises DataError for a value that is not finite."""
-        length = self.geometry.clip_samples
-        gathered = np.empty((len(trials), len(CHANNELS), length), np.float32)
-        for row, trial in enumerate(np.asarray(trials)):
-            subject, session = self.trial_recording[trial]
-            clip = self.trial_clip[trial]
-            start = self.first_sample[clip]
-            recording = self.recording(subject, session)
-            gathered[row] = recording[self.block[clip] - 1, :, start : start + length]
-        if not np.isfinite(gathered).all():
-            bad = np.flatnonzero(~np.isfinite(gathered).all(axis=(1, 2)))[0]
-            subject, session = self.trial_recording[np.asarray(trials)[bad]]
-            clip = self.trial_clip[np.asarray(trials)[bad]]
-            raise DataError(
-                f"{signal_file(self.root, subject, session)} holds NaN or infinite values in block {self.block[clip]}, "
-                f"clip {clip}; fetch the file again, or repair it and say so"
-            )
-        return gathered
+        """The recording during the clips (400 samples: 2 s at 200 Hz), unit as stored.
 
-    @functools.cache  # noqa: B019 - one data set a process, and the files stay mapped
-    def recording(self, subject: int, session: int = 1) -> np.ndarray:  # (block, channel, time), memory-mapped
-        """A subject's recording; raises DataError for a file that is missing, truncated or of another shape."""
-        path = signal_file(self.root, subject, session)
-        problem = inspect_signals(path, self.geometry)
-        if problem:
-            raise DataError(f"{path}: {problem}; `python -m bench data verify` lists every file")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        Raises DatasetError for a value that is not finite, naming file and trial.
+        """
+        where, length = self._where, self.geometry.clip_samples
+        trials = np.asarray(trials, dtype=np.int64).reshape(-1)
+        if len(trials) and (trials.min() < 0 or trials.max() >= len(where["block"])):
+            raise DatasetError(f"{self.name}: trials go from 0 to {len(where['block']) - 1}, asked for {trials}")
+        out = np.empty((len(trials), len(CHANNELS), length), np.float32)
+        for target, trial in zip(out, trials, strict=True):
+            subject, session = int(where["subject"][trial]), int(where["session"][trial])
+            start = where["sample"][trial]
+            target[:] = self.recording(subject, session)[where["block"][trial], :, start : start + length]
+            if not np.isfinite(target).all():
+                channel = CHANNELS[int(np.argmin(np.isfinite(target).all(axis=1)))]
+                raise DatasetError(
+                    f"{self.recordings[subject, session]}: trial {trial} (block {where['block'][trial] + 1}, samples "
+                    f"{start}-{start + length - 1}) holds NaN or infinity in channel {channel}; fetch the file again"
+                )
+        return out
 
     def video(self, clips: Sequence[int] | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]:
-        """The kept frames of clips, from a memory-mapped cache that decoding a block's film once fills."""
-        clips = np.asarray(clips)
-        g = self.geometry
-        shown = np.empty((len(clips), len(g.kept_frames), g.height, g.width, 3), np.uint8)
-        for block in np.unique(self.block[clips]):
-            rows = np.flatnonzero(self.block[clips] == block)
-            first = np.flatnonzero(self.block == block)[0]
-            shown[rows] = self.film(int(block))[clips[rows] - first]
-        return shown
+        """Six frames of each clip (0, 8, …, 40 of 48), resized bilinearly to the geometry's size; decoded once."""
+        clips = np.asarray(clips, dtype=np.int64).reshape(-1)
+        total = len(BLOCK_NAMES) * self.geometry.block_clips
+        if len(clips) and (clips.min() < 0 or clips.max() >= total):
+            raise DatasetError(f"{self.name}: clips go from 0 to {total - 1}, asked for {clips}")
+        geometry = self.geometry
+        out = np.empty((len(clips), len(geometry.frames), geometry.height, geometry.width, 3), np.uint8)
+        blocks, places = clips // geometry.block_clips, clips % geometry.block_clips
+        for block in np.unique(blocks):
+            out[blocks == block] = self._block_video(int(block))[places[blocks == block]]
+        return out
 
-    def film(self, block: int) -> np.ndarray:  # u8 (clip, frame, height, width, 3), memory-mapped
-        path = self.cache / f"{self.digest[:16]}-block{block}.npy"
+    def _block_video(self, block: int) -> np.ndarray:
+        path = self.derived / f"{BLOCK_NAMES[block]}.npy"
         if not path.is_file():
-            clips = read_clips(
-                film_file(self.root, block),
-                self.first_frame[self.block == block].tolist(),
-                offsets=self.geometry.kept_frames,
-                size=(self.geometry.width, self.geometry.height),
-            )
-            write_array(path, clips)
+            geometry = self.geometry
+            table = geometry.clip_table()
+            own = table["block"] == block + 1
+            first = [
+                geometry.onset(s, p) * geometry.fps
+                for s, p in zip(table["slot"][own], table["position"][own], strict=True)
+            ]
+            source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
+            decoded = read_clips(source, first, offsets=geometry.frames, size=(geometry.width, geometry.height))
+            publish_array(path, decoded)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
-    @functools.cached_property
+    @cached_property
     def truth(self) -> Any | None:
-        """The phantom's likelihood model; None where the root carries no truth."""
+        """The likelihood model of a phantom (`phantom.observer.Truth`); None for real data."""
         if not (self.root / "truth").is_dir():
             return None
         from bench.datasets.phantom.observer import Truth
@@ -254,124 +204,80 @@ class SeedDV:
         return Truth(self)
 
 
-def list_stimuli(root: Path, geometry: Geometry) -> pd.DataFrame:
-    """Clips in presentation order: clip, block (from 1), slot, position, concept (index), caption."""
-    rows = []
-    for block, order in enumerate(geometry.order, start=1):
-        path = caption_file(root, block)
-        if not path.is_file():
-            raise DataError(f"{path} is missing. {APPLY}")
-        captions = read_captions(path)
-        if len(captions) != geometry.slots * geometry.clips:
-            raise DataError(f"{path} holds {len(captions)} captions; {geometry.slots * geometry.clips} are due")
-        rows += [
-            (block, slot, position, number - 1, captions[slot * geometry.clips + position])
-            for slot, number in enumerate(order)
-            for position in range(geometry.clips)
-        ]
-    table = pd.DataFrame(rows, columns=["block", "slot", "position", "concept", "caption"])
-    table.insert(0, "clip", np.arange(len(table)))
-    return table
-
-
-def order_by_concept(block: int) -> list[int]:
-    """The slot (from 0) of concept 1, 2, …, 40 in a block (from 1): the published script's order of test clips."""
-    return np.argsort(CONCEPT_ORDER[block - 1]).tolist()
-
-
-def digest_root(root: Path, recordings: Sequence[tuple[int, int]], geometry: Geometry) -> str:
-    """Digest of a released data set: geometry, captions and labels whole, and of each large file its size, first and
-    last mebibyte. Hashing 8 GB whole would take minutes at every start; a file that was edited in its middle and kept
-    its size is not noticed."""
-    state = hashlib.sha256(digest(json.loads(json.dumps(dataclasses.asdict(geometry)))).encode())
-    files = [signal_file(root, *recording) for recording in recordings]
-    files += [path(root, block) for block in range(1, geometry.blocks + 1) for path in (film_file, caption_file)]
-    for path in files:
-        state.update(path.relative_to(root).as_posix().encode())
-        if not path.is_file():
-            continue
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            state.update(str(size).encode())
-            state.update(file.read(2**20))
-            file.seek(max(0, size - 2**20))
-            state.update(file.read(2**20))
-    return state.hexdigest()
-
-
-def inspect_signals(path: Path, geometry: Geometry) -> str:
-    """What is wrong with a recording's header or length; empty if nothing is."""
-    if not path.is_file():
-        return f"missing. {APPLY}"
-    expected = (geometry.blocks, len(CHANNELS), geometry.samples)
+def open_recording(path: Path, geometry: Geometry) -> np.ndarray:
+    """Memory-map a recording; raises DatasetError for a truncated file, a wrong shape or a type that is no float."""
     try:
         recording = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        return f"cannot be read as .npy, perhaps truncated ({error}); fetch it again"
-    if recording.shape != expected:
-        return f"has shape {recording.shape}; (block, channel, time) = {expected} is due"
-    if recording.dtype.kind != "f":
-        return f"holds {recording.dtype}; a floating type is due"
-    return ""
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}; {APPLY}") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(f"{path} is no whole .npy array ({error}); fetch it again") from error
+    if recording.shape != geometry.shape or recording.dtype.kind != "f":
+        raise DatasetError(
+            f"{path} is {recording.dtype} {list(recording.shape)}, expected a float array {list(geometry.shape)} "
+            "(block, channel, sample); fetch it again"
+        )
+    return recording
 
 
-def verify_seed_dv(root: Path) -> pd.DataFrame:
-    """Every file of the layout: file, status (ok, missing, malformed), detail. Reads all values once, for NaN."""
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}. {APPLY}")
-    geometry = Geometry.read(root)
-    rows = []
-
-    def note(path: Path, problem: str, detail: str) -> None:
-        status = "ok" if not problem else "missing" if not path.is_file() else "malformed"
-        rows.append((path.relative_to(root).as_posix(), status, problem or detail))
-
-    recordings = [(subject, 1) for subject in geometry.subjects]
-    if signal_file(root, 1, 2).is_file() or not (root / "geometry.json").is_file():
-        recordings.append((1, 2))
-    for recording in recordings:
-        path = signal_file(root, *recording)
-        problem = inspect_signals(path, geometry) or find_not_finite(path)
-        note(path, problem, f"{(geometry.blocks, len(CHANNELS), geometry.samples)}")
-    for block in range(1, geometry.blocks + 1):
-        path = film_file(root, block)
-        note(path, inspect_film(path, geometry), f"{geometry.frames} frames")
-        path = caption_file(root, block)
-        due = geometry.slots * geometry.clips
-        count = len(read_captions(path)) if path.is_file() else 0
-        note(path, "" if count == due else f"{count} captions; {due} are due", f"{due} captions")
-    path = meta_file(root, "label")
-    wrong = path.is_file() and not np.array_equal(np.load(path, allow_pickle=False), geometry.order)
-    note(path, "order of concepts is another" if wrong else "" if path.is_file() else "missing", "order of concepts")
-    for name in META_INFO:
-        path = meta_file(root, name)
-        shape = (geometry.blocks, geometry.slots * geometry.clips)
-        found = np.load(path, allow_pickle=False).shape if path.is_file() else None
-        note(path, "" if found == shape else f"shape {found}; {shape} is due", f"{shape}")
-    report = pd.DataFrame(rows, columns=["file", "status", "detail"])
-    report.attrs["apply"] = APPLY
-    return report
+def caption_files(root: Path) -> list[Path]:
+    return [root / "Video" / "BLIP-caption" / f"{name}.txt" for name in BLOCK_NAMES]
 
 
-def find_not_finite(path: Path) -> str:
-    recording = np.load(path, mmap_mode="r", allow_pickle=False)
-    for block, signals in enumerate(recording, start=1):
-        bad = int((~np.isfinite(signals)).sum())
-        if bad:
-            return f"{bad} values of block {block} are NaN or infinite"
-    return ""
+def read_captions(root: Path, *, each: int | None = None) -> list[str]:
+    """Captions of all blocks in order of presentation; raises DatasetError for another number of lines than clips."""
+    each = read_geometry(root).block_clips if each is None else each
+    captions: list[str] = []
+    for path in caption_files(root):
+        lines = read_caption_file(path)
+        if len(lines) != each:
+            raise DatasetError(f"{path} has {len(lines)} captions, expected {each} (one a clip); fetch it again")
+        captions += lines
+    return captions
 
 
-def inspect_film(path: Path, geometry: Geometry) -> str:
-    """What is wrong with a block's film, by its container; empty if nothing is."""
-    import av
-
-    if not path.is_file():
-        return "missing"
+def read_caption_file(path: Path) -> list[str]:
+    """The lines of a caption file, whatever its line ends, without trailing empty ones."""
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            frames = stream.frames or sum(1 for _ in container.decode(video=0))
-    except (av.FFmpegError, IndexError, EOFError) as error:
-        return f"does not decode ({error})"
-    return "" if frames == geometry.frames else f"{frames} frames; {geometry.frames} are due"
+        return [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is no text ({error}); fetch it again") from error
+
+
+def hash_files(files: Sequence[Path], root: Path, memory: Path) -> str:
+    """Digest of names and contents; contents hashed before are remembered by path, size and time of change."""
+    known: dict[str, str] = json.loads(memory.read_text()) if memory.is_file() else {}
+    hashes = {}
+    for path in track(files, "hashing the data, once"):
+        status = path.stat()
+        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        if key not in known:
+            with path.open("rb") as file:
+                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[path.relative_to(root).as_posix()] = known[key]
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    draft = memory.with_name(f".tmp-{os.getpid()}-{memory.name}")
+    draft.write_text(json.dumps(known))
+    draft.replace(memory)
+    return digest(hashes)
+
+
+def publish_array(path: Path, array: np.ndarray) -> None:
+    """Save an array by one rename, so that no reader meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    np.save(draft, array, allow_pickle=False)
+    draft.replace(path)
+
+
+def publish_folder(path: Path, write: Callable[[str], None]) -> None:
+    """Let `write` fill a folder and rename it; where another process was faster, its folder stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{os.getpid()}-", dir=path.parent))
+    write(str(draft))
+    try:
+        draft.rename(path)
+    except OSError:
+        shutil.rmtree(draft)
+        if not path.is_dir():
+            raise

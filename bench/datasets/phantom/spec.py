@@ -1,0 +1,94 @@
+"""What determines a phantom EEG data set, in three sizes.
+
+TUNING_RECORD
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench.datasets.concepts import CLASS_SUBSETS
+from bench.datasets.geometry import Geometry
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSpec:
+    """Numbers of a phantom. Lengths in metres, times in seconds, EEG in microvolts, source moments in nAm."""
+
+    size: str
+    seed: int = 0
+    version: int = 1  # of the generator
+    subjects: int = 9
+    concepts: tuple[int, ...] = tuple(range(40))
+    clips: int = 2  # of a concept in a block
+    hint_seconds: int = 1
+    pixels: int = 64
+
+    # what a clip is to the head
+    coarse: float = 0.5  # share of an object's embedding that its coarse class has in common
+    own: float = 0.87
+    object_norm: float = 4.0
+    exemplar: float = 0.2  # deviation of a clip's embedding from its concept's, a dimension
+    evoked: float = 6.0  # nAm: scale of all stimulus-driven moments
+    trial_gain: float = 0.2
+
+    # noise
+    background: float = 6.0
+    alpha: float = 4.0
+    sensor: float = 2.0
+    ongoing: float = 0.3  # of the evoked moments' deviation, at the same dipoles
+    blinks: float = 0.25  # a second
+    saccades: float = 1.0
+
+    # differences between heads
+    own_tuning: float = 0.35  # share of the variance of the tuning
+    position: float = 0.006
+    orientation: float = 30.0  # degrees
+    cap: float = 3.0  # degrees of rotation an axis
+    source_gain: float = 0.25  # of the logarithm, as all gains
+    head_gain: float = 0.2
+    latency_scale: float = 0.06
+    latency_shift: float = 0.010
+    background_gain: float = 0.25
+    alpha_gain: float = 0.35
+    channel_noise: float = 0.35
+
+    # planted confounds, for the audits to find; all off by default
+    block_drift: float = 0.0  # microvolts: a slow course over the block, alike in all blocks and subjects
+    hint_response: float = 0.0  # share of the object response that the written name evokes during the hint
+    leaked_label: float = 0.0  # microvolts: a 30 Hz tone in one channel whose strength tells the concept
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(
+            subjects=self.subjects,
+            concepts=self.concepts,
+            clips=self.clips,
+            hint_seconds=self.hint_seconds,
+            width=self.pixels,
+            height=self.pixels,
+        )
+
+
+SIZES: dict[str, PhantomSpec] = {
+    "tiny": PhantomSpec(size="tiny", subjects=4, concepts=CLASS_SUBSETS[10], clips=1),
+    "small": PhantomSpec(size="small"),
+    "full": PhantomSpec(size="full", subjects=20, clips=5, hint_seconds=3),
+}
+
+
+def find_spec(size: str, **changes: Any) -> PhantomSpec:
+    """The spec of a size with changes; raises BenchError for an unknown size."""
+    if size not in SIZES:
+        raise BenchError(f"unknown phantom size {size!r}; there are {', '.join(SIZES)}, e.g. phantom_eeg:tiny")
+    return replace(SIZES[size], **changes)
+
+
+def read_spec(stored: dict[str, Any]) -> PhantomSpec:
+    """A spec from its JSON form."""
+    return PhantomSpec(**{**stored, "concepts": tuple(stored["concepts"])})
