@@ -15,9 +15,10 @@ import pandas as pd
 
 from bench.data import Dataset
 from bench.datasets.catalogue import bench_home
+from bench.disk import write_array
 from bench.seeds import derive_seed
 from bench.spec import ScoreSpec
-from bench.store import Cell, Store, write_array
+from bench.store import Cell, Store
 from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Scored
 
 if TYPE_CHECKING:

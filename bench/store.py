@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
-import os
 import re
-import secrets
 import shutil
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from bench import disk
 from bench.errors import BenchError
 from bench.progress import say
 from bench.spec import digest
@@ -41,7 +38,6 @@ KEY = re.compile(r"[0-9a-z_]{1,64}")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
 FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
-LIVE: set[Path] = set()  # drafts of this very process: not leftovers
 
 
 class StoreError(BenchError):
@@ -69,7 +65,7 @@ class Draft:
         """Write a file of the cell to disk and remember its digest."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_through(path, content)
+        disk.write_through(path, content)
         self.files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
@@ -84,9 +80,7 @@ class Store:
             raise StoreError(
                 f"the store {self.root} cannot be made: {error.strerror}; choose another --runs"
             ) from error
-        for leftover in self.root.glob(".tmp-*"):
-            if is_abandoned(leftover):
-                remove(leftover)
+        disk.remove_leftovers(self.root)
 
     def find(self, key: str) -> Cell | None:
         """The whole, verified cell of that key, or None. A corrupt one is moved to quarantine, with a warning."""
@@ -118,21 +112,20 @@ class Store:
         Where another process published the key meanwhile, its cell stays and the draft is dropped: both were made
         from the same spec. Raises StoreFull when the disk is full.
         """
-        draft = Draft(path=self.temporary(check_key(key)))
-        LIVE.add(draft.path)
+        draft = Draft(path=self.root / disk.temporary_name(check_key(key)))
         try:
             draft.path.mkdir()
             yield draft
             seal(draft, key)
-            move_new(draft.path, self.root / key)
-            sync_folder(self.root)
+            disk.move_new(draft.path, self.root / key)
+            disk.sync_folder(self.root)
         except OSError as error:
             if error.errno in FULL:
                 raise self.full(f"cell {key}", max(draft.expected_bytes, size_of(draft.path))) from error
             raise
         finally:
-            LIVE.discard(draft.path)
-            remove(draft.path)
+            disk.remove(draft.path)
+            disk.LIVE.discard(draft.path.name)
 
     def full(self, what: str, needed: int) -> StoreFull:
         free = shutil.disk_usage(self.root).free
@@ -141,9 +134,6 @@ class Store:
             f"{free} are free; nothing half-written stays. Free some space or choose another --runs, then give the "
             "same command again: it goes on at this cell"
         )
-
-    def temporary(self, key: str) -> Path:
-        return self.root / f".tmp-{key}-{host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def quarantine(self, path: Path, reason: str) -> None:
         """Move a corrupt cell or score file where nobody reads it, with the reason beside it; warn."""
@@ -230,16 +220,12 @@ class Cell:
         return self.path / "scores" / f"{check_key(score_key)}.parquet"
 
     def store_file(self, path: Path, content: bytes) -> None:
-        temporary = self.store.temporary(self.key)
-        LIVE.add(temporary)
         try:
-            publish_file(path, content, temporary)
+            disk.publish_file(path, content, self.store.root)
         except OSError as error:
             if error.errno in FULL:
                 raise self.store.full(f"{path.name} of cell {self.key}", len(content)) from error
             raise
-        finally:
-            LIVE.discard(temporary)
 
     def scores(self, score_key: str) -> pd.DataFrame | None:
         """A verified table of scores, or None; a corrupt one is moved to quarantine."""
@@ -339,16 +325,16 @@ def seal(draft: Draft, key: str) -> None:
     for path in sorted(draft.path.rglob("*")):
         name = path.relative_to(draft.path).as_posix()
         if path.is_file() and name not in draft.files:  # written by a hand other than `Draft.write`
-            sync_file(path)
+            disk.sync_file(path)
             draft.files[name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
     (draft.path / "scores").mkdir(exist_ok=True)
     for folder in [path for path in draft.path.rglob("*") if path.is_dir()]:
-        sync_folder(folder)
+        disk.sync_folder(folder)
     manifest = {"schema": 1, "key": key, **draft.manifest, "files": draft.files}
     manifest["manifest_digest"] = digest(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
-    write_through(draft.path / "manifest.json", text.encode())
-    sync_folder(draft.path)
+    disk.write_through(draft.path / "manifest.json", text.encode())
+    disk.sync_folder(draft.path)
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -373,95 +359,11 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an `.npy` whole or not at all (caches shared by processes). No pickled objects."""
-    import io
-
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    publish_file(path, buffer.getvalue(), path.parent / f".tmp-{path.stem}-{os.getpid()}-{secrets.token_hex(4)}")
-
-
-def publish_file(path: Path, content: bytes, temporary: Path) -> None:
-    """Write a file under a temporary name, flush it, and put it in place by one rename."""
-    try:
-        write_through(temporary, content)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_through(path: Path, content: bytes) -> None:
-    """Write a new file and wait until it is on the disk."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk; without it a rename may be lost with the power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def move_new(source: Path, place: Path) -> None:
-    """Rename a folder to a name that nobody has; where somebody was faster, theirs stays."""
-    try:
-        source.replace(place)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
 def check_key(key: str) -> str:
     if not KEY.fullmatch(key) or key == "quarantine":
         raise StoreError(f"{key!r} is no key of the store; a key has 1 to 64 of the characters 0-9, a-z and _")
     return key
 
 
-def is_abandoned(leftover: Path) -> bool:
-    """Whether the process that wrote a temporary folder is dead. Those of other machines are left alone."""
-    parts = leftover.name.split("-")
-    if len(parts) != 5 or parts[2] != host() or not parts[3].isdigit():
-        return False
-    process = int(parts[3])
-    if process == os.getpid():
-        return leftover not in LIVE
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-@functools.cache
-def host() -> str:
-    """This machine's name, in characters that a folder name takes."""
-    return re.sub(r"[^0-9a-z]", "_", socket.gethostname().lower())
-
-
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def remove(path: Path) -> None:
-    """Remove a temporary folder or file; another process may be removing it too."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import store as module
+from bench import disk
+from bench.disk import write_array
 from bench.spec import SpecError
-from bench.store import Cell, Store, StoreError, StoreFull, write_array, write_predictions
+from bench.store import Cell, Store, StoreError, StoreFull, write_predictions
 
 KEY = "0123456789abcdef"
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def make_trials(count: int = 3) -> pd.DataFrame:
@@ -154,7 +155,7 @@ def operations() -> int:
 def die_at(step: int, share: float) -> None:
     """From now on, the process kills itself at the given step to disk, in the middle of a write."""
     left = [step]
-    originals = {name: getattr(module, name) for name in ("write_through", "sync_folder", "move_new")}
+    originals = {name: getattr(disk, name) for name in ("write_through", "sync_folder", "move_new")}
 
     def doomed(name):
         def call(path, *rest):
@@ -168,7 +169,7 @@ def die_at(step: int, share: float) -> None:
         return call
 
     for name in originals:
-        setattr(module, name, doomed(name))
+        setattr(disk, name, doomed(name))
 
 
 @FEW
@@ -253,7 +254,7 @@ def test_the_second_writer_keeps_the_firsts_cell(tmp_path):
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    write = module.write_through
+    write = disk.write_through
     for room in range(5):
         left = [room]
 
@@ -264,7 +265,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
             left[0] -= 1
             write(path, content)
 
-        monkeypatch.setattr(module, "write_through", full)
+        monkeypatch.setattr(disk, "write_through", full)
         with pytest.raises(StoreFull) as error:
             publish(store)
         for word in (str(tmp_path), "are free", "--runs"):
@@ -273,10 +274,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
         assert int(needed) >= make_video().nbytes
         assert store.find(KEY) is None
         assert not leftovers(store)
-    monkeypatch.setattr(module, "write_through", write)
+    monkeypatch.setattr(disk, "write_through", write)
     publish(store)
     cell = store.find(KEY)
-    monkeypatch.setattr(module, "write_through", full)
+    monkeypatch.setattr(disk, "write_through", full)
     with pytest.raises(StoreFull, match="score"):
         cell.add_scores("score_1", make_scores())
     assert cell.scores("score_1") is None
@@ -297,8 +298,8 @@ def test_only_the_leftovers_of_dead_processes_are_removed(tmp_path):
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    dead = tmp_path / f".tmp-{KEY}-{module.host()}-{child}-00000000"
-    living = tmp_path / f".tmp-{KEY}-{module.host()}-{os.getppid()}-00000000"
+    dead = tmp_path / f".tmp-{KEY}-{disk.host()}-{child}-00000000"
+    living = tmp_path / f".tmp-{KEY}-{disk.host()}-{os.getppid()}-00000000"
     elsewhere = tmp_path / f".tmp-{KEY}-another_machine-{child}-00000000"
     for folder in (dead, living, elsewhere):
         (folder / "predictions").mkdir(parents=True)
