@@ -100,7 +100,7 @@ class Store:
     def cells(self) -> Iterator[Cell]:
         """All whole cells, by key."""
         for folder in sorted(self.root.iterdir()):
-            if folder.is_dir() and folder.name != "quarantine" and (folder / "manifest.json").is_file():
+            if KEY.fullmatch(folder.name) and (folder / "manifest.json").is_file():
                 cell = self.find(folder.name)
                 if cell is not None:
                     yield cell

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -370,6 +371,10 @@ def test_foreign_folders_are_no_cells(tmp_path):
     store = Store(tmp_path)
     (tmp_path / "failures").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
+    publish(store)
+    for name in (".tmp-x-another_machine-1-0", "My cell"):  # a draft about to be published, a copy
+        shutil.copytree(tmp_path / KEY, tmp_path / name)
+    shutil.rmtree(tmp_path / KEY)
     assert list(store.cells()) == []
 
 
