@@ -237,9 +237,9 @@ def read_captions(root: Path, *, each: int | None = None) -> list[str]:
 
 
 def read_caption_file(path: Path) -> list[str]:
-    """The lines of a caption file, whatever its line ends, without trailing empty ones."""
+    """The lines of a caption file as they are (blanks at their ends too), whatever the line ends."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
+        return path.read_text(encoding="utf-8").rstrip("\r\n").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is no text ({error}); fetch it again") from error
 

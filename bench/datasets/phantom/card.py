@@ -109,7 +109,7 @@ def linear_accuracies(dataset: SeedDV) -> dict[str, list[float]]:
     from bench.splits import part_subjects
 
     train, test, concept = split_trials(dataset)
-    known, new = part_subjects(dataset.subjects)
+    known, _ = part_subjects(dataset.subjects)
     inputs = {}
     for subject in track(dataset.subjects, "card: reading recordings"):
         inputs[subject] = {
@@ -120,7 +120,10 @@ def linear_accuracies(dataset: SeedDV) -> dict[str, list[float]]:
     for subject in track(dataset.subjects, "card: single subjects"):
         mixing = whitening(inputs[subject]["train"])
         scores = ridge_scores(
-            flat(mixing, inputs[subject]["train"]), concept[train[subject]], flat(mixing, inputs[subject]["test"]), kinds
+            flat(mixing, inputs[subject]["train"]),
+            concept[train[subject]],
+            flat(mixing, inputs[subject]["test"]),
+            kinds,
         )
         target = concept[test[subject]]
         out["single"].append(top_accuracy(scores, target, 1))
@@ -146,7 +149,9 @@ def linear_accuracies(dataset: SeedDV) -> dict[str, list[float]]:
 def read_cosines(dataset: SeedDV, trials: np.ndarray) -> Float64[np.ndarray, "trial 62 cosine"]:
     """The trials in microvolts, low-passed to their first cosines; blinks and all."""
     basis = cosine_basis(RIDGE_COSINES).T * 1e6
-    return np.concatenate([dataset.signals(part) @ basis for part in np.array_split(trials, max(1, len(trials) // 128))])
+    return np.concatenate(
+        [dataset.signals(part) @ basis for part in np.array_split(trials, max(1, len(trials) // 128))]
+    )
 
 
 def whitening(inputs: np.ndarray) -> Float64[np.ndarray, "62 62"]:

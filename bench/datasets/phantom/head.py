@@ -33,13 +33,12 @@ LOBES: dict[str, tuple[str, ...]] = {
     "frontal": ("F3", "F4"),
 }
 GAINS: dict[str, dict[str, float]] = {
-    "occipital": {"object": 0.7, "colour": 0.7, "scene": 0.15, "luminance": 0.3, "motion": 0.15},
-    "temporal": {"object": 1.6, "colour": 0.2, "scene": 0.15, "luminance": 0.05, "motion": 0.1},
-    "parietal": {"object": 0.5, "colour": 0.1, "scene": 0.1, "luminance": 0.05, "motion": 0.6},
-    "central": {"object": 0.1, "colour": 0.05, "scene": 0.05, "luminance": 0.05, "motion": 0.1},
-    "frontal": {"object": 0.15, "colour": 0.05, "scene": 0.1, "luminance": 0.05, "motion": 0.05},
+    "occipital": {"object": 0.7, "colour": 0.7, "scene": 0.15, "luminance": 0.3, "motion": 0.15, "onset": 0.5},
+    "temporal": {"object": 1.6, "colour": 0.2, "scene": 0.15, "luminance": 0.05, "motion": 0.1, "onset": 0.5},
+    "parietal": {"object": 0.5, "colour": 0.1, "scene": 0.1, "luminance": 0.05, "motion": 0.6, "onset": 0.5},
+    "central": {"object": 0.1, "colour": 0.05, "scene": 0.05, "luminance": 0.05, "motion": 0.1, "onset": 0.5},
+    "frontal": {"object": 0.15, "colour": 0.05, "scene": 0.1, "luminance": 0.05, "motion": 0.05, "onset": 0.5},
 }
-ONSET_GAIN = 0.5  # of the response that any onset evokes, in every lobe
 BACKGROUND_DIPOLES, BACKGROUND_RANK, ALPHA_DIPOLES = 150, 40, 8
 
 
@@ -96,10 +95,11 @@ def draw_tuning(rng: np.random.Generator) -> Tuning:
     static = rng.standard_normal((len(lobes), STAGES, STATIC))
     courses = rng.standard_normal((len(lobes), COURSE))
     for group, columns in GROUPS.items():
-        gain = [ONSET_GAIN if group == "onset" else GAINS[lobe]["colour" if group == "edges" else group] for lobe in lobes]
-        static[:, :, columns] *= np.array(gain)[:, None, None] / np.sqrt(columns.stop - columns.start)
+        gain = np.array([GAINS[lobe]["colour" if group == "edges" else group] for lobe in lobes])
+        static[:, :, columns] *= gain[:, None, None] / np.sqrt(columns.stop - columns.start)
     for group, columns in COURSES.items():
-        courses[:, columns] *= np.array([[GAINS[lobe][group]] for lobe in lobes]) / np.sqrt(columns.stop - columns.start)
+        gain = np.array([GAINS[lobe][group] for lobe in lobes])
+        courses[:, columns] *= gain[:, None] / np.sqrt(columns.stop - columns.start)
     return Tuning(static, courses)
 
 
@@ -149,7 +149,9 @@ def draw_head(spec: PhantomSpec, subject: int) -> Head:
 
     times = np.arange(WINDOW + TAIL) / RATE
     from_centre = times - (centres * scale + shift)[..., None]
-    kernels = np.exp(-(from_centre**2) / (2 * widths[..., None] ** 2)) * np.cos(2 * np.pi * waves[..., None] * from_centre)
+    kernels = np.exp(-(from_centre**2) / (2 * widths[..., None] ** 2)) * np.cos(
+        2 * np.pi * waves[..., None] * from_centre
+    )
     lags = np.arange(TAIL + 1) / RATE - (delays * scale + shift)[..., None]
     lag_kernels = np.exp(-(lags**2) / (2 * spreads[..., None] ** 2))
     return Head(

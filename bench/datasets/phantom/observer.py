@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -211,8 +210,8 @@ def open_set_discriminant(head: Head, spec: PhantomSpec, simulated: Features, co
     rng = np.random.default_rng(derive_seed("phantom", "observer", spec.seed))
     moments = head.moments(simulated)
     gains = 1 + spec.trial_gain * rng.standard_normal((2, len(moments), 1, 1))
-    before = np.arange(len(moments)).reshape(concepts, draws)
-    before = np.roll(before, 1, axis=1).ravel()  # clips of one slot share their concept
+    clips = np.arange(len(moments)).reshape(concepts, draws)
+    before = np.roll(clips, 1, axis=1).ravel()  # clips of one slot share their concept
     follows = rng.random((len(moments), 1, 1)) >= 1 / spec.clips  # the first clip of a slot follows the hint
     shown = gains[0] * moments[..., :WINDOW] + follows * gains[1] * carried_over(moments)[before]
     factor = noise_factor(head, spec, cosines)

@@ -64,7 +64,9 @@ def write_phantom(spec: PhantomSpec, folder: Path, *, processes: int) -> None:
                 raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise DatasetError(f"{folder.parent} is full; phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB") from error
+            raise DatasetError(
+                f"{folder.parent} is full; phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB"
+            ) from error
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -158,9 +160,7 @@ def write_subject(spec: PhantomSpec, draft: Path, subject: int, features: Featur
     np.save(draft / "truth" / "eyes" / f"sub{subject}.npy", eyes)
 
 
-def write_metadata(
-    spec: PhantomSpec, draft: Path, recipes: list[Recipe], features: Features, flow: np.ndarray
-) -> None:
+def write_metadata(spec: PhantomSpec, draft: Path, recipes: list[Recipe], features: Features, flow: np.ndarray) -> None:
     """Captions, meta-info with the release's names and types, geometry and truth."""
     geometry = spec.geometry
     geometry.save(draft / "geometry.json")
