@@ -16,17 +16,11 @@ from hypothesis import strategies as st
 from bench.data import BrainData, TrainingSet
 from bench.errors import BenchError
 from methods.sam_net.augmentation import augment
+from methods.sam_net.covariance import apply_map, measure_covariance, recolour, sphere_regions
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import ElectrodeAttention, assign_regions
 from methods.sam_net.method import Parameters, SamNet, build_decoder
-from methods.sam_net.new2source import (
-    apply_map,
-    fit_channel_map,
-    gather_sources,
-    map_new_to_source,
-    measure_covariance,
-    recolour,
-)
+from methods.sam_net.new2source import fit_channel_map, gather_sources, map_new_to_source
 from methods.sam_net.subjects import (
     find_centre,
     mean_trials,
@@ -229,6 +223,19 @@ def test_it_is_built_at_the_papers_sizes() -> None:
     assert 100_000 < decoder.parameter_count < 10_000_000
 
 
+def test_sphering_whitens_each_region_and_mixes_none_with_another() -> None:
+    rng = np.random.default_rng(0)
+    mixture = np.eye(62) + 0.2 * rng.standard_normal((62, 62))
+    covariance = torch.from_numpy(mixture @ mixture.T)
+    sphere = sphere_regions(covariance, CAP, shrinkage=0.0)
+    whitened = sphere @ covariance @ sphere.T
+    members = assign_regions(CAP)
+    for region, own in members.items():
+        assert torch.allclose(whitened[own][:, own], torch.eye(len(own), dtype=torch.float64), atol=1e-8)
+        others = [index for other, indices in members.items() if other != region for index in indices]
+        assert (sphere[own][:, others] == 0).all()
+
+
 # ---- C-SA
 
 
@@ -322,8 +329,8 @@ def test_new2source_recovers_a_planted_mixture_and_recolouring_only_the_covarian
     new = apply_map(mixture, shared + 0.1 * torch.randn(60, 10, 50, generator=generator))
     learned = map_new_to_source(sources, new[:9], clips[:9], ridge=1e-3, rescale=False)
     assert (learned.float() @ mixture - torch.eye(10)).abs().max() < 0.05
-    coloured = recolour(sources, new[:9], shrinkage=0.0)
     own = measure_covariance(new[:9])
+    coloured = recolour(own, sources.covariance, shrinkage=0.0)
     assert torch.allclose(coloured @ own @ coloured.T, sources.covariance, atol=1e-6)
     rest = slice(9, None)
     error = (apply_map(learned, new[rest]) - shared[rest]).square().mean()

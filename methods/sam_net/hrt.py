@@ -95,23 +95,24 @@ class RegionExtractors(nn.Module):
     """Conv → GELU → BN → dropout for each region, concatenated and projected, equations (2) and (3)."""
 
     def __init__(
-        self, members: Sequence[Sequence[int]], *, filters: int, kernel: int, stride: int, width: int, dropout: float
+        self, sizes: Sequence[int], *, filters: int, kernel: int, stride: int, width: int, dropout: float
     ) -> None:
         super().__init__()
-        self.members = [list(indices) for indices in members]
+        self.sizes = list(sizes)  # electrodes of each region; they come region by region
         self.extractors = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(len(indices), filters, kernel, stride=stride, padding=kernel // 2),
+                nn.Conv1d(size, filters, kernel, stride=stride, padding=kernel // 2),
                 nn.GELU(),
                 nn.BatchNorm1d(filters),
                 nn.Dropout(dropout),
             )
-            for indices in self.members
+            for size in self.sizes
         )
-        self.project = nn.Linear(filters * len(self.members), width)
+        self.project = nn.Linear(filters * len(self.sizes), width)
 
     def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial step width"]:
-        regions = [extract(signals[:, indices]) for extract, indices in zip(self.extractors, self.members, strict=True)]
+        parts = signals.split(self.sizes, dim=1)
+        regions = [extract(part) for extract, part in zip(self.extractors, parts, strict=True)]
         return self.project(torch.cat(regions, dim=1).transpose(1, 2))  # (B, R*F, S) -> (B, S, width)
 
 
@@ -124,8 +125,8 @@ class TemporalPerception(nn.Module):
             raise BenchError(f"width {width} is no multiple of {heads} heads")
         thirds = [width // len(SCALES)] * len(SCALES)
         thirds[0] += width - sum(thirds)
-        self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
-        self.position = nn.Parameter(torch.randn(steps, width) * 0.02)
+        self.queries = nn.Parameter(encode_times((torch.arange(queries) + 0.5) / queries, width, heads))
+        self.position = nn.Parameter(2.0 * encode_times((torch.arange(steps) + 0.5) / steps, width, heads))
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.scales = nn.ModuleList(
@@ -141,8 +142,9 @@ class TemporalPerception(nn.Module):
         self.heads = heads
 
     def forward(self, spatial: Float[Tensor, "trial step width"]) -> Float[Tensor, "trial query width"]:
-        key = (self.key(spatial) + self.position).transpose(1, 2)  # (B, width, S)
+        key = self.key(spatial).transpose(1, 2)  # (B, width, S)
         key = torch.cat([scale(key) for scale in self.scales], dim=1).transpose(1, 2)  # K_tem: (B, S, width)
+        key = key + self.position
         value = self.value(spatial)
         state = self.queries.expand(len(spatial), -1, -1)  # (B, Q, width)
         for norm, layer in zip(self.norms, self.layers, strict=True):
@@ -154,6 +156,15 @@ class TemporalPerception(nn.Module):
 
     def split(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial head token part"]:
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def encode_times(times: Float[Tensor, " token"], width: int, heads: int) -> Float[Tensor, "token width"]:
+    """Cosines and sines of times in 0..1, the same for each head: the product of two codes peaks where they agree."""
+    frequencies = torch.arange(1, width // heads // 2 + 1)
+    angles = 2 * torch.pi * times[:, None] * frequencies / 2
+    code = torch.cat([angles.cos(), angles.sin()], dim=1)
+    code = functional.pad(code, (0, width // heads - code.shape[1]))
+    return code.repeat(1, heads)
 
 
 class HybridRegionTemporalEncoder(nn.Module):
@@ -184,11 +195,14 @@ class HybridRegionTemporalEncoder(nn.Module):
         if not members:
             raise BenchError(f"no electrode of {list(channels)} lies over {list(regions)}; name other regions")
         self.register_buffer("used", torch.tensor([index for indices in members for index in indices]))
-        starts = [sum(map(len, members[:n])) for n in range(len(members))]
-        own = [range(start, start + len(part)) for start, part in zip(starts, members, strict=True)]
         self.attention = ElectrodeAttention(len(self.used), pool=attention_pool)
         self.extractors = RegionExtractors(
-            own, filters=filters, kernel=kernel, stride=stride, width=width, dropout=dropout
+            [len(indices) for indices in members],
+            filters=filters,
+            kernel=kernel,
+            stride=stride,
+            width=width,
+            dropout=dropout,
         )
         steps = (samples + 2 * (kernel // 2) - kernel) // stride + 1
         self.temporal = TemporalPerception(

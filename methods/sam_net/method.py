@@ -27,9 +27,17 @@ from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.errors import BenchError
 from bench.progress import track
 from bench.seeds import derive_seed
+from methods.sam_net.covariance import (
+    ChannelMap,
+    apply_map,
+    average_covariance,
+    measure_covariance,
+    recolour,
+    sphere_regions,
+)
 from methods.sam_net.heads import Decoder, relative_variance
 from methods.sam_net.hrt import REGIONS, HybridRegionTemporalEncoder, PlainEncoder
-from methods.sam_net.new2source import ChannelMap, apply_map, gather_sources, map_new_to_source, recolour
+from methods.sam_net.new2source import gather_sources, map_new_to_source
 from methods.sam_net.subjects import (
     SubjectClassifier,
     find_centre,
@@ -51,6 +59,8 @@ class Parameters:
 
     # Input
     sampling_rate: float = 100.0  # Hz; signals above it are low-passed and resampled, others taken as they are
+    sphering: bool = True  # within regions, by the known subjects' mean covariance
+    sphering_shrinkage: float = 0.01
     noise_mean: float = 0.0  # augmentation, in deviations of the signal
     noise_deviation: float = 0.1
     electrode_dropout: float = 0.05  # share of electrodes silenced in a training trial
@@ -155,8 +165,10 @@ class SamNet:
         self.decoder.text.set_basis(text)
         self.decoder.latents.set_basis(latents)
         clip = torch.from_numpy(train.clip)
+        covariance = average_covariance(signals, subject)
+        self.sphere = sphere_regions(covariance, train.channels, shrinkage=own.sphering_shrinkage)
         examples = Examples(
-            signals=signals,
+            signals=self.to_encoder(signals),
             subject=subject,
             text=self.decoder.text.project(text)[clip],
             latents=self.decoder.latents.project(latents)[clip],
@@ -176,7 +188,7 @@ class SamNet:
                 augmentation=self.generator("augmentation"),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
-        seen = predict(self.decoder, self.prepare(validation.brain, validation.sampling_rate))
+        seen = predict(self.decoder, self.to_encoder(self.prepare(validation.brain, validation.sampling_rate)))
         heads = (self.decoder.text, self.decoder.latents)
         self.spread = [relative_variance(head, values) for head, values in zip(heads, seen, strict=True)]
         self.sources = gather_sources(signals, digest_clips(train), subject, source=own.mapping_source)
@@ -198,7 +210,8 @@ class SamNet:
                     rescale=own.mapping_rescale,
                 )
             elif own.adaptation == "recolour":
-                self.maps[int(number)] = recolour(self.sources, signals[rows], shrinkage=own.recolour_shrinkage)
+                covariance = measure_covariance(signals[rows])
+                self.maps[int(number)] = recolour(covariance, self.sources.covariance, shrinkage=own.recolour_shrinkage)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
@@ -239,7 +252,7 @@ class SamNet:
             rows = np.flatnonzero(brain.subject == number)
             if len(rows):
                 signals[rows] = apply_map(matrix, signals[rows])
-        text, latents = predict(decoder, signals)
+        text, latents = predict(decoder, self.to_encoder(signals))
         gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, own.rescales, strict=True)]
         return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
 
@@ -264,6 +277,9 @@ class SamNet:
             ratio = Fraction(wanted / rate).limit_denominator(1000)
             parts = [resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line") for part in parts]
         return torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(self.device)
+
+    def to_encoder(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
+        return apply_map(self.sphere, signals) if self.parameters.sphering else signals
 
     @torch.inference_mode()
     def encode(

@@ -14,7 +14,7 @@ Where the paper leaves a choice:
 - A regression from noisy trials shrinks, so the mapped signals are weaker than HRT is used to. `rescale` gives every
   mapped channel the deviation that the known subjects' channel has, measured on the calibration trials.
 
-`recolour` is the baseline that any claim for New2Source needs: it uses no pairs, only the covariance of the
+The baseline that any claim for New2Source needs is `covariance.recolour`: it uses no pairs, only the covariance of the
 calibration trials.
 """
 
@@ -24,13 +24,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from bench.errors import BenchError
-
-ChannelMap = Float[Tensor, "channel channel"]  # f64; applied from the left
-Signals = Float[Tensor, "trial channel time"]
+from methods.sam_net.covariance import ChannelMap, Signals, apply_map, average_covariance, measure_covariance
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Sources:
 
 def gather_sources(signals: Signals, clips: Sequence[str], subject: Tensor, *, source: str) -> Sources:
     """Sources from the training trials; `source` is "mean" (one trial a clip, averaged over subjects) or "each"."""
-    covariance = torch.stack([measure_covariance(signals[subject == one]) for one in subject.unique()]).mean(dim=0)
+    covariance = average_covariance(signals, subject)
     if source == "each":
         return Sources(signals, tuple(clips), covariance)
     if source != "mean":
@@ -58,12 +55,6 @@ def gather_sources(signals: Signals, clips: Sequence[str], subject: Tensor, *, s
     return Sources(total / count[:, None, None], tuple(names), covariance)
 
 
-def measure_covariance(signals: Signals) -> ChannelMap:
-    """Mean product of channels over trials and time."""
-    flat = signals.transpose(0, 1).flatten(1).double()  # (C, B*T)
-    return flat @ flat.T / flat.shape[1]
-
-
 def fit_channel_map(inputs: Signals, targets: Signals, *, ridge: float) -> ChannelMap:
     """The matrix M that minimises mean |target - M input|² + ridge · power · |M - I|².
 
@@ -74,10 +65,6 @@ def fit_channel_map(inputs: Signals, targets: Signals, *, ridge: float) -> Chann
     gram, cross = x @ x.T / x.shape[1], y @ x.T / x.shape[1]
     pull = ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64, device=gram.device)
     return torch.linalg.solve(gram + pull, (cross + pull).T).T  # symmetric left side, so M = (cross+pull)(gram+pull)^-1
-
-
-def apply_map(matrix: ChannelMap, signals: Signals) -> Signals:
-    return torch.einsum("dc,bct->bdt", matrix.to(signals), signals)
 
 
 def map_new_to_source(
@@ -106,22 +93,3 @@ def match_deviation(matrix: ChannelMap, sources: Sources, signals: Signals) -> C
     """The map with each output channel scaled to the known subjects' deviation."""
     mapped = (matrix @ measure_covariance(signals) @ matrix.T).diagonal().clamp_min(1e-12)
     return (sources.covariance.diagonal() / mapped).sqrt()[:, None] * matrix
-
-
-def recolour(sources: Sources, signals: Signals, *, shrinkage: float) -> ChannelMap:
-    """Symmetric whitening by the new subject's own covariance, then colouring by the known subjects': no labels.
-
-    Both covariances are shrunk towards a multiple of the identity: an average reference leaves one direction empty.
-    """
-    own, known = (shrink(c, shrinkage) for c in (measure_covariance(signals), sources.covariance))
-    return matrix_power(known, 0.5) @ matrix_power(own, -0.5)
-
-
-def shrink(covariance: ChannelMap, share: float) -> ChannelMap:
-    level = covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    return (1.0 - share) * covariance + share * level
-
-
-def matrix_power(covariance: ChannelMap, exponent: float) -> ChannelMap:
-    values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.pow(exponent) @ vectors.T
