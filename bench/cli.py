@@ -7,6 +7,7 @@ user's input was refused.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--shard", metavar="i/n", help="only this part of the cells, for several machines")
     run.add_argument("--dry-run", action="store_true", help="print the cells and whether they are there")
     run.add_argument("--quick", action="store_true", help="the same chain on the tiny phantom")
+    add_references(run)
     add_output(run)
     run.set_defaults(verb=run_method)
 
@@ -64,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_setting(table)
     table.add_argument("--protocol", default="corrected", help="eeg2video, corrected or all")
     table.add_argument("--metric", help="only this metric")
+    add_references(table)
     add_output(table)
     table.set_defaults(verb=print_table)
 
@@ -115,6 +118,10 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="mini", help="mini, paper or a folder")
     parser.add_argument("--classes", type=int, default=40, choices=CLASSES, help="subset of concepts")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="the store")
+
+
+def add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--references", action="store_true", help="also a row for each floor and ceiling")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +205,9 @@ def show_results(jobs: list[Job], store: Any, suite_digest: str, options: argpar
     if scores.empty:
         say("no scores to show yet")
         return
-    show(result_table(scores), options)
+    table = result_table(scores)
+    asked = table["method"] == jobs[0].spec.method
+    show(table[asked | options.references], options)
 
 
 def print_table(options: argparse.Namespace) -> int:
@@ -214,13 +223,7 @@ def print_table(options: argparse.Namespace) -> int:
             raise BenchError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}, or all")
     dataset, suite = open_setting(options)
     store = Store(options.runs)
-    keys = [
-        cell.key
-        for cell in store.cells()
-        if cell.manifest["spec"]["data_digest"] == dataset.digest
-        and cell.manifest["spec"]["suite_digest"] == suite.digest
-        and cell.manifest["spec"]["classes"] == options.classes
-    ]
+    keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
     scores = read_scores(store, keys, suite.digest, protocols)
     if scores.empty:
         raise BenchError(
@@ -257,8 +260,30 @@ def print_table(options: argparse.Namespace) -> int:
     if options.split:
         references &= scores["split"].isin([options.split, "clips"])
         chosen &= scores["split"].isin([options.split, "clips"])
-    show(result_table(scores[chosen | references]), options)
+    table = result_table(scores[chosen | references])
+    asked = table["method"] == options.method if options.method else table["role"] == "method"
+    show(table[asked | options.references], options)
     return 0
+
+
+def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
+    """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
+    from bench.registry import UnknownName, digest_source, resolve
+    from bench.spec import find_variant
+
+    spec = manifest["spec"]
+    setting = (dataset.digest, suite.digest, classes)
+    if (spec["data_digest"], spec["suite_digest"], spec["classes"]) != setting:
+        return False
+    try:
+        if spec["method_version"] != resolve("methods", spec["method"]).version:
+            return False
+        if spec["source"] != digest_source("methods", spec["method"]):
+            return False
+        variant, changed, _ = manifest["variant"].partition("[")
+        return bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
+    except UnknownName:  # a method or variant that is gone
+        return False
 
 
 def score_folder(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The one family of errors that the command line shows without a traceback: what was bad, what is allowed, what to do."""
+"""The errors that the command line shows without a traceback: what was bad, what is allowed, what to do."""
 
 from __future__ import annotations
 

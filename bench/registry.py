@@ -118,6 +118,12 @@ def target(kind: str, name: str) -> str:
     )
 
 
+def digest_source(kind: str, name: str) -> str:
+    """sha256 of the file behind `path/file.py:Class`; empty for what is installed, whose version speaks for it."""
+    module_name = target(kind, name).rpartition(":")[0]
+    return hashlib.sha256(Path(module_name).read_bytes()).hexdigest() if module_name.endswith(".py") else ""
+
+
 def built_in(kind: str) -> Mapping[str, tuple[str, str]]:
     if kind not in BUILT_IN:
         raise UnknownName(f"unknown kind {kind!r}{suggest(kind, BUILT_IN)}; there are {', '.join(BUILT_IN)}")

@@ -20,7 +20,7 @@ from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.normalise import Scaling, measure_scalings, normalised
 from bench.progress import track
-from bench.registry import resolve
+from bench.registry import digest_source, resolve
 from bench.scoring import score_cell
 from bench.seeds import derive_seed
 from bench.spec import CellSpec
@@ -84,6 +84,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
                     suite=run.suite,
                     suite_digest=suite_digest,
                     seed=seed,
+                    source=digest_source("methods", method),
                 ),
                 variant=variant,
                 role=role,

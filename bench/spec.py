@@ -91,6 +91,7 @@ class CellSpec:
     suite: str
     suite_digest: str
     seed: int
+    source: str = ""  # digest of the file of a `path/file.py:Class`, which nobody versions while trying things out
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,12 +3,12 @@
 The last block of a recording is tested, the one before it validates, the others train (SEED-DV: 1-5, 6, 7). The
 first three quarters of the subjects are the known ones, the others are new (SEED-DV: 15 and 5, as in SAM-Net §4).
 
-| split            | folds               | train                  | calibration                     | test               |
-|------------------|---------------------|------------------------|---------------------------------|--------------------|
-| `single_subject` | one for a subject   | the subject's          | none                            | the subject's      |
-| `cross_subject`  | one                 | known subjects'        | none                            | known subjects'    |
-| `new_subject`    | one                 | known subjects'        | 15 % of new subjects' training  | new subjects'      |
-| `clips`          | one                 | each clip once         | none                            | each clip once     |
+| split            | folds         | train           | calibration                | test            |
+|------------------|---------------|-----------------|----------------------------|-----------------|
+| `single_subject` | one a subject | the subject's   | none                       | the subject's   |
+| `cross_subject`  | one           | known subjects' | none                       | known subjects' |
+| `new_subject`    | one           | known subjects' | 15 % of the new ones'      | new subjects'   |
+| `clips`          | one           | each clip once  | none                       | each clip once  |
 
 `clips` serves the methods that see no brain: their output does not depend on a subject, so it is made once and stands
 beside every split. Only the first session of a subject is used, as in the papers. Every disjointness that a split

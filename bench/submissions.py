@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.progress import say, track
 from bench.scoring import judge
 from bench.video import VideoError, find_videos, read_video
-from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Scored
+from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Protocol, Scored, ShapeMismatch
 
 GREY = 128  # the constant-grey floor, as in baselines.controls
 
@@ -48,8 +48,8 @@ def score_videos(
 
     rows = []
     for name, path in track(list(expected.items()), "scoring"):
-        target = read_video(path)
-        prediction, status = read_prediction(name, given, target.shape)
+        target = read_video(path, frames=PROTOCOLS[protocol].frames)
+        prediction, status = read_prediction(name, given, target, PROTOCOLS[protocol])
         rows += [
             {"clip": name, "protocol": protocol, "status": status, **row}
             for row in score_clip(prediction, target, chosen, suite)
@@ -76,7 +76,7 @@ def choose_metrics(protocol: str, metrics: str) -> list[MetricSpec]:
 
 
 def read_prediction(
-    name: str, given: Mapping[str, Path], shape: tuple[int, ...]
+    name: str, given: Mapping[str, Path], target: np.ndarray, protocol: Protocol
 ) -> tuple[np.ndarray | None, str]:  # u8 (frame, height, width, 3)
     """The predicted clip and its status: ok, missing, or invalid with the reason said on standard error."""
     if name not in given:
@@ -86,17 +86,12 @@ def read_prediction(
     except VideoError as error:
         say(f"{name}: {error}")
         return None, "invalid"
-    if prediction.shape != shape:
-        say(
-            f"{name}: {describe_shape(prediction.shape)} against {describe_shape(shape)} in the target; "
-            "bring both to the same frames and size"
-        )
+    try:
+        protocol.check(prediction, target, clip=name)
+    except ShapeMismatch as error:
+        say(str(error))
         return None, "invalid"
     return prediction, "ok"
-
-
-def describe_shape(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} frames of {shape[2]}×{shape[1]}"
 
 
 def score_clip(

@@ -102,7 +102,7 @@ def test_nan_pixels_and_wrong_sizes_are_invalid(folders, capsys):
     assert code == 0
     assert {row["clip"]: row["ssim"] for row in rows}["a"] == -1.0
     assert {row["clip"]: row["ssim"] for row in rows}["b"] == -1.0
-    assert "5 frames of 64×64 against 6 frames of 64×64" in capsys.readouterr().err
+    assert "the prediction has 5 frames of 64×64" in capsys.readouterr().err
 
 
 def test_a_misnamed_clip_is_refused(folders, capsys):
