@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CARD_VERSION = 1
 RIDGE_COSINES = 50  # up to 12.5 Hz
-PENALTY = 1.0  # of the mean eigenvalue of the kernel
+PENALTY = 3.0  # of the mean eigenvalue of the kernel
 POOLED_TRIALS = 4000  # at most, for the pooled decoder
 COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 

@@ -30,8 +30,8 @@ class PhantomSpec:
     coarse: float = 0.5  # share of an object's embedding that its coarse class has in common
     own: float = 0.87
     object_norm: float = 4.0
-    exemplar: float = 0.2  # deviation of a clip's embedding from its concept's, a dimension
-    evoked: float = 6.0  # nAm: scale of all stimulus-driven moments
+    exemplar: float = 0.6  # deviation of a clip's embedding from its concept's, a dimension
+    evoked: float = 28.0  # nAm: scale of all stimulus-driven moments
     trial_gain: float = 0.2
 
     # noise
