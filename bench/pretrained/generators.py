@@ -45,13 +45,14 @@ class PartialDDIMScheduler(DDIMScheduler):
 
     def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
         super().set_timesteps(num_inference_steps, device=device)
-        self.timesteps = self.timesteps[num_inference_steps - count_steps(num_inference_steps, self.share) :]
+        skipped = num_inference_steps - count_steps(num_inference_steps, self.share)
+        self.timesteps: Tensor = self.timesteps[skipped:]
 
 
 class KeyframeVideoPipeline(AnimateDiffSparseControlNetPipeline):
     """SparseCtrl with one key frame for each sample of the batch, given as u8 images."""
 
-    def prepare_image(self, image, width, height, device, dtype):  # type: ignore[no-untyped-def]
+    def prepare_image(self, image, width, height, device, dtype):
         latents = encode_pixels(self.vae, image)[:, :, None]  # (B, C, 1, y, x)
         return torch.cat([latents] * 2) if self.do_classifier_free_guidance else latents
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.pretrained.generators import (
+    BadGeneration,
     KeyframeVideoPipeline,
     PartialDDIMScheduler,
     Start,
@@ -307,9 +308,11 @@ class Suite:
     @torch.no_grad()
     def encode_video(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float[Tensor, "n f c lh lw"]:
         """Posterior mean times the scaling factor, of each frame."""
-        frames = video.reshape(-1, *video.shape[2:])
         g = self.geometry
-        parts = [torch.zeros(0, g.latent_channels, video.shape[2] * g.latent_height // g.height, video.shape[3] * g.latent_width // g.width)]  # fmt: skip
+        if video.shape[2:] != (g.height, g.width, 3):
+            raise BadGeneration(f"video is {video.shape}; this suite needs (n, f, {g.height}, {g.width}, 3)")
+        frames = video.reshape(-1, *video.shape[2:])
+        parts = [torch.zeros(0, g.latent_channels, g.latent_height, g.latent_width)]
         for start in range(0, len(frames), FRAME_CHUNK):
             parts.append(encode_pixels(self.vae, frames[start : start + FRAME_CHUNK]).float().cpu())
         return torch.cat(parts).unflatten(0, video.shape[:2])
@@ -452,4 +455,5 @@ def fetch_suite(name: str) -> None:
     for role in load_suite(name).roles.values():
         if role.find() is None and not (role.base / role.id).is_dir():
             patterns = [f"{role.subfolder}/*"] if role.subfolder else ["*.json", "*.safetensors", "*.txt"]
-            snapshot_download(role.id, revision=role.pinned, allow_patterns=patterns, ignore_patterns=["*.bin", "*.ckpt"])
+            unwanted = ["*.bin", "*.ckpt", "*.fp16.*", "*non_ema*"]
+            snapshot_download(role.id, revision=role.pinned, allow_patterns=patterns, ignore_patterns=unwanted)

@@ -3,10 +3,10 @@
 Stage one trains the image UNet and the text encoder together on single frames. Stage two freezes both and trains the
 motion adapter and the sparse control network together on clips, with the key frame given in every other step; so one
 image UNet serves image-to-image refinement and video. The first stage computes in float32, because the backward of
-fused attention in bf16 is slow on a CPU; the second in bf16 with plain attention, 1.6 times as fast, because only small
-layers are trained. All are trained for velocity under a schedule that ends in pure noise, with times drawn towards noise, where
-it is decided what is drawn; what is saved is the moving average of the weights. The loss says little: the share of
-generated frames whose object a judge recognises is reported instead.
+fused attention in bf16 is slow on a CPU; the second in bf16 with plain attention, 1.6 times as fast, because only
+small layers are trained. All learn to predict velocity under a schedule that ends in pure noise, at times drawn
+towards noise, where it is decided what is drawn; what is saved is the moving average of the weights. The loss says
+little: the share of generated frames whose object a judge recognises is reported instead.
 """
 
 from __future__ import annotations
@@ -230,7 +230,8 @@ def train_video_generator(
         average.copy_to(trained)
         rows = np.arange(min(24, len(pool)))
         clean = pool.latents[rows].float().transpose(1, 2)
-        target = vae.decode(clean.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor).sample.detach().clamp(-1, 1)
+        with torch.no_grad():
+            target = vae.decode(clean.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor).sample.clamp(-1, 1)
         concepts = torch.tensor([pool.concepts[row] for row in rows])
         for kind, key in (("caption", None), ("caption and key frame", clean[:, :, 0])):
             latents = sample(texts[rows].float(), key, clean.shape).transpose(1, 2).flatten(0, 1)

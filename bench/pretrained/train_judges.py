@@ -72,7 +72,7 @@ def _train(model: PreTrainedModel, name: str, steps: int, batch: int, second: in
             logits = model(pixels).logits.float().split([objects, second], dim=1)
         losses = [F.cross_entropy(part, labels[:, k], label_smoothing=SMOOTHING) for k, part in enumerate(logits)]
         optimiser.zero_grad(set_to_none=True)
-        sum(losses).backward()
+        torch.stack(losses).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()

@@ -479,7 +479,7 @@ def draw_sprite(concept: int, pixels: int) -> Float32[np.ndarray, "pixels pixels
     canvas = np.zeros((SUPERSAMPLED, SUPERSAMPLED, 4), np.uint8)
     for shape in sprite.shapes:
         _paint(canvas, shape, sprite.palette)
-    image = canvas.astype(np.float32) / 255
+    image: np.ndarray = canvas.astype(np.float32) / 255
     image[..., :3] *= image[..., 3:]
     image = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
     image.setflags(write=False)

@@ -205,8 +205,8 @@ def render(recipe: Recipe, times: Sequence[float] | np.ndarray, size: int = 64) 
     video = np.empty((len(times), size, size, 3), np.uint8)
     for frame, time in zip(video, times, strict=True):
         place = _scene_matrix(recipe, time, size, canvas)
-        picture = cv2.warpAffine(scene, place, (size, size), borderMode=cv2.BORDER_REPLICATE)
-        layer = cv2.warpAffine(sprite, _object_matrix(recipe, time, size, pixels), (size, size))
+        picture: np.ndarray = cv2.warpAffine(scene, place, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        layer: np.ndarray = cv2.warpAffine(sprite, _object_matrix(recipe, time, size, pixels), (size, size))
         picture *= 1 - layer[..., 3:]
         picture += layer[..., :3]
         np.clip(picture * 255 + 0.5, 0, 255, out=picture)

@@ -1,0 +1,161 @@
+"""The card of a suite: what its networks reach, measured on clips that none of them was trained on.
+
+The clips are drawn from the benchmark's pool of recipes, from which no training clip may come, with their own seed.
+The object in a picture is judged by summing a judge's probabilities over everything else its classes name.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+from torch import Tensor
+
+from bench.datasets.concepts import CONCEPTS
+from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, SCENES, describe, draw_recipe, render
+from bench.pretrained.suite import HERE, MissingWeights, Suite, load_suite
+from bench.progress import say, track
+from bench.seeds import derive_seed
+
+AIMS = {  # the build's aims; a measure below its aim is shown as such
+    "autoencoder PSNR (dB)": 25.0,
+    "frame judge top-1": 0.85,
+    "frame judge top-1 on reconstructions": 0.85,
+    "video judge top-1": 0.70,
+    "object of generated clips (frame judge)": 0.60,
+    "action of generated clips": 0.40,
+    "key frame gain (dB)": 2.0,
+    "suite (MB)": 40.0,
+}
+LOWER_IS_BETTER = ("suite (MB)",)
+
+
+def card_path(name: str) -> Path:
+    return HERE / name / "card.json"
+
+
+def marginal(logits: Float32[np.ndarray, "n ab"], first: int, axis: int) -> Float32[np.ndarray, "n c"]:
+    """Log scores of one factor of product classes a * B + b: summed over the other factor's probabilities."""
+    return np.logaddexp.reduce(logits.reshape(len(logits), first, -1), axis=axis)
+
+
+def peak_ratio(made: np.ndarray, true: np.ndarray) -> float:
+    """PSNR in dB over all pixels together."""
+    return float(10 * np.log10(255**2 / np.square(made.astype(np.float64) - true).mean()))
+
+
+def measure_suite(
+    name: str = "mini", *, clips: int = 400, keyframe_clips: int = 80, write: bool = True
+) -> pd.DataFrame:
+    """Measure the networks on unseen clips and write `card.json`; minutes of work, most of it generation."""
+    suite = load_suite(name)
+    rng = np.random.default_rng(derive_seed("suite", "card"))
+    recipes = [draw_recipe(rng, index % len(CONCEPTS), pool="benchmark") for index in range(clips)]
+    video = np.stack([render(recipe, FRAME_TIMES) for recipe in track(recipes, "drawing clips")])
+    concepts = np.array([recipe.concept for recipe in recipes])
+    actions = np.array([recipe.action for recipe in recipes])
+    measures: dict[str, tuple[float, int]] = {}
+
+    def share(measure: str, hits: np.ndarray) -> None:
+        measures[measure] = (float(hits.mean()), clips)
+        say(f"{measure}: {hits.mean():.3f}")
+
+    rebuilt = suite.decode_latents(suite.encode_video(video))
+    measures["autoencoder PSNR (dB)"] = (peak_ratio(rebuilt, video), clips)
+    for suffix, images in (("", video), (" on reconstructions", rebuilt)):
+        frame_logits = suite.frame_logits(images[:, 2])
+        share(f"frame judge top-1{suffix}", frame_logits.argmax(1) == [recipe.frame_class for recipe in recipes])
+        video_logits = suite.video_logits(images)
+        share(f"video judge top-1{suffix}", video_logits.argmax(1) == [recipe.video_class for recipe in recipes])
+        share(f"video judge object{suffix}", marginal(video_logits, len(CONCEPTS), 2).argmax(1) == concepts)
+        share(f"video judge action{suffix}", marginal(video_logits, len(CONCEPTS), 1).argmax(1) == actions)
+
+    embeddings = suite.encode_text([describe(recipe) for recipe in recipes])
+    seeds = [derive_seed("suite", "card", index) for index in range(clips)]
+    made, seconds = _generate(suite, embeddings, seeds, None, "generating from captions")
+    measures["seconds a clip from a caption"] = (seconds / clips, clips)
+    frame_logits = suite.frame_logits(made.reshape(-1, *made.shape[2:])).reshape(clips, -1, len(CONCEPTS) * len(SCENES))
+    objects = marginal(frame_logits.mean(1), len(CONCEPTS), 2).argmax(1)
+    share("object of generated clips (frame judge)", objects == concepts)
+    video_logits = suite.video_logits(made)
+    share("object of generated clips (video judge)", marginal(video_logits, len(CONCEPTS), 2).argmax(1) == concepts)
+    share("action of generated clips", marginal(video_logits, len(CONCEPTS), 1).argmax(1) == actions)
+    share("object and action of generated clips", video_logits.argmax(1) == [recipe.video_class for recipe in recipes])
+
+    few = slice(0, keyframe_clips)
+    guided, seconds = _generate(suite, embeddings[few], seeds[few], video[few, 0], "generating from key frames")
+    measures["seconds a clip with a key frame"] = (seconds / keyframe_clips, keyframe_clips)
+    measures["PSNR without key frame (dB)"] = (peak_ratio(made[few], video[few]), keyframe_clips)
+    measures["PSNR with the true key frame (dB)"] = (peak_ratio(guided, video[few]), keyframe_clips)
+    gain = peak_ratio(guided, video[few]) - peak_ratio(made[few], video[few])
+    measures["key frame gain (dB)"] = (gain, keyframe_clips)
+    hits = marginal(suite.video_logits(guided), len(CONCEPTS), 1).argmax(1) == actions[few]
+    measures["action of clips with a key frame"] = (float(hits.mean()), keyframe_clips)
+    megabytes = sum(path.stat().st_size for role in suite.roles.values() for path in role.files) / 1e6
+    measures["suite (MB)"] = (megabytes, 0)
+    card = {
+        "suite": suite.name,
+        "digest": suite.digest,
+        "steps": suite.settings["steps"],
+        "guidance": suite.settings["guidance"],
+        "actions": len(ACTIONS),
+        "measures": {measure: {"value": round(value, 4), "clips": n} for measure, (value, n) in measures.items()},
+    }
+    if write:
+        card_path(name).write_text(json.dumps(card, indent=1) + "\n")
+    return _tabulate(card)
+
+
+def _generate(
+    suite: Suite, embeddings: Tensor, seeds: Sequence[int], keyframes: np.ndarray | None, phase: str
+) -> tuple[np.ndarray, float]:
+    """Videos, and the processor seconds they took."""
+    started = time.process_time()
+    parts = []
+    for start in track(range(0, len(seeds), 16), phase):
+        rows = slice(start, start + 16)
+        given = None if keyframes is None else keyframes[rows]
+        parts.append(suite.generate_video(embeddings[rows], seeds[rows], keyframes=given))
+    return np.concatenate(parts), time.process_time() - started
+
+
+def _tabulate(card: dict) -> pd.DataFrame:
+    rows = []
+    for measure, entry in card["measures"].items():
+        value, clips = entry["value"], entry["clips"]
+        is_share = "(dB)" not in measure and "seconds" not in measure and clips > 0
+        aim = AIMS.get(measure)
+        reached = None if aim is None else (value <= aim if measure in LOWER_IS_BETTER else value >= aim)
+        rows.append(
+            {
+                "measure": measure,
+                "value": value,
+                "standard_error": round((value * (1 - value) / clips) ** 0.5, 4) if is_share else None,
+                "clips": clips or None,
+                "aim": aim,
+                "reached": reached,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def suite_table(name: str = "mini") -> pd.DataFrame:
+    """The measured card as a table: measure, value, standard error, clips, aim, reached; then minutes of the build."""
+    path = card_path(name)
+    if not path.exists():
+        raise MissingWeights(
+            f"suite {name!r} has no card; measure it with bench.pretrained.card.measure_suite({name!r})"
+        )
+    table = _tabulate(json.loads(path.read_text()))
+    built = path.with_name("build.json")
+    if built.exists():
+        stages = json.loads(built.read_text())
+        minutes = {f"minutes to build: {stage}": entry["minutes"] for stage, entry in stages.items()}
+        extra = pd.DataFrame({"measure": list(minutes), "value": list(minutes.values())})
+        table = pd.concat([table, extra], ignore_index=True)
+    return table

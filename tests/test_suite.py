@@ -1,0 +1,367 @@
+"""Suites: official formats in, one set of calls out; randomness, batches, errors; the mini suite's networks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, SparseControlNetModel, UNet2DConditionModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEImageProcessor,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
+
+from bench.datasets.concepts import CONCEPTS
+from bench.datasets.phantom.stimuli import FRAME_CLASSES, FRAME_TIMES, VIDEO_CLASSES, describe, draw_recipe, render
+from bench.pretrained import build
+from bench.pretrained.batches import PatchBasis, draw_recipes, render_frames, to_images, to_pixels
+from bench.pretrained.build import CannotBuild, build_suite, describe_folder
+from bench.pretrained.card import marginal, suite_table
+from bench.pretrained.generators import BadGeneration, PartialDDIMScheduler, draw_noise, start_latents
+from bench.pretrained.networks import make_scheduler, make_tokenizer
+from bench.pretrained.suite import ROLES, MissingWeights, UnknownSuite, load_suite, suite_names, verify_suite
+from bench.pretrained.text import tokenize
+from bench.pretrained.train_generators import shard_recipes
+from bench.pretrained.train_judges import fold_heads
+
+WIDTH = 16
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    """A random checkpoint of every role in its official format: SD-like with factor 4, a 16-frame video judge."""
+    folder = tmp_path_factory.mktemp("suites") / "tiny"
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(["a cat", "a dog in a meadow"])
+    tokenizer.save_pretrained(folder / "tokenizer")
+    AutoencoderKL(
+        block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, latent_channels=4,
+    ).save_pretrained(folder / "vae")  # fmt: skip
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=WIDTH,
+        attention_head_dim=2, norm_num_groups=4, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    ).save_pretrained(folder / "unet")  # fmt: skip
+    MotionAdapter(
+        block_out_channels=(8, 16), motion_layers_per_block=1, motion_norm_num_groups=4,
+        motion_num_attention_heads=2, use_motion_mid_block=False,
+    ).save_pretrained(folder / "motion_adapter")  # fmt: skip
+    control = SparseControlNetModel(
+        block_out_channels=(8, 16), down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
+        layers_per_block=1, norm_num_groups=4, cross_attention_dim=WIDTH, attention_head_dim=2,
+        motion_num_attention_heads=2,
+    )  # fmt: skip
+    for weight in control.parameters():  # its outputs start at zero: a key frame would change nothing
+        weight.data.add_(0.05 * torch.randn_like(weight))
+    control.save_pretrained(folder / "sparse_control")
+    scheduler = DDIMScheduler(beta_schedule="linear", clip_sample=False, steps_offset=1)
+    scheduler.save_pretrained(folder / "scheduler")
+    small = {"image_size": 32, "patch_size": 16, "hidden_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "intermediate_size": 16}
+    VideoMAEForVideoClassification(VideoMAEConfig(num_frames=16, num_labels=400, **small, **heads)).save_pretrained(
+        folder / "video_judge"
+    )
+    crop = {"height": 32, "width": 32}
+    VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder / "video_judge")
+    ViTForImageClassification(ViTConfig(num_labels=1000, **small, **heads)).save_pretrained(folder / "frame_judge")
+    ViTImageProcessor(size=crop).save_pretrained(folder / "frame_judge")
+    text = describe_folder("mini").replace("height = 64", "height = 32").replace("steps = 8", "steps = 2")
+    (folder / "suite.toml").write_text(text.replace("width = 64", "width = 48"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder):
+    return load_suite(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_suite("mini")
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Eight unseen clips with captions."""
+    rng = np.random.default_rng(11)
+    recipes = [draw_recipe(rng, concept, pool="benchmark") for concept in range(0, 40, 5)]
+    return recipes, np.stack([render(recipe, FRAME_TIMES) for recipe in recipes])
+
+
+# Any suite, through the official formats
+
+
+def test_geometry_is_read_from_the_networks(tiny):
+    g = tiny.geometry
+    assert (g.height, g.width, g.frames, g.tokens, g.text_width) == (32, 48, 6, 77, WIDTH)
+    assert (g.latent_channels, g.latent_height, g.latent_width) == (4, 8, 12)
+
+
+def test_every_call_has_its_shape(tiny):
+    video = np.random.default_rng(0).integers(0, 256, (2, 6, 32, 48, 3), dtype=np.uint8)
+    embeddings = tiny.encode_text(["a cat", "a dog"])
+    assert embeddings.shape == (2, 77, WIDTH) and tiny.negative_embedding.shape == (1, 77, WIDTH)
+    latents = tiny.encode_video(video)
+    assert latents.shape == (2, 6, 4, 8, 12)
+    assert tiny.decode_latents(latents).shape == video.shape
+    assert tiny.refine_keyframe(embeddings, video[:, 0], [0, 1], strength=0.5).shape == (2, 32, 48, 3)
+    made = tiny.generate_video(embeddings, [0, 1], latents=latents, keyframes=video[:, 0], start="renoised")
+    assert made.shape == video.shape and made.dtype == np.uint8
+    assert tiny.video_logits(video).shape == (2, 400) and tiny.frame_logits(video[:, 0]).shape == (2, 1000)
+
+
+def test_no_samples_give_empty_results(tiny):
+    nothing = tiny.encode_text([])
+    assert nothing.shape == (0, 77, WIDTH)
+    assert tiny.generate_video(nothing, []).shape == (0, 6, 32, 48, 3)
+    assert tiny.video_logits(np.zeros((0, 6, 32, 48, 3), np.uint8)).shape == (0, 400)
+
+
+def test_each_sample_has_its_own_keyframe(tiny):
+    """The official pipeline knows one key frame a call; with a batch of two, each must act on its own clip only."""
+    embeddings = tiny.encode_text(["a cat", "a dog"])
+    keys = np.stack([np.full((32, 48, 3), 30, np.uint8), np.full((32, 48, 3), 220, np.uint8)])
+    both = tiny.generate_video(embeddings, [4, 5], keyframes=keys)
+    other = tiny.generate_video(embeddings, [4, 5], keyframes=keys[[0, 0]])
+    assert np.array_equal(both[0], other[0]) and not np.array_equal(both[1], other[1])
+    alone = tiny.generate_video(embeddings[1:], [5], keyframes=keys[1:])
+    assert np.abs(alone[0].astype(int) - both[1]).max() <= 1
+
+
+def test_the_global_generator_plays_no_part(tiny):
+    embeddings = tiny.encode_text(["a cat"])
+    key = np.random.default_rng(1).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    made = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        made.append(tiny.generate_video(embeddings, [9], keyframes=key))
+        made.append(tiny.refine_keyframe(embeddings, key, [9], strength=1.0)[:, None])
+    assert np.array_equal(made[0], made[2]) and np.array_equal(made[1], made[3])
+
+
+def test_guidance_one_ignores_the_negative(tiny):
+    embeddings = tiny.encode_text(["a cat"])
+    plain = tiny.generate_video(embeddings, [3], guidance=1.0)
+    strong = tiny.generate_video(embeddings, [3], guidance=7.0)
+    assert plain.shape == strong.shape and not np.array_equal(plain, strong)
+
+
+def test_judges_see_what_their_processors_say(tiny):
+    frame = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(frame).float().movedim(-1, 1) / 127.5 - 1  # mean and deviation 0.5, no resizing needed
+    with torch.no_grad():
+        expected = tiny.frame_judge(pixels).logits.numpy()
+    np.testing.assert_allclose(tiny.frame_logits(frame), expected, atol=1e-5)
+
+
+def test_the_digest_follows_the_files(tiny_folder, tmp_path):
+    import shutil
+
+    before = load_suite(tiny_folder).digest
+    copy = tmp_path / "tiny"
+    shutil.copytree(tiny_folder, copy)
+    assert load_suite(copy).digest == before
+    config = copy / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace("0.02", "0.03"))
+    assert load_suite(copy).digest != before
+
+
+# Errors
+
+
+def test_missing_weights_say_what_to_fetch(tiny_folder, tmp_path):
+    folder = tmp_path / "half"
+    folder.mkdir()
+    text = (tiny_folder / "suite.toml").read_text()
+    row = 'unet = { id = "nobody/no-such-network", subfolder = "unet", licence = "MIT", megabytes = 12 }'
+    own = 'unet = { id = ".", subfolder = "unet", licence = "Apache-2.0" }'
+    (folder / "suite.toml").write_text(text.replace(own, row))
+    with pytest.raises(MissingWeights, match=r"unet.*nobody/no-such-network.*12 MB.*MIT"):
+        _ = load_suite(folder).unet
+    table = verify_suite(folder).set_index("role")
+    assert not table.loc["unet", "present"] and set(table.index) == set(ROLES)
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(UnknownSuite, match="mini, paper"):
+        load_suite("midi")
+    with pytest.raises(CannotBuild, match="only 'mini'"):
+        build_suite("paper")
+    with pytest.raises(CannotBuild, match="frame_judge"):
+        build_suite("mini", only="frame_jugde", folder=tmp_path / "x")
+
+
+def test_starts_that_do_not_fit_are_refused(tiny):
+    embeddings = tiny.encode_text(["a cat"])
+    latents = torch.zeros(1, 6, 4, 8, 12)
+    with pytest.raises(BadGeneration, match="needs latents"):
+        tiny.generate_video(embeddings, [0], start="latents")
+    with pytest.raises(BadGeneration, match="n c f y x"):
+        tiny.generate_video(embeddings, [0], latents=latents[:, :5], start="latents")
+    with pytest.raises(BadGeneration, match="noise, latents, mixture, renoised"):
+        tiny.generate_video(embeddings, [0], latents=latents, start="middle")  # type: ignore[arg-type]
+    with pytest.raises(BadGeneration, match="leaves none"):
+        tiny.generate_video(embeddings, [0], latents=latents, start="renoised", steps=2, strength=0.3)
+    with pytest.raises(BadGeneration, match="leaves none"):
+        tiny.refine_keyframe(embeddings, np.zeros((1, 32, 48, 3), np.uint8), [0], steps=2, strength=0.3)
+
+
+# Where a video starts
+
+
+def test_starts_are_what_they_are_called():
+    scheduler = PartialDDIMScheduler.from_config(make_scheduler().config)
+    noise = draw_noise([1, 2], (8, 6, 4, 4))
+    latents = torch.randn(2, 8, 6, 4, 4, generator=torch.Generator().manual_seed(3))
+    options = {"steps": 8, "strength": 0.5}
+    assert start_latents("noise", noise, latents, scheduler, **options) is noise
+    assert start_latents("latents", noise, latents, scheduler, **options) is latents
+    mixed = start_latents("mixture", noise, latents, scheduler, **options)
+    assert torch.allclose(mixed, (latents + noise) / 2**0.5, atol=1e-6)
+    renoised = start_latents("renoised", noise, latents, scheduler, **options)
+    alpha = scheduler.alphas_cumprod[499]  # trailing: 999, 874, 749, 624, 499, ...; half of eight steps are left
+    assert torch.allclose(renoised, alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise, atol=1e-6)
+    scheduler.share = 0.5
+    scheduler.set_timesteps(8)
+    assert scheduler.timesteps.tolist() == [499, 374, 249, 124]
+
+
+def test_noise_belongs_to_its_seed():
+    first, again = draw_noise([5, 6, 7], (4, 3)), draw_noise([7, 5], (4, 3))
+    assert torch.equal(first[[2, 0]], again)
+
+
+# Training material
+
+
+def test_no_training_clip_is_a_benchmark_clip():
+    assert not any(recipe.is_reserved for shard in range(3) for recipe in shard_recipes(shard, clips=500))
+    assert not any(recipe.is_reserved for recipe in draw_recipes(np.random.default_rng(0), 500))
+
+
+def test_a_full_patch_basis_loses_nothing():
+    frames = render_frames(np.random.default_rng(0), draw_recipes(np.random.default_rng(1), 12))
+    full = PatchBasis(frames, 4, 48)
+    assert np.array_equal(to_images(full.decode(full.encode(to_pixels(frames)))), frames)
+    few = full.decode(full.encode(to_pixels(frames))[:, :4])
+    lost = (few - to_pixels(frames)).square().sum((1, 2, 3)).mean() / 256  # of the patches
+    assert torch.isclose(lost, full.variance[4:].sum(), rtol=1e-3)  # the variance of the components left out
+
+
+def test_folded_heads_are_the_sum_of_both():
+    torch.manual_seed(0)
+    objects, others = torch.nn.Linear(8, 5), torch.nn.Linear(8, 3)
+    weight, bias = fold_heads(objects.weight, others.weight, (objects.bias, others.bias))
+    hidden = torch.randn(4, 8)
+    expected = objects(hidden)[:, :, None] + others(hidden)[:, None]
+    assert torch.allclose(hidden @ weight.T + bias, expected.flatten(1), atol=1e-6)
+
+
+def test_the_tokenizer_is_a_clip_tokenizer(tmp_path):
+    captions = ["a big bright cat rising at night", "a small dark hot air balloon spinning in a studio"]
+    tokenizer = make_tokenizer(captions)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = CLIPTokenizer.from_pretrained(tmp_path)
+    for text in (*captions, "xylophone, 42!"):
+        assert loaded(text).input_ids == tokenizer(text).input_ids
+        assert loaded.decode(loaded(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
+    ids = tokenize(loaded, captions, repeat=True)
+    assert ids.shape == (2, 77)
+    assert (ids[:, 0] == loaded.bos_token_id).all() and (ids[:, -1] == loaded.eos_token_id).all()
+    words = len(captions[0].split())
+    assert torch.equal(ids[0, 1 : 1 + words], ids[0, 1 + words : 1 + 2 * words])  # every word one token, said again
+
+
+def test_a_build_continues_where_it_stopped(tmp_path, monkeypatch):
+    made: list[str] = []
+
+    def fake(stage: str):
+        def make(out, folder, work, seed):
+            if stage == "images" and made.count("images") == 0:
+                made.append("images")
+                raise KeyboardInterrupt
+            made.append(stage)
+            for role in build.STAGES[stage]:
+                (out / role).mkdir()
+                (out / role / "config.json").write_text("{}")
+
+        return make
+
+    monkeypatch.setattr(build, "BUILDERS", {stage: fake(stage) for stage in build.STAGES})
+    folder = tmp_path / "suite"
+    with pytest.raises(KeyboardInterrupt):
+        build_suite("mini", folder=folder)
+    assert not (folder / "unet").exists()
+    build_suite("mini", folder=folder)
+    assert made == ["vae", "frame_judge", "video_judge", "images", "images", "video"]
+    assert set(json.loads((folder / "build.json").read_text())) == set(build.STAGES)
+    assert verify_suite(folder)["present"].all() and not (tmp_path / "suite.partial").exists()
+
+
+# The mini suite
+
+
+def test_the_mini_suite_is_complete_and_small():
+    table = verify_suite("mini")
+    assert table["present"].all() and table["megabytes"].sum() <= 40
+    assert suite_names() == ("mini", "paper")
+    assert not verify_suite("paper")["licence"].eq("not stated").any()
+
+
+def test_mini_labels_are_the_drawn_worlds(mini):
+    assert tuple(mini.video_judge.config.id2label.values()) == VIDEO_CLASSES
+    assert tuple(mini.frame_judge.config.id2label.values()) == FRAME_CLASSES
+
+
+def test_mini_networks_do_their_work(mini, clips):
+    recipes, video = clips
+    rebuilt = mini.decode_latents(mini.encode_video(video))
+    assert 10 * np.log10(255**2 / np.square(rebuilt.astype(float) - video).mean()) > 20
+    concepts = np.array([recipe.concept for recipe in recipes])
+    seen = marginal(mini.frame_logits(video[:, 2]), len(CONCEPTS), 2).argmax(1)
+    assert (seen == concepts).mean() >= 0.5
+    made = mini.generate_video(mini.encode_text([describe(recipe) for recipe in recipes]), range(8), steps=4)
+    assert made.shape == video.shape
+    again = marginal(mini.frame_logits(made[:, 2]), len(CONCEPTS), 2).argmax(1)
+    assert (again == concepts).mean() > 0.2  # chance 0.025
+
+
+def test_mini_samples_depend_on_their_seed_alone(mini, clips):
+    recipes, video = clips
+    embeddings = mini.encode_text([describe(recipe) for recipe in recipes[:3]])
+    options = {"steps": 2, "guidance": 2.0}
+    first = mini.generate_video(embeddings, [1, 2, 3], keyframes=video[:3, 0], **options)
+    mini.generate_video(embeddings[:1], [77], **options)
+    again = mini.generate_video(embeddings, [1, 2, 3], keyframes=video[:3, 0], **options)
+    assert np.array_equal(first, again)
+    alone = mini.generate_video(embeddings[2:], [3], keyframes=video[2:3, 0], **options)
+    assert np.abs(alone[0].astype(int) - first[2]).max() <= 2
+    assert not np.array_equal(first, mini.generate_video(embeddings, [4, 5, 6], keyframes=video[:3, 0], **options))
+
+
+def test_marginal_sums_probabilities():
+    logits = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    odds = np.exp(logits).reshape(3, 4, 2)
+    np.testing.assert_allclose(np.exp(marginal(logits, 4, 2)), odds.sum(2), rtol=1e-5)
+    np.testing.assert_allclose(np.exp(marginal(logits, 4, 1)), odds.sum(1), rtol=1e-5)
+
+
+def test_the_card_lists_what_was_measured():
+    table = suite_table("mini").set_index("measure")
+    assert {"autoencoder PSNR (dB)", "video judge top-1", "object of generated clips (frame judge)"} <= set(table.index)
+    assert table["value"].notna().all()
