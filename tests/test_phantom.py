@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,7 +145,7 @@ def test_features_see_what_the_clip_does() -> None:
     assert moving["falling"][down] > 0.02 > -0.02 > moving["rising"][down]
     assert moving["growing"][growth] > 0.004 > -0.004 > moving["shrinking"][growth]
     assert moving["spinning"][turn] > 2 * abs(moving["resting"][turn])
-    assert moving["resting"][speed] == min(values[speed] for values in moving.values())
+    assert moving["spinning"][speed] > moving["resting"][speed]
 
 
 def test_objects_of_a_coarse_class_are_nearer() -> None:
@@ -235,7 +234,7 @@ def test_low_rank_solution_is_the_full_one() -> None:
     np.testing.assert_allclose(observer.solve_low_rank(within, rows), full)
 
 
-def test_closed_set_scores_are_the_likelihood(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_set_scores_are_the_likelihood(features: Features) -> None:
     """Against scipy's density, the gain integrated on a grid, with few cosines."""
     spec = replace(SMALLEST, evoked=6.0)
     head = draw_head(spec, 1)
@@ -246,7 +245,6 @@ def test_closed_set_scores_are_the_likelihood(features: Features, monkeypatch: p
     means = observer.responses(head, head.moments(clips)[..., :WINDOW], count)
     noise = multivariate_normal(np.zeros(len(covariance)), covariance, seed=1)
     observed = means[:1] * 1.1 + noise.rvs(1)
-    monkeypatch.setattr(observer, "responses", partial(observer.responses, cosines=count))
     scores = observer.closed_set_scores(head, spec, factor, clips, observer.whiten(factor, observed))[0]
     gains = np.linspace(0, 2, 41)
     prior = -0.5 * ((gains - 1) / spec.trial_gain) ** 2
@@ -257,16 +255,16 @@ def test_closed_set_scores_are_the_likelihood(features: Features, monkeypatch: p
 
 
 def test_observers_beat_chance_and_are_calibrated(phantom: SeedDV) -> None:
-    trials = np.flatnonzero(np.array(phantom.trials["clip"]) >= 60)  # block 7
+    trials = np.flatnonzero(np.array(phantom.trials["clip"]) >= 60)[:20]  # block 7 of subjects 1 and 2
     concepts = np.array(phantom.stimuli["concept"])[np.array(phantom.trials["clip"])[trials]]
     posteriors = phantom.truth.concept_posteriors(trials)
     np.testing.assert_allclose(np.exp(posteriors).sum(axis=1), 1)
     accuracy = np.mean(posteriors.argmax(axis=1) == concepts)
     assert accuracy > 0.4  # chance 0.1
     assert np.exp(posteriors.max(axis=1)).mean() == pytest.approx(accuracy, abs=0.2)
-    closed = phantom.truth.closed_concept_posteriors(trials)
+    closed = phantom.truth.sum_over_concepts(phantom.truth.clip_posteriors(trials), trials)
     assert np.mean(closed.argmax(axis=1) == concepts) >= accuracy - 0.05
-    assert np.array_equal(phantom.truth.concept_posteriors(trials[::-1])[::-1], posteriors)
+    np.testing.assert_allclose(phantom.truth.concept_posteriors(trials[::-1])[::-1], posteriors, atol=1e-9)
 
 
 def test_card_names_its_figures(phantom: SeedDV) -> None:

@@ -96,8 +96,9 @@ def observer_accuracies(dataset: SeedDV, truth: Truth) -> dict[str, list[float]]
     for subject in track(dataset.subjects, "card: ideal observers"):
         trials = test[subject]
         shown = np.asarray(dataset.trials["clip"])[trials] % each
-        out["clip"].append(float(np.mean(truth.clip_posteriors(trials).argmax(axis=1) == shown)))
-        closed = truth.closed_concept_posteriors(trials)
+        clips = truth.clip_posteriors(trials)
+        out["clip"].append(float(np.mean(clips.argmax(axis=1) == shown)))
+        closed = truth.sum_over_concepts(clips, trials)
         out["closed concept"].append(float(np.mean(closed.argmax(axis=1) == concept[trials])))
         posteriors = truth.concept_posteriors(trials)
         out["open concept"].append(float(np.mean(posteriors.argmax(axis=1) == concept[trials])))

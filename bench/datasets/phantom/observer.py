@@ -53,6 +53,7 @@ class Truth:
         manifest = json.loads((dataset.root / "manifest.json").read_text())
         self.spec: PhantomSpec = read_spec(manifest["spec"])
         self.seconds: float = manifest["seconds"]
+        self._last: tuple[int, np.ndarray] | None = None
 
     @cached_property
     def recipes(self) -> list[Recipe]:
@@ -103,8 +104,7 @@ class Truth:
         blocks = np.asarray(self.dataset.trials["clip"])[trials] // each
         scores = np.zeros((len(trials), each))
         for subject in np.unique(subjects):
-            head = draw_head(self.spec, int(subject))
-            factor = noise_factor(head, self.spec)
+            head, factor = self._head(int(subject)), self._factor(int(subject))
             for block in np.unique(blocks[subjects == subject]):
                 rows = np.flatnonzero((subjects == subject) & (blocks == block))
                 own = slice(block * each, (block + 1) * each)
@@ -113,14 +113,15 @@ class Truth:
                 scores[rows] = closed_set_scores(head, self.spec, factor, clips, observed)
         return log_normalise(scores)
 
-    def closed_concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
-        """The closed-set observer's posterior of each concept: the sum over its clips in the block."""
-        clips = self.clip_posteriors(trials)
+    def sum_over_concepts(
+        self, clip_posteriors: Float64[np.ndarray, "trial clip"], trials: Sequence[int] | np.ndarray
+    ) -> Float64[np.ndarray, "trial concept"]:
+        """The closed-set observer's log posterior of each concept: the sum over its clips in the trial's block."""
         each = self.spec.geometry.block_clips
         block = np.asarray(self.dataset.trials["clip"])[np.asarray(trials)] // each
         concepts = np.asarray(self.dataset.stimuli["concept"]).reshape(-1, each)[block]
         inside = np.stack([(concepts == concept) for concept in range(len(self.dataset.concepts))], axis=1)
-        return np.log(np.maximum((np.exp(clips)[:, None] * inside).sum(axis=2), 1e-300))
+        return np.log(np.maximum((np.exp(clip_posteriors)[:, None] * inside).sum(axis=2), 1e-300))
 
     def observe(self, trials: np.ndarray) -> Float64[np.ndarray, "trial 62 cosine"]:
         """The trials without eyes as the observers see them: cosines of each channel, in microvolts."""
@@ -144,12 +145,20 @@ class Truth:
     def _heads(self) -> dict[int, Head]:
         return {}
 
+    def _factor(self, subject: int) -> np.ndarray:
+        """Of the noise of the subject asked for last: it costs a second, and is too large to keep one for each."""
+        if self._last is None or self._last[0] != subject:
+            self._last = None
+            self._last = subject, noise_factor(self._head(subject), self.spec)
+        return self._last[1]
+
     def _discriminant(self, subject: int) -> Float64[np.ndarray, "concept weight"]:
         from bench.datasets.seed_dv import publish_array
 
         path = self.dataset.derived / "observer" / f"sub{subject}-{COSINES}-{DRAWS}.npy"
         if not path.is_file():
-            publish_array(path, open_set_discriminant(self._head(subject), self.spec, self.simulated))
+            made = open_set_discriminant(self._head(subject), self.spec, self.simulated, self._factor(subject))
+            publish_array(path, made)
         return np.load(path, allow_pickle=False)
 
 
@@ -202,7 +211,7 @@ def carried_over(moments: np.ndarray) -> np.ndarray:
     return left
 
 
-def open_set_discriminant(head: Head, spec: PhantomSpec, simulated: Features, cosines: int = COSINES) -> np.ndarray:
+def open_set_discriminant(head: Head, spec: PhantomSpec, simulated: Features, factor: np.ndarray) -> np.ndarray:
     """Linear scores of the concepts on a trial's cosines, last column the offset: (concept, 62 * cosine + 1)."""
     from scipy.linalg import solve_triangular
 
@@ -214,8 +223,7 @@ def open_set_discriminant(head: Head, spec: PhantomSpec, simulated: Features, co
     before = np.roll(clips, 1, axis=1).ravel()  # clips of one slot share their concept
     follows = rng.random((len(moments), 1, 1)) >= 1 / spec.clips  # the first clip of a slot follows the hint
     shown = gains[0] * moments[..., :WINDOW] + follows * gains[1] * carried_over(moments)[before]
-    factor = noise_factor(head, spec, cosines)
-    white = whiten(factor, responses(head, shown, cosines))
+    white = whiten(factor, responses(head, shown, len(factor) // len(CHANNELS)))
     means = white.reshape(concepts, draws, -1).mean(axis=1)
     within = (white - np.repeat(means, draws, axis=0)) / np.sqrt(len(white) - concepts)
     weights = solve_low_rank(within, means)
@@ -236,11 +244,12 @@ def closed_set_scores(
     head: Head, spec: PhantomSpec, factor: np.ndarray, clips: Features, observed: Float64[np.ndarray, "trial number"]
 ) -> Float64[np.ndarray, "trial clip"]:
     """Log likelihood of each clip for whitened trials, up to a constant a trial; the trial gain integrated out."""
+    cosines = len(factor) // len(CHANNELS)
     moments = head.moments(clips)
-    means = whiten(factor, responses(head, moments[..., :WINDOW]))
+    means = whiten(factor, responses(head, moments[..., :WINDOW], cosines))
     share = 1 - 1 / spec.clips  # of trials that follow another clip
     if share > 0:
-        left = whiten(factor, responses(head, carried_over(moments)))
+        left = whiten(factor, responses(head, carried_over(moments), cosines))
         average = share * left.mean(axis=0)
         spread = np.sqrt(share) * (left - left.mean(axis=0)) / np.sqrt(len(left))
         spread = np.concatenate([spread, np.sqrt(share * (1 - share)) * left.mean(axis=0, keepdims=True)])
