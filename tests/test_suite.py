@@ -80,7 +80,7 @@ def tiny_folder(tmp_path_factory):
     VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder / "video_judge")
     ViTForImageClassification(ViTConfig(num_labels=1000, **small, **heads)).save_pretrained(folder / "frame_judge")
     ViTImageProcessor(size=crop).save_pretrained(folder / "frame_judge")
-    text = describe_folder("mini").replace("height = 64", "height = 32").replace("steps = 8", "steps = 2")
+    text = describe_folder("mini").replace("height = 64", "height = 32").replace("steps = 5", "steps = 2")
     (folder / "suite.toml").write_text(text.replace("width = 64", "width = 48"))
     return folder
 
@@ -363,5 +363,5 @@ def test_marginal_sums_probabilities():
 
 def test_the_card_lists_what_was_measured():
     table = suite_table("mini").set_index("measure")
-    assert {"autoencoder PSNR (dB)", "video judge top-1", "object of generated clips (frame judge)"} <= set(table.index)
+    assert {"autoencoder PSNR (dB)", "video judge top-1", "caption: object (frame judge)"} <= set(table.index)
     assert table["value"].notna().all()
