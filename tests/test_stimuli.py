@@ -86,16 +86,15 @@ def test_other_sizes_look_alike(recipe):
 @given(recipes)
 @settings(max_examples=15, deadline=None)
 def test_flow_carries_each_frame_to_the_next(recipe):
-    times = np.array([0.5, 0.5 + 1 / 12])
+    times = np.array([0.5, 0.5 + 1 / 24])
     now, after = render(recipe, times).astype(np.float32)
     flow = render_flow(recipe, times)[0]
     y, x = np.mgrid[:64, :64].astype(np.float32)
     pulled = cv2.remap(after, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    error = np.abs(pulled - now).mean(-1)
-    inside = error[6:-6, 6:-6]
-    moved, still = np.median(inside), np.quantile(inside, 0.85)
-    assert moved < 3 and still < 25  # uncovered background and soft edges are the rest
-    assert inside.mean() <= np.abs(after - now).mean(-1)[6:-6, 6:-6].mean() + 1.0
+    error, change = (np.abs(picture - now).mean(-1)[6:-6, 6:-6] for picture in (pulled, after))
+    assert np.median(error) < 1  # the rest are uncovered background and the softness of interpolated edges
+    if change.mean() > 4:
+        assert error.mean() < change.mean()
 
 
 @pytest.mark.parametrize(
