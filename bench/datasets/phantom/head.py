@@ -9,6 +9,7 @@ channels can undo.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -57,7 +58,10 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Head:
-    """All of a subject that shapes its recording. Microvolts at the electrodes, nAm at the dipoles."""
+    """All of a subject that shapes its recording, in microvolts at the electrodes.
+
+    Moments are in units of the features; `field` holds the strength of the dipoles too.
+    """
 
     field: Float64[np.ndarray, "62 dipole"]
     tuning: Tuning
@@ -71,7 +75,7 @@ class Head:
     eyes: Float64[np.ndarray, "62 2"]  # pattern of a blink and of a saccade
 
     def moments(self, features: Features) -> Float32[np.ndarray, "clip dipole time"]:
-        """Source moments (nAm) that each clip evokes from its onset on: 2 s and the 0.8 s after."""
+        """Source moments that each clip evokes from its onset on: 2 s and the 0.8 s after."""
         from scipy.signal import fftconvolve
 
         peaks = np.einsum("nf,dsf->nds", features.static, self.tuning.static)
@@ -105,6 +109,30 @@ def draw_tuning(rng: np.random.Generator) -> Tuning:
 
 def draw_head(spec: PhantomSpec, subject: int) -> Head:
     """A subject (1, 2, …) of the population that the seed names; the same whatever else was drawn."""
+    return assemble_head(spec, subject, spec.evoked / population_strength(spec.seed))
+
+
+@cache
+def population_strength(seed: int) -> float:
+    """Microvolts over the cap that features of unit variance evoke in a head without differences, at 1 nAm.
+
+    Dividing by it makes populations of all seeds equally strong; their heads are not.
+    """
+    alike = PhantomSpec(
+        size="alike",
+        seed=seed,
+        **dict.fromkeys(("own_tuning", "position", "orientation", "cap", "source_gain", "head_gain"), 0.0),
+        **dict.fromkeys(("latency_scale", "latency_shift"), 0.0),
+    )
+    head = assemble_head(alike, 0, 1.0)
+    kernels = np.einsum("dsf,dst->fdt", head.tuning.static, head.stage_kernels[..., :WINDOW], optimize=True)
+    static = np.einsum("cd,fdt->fct", head.field, kernels[: GROUPS["onset"].start], optimize=True)
+    courses = head.field @ head.tuning.courses  # (62, 8): kernels sum to one
+    return float(np.sqrt((static**2).sum(axis=0).mean() + (courses**2).sum(axis=1).mean()))
+
+
+def assemble_head(spec: PhantomSpec, subject: int, moment: float) -> Head:
+    """A head whose task dipoles have about this moment (nAm) for a feature of one."""
     common = np.random.default_rng(derive_seed("phantom", "population", spec.seed))
     rng = np.random.default_rng(derive_seed("phantom", "subject", spec.seed, subject))
     electrodes = electrode_positions()
@@ -129,7 +157,7 @@ def draw_head(spec: PhantomSpec, subject: int) -> Head:
     directions = tilt(directions, np.deg2rad(spec.orientation), rng)
     cap = electrodes @ rotation(np.deg2rad(spec.cap) * rng.standard_normal(3)).T
     head_gain = np.exp(spec.head_gain * rng.standard_normal())
-    gains = spec.evoked * head_gain * np.exp(spec.source_gain * rng.standard_normal(count))
+    gains = moment * head_gain * np.exp(spec.source_gain * rng.standard_normal(count))
     scale = 1 + spec.latency_scale * rng.standard_normal()
     shift = spec.latency_shift * rng.standard_normal()
     tuning = shared.mix(draw_tuning(rng), spec.own_tuning)
@@ -149,9 +177,8 @@ def draw_head(spec: PhantomSpec, subject: int) -> Head:
 
     times = np.arange(WINDOW + TAIL) / RATE
     from_centre = times - (centres * scale + shift)[..., None]
-    kernels = np.exp(-(from_centre**2) / (2 * widths[..., None] ** 2)) * np.cos(
-        2 * np.pi * waves[..., None] * from_centre
-    )
+    bumps = np.exp(-(from_centre**2) / (2 * widths[..., None] ** 2))
+    kernels = bumps * np.cos(2 * np.pi * waves[..., None] * from_centre)
     lags = np.arange(TAIL + 1) / RATE - (delays * scale + shift)[..., None]
     lag_kernels = np.exp(-(lags**2) / (2 * spreads[..., None] ** 2))
     return Head(
