@@ -120,7 +120,8 @@ class SeedDV:
         return self._cache / "data" / f"{self.digest[:24]}-{CACHE_VERSION}"
 
     @cached_property
-    def _where(self) -> dict[str, np.ndarray]:
+    def windows(self) -> dict[str, np.ndarray]:
+        """Where each trial lies: subject, session, block (0-based) and first sample."""
         trials, stimuli = self.trials.with_format("numpy")[:], self.stimuli.with_format("numpy")[:]
         clip = np.asarray(trials["clip"])
         onset = [self.geometry.onset(s, p) for s, p in zip(stimuli["slot"], stimuli["position"], strict=True)]
@@ -149,7 +150,7 @@ class SeedDV:
 
         Raises DatasetError for a value that is not finite, naming file and trial.
         """
-        where, length = self._where, self.geometry.clip_samples
+        where, length = self.windows, self.geometry.clip_samples
         trials = np.asarray(trials, dtype=np.int64).reshape(-1)
         if len(trials) and (trials.min() < 0 or trials.max() >= len(where["block"])):
             raise DatasetError(f"{self.name}: trials go from 0 to {len(where['block']) - 1}, asked for {trials}")

@@ -8,7 +8,7 @@ channels can undo.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -118,11 +118,16 @@ def population_strength(seed: int) -> float:
 
     Dividing by it makes populations of all seeds equally strong; their heads are not.
     """
-    alike = PhantomSpec(
-        size="alike",
-        seed=seed,
-        **dict.fromkeys(("own_tuning", "position", "orientation", "cap", "source_gain", "head_gain"), 0.0),
-        **dict.fromkeys(("latency_scale", "latency_shift"), 0.0),
+    alike = replace(
+        PhantomSpec(size="alike", seed=seed),
+        own_tuning=0.0,
+        position=0.0,
+        orientation=0.0,
+        cap=0.0,
+        source_gain=0.0,
+        head_gain=0.0,
+        latency_scale=0.0,
+        latency_shift=0.0,
     )
     head = assemble_head(alike, 0, 1.0)
     kernels = np.einsum("dsf,dst->fdt", head.tuning.static, head.stage_kernels[..., :WINDOW], optimize=True)

@@ -14,6 +14,9 @@ of Kronecker products, channels × time), not approximated as circulant on the t
 the noise model is exact. Approximate are: that nothing above 16 Hz is read; that within a concept the clips (their
 trial gain and what is left of the clip before, too) are Gaussian with one covariance for all concepts, estimated
 from `DRAWS` simulated clips a concept; and, in the closed set, that the clip before is a Gaussian of that block.
+How much that matters was measured on `small` (subjects 5 and 8, block 7): mean log posterior of the true concept -0.38
+and -0.38 with 32 cosines, -0.35 and -0.30 with 64, the same with 96; over nine subjects the mean posterior of the
+chosen concept is 0.919 and the share chosen right 0.918, so the Gaussian model is calibrated.
 The courses of the eyes are given to the observers, which is generous. Confounds that a spec plants are not modelled.
 """
 
@@ -125,7 +128,7 @@ class Truth:
 
     def observe(self, trials: np.ndarray) -> Float64[np.ndarray, "trial 62 cosine"]:
         """The trials without eyes as the observers see them: cosines of each channel, in microvolts."""
-        where = self.dataset._where
+        where = self.dataset.windows
         signals = self.dataset.signals(trials).astype(np.float64) * 1e6
         for signal, trial in zip(signals, trials, strict=True):
             subject, start = int(where["subject"][trial]), where["sample"][trial]
@@ -134,7 +137,7 @@ class Truth:
         return signals @ cosine_basis().T
 
     def _subjects(self, trials: np.ndarray) -> np.ndarray:
-        return self.dataset._where["subject"][trials]
+        return self.dataset.windows["subject"][trials]
 
     def _head(self, subject: int) -> Head:
         if subject not in self._heads:
