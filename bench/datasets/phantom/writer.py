@@ -82,7 +82,8 @@ def fill(spec: PhantomSpec, draft: Path, processes: int) -> float:
     recipes = draw_stimuli(spec)
     each = spec.geometry.block_clips
     blocks = [recipes[first : first + each] for first in range(0, len(recipes), each)]
-    with Parallel(n_jobs=processes, return_as="generator", mmap_mode=None) as parallel:
+    # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
+    with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
         jobs = (delayed(write_block)(spec, draft, block, own) for block, own in enumerate(blocks))
         parts = list(track(parallel(jobs), "phantom: drawing blocks", total=len(blocks)))
         features = Features(
