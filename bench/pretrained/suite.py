@@ -179,6 +179,9 @@ class Suite:
     # Networks
 
     def _load(self, loader: Any, role: str, **options: Any) -> Any:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # its bars of a few milliseconds would bury the harness's own progress
         source = self.roles[role]
         return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
 
