@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from bench.data import BrainData, TrainingSet
 from bench.errors import BenchError
+from bench.spec import load_variants
 from methods.sam_net.augmentation import augment
 from methods.sam_net.covariance import apply_map, measure_covariance, recolour, sphere_regions
 from methods.sam_net.heads import LowRankHead, measure_error
-from methods.sam_net.hrt import ElectrodeAttention, assign_regions
+from methods.sam_net.hrt import REGIONS, ElectrodeAttention, assign_regions
 from methods.sam_net.method import Parameters, SamNet, build_decoder
 from methods.sam_net.new2source import fit_channel_map, gather_sources, map_new_to_source
 from methods.sam_net.subjects import (
@@ -38,9 +39,9 @@ CAP = tuple(
     TP7 CP5 CP3 CP1 CPZ CP2 CP4 CP6 TP8 P7 P5 P3 P1 PZ P2 P4 P6 P8 PO7 PO5 PO3 POZ PO4 PO6 PO8 CB1 O1 OZ O2 CB2
     """.split()  # noqa: SIM905 (62 quoted names would be harder to read)
 )
-SMALL = {
-    "epochs": 25.0, "width": 24, "queries": 4, "layers": 1, "filters": 6, "text_rank": 8, "latent_rank": 8,
-    "adversary_width": 16,
+SMALL: dict[str, Any] = {
+    "epochs": 40.0, "width": 24, "queries": 4, "layers": 1, "filters": 6, "adversary_width": 16,
+    "concept_rank": 3, "text_rank": 8, "latent_rank": 8,
 }  # fmt: skip
 
 
@@ -198,9 +199,8 @@ def test_the_error_of_a_low_rank_head_is_that_of_the_full_targets(clips: int, ra
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randn(clips, 3, 5, generator=generator)
     head = LowRankHead(4, (3, 5), rank=rank)
-    head.set_basis(targets)
+    true = head.learn_basis(targets)
     predicted = torch.randn(clips, rank, generator=generator)
-    true = head.project(targets)
     variance = (targets - targets.mean(dim=0)).flatten(1).square().sum(dim=1).mean()
     outside = (head.expand(true) - targets).flatten(1).square().sum(dim=1).mean()
     full = (head.expand(predicted) - targets).flatten(1).square().sum(dim=1).mean()
@@ -208,6 +208,19 @@ def test_the_error_of_a_low_rank_head_is_that_of_the_full_targets(clips: int, ra
     assert torch.allclose(full, inside + outside, rtol=1e-3, atol=1e-4)
     if rank >= clips - 1:
         assert torch.allclose(head.expand(true), targets, atol=1e-4)
+
+
+def test_a_head_with_groups_spans_their_means_first_and_rebuilds_the_targets() -> None:
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.arange(12) % 3
+    targets = 3 * torch.randn(3, 20, generator=generator)[groups] + torch.randn(12, 20, generator=generator)
+    head = LowRankHead(4, (20,), rank=9, group_rank=2)
+    coefficients = head.learn_basis(targets, groups, group_share=0.7)
+    assert torch.allclose(head.expand(coefficients), targets, atol=1e-4)
+    means = torch.stack([targets[groups == group].mean(dim=0) for group in groups.tolist()])
+    assert torch.allclose(head.expand(coefficients * (torch.arange(11) < 2)), means, atol=1e-4)
+    assert head.weights[:2].sum().item() == pytest.approx(0.7)
+    assert torch.allclose(coefficients.square().mean(dim=0), torch.ones(11), atol=1e-4)
 
 
 def test_it_is_built_at_the_papers_sizes() -> None:
@@ -302,6 +315,32 @@ def test_the_subject_softmax_leaves_absent_subjects_out() -> None:
     assert (logits.grad[:, 1] == 0).all()
     alone = subject_loss(logits.detach()[:1], torch.tensor([0]), torch.tensor([True, False, False]))
     assert alone.item() == pytest.approx(0.0, abs=1e-6)
+
+
+# ---- variants
+
+
+def base_geometry() -> SimpleNamespace:
+    return SimpleNamespace(frames=6, latent_channels=8, latent_height=8, latent_width=8, tokens=77, text_width=48)
+
+
+def count_parameters(changes: dict[str, Any]) -> int:
+    with torch.device("meta"):
+        return build_decoder(Parameters(**changes), CAP, 100, 50.0, base_geometry()).parameter_count
+
+
+def test_every_variant_is_a_known_change_and_matched_ones_have_the_size_of_the_base() -> None:
+    groups = load_variants("sam_net")
+    assert {"hrt", "csa", "new2source", "conditions"} <= set(groups)
+    base = count_parameters({})
+    smaller = [name for name, changes in groups["hrt"].items() if changes and not name.endswith("_matched")]
+    assert sorted(smaller) == sorted(["wo_hrt", *(f"wo_{region}" for region in REGIONS)])
+    for name in smaller:
+        assert count_parameters(groups["hrt"][name]) < base
+        assert count_parameters(groups["hrt"][f"{name}_matched"]) == pytest.approx(base, rel=0.01)
+    for group in groups.values():
+        for changes in group.values():
+            SamNet(suite=FakeSuite(), **changes)
 
 
 # ---- New2Source

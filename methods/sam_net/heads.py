@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
 
@@ -15,50 +16,80 @@ class LowRankHead(nn.Module):
     """`target = mean + coefficients @ basis`: the coefficients are predicted, mean and basis come from the targets.
 
     Each row of `basis` is a principal direction, as long as the targets' deviation along it: coefficients have unit
-    variance over the training clips.
+    variance over the training clips. The first `group_rank` rows span the means of groups of targets, the others the
+    deviations from these means; with no groups there is one mean.
     """
 
     mean: Tensor  # (P,)
     basis: Tensor  # (R, P)
+    weights: Tensor  # (R,): share of the squared error of each coefficient in the loss; sums to 1
 
-    def __init__(self, features: int, shape: Sequence[int], *, rank: int) -> None:
+    def __init__(self, features: int, shape: Sequence[int], *, rank: int, group_rank: int = 0) -> None:
         super().__init__()
         self.shape = tuple(shape)
+        self.group_rank = group_rank
         size = torch.Size(self.shape).numel()
-        self.predict = nn.Linear(features, rank)
+        self.predict = nn.Linear(features, group_rank + rank)
         self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("basis", torch.zeros(rank, size))
+        self.register_buffer("basis", torch.zeros(group_rank + rank, size))
+        self.register_buffer("weights", torch.zeros(group_rank + rank))
 
     def forward(self, features: Float[Tensor, "trial query width"]) -> Float[Tensor, "trial rank"]:
         return self.predict(features.flatten(1))
 
-    def set_basis(self, targets: Float[Tensor, clip * shape]) -> None:
-        """Principal directions of the targets of the training clips, by the clips' Gram matrix."""
+    def learn_basis(
+        self,
+        targets: Float[Tensor, clip * target],
+        groups: Int64[Tensor, " clip"] | None = None,
+        *,
+        group_share: float | None = None,
+    ) -> Float[Tensor, "clip rank"]:
+        """Take mean, basis and weights from the targets of the training clips, and return their coefficients.
+
+        The weights make the loss that of the full targets as a share of their variance, but for the constant outside
+        the basis. `group_share` gives the means of the groups that share of it, whatever their share of variance.
+        """
         flat = targets.flatten(1).double()  # (n, P)
         mean = flat.mean(dim=0)
-        centred = flat - mean
-        vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors  # ascending
-        rank = min(len(self.basis), len(flat) - 1)
-        chosen = vectors[:, -rank:].flip(1)  # (n, R)
-        chosen = chosen * torch.where(chosen.sum(dim=0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+        means = group_means(flat, groups) if groups is not None else mean.expand_as(flat)
+        between, made = find_directions(means - mean, self.group_rank)
+        within, rest = find_directions(flat - means, len(self.basis) - self.group_rank)
+        basis, coefficients = torch.cat([between, within]), torch.cat([made, rest], dim=1)
+        weights = basis.square().sum(dim=1)
+        if group_share is not None:
+            parts = weights.split([len(between), len(within)])
+            shares = (group_share, 1.0 - group_share)
+            weights = torch.cat([s * part / part.sum().clamp_min(1e-12) for s, part in zip(shares, parts, strict=True)])
         self.mean.copy_(mean)
-        self.basis.zero_()
-        self.basis[:rank] = (chosen.T @ centred / len(flat) ** 0.5).to(self.basis)
+        self.basis.copy_(basis)
+        self.weights.copy_(weights / weights.sum().clamp_min(1e-12))
+        return coefficients.to(self.basis)
 
-    def project(self, targets: Float[Tensor, clip * shape]) -> Float[Tensor, "clip rank"]:
-        """Coefficients of targets: the least-squares solution, exact for targets within the basis."""
-        power = self.basis.square().sum(dim=1).clamp_min(1e-12)  # rows are orthogonal
-        return (targets.flatten(1).to(self.mean) - self.mean) @ self.basis.T / power
-
-    @property
-    def weights(self) -> Float[Tensor, " rank"]:
-        """Share of the targets' variance along each direction: weights that make a squared error of coefficients
-        that of the full targets, in units of the targets' variance."""
-        power = self.basis.square().sum(dim=1)
-        return power / power.sum().clamp_min(1e-12)
-
-    def expand(self, coefficients: Float[Tensor, "trial rank"]) -> Float[Tensor, trial * shape]:
+    def expand(self, coefficients: Float[Tensor, "trial rank"]) -> Float[Tensor, trial * target]:
         return (self.mean + coefficients @ self.basis).unflatten(1, self.shape)
+
+
+def group_means(flat: Float[Tensor, "clip size"], groups: Int64[Tensor, " clip"]) -> Float[Tensor, "clip size"]:
+    """For each clip, the mean of its group."""
+    _, index, count = groups.unique(return_inverse=True, return_counts=True)
+    total = flat.new_zeros(len(count), flat.shape[1]).index_add_(0, index, flat)
+    return (total / count[:, None])[index]
+
+
+def find_directions(
+    centred: Float[Tensor, "clip size"], rank: int
+) -> tuple[Float[Tensor, "rank size"], Float[Tensor, "clip rank"]]:
+    """Principal directions, each as long as the deviation along it, and the unit-variance coefficients.
+
+    Found from the clips' Gram matrix: a target has many more numbers than there are clips. Directions that the clips do
+    not span are zero.
+    """
+    values, vectors = torch.linalg.eigh(centred @ centred.T)  # ascending
+    floor = 1e-9 * values[-1].clamp_min(1e-12)
+    values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
+    vectors = vectors * torch.where(vectors.sum(dim=0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+    vectors = functional.pad(vectors * (values > floor), (0, rank - vectors.shape[1]))
+    return vectors.T @ centred / len(centred) ** 0.5, vectors * len(centred) ** 0.5
 
 
 class Decoder(nn.Module):
@@ -73,10 +104,11 @@ class Decoder(nn.Module):
         latent_shape: Sequence[int],
         text_rank: int,
         latent_rank: int,
+        concepts: int,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.text = LowRankHead(features, text_shape, rank=text_rank)
+        self.text = LowRankHead(features, text_shape, rank=text_rank, group_rank=concepts)
         self.latents = LowRankHead(features, latent_shape, rank=latent_rank)
 
     def forward(

@@ -58,11 +58,11 @@ class Parameters:
     """Every parameter of SAM-Net with its default; an ablation is a change of these and of nothing else."""
 
     # Input
-    sampling_rate: float = 100.0  # Hz; signals above it are low-passed and resampled, others taken as they are
+    sampling_rate: float = 50.0  # Hz; signals above it are low-passed and resampled, others taken as they are
     sphering: bool = True  # within regions, by the known subjects' mean covariance
     sphering_shrinkage: float = 0.01
     noise_mean: float = 0.0  # augmentation, in deviations of the signal
-    noise_deviation: float = 0.1
+    noise_deviation: float = 1.2
     electrode_dropout: float = 0.05  # share of electrodes silenced in a training trial
 
     # HRT (§3.1)
@@ -71,12 +71,13 @@ class Parameters:
     attention_pool: str = "mean"  # or "log_power"
     filters: int = 24  # of each region's extractor ("plain": of the one extractor)
     kernel_seconds: float = 0.25  # of the extractors
-    stride_seconds: float = 0.04
+    stride_seconds: float = 0.08
     width: int = 64
     queries: int = 16
     layers: int = 2
     heads: int = 4
     dropout: float = 0.2
+    concept_rank: int = 39
     text_rank: int = 64
     latent_rank: int = 64
 
@@ -88,11 +89,12 @@ class Parameters:
     last_share: float = 0.5  # of the steps that are made with all subjects
 
     # Training stage 1 (§3.5)
-    epochs: float = 30.0  # steps = epochs × training trials / batch_size, whatever the stages
-    batch_size: int = 32
+    epochs: float = 20.0  # steps = epochs × training trials / batch_size, whatever the stages
+    batch_size: int = 64
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 2.0
     text_weight: float = 1.0
+    concept_share: float = 0.9  # of the loss of E, borne by the concepts' mean embeddings
     latent_weight: float = 1.0
 
     # New2Source (§3.3), training stage 2
@@ -108,11 +110,11 @@ class Parameters:
     use_keyframe: bool = True
     start: str = "latents"  # what the video model starts from: "latents", "mixture", "renoised" or "noise"
     strength: float = 0.6  # of the start's noise where `start` mixes any in
-    steps: int = 10
-    guidance: float = 3.0
+    steps: int | None = None  # these four: None is the suite's own
+    guidance: float | None = None
+    keyframe_steps: int | None = None
+    keyframe_guidance: float | None = None
     keyframe_strength: float = 0.6
-    keyframe_steps: int = 10
-    keyframe_guidance: float = 3.0
     text_rescale: float = 0.0  # 0: predictions as they are; 1: with the variance of the training targets
     latent_rescale: float = 0.0
 
@@ -162,16 +164,17 @@ class SamNet:
                 classifier.to(self.device)
         self.decoder = decoder.to(self.device)
         text, latents = self.encode(train)
-        self.decoder.text.set_basis(text)
-        self.decoder.latents.set_basis(latents)
+        concepts = torch.from_numpy(train.concepts).to(self.device)
+        text = self.decoder.text.learn_basis(text, concepts, group_share=own.concept_share)
+        latents = self.decoder.latents.learn_basis(latents)
         clip = torch.from_numpy(train.clip)
         covariance = average_covariance(signals, subject)
         self.sphere = sphere_regions(covariance, train.channels, shrinkage=own.sphering_shrinkage)
         examples = Examples(
             signals=self.to_encoder(signals),
             subject=subject,
-            text=self.decoder.text.project(text)[clip],
-            latents=self.decoder.latents.project(latents)[clip],
+            text=text[clip],
+            latents=latents[clip],
         )
         similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
         order = order_subjects(similarity, find_centre(similarity) if own.centred else 0)
@@ -339,6 +342,7 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
         latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),
         text_rank=own.text_rank,
         latent_rank=own.latent_rank,
+        concepts=own.concept_rank,
     )
 
 
