@@ -1,4 +1,17 @@
-"""Heads: from HRT's features to text embeddings E and video latents L, as low-rank linear maps (why: `hrt.py`)."""
+"""Heads: from HRT's features to text embeddings E and video latents L ("we project features to dimensions for
+downstream tasks", §3.1).
+
+Where the paper leaves a choice:
+
+- A full linear layer from the features to 77×768 numbers would hold more than all the rest of the network. The
+  projection here is of low rank: directions found in the training targets are its fixed outer factor, the inner factor
+  is learned. For a squared error the part of a target outside these directions is a constant, so the loss is the one of
+  the full space.
+- Most of the variance of a caption's embedding is about everything but the object (four fifths in the mini suite:
+  words shift, and with them all later tokens), and a regression from few trials spends itself on it. So E is
+  regressed in two blocks, the mean embedding of the caption's concept and the caption's deviation from it. Their sum is
+  E; `group_share` weighs the first block in the loss. The concepts are the training set's own labels.
+"""
 
 from __future__ import annotations
 

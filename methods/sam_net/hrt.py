@@ -5,22 +5,19 @@
 Where the paper leaves a choice:
 
 - (1) pools each electrode's *mean* over time. EEG is high-passed, so that mean is close to zero and the gate sees
-  almost nothing. `attention_pool="log_power"` pools the logarithm of the power instead. See README for which is the
-  default and what was measured.
+  almost nothing. `attention_pool="log_power"` pools the logarithm of the power instead. No difference was measured
+  between the two (README), so the paper's mean is the default.
 - (2) does not say which electrode belongs where. Names decide (`REGION_OF`): FC with the central, CP with the
   parietal, FT and TP with the temporal, PO and CB with the occipital electrodes; 14, 16, 14, 6 and 12 of 62.
-- (3) gives no kernel and no stride. A quarter of a second covers an evoked component; a stride of 40 ms keeps 25
-  steps a second, twice the fastest component that averages over trials.
+- (3) gives no kernel and no stride. A quarter of a second covers an evoked component; steps of 80 ms did no worse than
+  steps of 40 ms at half the cost.
 - (4) concatenates three convolutions of the keys. Concatenated along time there would be three times as many keys
   as values; so they are concatenated along channels, each convolution giving a third of the width, and every step has
-  one key and one value. A learned position is added to the keys: without it the queries could not tell *when*, and an
-  evoked response is known by its latency.
+  one key and one value. A learned position is added to K_tem: without it the queries could not tell *when*, and an
+  evoked response is known by its latency. Queries and positions begin as codes of evenly spread times, so that each
+  query begins by reading its own span; from random ones all queries begin by reading the mean over time.
 - (4) composes L layers. Layer l attends with the output of layer l-1 (the learned Q for the first) to the same keys
   and values and then applies a standard transformer layer among the queries, as in BoQ, which the paper cites.
-- The heads: "we project features to dimensions for downstream tasks". A full linear layer from the features to
-  77×768 numbers would hold more than all the rest of the network. The projection here is of low rank: the principal
-  directions of the training targets are its fixed outer factor, the inner factor is learned. For a squared error the
-  part of a target outside these directions is a constant, so the loss is exactly the one in the full space.
 - L is written B × H/8 × W/8; the text calls it a latent *sequence* that stands for the noise of a video model, so it is
   read as frames × channels × H/8 × W/8 (6 × 4 × 36 × 64 for the paper's videos).
 """

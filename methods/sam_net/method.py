@@ -77,7 +77,7 @@ class Parameters:
     layers: int = 2
     heads: int = 4
     dropout: float = 0.2
-    concept_rank: int = 39
+    concept_rank: int = 39  # directions of E between concepts, then within them
     text_rank: int = 64
     latent_rank: int = 64
 
