@@ -441,7 +441,7 @@ def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None
         rows = np.arange(0, 40, 3)
         method.adapt(replace(calibration, brain=calibration.brain[rows], subject=calibration.subject[rows],
                              clip=calibration.clip[rows]))  # fmt: skip
-        results[adaptation] = method.decode(questions(strange.record(first_clip=100, subjects=(9,))))[0]
+        results[adaptation] = method.decode(questions(strange.record(first_clip=100, subjects=(9,))))[1]
         assert method.parameter_count - before == (0 if adaptation == "none" else 62 * 62)
     assert not torch.equal(results["none"], results["new2source"])
     assert not torch.equal(results["none"], results["recolour"])
