@@ -20,7 +20,7 @@ from methods.sam_net.augmentation import augment
 from methods.sam_net.covariance import apply_map, measure_covariance, recolour, sphere_regions
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import REGIONS, ElectrodeAttention, assign_regions
-from methods.sam_net.method import Parameters, SamNet, build_decoder
+from methods.sam_net.method import Parameters, SamNet, build_decoder, nearest_concepts
 from methods.sam_net.new2source import fit_channel_map, gather_sources, map_new_to_source
 from methods.sam_net.subjects import (
     find_centre,
@@ -452,3 +452,9 @@ def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -
         SamNet(suite=FakeSuite(), lamda=1.0)
     with pytest.raises(BenchError, match="fit"):
         SamNet(suite=FakeSuite()).reconstruct(questions(world.record()))
+
+
+def test_a_concept_is_read_as_the_nearest_of_the_training_concepts():
+    concepts = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0)))[0]
+    shrunk = 0.1 * concepts[[3, 0, 5]] + 0.01  # a regression shrinks; the direction tells
+    torch.testing.assert_close(nearest_concepts(shrunk, concepts), concepts[[3, 0, 5]])
