@@ -103,15 +103,37 @@ class Ceiling(Protocol):
 class Dataset(Protocol):
     """A data set as the harness sees it; the signals stay in their files."""
 
-    name: str
-    modality: Modality
-    digest: str  # of all that determines the content
-    subjects: tuple[int, ...]
-    channels: tuple[str, ...]
-    sampling_rate: float  # Hz
-    concepts: tuple[str, ...]  # names; the tables hold indices into it
-    stimuli: datasets.Dataset  # clip, block, slot, position, concept, caption
-    trials: datasets.Dataset  # trial, subject, session, clip
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def modality(self) -> Modality: ...
+
+    @property
+    def digest(self) -> str:
+        """Of all that determines the content."""
+
+    @property
+    def subjects(self) -> tuple[int, ...]: ...
+
+    @property
+    def channels(self) -> tuple[str, ...]: ...
+
+    @property
+    def sampling_rate(self) -> float:
+        """Hz."""
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names; the tables hold indices into them."""
+
+    @property
+    def stimuli(self) -> datasets.Dataset:
+        """Columns clip, block, slot, position, concept, caption."""
+
+    @property
+    def trials(self) -> datasets.Dataset:
+        """Columns trial, subject, session, clip."""
 
     def signals(self, trials: Sequence[int] | np.ndarray) -> Float32[np.ndarray, "trial channel time"]: ...
 
