@@ -91,8 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_output(data)
     data.set_defaults(verb=handle_data)
 
-    suite = verbs.add_parser("suite", help="build, verify and describe suites of pretrained networks")
-    suite.add_argument("action", choices=("build", "verify", "info"))
+    suite = verbs.add_parser("suite", help="build, fetch, verify and describe suites of pretrained networks")
+    suite.add_argument("action", choices=("build", "fetch", "verify", "info"))
     suite.add_argument("suite", help="mini, paper or a folder")
     suite.add_argument("--only", help="build one network only")
     add_output(suite)
@@ -335,6 +335,11 @@ def handle_suite(options: argparse.Namespace) -> int:
         from bench.pretrained.build import build_suite
 
         build_suite(options.suite, only=options.only)
+        return 0
+    if options.action == "fetch":
+        from bench.pretrained.suite import fetch_suite
+
+        fetch_suite(options.suite)
         return 0
     if options.action == "verify":
         from bench.pretrained.suite import verify_suite

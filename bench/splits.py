@@ -56,51 +56,28 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
     trials = trial_table(dataset, classes)
     known, new = part_subjects(dataset.subjects)
     train, validation, test = part_blocks(trials)
+
+    def make(name: str, learned: list[int], tested: list[int], **calibration: Rows) -> Fold:
+        return Fold(
+            split=split,
+            name=name,
+            train=rows(train, learned),
+            validation=rows(validation, learned),
+            test=rows(test, tested),
+            **calibration,
+        )
+
     if split == "single_subject":
-        folds = [
-            Fold(
-                split=split,
-                name=f"sub{subject:02d}",
-                train=rows(train, [subject]),
-                validation=rows(validation, [subject]),
-                test=rows(test, [subject]),
-            )
-            for subject in dataset.subjects
-        ]
+        folds = [make(f"sub{subject:02d}", [subject], [subject]) for subject in dataset.subjects]
     elif split == "cross_subject":
-        folds = [
-            Fold(
-                split=split,
-                name="known",
-                train=rows(train, known),
-                validation=rows(validation, known),
-                test=rows(test, known),
-            )
-        ]
+        folds = [make("known", known, known)]
     elif split == "new_subject":
         if not new:
             raise SplitError(f"{dataset.name} has {len(known)} subjects: new_subject needs at least 2")
-        folds = [
-            Fold(
-                split=split,
-                name="new",
-                train=rows(train, known),
-                validation=rows(validation, known),
-                test=rows(test, new),
-                calibration=np.concatenate([draw_calibration(rows(train, [s]), s) for s in new]),
-            )
-        ]
+        drawn = np.concatenate([draw_calibration(rows(train, [subject]), subject) for subject in new])
+        folds = [make("new", known, new, calibration=drawn)]
     elif split == "clips":
-        first = [dataset.subjects[0]]
-        folds = [
-            Fold(
-                split=split,
-                name="clips",
-                train=rows(train, first),
-                validation=rows(validation, first),
-                test=rows(test, first),
-            )
-        ]
+        folds = [make("clips", [dataset.subjects[0]], [dataset.subjects[0]])]
     else:
         raise SplitError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     for fold in folds:

@@ -121,7 +121,7 @@ class Role:
             size = f"about {self.megabytes:g} MB" if self.megabytes else "small"
             raise MissingWeights(
                 f"the {self.name} of this suite, {where} (revision {self.revision or UNPINNED}, {size}, licence "
-                f"{self.licence}), is not on this machine; fetch it with `python -m bench suite fetch`, or build "
+                f"{self.licence}), is not on this machine; fetch it with `python -m bench suite fetch paper`, or build "
                 "the small suite with `python -m bench suite build mini`"
             )
         return folder
