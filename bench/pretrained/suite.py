@@ -4,6 +4,8 @@
 `from_pretrained` of its official class, from a folder of the package or from the local Hugging Face cache. Nothing is
 downloaded unless `fetch_suite` is called; a missing role raises `MissingWeights`, which says what to fetch.
 
+The pipelines are imported when first used: a run that finds all its cells in the store asks for the digest alone.
+
 Latents are the posterior mean times the autoencoder's `scaling_factor`, so they have about unit variance. A generated
 sample depends on its own seed and inputs; sharing a batch changes it by float rounding at most.
 """
@@ -24,25 +26,13 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.pretrained.generators import (
-    BadGeneration,
-    KeyframeVideoPipeline,
-    PartialDDIMScheduler,
-    Start,
-    draw_noise,
-    encode_pixels,
-    make_videos,
-    quantise,
-    refine_images,
-    start_latents,
-)
-from bench.pretrained.judges import classify_frames, classify_videos
-from bench.pretrained.text import encode_captions
 
 if TYPE_CHECKING:
     import pandas as pd
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.models import UNetMotionModel
+
+    from bench.pretrained.generators import Start
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "suites.toml"
@@ -265,6 +255,8 @@ class Suite:
     def _video_pipeline(self) -> Any:
         from diffusers import AnimateDiffPipeline
 
+        from bench.pretrained.generators import PartialDDIMScheduler
+
         pipeline = AnimateDiffPipeline(
             vae=self.vae,
             text_encoder=None,
@@ -279,6 +271,8 @@ class Suite:
     @cached_property
     def _keyframe_pipeline(self) -> Any:
         from diffusers import SparseControlNetModel
+
+        from bench.pretrained.generators import KeyframeVideoPipeline, PartialDDIMScheduler
 
         pipeline = KeyframeVideoPipeline(
             vae=self.vae,
@@ -296,6 +290,8 @@ class Suite:
 
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n 77 D"]:
         """Last hidden state of the CLIP text encoder."""
+        from bench.pretrained.text import encode_captions
+
         parts = [torch.zeros(0, self.geometry.tokens, self.geometry.text_width)]
         repeat = self.settings["repeat_captions"]
         for start in range(0, len(captions), 64):
@@ -311,6 +307,8 @@ class Suite:
     @torch.no_grad()
     def encode_video(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float[Tensor, "n f c lh lw"]:
         """Posterior mean times the scaling factor, of each frame."""
+        from bench.pretrained.generators import BadGeneration, encode_pixels
+
         g = self.geometry
         if video.shape[2:] != (g.height, g.width, 3):
             raise BadGeneration(f"video is {video.shape}; this suite needs (n, f, {g.height}, {g.width}, 3)")
@@ -322,6 +320,8 @@ class Suite:
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "n f c lh lw"]) -> UInt8[np.ndarray, "n f H W 3"]:
+        from bench.pretrained.generators import quantise
+
         frames = latents.flatten(0, 1)
         g = self.geometry
         parts = [np.zeros((0, g.height, g.width, 3), np.uint8)]
@@ -344,6 +344,8 @@ class Suite:
 
         `strength` in (0, 1] is how much is drawn anew; it, `steps` and `guidance` default to the suite's own.
         """
+        from bench.pretrained.generators import refine_images
+
         parts = [np.zeros((0, self.geometry.height, self.geometry.width, 3), np.uint8)]
         for start in range(0, len(seeds), CLIP_CHUNK):
             rows = slice(start, start + CLIP_CHUNK)
@@ -378,6 +380,8 @@ class Suite:
         `start` says what latents do (`bench.pretrained.generators`); `strength`, `steps` and `guidance` default to the
         suite's own. Raises `BadGeneration` where the arguments do not go together.
         """
+        from bench.pretrained.generators import draw_noise, make_videos, start_latents
+
         g = self.geometry
         steps = self.settings["steps"] if steps is None else steps
         strength = self.settings["strength"] if strength is None else strength
@@ -406,10 +410,14 @@ class Suite:
 
     def video_logits(self, videos: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n classes"]:
         """Logits of the video judge (400 classes)."""
+        from bench.pretrained.judges import classify_videos
+
         return classify_videos(self.video_judge, self._processors["video_judge"], videos)
 
     def frame_logits(self, frames: UInt8[np.ndarray, "m h w 3"]) -> Float32[np.ndarray, "m classes"]:
         """Logits of the frame judge."""
+        from bench.pretrained.judges import classify_frames
+
         return classify_frames(self.frame_judge, self._processors["frame_judge"], frames)
 
 
