@@ -206,8 +206,11 @@ def show_results(jobs: list[Job], store: Any, suite_digest: str, options: argpar
         say("no scores to show yet")
         return
     table = result_table(scores)
-    asked = table["method"] == jobs[0].spec.method
-    show(table[asked | options.references], options)
+    rows = table[(table["method"] == jobs[0].spec.method) | options.references]
+    if rows.empty:
+        say(f"no scores of {jobs[0].spec.method} yet; --references shows those of floors and ceilings")
+        return
+    show(rows, options)
 
 
 def print_table(options: argparse.Namespace) -> int:
