@@ -130,7 +130,16 @@ def test_a_broken_method_fails_alone_and_the_exit_code_says_so(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(NEWCOMER.replace("Nearest", "Broken").replace("self.train.video[", "self.train.brain["))
     out = bench(
-        *("run", "--method", f"{path}:Broken", "--split", "cross_subject", "--dataset", "phantom_eeg:tiny", "--references"),
+        *(
+            "run",
+            "--method",
+            f"{path}:Broken",
+            "--split",
+            "cross_subject",
+            "--dataset",
+            "phantom_eeg:tiny",
+            "--references",
+        ),
         runs=tmp_path / "runs",
         check=False,
     )
