@@ -8,6 +8,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: many tiny steps are fastest on one thread
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("bench", deadline=None)  # a slow machine is no failure
+settings.load_profile("bench")
 
 REAL = Path(__file__).parents[1].parent / "shared" / "real"
 
