@@ -248,7 +248,7 @@ def print_table(options: argparse.Namespace) -> int:
         if missing:
             say(
                 f"not in {options.runs}: {', '.join(missing)}; fill in with `python -m bench run --method {method} "
-                f"--split {split} --ablation {options.ablation} --seeds 3`"
+                f"--split {split} --classes {options.classes} --ablation {options.ablation} --seeds 3`"
             )
         base = next(iter(group))
         if base in missing:
