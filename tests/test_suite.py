@@ -28,8 +28,9 @@ from bench.pretrained.build import CannotBuild, build_suite, describe_folder
 from bench.pretrained.card import marginal, suite_table
 from bench.pretrained.generators import BadGeneration, PartialDDIMScheduler, draw_noise, start_latents
 from bench.pretrained.networks import make_scheduler, make_tokenizer
-from bench.pretrained.suite import ROLES, MissingWeights, UnknownSuite, load_suite, suite_names, verify_suite
+from bench.pretrained.suite import MissingWeights, UnknownSuite, load_suite, suite_names, verify_suite
 from bench.pretrained.text import tokenize
+from bench.pretrained.train_dino import change_scene, crop_frame, match_views, vote_neighbours
 from bench.pretrained.train_generators import shard_recipes
 from bench.pretrained.train_judges import fold_heads
 
@@ -161,14 +162,6 @@ def test_guidance_one_ignores_the_negative(tiny):
     assert plain.shape == strong.shape and not np.array_equal(plain, strong)
 
 
-def test_judges_see_what_their_processors_say(tiny):
-    frame = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-    pixels = torch.from_numpy(frame).float().movedim(-1, 1) / 127.5 - 1  # mean and deviation 0.5, no resizing needed
-    with torch.no_grad():
-        expected = tiny.frame_judge(pixels).logits.numpy()
-    np.testing.assert_allclose(tiny.frame_logits(frame), expected, atol=1e-5)
-
-
 def test_the_digest_follows_the_files(tiny_folder, tmp_path):
     import shutil
 
@@ -179,6 +172,26 @@ def test_the_digest_follows_the_files(tiny_folder, tmp_path):
     config = copy / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("0.02", "0.03"))
     assert load_suite(copy).digest != before
+
+
+def test_the_digest_is_of_generators_alone(tiny_folder, tmp_path):
+    """A judge changes no prediction, so a suite with other judges, or none, has the same predictions."""
+    import shutil
+
+    suite = load_suite(tiny_folder)
+    copy = tmp_path / "tiny"
+    shutil.copytree(tiny_folder, copy)
+    config = copy / "frame_judge" / "preprocessor_config.json"
+    config.write_text(config.read_text().replace("0.5", "0.4"))
+    other = load_suite(copy)
+    assert other.digest == suite.digest
+    assert other.judges.digest("frame") != suite.judges.digest("frame")
+    assert other.judges.digest("video") == suite.judges.digest("video")
+    shutil.rmtree(copy / "frame_judge")
+    without = load_suite(copy)
+    assert without.digest == suite.digest and not without.judges.available("frame")
+    with pytest.raises(MissingWeights, match="frame_judge"):
+        without.frame_logits(np.zeros((1, 32, 48, 3), np.uint8))
 
 
 # Errors
@@ -194,7 +207,8 @@ def test_missing_weights_say_what_to_fetch(tiny_folder, tmp_path):
     with pytest.raises(MissingWeights, match=r"unet.*nobody/no-such-network.*12 MB.*MIT"):
         _ = load_suite(folder).unet
     table = verify_suite(folder).set_index("role")
-    assert not table.loc["unet", "present"] and set(table.index) == set(ROLES)
+    assert not table.loc["unet", "present"]
+    assert table.loc["unet", "kind"] == "generator" and table.loc["frame_judge", "kind"] == "judge"
 
 
 def test_unknown_names_are_refused(tmp_path):
@@ -263,6 +277,45 @@ def test_a_full_patch_basis_loses_nothing():
     assert torch.isclose(lost, full.variance[4:].sum(), rtol=1e-3)  # the variance of the components left out
 
 
+def test_dino_matches_other_crops_only():
+    """Three student views and two teacher views: the loss is the mean over the four pairs of different crops."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        torch.nn.functional.normalize(torch.randn(k, 5, 7, generator=generator), dim=-1) for k in (3, 2)
+    )
+    chances = [
+        (student[j] @ teacher[i].T / 0.1).softmax(1).diagonal().log().neg().mean()
+        for i, j in ((0, 1), (0, 2), (1, 0), (1, 2))
+    ]
+    assert torch.isclose(match_views(list(student), list(teacher)), torch.stack(chances).mean(), rtol=1e-4)
+
+
+def test_a_new_scene_leaves_the_object_and_the_pool():
+    rng = np.random.default_rng(0)
+    for recipe in draw_recipes(rng, 60):
+        other = change_scene(rng, recipe)
+        assert not other.is_reserved and other != recipe
+        assert all(
+            getattr(other, key) == getattr(recipe, key) for key in ("concept", "action", "size", "tilt", "phase")
+        )
+
+
+def test_neighbours_vote_by_likeness():
+    known, labels = torch.eye(3).repeat(2, 1), torch.tensor([0, 1, 2, 0, 1, 1])
+    votes = vote_neighbours(known, labels, torch.tensor([[0.0, 0.0, 5.0]]), 3)
+    likeness = torch.tensor([1.0, 0.0]).div(0.07).exp()
+    expected = [2 * likeness[1], 2 * likeness[1] + likeness[0], likeness[0]]
+    assert torch.allclose(votes[0], torch.stack(expected), rtol=1e-4)
+
+
+def test_crops_are_square_and_of_one_size():
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for area, size in (((0.45, 1.0), 64), ((0.12, 0.45), 32)):
+        crops = [crop_frame(rng, frame, area, size) for _ in range(20)]
+        assert all(crop.shape == (size, size, 3) and crop.dtype == np.uint8 for crop in crops)
+
+
 def test_folded_heads_are_the_sum_of_both():
     torch.manual_seed(0)
     objects, others = torch.nn.Linear(8, 5), torch.nn.Linear(8, 3)
@@ -308,7 +361,7 @@ def test_a_build_continues_where_it_stopped(tmp_path, monkeypatch):
         build_suite("mini", folder=folder)
     assert not (folder / "unet").exists()
     build_suite("mini", folder=folder)
-    assert made == ["vae", "frame_judge", "video_judge", "images", "images", "video"]
+    assert made == ["vae", "frame_judge", "video_judge", "clip", "dino", "images", "images", "video"]
     assert set(json.loads((folder / "build.json").read_text())) == set(build.STAGES)
     assert verify_suite(folder)["present"].all() and not (tmp_path / "suite.partial").exists()
 
@@ -318,14 +371,15 @@ def test_a_build_continues_where_it_stopped(tmp_path, monkeypatch):
 
 def test_the_mini_suite_is_complete_and_small():
     table = verify_suite("mini")
-    assert table["present"].all() and table["megabytes"].sum() <= 40
+    assert table["present"].all() and table["megabytes"].sum() <= 40  # a folder that two roles share counts once
     assert suite_names() == ("mini", "paper")
     assert not verify_suite("paper")["licence"].eq("not stated").any()
 
 
 def test_mini_labels_are_the_drawn_worlds(mini):
-    assert tuple(mini.video_judge.config.id2label.values()) == VIDEO_CLASSES
-    assert tuple(mini.frame_judge.config.id2label.values()) == FRAME_CLASSES
+    for role, classes in (("video_judge", VIDEO_CLASSES), ("frame_judge", FRAME_CLASSES)):
+        config = json.loads((mini.roles[role].locate() / "config.json").read_text())
+        assert tuple(config["id2label"].values()) == classes
 
 
 def test_mini_networks_do_their_work(mini, clips):
@@ -339,6 +393,19 @@ def test_mini_networks_do_their_work(mini, clips):
     assert made.shape == video.shape
     again = marginal(mini.frame_logits(made[:, 2]), len(CONCEPTS), 2).argmax(1)
     assert (again == concepts).mean() > 0.2  # chance 0.025
+
+
+def test_mini_embeddings_know_objects_by_word_and_by_look(mini, clips):
+    recipes, video = clips
+    words = mini.judges.embed_captions("clip", [f"a {concept}" for concept in CONCEPTS])
+    looks = mini.judges.observe("clip", video).mean(1)
+    cosines = looks @ (words / np.linalg.norm(words, axis=1, keepdims=True)).T
+    assert (cosines.argmax(1) == [recipe.concept for recipe in recipes]).mean() >= 0.5  # chance 0.025
+    tokens = mini.judges.observe("dino", video)
+    tokens /= np.linalg.norm(tokens, axis=-1, keepdims=True)
+    own = (tokens[:, :-1] * tokens[:, 1:]).sum(-1).mean()
+    assert own > (tokens * np.roll(tokens, 1, axis=0)).sum(-1).mean() + 0.1
+    assert np.array_equal(mini.judges.observe("clip_large", video), mini.judges.observe("clip", video))
 
 
 def test_mini_samples_depend_on_their_seed_alone(mini, clips):
@@ -364,4 +431,5 @@ def test_marginal_sums_probabilities():
 def test_the_card_lists_what_was_measured():
     table = suite_table("mini").set_index("measure")
     assert {"autoencoder PSNR (dB)", "video judge top-1", "caption: object (frame judge)"} <= set(table.index)
+    assert {"clip: object from one frame", "dino: object by neighbours, degraded"} <= set(table.index)
     assert table["value"].notna().all()

@@ -1,8 +1,8 @@
 """Building of the `mini` suite: one network after the other, resumable, each published by a rename when finished.
 
 Stages run in the order of `STAGES`; a stage whose roles are all there is skipped, so an interrupted build continues
-where it stopped. Unfinished work lies in `<folder>.partial`. On two cores at 2-3 GHz the whole takes about an hour and
-a half, on one core at a time; minutes, seed and steps of each stage go into `build.json` beside the networks.
+where it stopped. Unfinished work lies in `<folder>.partial`. On two cores at 2-3 GHz the whole takes about three
+hours, on one core at a time; minutes and seed of each stage go into `build.json` beside the networks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTForImageClassification
 
 from bench.errors import BenchError
-from bench.pretrained.suite import CATALOGUE, HERE, ROLES
+from bench.pretrained.roles import CATALOGUE, HERE
 from bench.pretrained.train_autoencoder import train_autoencoder
+from bench.pretrained.train_clip import train_clip
+from bench.pretrained.train_dino import train_dino
 from bench.pretrained.train_generators import (
     SHARDS,
     LatentPool,
@@ -36,6 +38,8 @@ STAGES: dict[str, tuple[str, ...]] = {  # stage: the roles it makes
     "vae": ("vae",),
     "frame_judge": ("frame_judge",),
     "video_judge": ("video_judge",),
+    "clip": ("clip",),
+    "dino": ("dino",),
     "images": ("unet", "text_encoder", "tokenizer", "scheduler"),
     "video": ("motion_adapter", "sparse_control"),
 }
@@ -79,6 +83,8 @@ BUILDERS: dict[str, Callable[[Path, Path, Path, int], None]] = {
     "vae": lambda out, folder, work, seed: train_autoencoder(out / "vae", seed=seed),
     "frame_judge": lambda out, folder, work, seed: train_frame_judge(out / "frame_judge", seed=seed),
     "video_judge": lambda out, folder, work, seed: train_video_judge(out / "video_judge", seed=seed),
+    "clip": lambda out, folder, work, seed: train_clip(out / "clip", seed=seed),
+    "dino": lambda out, folder, work, seed: train_dino(out / "dino", seed=seed),
     "images": _build_images,
     "video": _build_video,
 }
@@ -89,9 +95,9 @@ def build_suite(
 ) -> Path:
     """Train what is missing of the suite in `folder` (default: the package's own) and return the folder.
 
-    `only` names stages (`vae`, `frame_judge`, `video_judge`, `images`, `video`) to train anew, and no others. Later
-    stages build on earlier ones: after `vae`, retrain `images` and `video` too. Raises `CannotBuild` for an unknown
-    suite or stage.
+    `only` names stages (`vae`, `frame_judge`, `video_judge`, `clip`, `dino`, `images`, `video`) to train anew, and no
+    others. Later stages build on earlier ones: after `vae`, retrain `images` and `video` too. Raises `CannotBuild` for
+    an unknown suite or stage.
     """
     if name != "mini":
         raise CannotBuild(f"suite {name!r} cannot be built; only 'mini' can, other suites are fetched")
@@ -115,7 +121,8 @@ def build_suite(
             shutil.rmtree(folder / role, ignore_errors=True)
             (out / role).replace(folder / role)
         _record(folder, stage, {"minutes": round((time.monotonic() - started) / 60, 1), "seed": seed})
-    if folder != HERE / name and all((folder / role).is_dir() for role in ROLES):
+    made = {role for roles in STAGES.values() for role in roles}
+    if folder != HERE / name and all((folder / role).is_dir() for role in made):
         (folder / "suite.toml").write_text(describe_folder(name))
     if only is None:
         shutil.rmtree(work, ignore_errors=True)
@@ -128,7 +135,8 @@ def describe_folder(name: str) -> str:
 
     settings = tomllib.loads(CATALOGUE.read_text())[name]
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "roles"]
-    roles = [f'{role} = {{ id = ".", subfolder = "{role}", licence = "Apache-2.0" }}' for role in ROLES]
+    folders = {role: source["subfolder"] for role, source in settings["roles"].items()}
+    roles = [f'{role} = {{ id = ".", subfolder = "{part}", licence = "Apache-2.0" }}' for role, part in folders.items()]
     return "\n".join([*lines, "", "[roles]", *roles, ""])
 
 

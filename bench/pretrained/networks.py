@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, SparseControlNetModel, UNet2DConditionModel
+from open_clip import CLIP
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
@@ -20,6 +22,7 @@ from transformers import (
     VideoMAEForVideoClassification,
     ViTConfig,
     ViTForImageClassification,
+    ViTModel,
 )
 
 from bench.datasets.phantom.stimuli import FRAME_CLASSES, FRAME_TIMES, VIDEO_CLASSES
@@ -74,6 +77,39 @@ def make_frame_judge() -> ViTForImageClassification:
             **_labels(FRAME_CLASSES),
         )
     )
+
+
+# The bundled tokenizer has 49,408 words, so the words' table is most of the network: hence a narrow text encoder. The
+# captions have at most a dozen words, hence a short context.
+CLIP_CONFIG: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": SIZE, "patch_size": 8, "width": 128, "layers": 4, "head_width": 32},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
+}
+CLIP_PREPROCESSING: dict[str, Any] = {
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+
+
+def make_clip() -> CLIP:
+    """open_clip's own class, from the configuration that is saved beside its weights."""
+    return CLIP(**CLIP_CONFIG)
+
+
+def make_dino() -> ViTModel:
+    """As the frame judge, but without labels and without the pooler, which DINO does not use."""
+    config = ViTConfig(
+        image_size=SIZE,
+        patch_size=8,
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=256,
+    )
+    return ViTModel(config, add_pooling_layer=False)
 
 
 def _labels(names: tuple[str, ...]) -> dict[str, dict]:

@@ -1,8 +1,9 @@
-"""A suite: the pretrained networks that methods build on and metrics judge by, behind one set of calls.
+"""A suite: the pretrained networks that methods build on, behind one set of calls, and the judges that metrics ask.
 
 `load_suite("mini")` and `load_suite("paper")` go through the same code: every role is loaded when first used by the
 `from_pretrained` of its official class, from a folder of the package or from the local Hugging Face cache. Nothing is
-downloaded unless `fetch_suite` is called; a missing role raises `MissingWeights`, which says what to fetch.
+downloaded unless `fetch_suite` is called; a missing role raises `MissingWeights`, which says what to fetch
+(`bench.pretrained.roles`).
 
 The pipelines are imported when first used: a run that finds all its cells in the store asks for the digest alone.
 
@@ -13,7 +14,6 @@ sample depends on its own seed and inputs; sharing a batch changes it by float r
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,31 +25,40 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.pretrained.judges import Judges, Precision
+from bench.pretrained.roles import (
+    GENERATORS,
+    ROLES,
+    MissingWeights,
+    Role,
+    UnknownSuite,
+    fetch_suite,
+    find_suite,
+    make_roles,
+    suite_names,
+    verify_suite,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.models import UNetMotionModel
 
     from bench.pretrained.generators import Start
 
-HERE = Path(__file__).parent
-CATALOGUE = HERE / "suites.toml"
-ROLES = (
-    *("vae", "tokenizer", "text_encoder", "unet", "scheduler"),
-    *("motion_adapter", "sparse_control", "video_judge", "frame_judge"),
-)
-UNPINNED = "unpinned"
+__all__ = [
+    "GENERATORS",
+    "ROLES",
+    "MissingWeights",
+    "Role",
+    "Suite",
+    "SuiteGeometry",
+    "UnknownSuite",
+    "fetch_suite",
+    "load_suite",
+    "suite_names",
+    "verify_suite",
+]
 FRAME_CHUNK, CLIP_CHUNK = 96, 16  # frames through the autoencoder and clips through the generators at a time
-
-
-class MissingWeights(BenchError):
-    """A role of a suite is not on this machine."""
-
-
-class UnknownSuite(BenchError):
-    """No suite of that name, and no folder either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,68 +76,28 @@ class SuiteGeometry:
     text_width: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Role:
-    """Where one network of a suite comes from."""
-
-    name: str
-    id: str  # a Hugging Face repository, or a folder relative to `base`
-    base: Path
-    subfolder: str = ""
-    revision: str | None = None
-    licence: str = "not stated"
-    megabytes: float | None = None
-    settings: dict[str, Any] | None = None  # overrides of the network's config
-
-    @property
-    def files(self) -> list[Path]:
-        """The role's files on this machine, sorted; empty where it is absent."""
-        folder = self.find()
-        return sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
-
-    def find(self) -> Path | None:
-        """The role's folder on this machine, or None."""
-        if (self.base / self.id).is_dir():
-            folder = self.base / self.id / self.subfolder
-            return folder if folder.is_dir() else None
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-        try:
-            root = Path(snapshot_download(self.id, revision=self.pinned, local_files_only=True))
-        except (LocalEntryNotFoundError, HFValidationError):
-            return None
-        return root / self.subfolder if any((root / self.subfolder).glob("*.json")) else None
-
-    @property
-    def pinned(self) -> str | None:
-        return None if self.revision in (None, UNPINNED) else self.revision
-
-    def locate(self) -> Path:
-        folder = self.find()
-        if folder is None:
-            where = f"{self.id}/{self.subfolder}".rstrip("/")
-            size = f"about {self.megabytes:g} MB" if self.megabytes else "small"
-            raise MissingWeights(
-                f"the {self.name} of this suite, {where} (revision {self.revision or UNPINNED}, {size}, licence "
-                f"{self.licence}), is not on this machine; fetch it with `python -m bench suite fetch paper`, or build "
-                "the small suite with `python -m bench suite build mini`"
-            )
-        return folder
-
-
 class Suite:
     """Networks by role, loaded when first used; arrays in and out, float32 inside."""
 
-    def __init__(self, name: str, settings: dict[str, Any], base: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        base: Path,
+        *,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> None:
+        """`precision` and `threads` are the judges' (`bench.pretrained.judges`): generators draw in float32 always."""
         self.name = name
         self.settings = settings
-        self.roles = {
-            role: Role(name=role, base=base, **source) for role, source in settings["roles"].items() if role in ROLES
-        }
-        absent = [role for role in ROLES if role not in self.roles]
+        self.base = base
+        self.precision: Precision = precision
+        self.threads = threads
+        self.roles = make_roles(settings, base)
+        absent = [role for role in GENERATORS if role not in self.roles]
         if absent:
-            raise MissingWeights(f"suite {name!r} names no {', '.join(absent)}; a suite needs {', '.join(ROLES)}")
+            raise MissingWeights(f"suite {name!r} names no {', '.join(absent)}; a suite needs {', '.join(GENERATORS)}")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __repr__(self) -> str:
@@ -138,17 +107,21 @@ class Suite:
 
     @cached_property
     def digest(self) -> str:
-        """Of all files of all roles and of the settings that change outputs; a pinned revision stands for its files."""
+        """Of all files of the generators and of the settings that change what they draw: it keys predictions.
+
+        A judge changes no prediction; `suite.judges.digest(view)` keys the scores that it gives.
+        """
         total = hashlib.sha256()
         for key in ("height", "width", "frames", "fps", "repeat_captions"):
             total.update(f"{key}={self.settings[key]}\n".encode())
-        for role in self.roles.values():
-            folder = role.locate()
-            for path in role.files:
-                content = role.pinned or hashlib.sha256(path.read_bytes()).hexdigest()
-                total.update(f"{role.name}/{path.relative_to(folder).as_posix()} {content}\n".encode())
-            total.update(f"{role.name} {sorted((role.settings or {}).items())}\n".encode())
+        for role in GENERATORS:
+            total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
+
+    @cached_property
+    def judges(self) -> Judges:
+        """The networks that look at videos."""
+        return Judges(self, precision=self.precision, threads=self.threads)
 
     @cached_property
     def geometry(self) -> SuiteGeometry:
@@ -213,26 +186,6 @@ class Suite:
         logging.set_verbosity_error()  # a warning about float32 modules that names none
         unet = UNetMotionModel.from_unet2d(self.unet, adapter).to(torch.float32)
         return unet.to(self.device).eval().requires_grad_(False)
-
-    @cached_property
-    def video_judge(self) -> Any:
-        from transformers import VideoMAEForVideoClassification
-
-        # Positions are sinusoidal and not stored, so a checkpoint made for 16 frames loads with 6 (EEG2Video's choice)
-        return self._load_network(VideoMAEForVideoClassification, "video_judge", num_frames=self.settings["frames"])
-
-    @cached_property
-    def frame_judge(self) -> Any:
-        from transformers import ViTForImageClassification
-
-        return self._load_network(ViTForImageClassification, "frame_judge")
-
-    @cached_property
-    def _processors(self) -> dict[str, Any]:
-        from transformers import AutoImageProcessor
-
-        roles = ("video_judge", "frame_judge")
-        return {role: AutoImageProcessor.from_pretrained(self.roles[role].locate(), backend="pil") for role in roles}
 
     @cached_property
     def _image_pipeline(self) -> Any:
@@ -410,61 +363,16 @@ class Suite:
 
     def video_logits(self, videos: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n classes"]:
         """Logits of the video judge (400 classes)."""
-        from bench.pretrained.judges import classify_videos
-
-        return classify_videos(self.video_judge, self._processors["video_judge"], videos)
+        return self.judges.observe("video", videos)
 
     def frame_logits(self, frames: UInt8[np.ndarray, "m h w 3"]) -> Float32[np.ndarray, "m classes"]:
         """Logits of the frame judge."""
-        from bench.pretrained.judges import classify_frames
-
-        return classify_frames(self.frame_judge, self._processors["frame_judge"], frames)
+        return self.judges.observe("frame", frames[:, None])[:, 0]
 
 
-def suite_names() -> tuple[str, ...]:
-    return tuple(tomllib.loads(CATALOGUE.read_text()))
+def load_suite(name: str | Path, *, precision: Precision = "fp32", threads: int | None = None) -> Suite:
+    """The suite of that name, or the one that `<folder>/suite.toml` describes; networks load when first used.
 
-
-def load_suite(name: str | Path) -> Suite:
-    """The suite of that name, or the one that `<folder>/suite.toml` describes; networks load when first used."""
-    catalogue = tomllib.loads(CATALOGUE.read_text())
-    if str(name) in catalogue:
-        return Suite(str(name), catalogue[str(name)], HERE)
-    folder = Path(name)
-    if not (folder / "suite.toml").is_file():
-        raise UnknownSuite(
-            f"no suite {str(name)!r}; known are {', '.join(catalogue)}, or give a folder that holds a suite.toml"
-        )
-    return Suite(folder.name, tomllib.loads((folder / "suite.toml").read_text()), folder)
-
-
-def verify_suite(name: str | Path) -> pd.DataFrame:
-    """A row for each role: where it comes from, whether it is on this machine, its size and licence."""
-    import pandas as pd
-
-    rows = []
-    for role in load_suite(name).roles.values():
-        files = role.files
-        size = sum(path.stat().st_size for path in files) / 1e6 if files else role.megabytes
-        rows.append(
-            {
-                "role": role.name,
-                "source": f"{role.id}/{role.subfolder}".rstrip("/"),
-                "revision": role.revision or "in the package",
-                "present": bool(files),
-                "megabytes": None if size is None else round(size, 2),
-                "licence": role.licence,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def fetch_suite(name: str) -> None:
-    """Download the roles of a suite that are missing from the Hugging Face hub; only ever called on request."""
-    from huggingface_hub import snapshot_download
-
-    for role in load_suite(name).roles.values():
-        if role.find() is None and not (role.base / role.id).is_dir():
-            patterns = [f"{role.subfolder}/*"] if role.subfolder else ["*.json", "*.safetensors", "*.txt"]
-            unwanted = ["*.bin", "*.ckpt", "*.fp16.*", "*non_ema*"]
-            snapshot_download(role.id, revision=role.pinned, allow_patterns=patterns, ignore_patterns=unwanted)
+    `precision` ("fp32", exact, or "bf16") and `threads` (None: torch's own number) are those of the judges.
+    """
+    return Suite(*find_suite(name), precision=precision, threads=threads)
