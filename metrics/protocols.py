@@ -1,34 +1,49 @@
-"""Protocols: which metrics are computed, and exactly how.
+"""Protocols: which metrics are computed, and exactly how: one paper's way each, and ours.
 
-`eeg2video` is the script that the SEED-DV papers were scored with (EEG2Video, `40_class_run_metrics.py`): the judge's
-three best classes of the true clip all count as right, N−1 distractors come from the judge's other classes (so "40-way"
-is not over the 40 concepts of SEED-DV), six frames, frame metrics averaged over the frames, SSIM as scikit-image
-computes it by default. Left out of it on purpose: the random drawing (its exact expectation is taken) and the
-rounding of probabilities to half precision before they are ranked (it only makes ties among the least likely classes,
-which an unstable sort then broke arbitrarily). PSNR is what the newer script of those authors intends: the mean over
-frames.
+All published scripts rank the judge's classes for the true clip and count the three best as right, so the chance level
+of their "N-way" is 3/(N+2); the N−1 distractors come from the judge's other classes, so "40-way" is not over the 40
+concepts of SEED-DV. Left out of all of them on purpose: the random drawing of distractors (its exact expectation is
+taken; `semantic.sample_n_way_accuracy` is the drawn form) and the rounding of probabilities to half precision before
+they are ranked (it only makes ties among the least likely classes, which an unstable sort then broke arbitrarily).
+The published "±" is no standard error of the table value and is not computed; intervals are those of this project.
 
-`corrected` asks what the first one seems to ask: only the judge's best class of the true clip is right, so chance is
-1/N, and each accuracy is also given normalised by chance. Pixel metrics are the same.
+- `eeg2video` (`40_class_run_metrics.py`): six frames at their native size; frame accuracies averaged over all frames;
+  SSIM as scikit-image computes it by default on RGB. PSNR is what the newer script of those authors intends.
+- `neuroclips`: no metric code was released. The paper names N-way, SSIM, PSNR and CLIP-pcc on six frames; its SSIM is
+  most likely that of the MindEye line (grey, column by column, see `neurons`), CLIP-pcc is taken as adjacent cosine
+  without a gate (CLIP ViT-B/32, the model is not named). PixCorr is its training-time figure.
+- `neurons` (`eval_metrics.py`): side-by-side GIFs cut in two halves with their 2-pixel grid border left in; SSIM after
+  `rgb2gray` with `channel_axis=-1` on a 2-D picture, so that each column of pixels is a "channel"; CLIP-pcc over all
+  pairs of frames with ViT-L/14.
+- `mind_animator`: 8 frames at 512², the truth resized to the prediction's size by OpenCV (bilinear); 2-way only; PSNR
+  capped at 100 dB; hue with red and blue exchanged and a cosine called pcc; EPE by Farneback on pictures whose red and
+  blue are exchanged; CLIP-pcc is 0 unless a VIFI similarity exceeds 0.6. `frame_2way` was drawn 20 or 100 times.
+- `cinebrain`: the first 33 frames of the prediction (the video judge sees 16 tubelets and ignores the last frame); DTC
+  and CTC are adjacent cosines of DINOv2 and CLIP (the authors' code for both is unreleased); FVD over the features of
+  the video judge here, so its values compare within this board only.
+- `vbench`: no truth is needed. Motion smoothness needs AMT, dynamic degree RAFT; with DIS flow in their place they
+  carry `_dis` in their names, because the values differ. VBench reads mp4 at 8 frames a second: `dynamic_degree`
+  counts pairs of the frames as given. Its subject consistency is weighted by frames, here by clips: the same for clips
+  of one length.
+- `corrected` (ours): only the judge's best class of the true clip is right, so chance is 1/N, and each accuracy is also
+  given normalised by chance; the same over the benchmark's own concepts; consistency of frames stands beside the degree
+  of motion, because a still video is perfectly consistent; grid borders are cut off.
 
-A metric is a pure function of a `Scored` prediction and a `Scored` target, row by row, so any pairing of rows (the
-shuffled floor) is computed by `take` from the same judge outputs.
+A metric is a pure function of `Scored` rows (`metrics.specs`), so any pairing of rows is computed from the same views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from metrics import pixel, semantic
+from metrics import catalogue
+from metrics.specs import MetricSpec, Scored
 
-Array = npt.NDArray[np.float64]
-Judge = Literal["video", "frame"]
+__all__ = ["PROTOCOLS", "MetricSpec", "Protocol", "Scored", "ShapeMismatch"]
 
 
 class ShapeMismatch(ValueError):
@@ -36,54 +51,22 @@ class ShapeMismatch(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Clips with what the judges said of them; only what the metrics asked for read needs to be there.
-
-    video: u8 [n, f, h, w, 3]; video_logits: f [n, C]; frame_logits: f [n, f, C], one row a frame.
-    """
-
-    video: npt.NDArray[np.uint8] | None = None
-    video_logits: npt.NDArray[np.floating] | None = None
-    frame_logits: npt.NDArray[np.floating] | None = None
-
-    def take(self, rows: npt.ArrayLike) -> Scored:
-        """The clips `rows` (an index array, a mask or a slice), in that order."""
-        rows = rows if isinstance(rows, slice) else np.asarray(rows)
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Scored(**{name: None if part is None else part[rows] for name, part in parts.items()})
-
-
-Compute = Callable[[Scored, Scored], Array]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricSpec:
-    """One metric of a protocol. `compute(prediction, target)` is f64 [n], one value a clip, NaN where logits are NaN.
-
-    `worst` is what a missing, broken or NaN clip scores. `chance` is exact for exchangeable scores, or "measured" by
-    the floors. `version` is raised whenever values for the same input change.
-    """
-
-    name: str
-    version: int
-    direction: Literal["higher", "lower"]
-    lo: float
-    hi: float
-    worst: float
-    level: Literal["clip"] = "clip"
-    judge: Judge | None
-    chance: float | Literal["measured"]
-    compute: Compute
-
-
-@dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A named set of metrics. All `frames` frames of a clip are used, at the size that both videos share."""
+    """A named set of metrics.
+
+    `frames` is the number of frames that a clip must have, None for any that prediction and target share; `published`
+    the number that its paper scored. `border` says what becomes of the grid border of side-by-side videos, `resize`
+    whether the target is resized to the prediction's size. `differs` says how it differs from `corrected`.
+    """
 
     name: str
     summary: str
-    frames: int
+    differs: str
     metrics: tuple[MetricSpec, ...]
+    frames: int | None = None
+    published: int = 6
+    border: Literal["kept", "cut"] = "kept"
+    resize: bool = False
 
     def __getitem__(self, metric: str) -> MetricSpec:
         """The metric of that name; KeyError names those there are."""
@@ -94,12 +77,12 @@ class Protocol:
         raise KeyError(f"protocol {self.name!r} has no metric {metric!r}: it has {names}")
 
     @property
-    def judges(self) -> tuple[Judge, ...]:
-        """The judges that its metrics need."""
-        return tuple(sorted({spec.judge for spec in self.metrics if spec.judge}))
+    def views(self) -> tuple[str, ...]:
+        """The views that its metrics need."""
+        return tuple(sorted({view for spec in self.metrics for view in spec.views}))
 
     def check(self, predicted: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], *, clip: object = "") -> None:
-        """Raises ShapeMismatch unless both u8 [..., f, h, w, 3] have the protocol's frames and one common size."""
+        """Raises ShapeMismatch unless both u8 [..., f, h, w, 3] have one number of frames and one size."""
         which = f"clip {clip}: " if clip != "" else ""
         for side, video in (("prediction", predicted), ("target", target)):
             if video.dtype != np.uint8 or video.ndim < 4 or video.shape[-1] != 3:
@@ -107,15 +90,21 @@ class Protocol:
                     f"{which}the {side} is {video.dtype} {list(video.shape)}: "
                     "allowed is uint8 RGB [frame, height, width, 3]"
                 )
-        if predicted.shape[-4:] != target.shape[-4:]:
+        given, wanted = predicted.shape[-4:], target.shape[-4:]
+        if given[0] != wanted[0]:
+            raise ShapeMismatch(
+                f"{which}the prediction has {_words(predicted)}, the target {_words(target)}: no frame of the one is "
+                "known to belong to a frame of the other; name a rule, such as --frames even:6 or --frames first:6"
+            )
+        if given != wanted and not self.resize:
             raise ShapeMismatch(
                 f"{which}the prediction has {_words(predicted)}, the target {_words(target)}: protocol {self.name!r} "
-                f"compares {self.frames} frames at one size; write predictions with the target's frames and size"
+                "compares videos of one size; write predictions with the target's size"
             )
-        if target.shape[-4] != self.frames:
+        if self.frames is not None and wanted[0] != self.frames:
             raise ShapeMismatch(
                 f"{which}prediction and target have {_words(target)}: protocol {self.name!r} uses {self.frames}; "
-                f"keep {self.frames} equally spaced frames of each"
+                f"name a rule, such as --frames even:{self.frames}, or use --protocol corrected"
             )
 
 
@@ -124,101 +113,111 @@ def _words(video: npt.NDArray) -> str:
     return f"{frames} frames of {height}×{width} pixels (height×width)"
 
 
-def video_accuracy(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
-    """N-way accuracy of the video judge; the judge's `right` best classes of the true clip are right. f64 [n]."""
-    assert prediction.video_logits is not None and target.video_logits is not None, "needs the video judge's logits"
-    return _accuracy(prediction.video_logits, target.video_logits, n_way=n_way, right=right)
+def _accuracies(*n_ways: int, right: int) -> tuple[MetricSpec, ...]:
+    return tuple(catalogue.accuracy_spec(judge, n_way, right) for judge in ("video", "frame") for n_way in n_ways)
 
 
-def frame_accuracy(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
-    """The same of the frame judge, each frame against the true frame of its time, the mean over frames. f64 [n]."""
-    assert prediction.frame_logits is not None and target.frame_logits is not None, "needs the frame judge's logits"
-    n, frames, classes = prediction.frame_logits.shape
-    flat = (logits.reshape(-1, classes) for logits in (prediction.frame_logits, target.frame_logits))
-    return _accuracy(*flat, n_way=n_way, right=right).reshape(n, frames).mean(axis=1)
+_TOP_ONE = _accuracies(2, 40, right=1)
 
-
-def _accuracy(predicted: npt.NDArray, true: npt.NDArray, *, n_way: int, right: int) -> Array:
-    targets = semantic.top_classes(true, right)
-    accuracy = semantic.n_way_accuracy(predicted, targets, n_way=n_way, top_k=1)
-    return np.where(np.isnan(true).any(axis=1), np.nan, accuracy)
-
-
-def ssim(prediction: Scored, target: Scored) -> Array:
-    """`pixel.ssim` of the two videos. f64 [n]."""
-    assert prediction.video is not None and target.video is not None, "needs the videos"
-    return pixel.ssim(prediction.video, target.video)
-
-
-def psnr(prediction: Scored, target: Scored) -> Array:
-    """`pixel.psnr` of the two videos, dB. f64 [n]."""
-    assert prediction.video is not None and target.video is not None, "needs the videos"
-    return pixel.psnr(prediction.video, target.video)
-
-
-def _accuracy_spec(judge: Judge, n_way: int, right: int) -> MetricSpec:
-    compute = partial(video_accuracy if judge == "video" else frame_accuracy, n_way=n_way, right=right)
-    return MetricSpec(
-        name=f"{judge}_{n_way}way",
-        version=1,
-        direction="higher",
-        lo=0.0,
-        hi=1.0,
-        worst=0.0,
-        judge=judge,
-        chance=semantic.chance(n_way, targets_per_clip=right),
-        compute=compute,
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="eeg2video",
+            summary="the SEED-DV papers' script: top-three truth, six frames, RGB SSIM",
+            differs="three classes count as right (40-way chance .071), frame counts must be 6",
+            frames=6,
+            metrics=(*_accuracies(2, 40, right=3), catalogue.SSIM, catalogue.PSNR),
+        ),
+        Protocol(
+            name="neuroclips",
+            summary="as far as NeuroClips' paper says: top-three truth, column-wise grey SSIM, adjacent CLIP cosine",
+            differs="three classes count as right; SSIM of grey columns (about .12 higher than RGB)",
+            metrics=(
+                *_accuracies(2, 50, right=3),
+                *(
+                    catalogue.SSIM_GREY_COLUMNS,
+                    catalogue.PSNR,
+                    catalogue.PIXCORR,
+                    catalogue.adjacent_spec("clip_pcc", "clip"),
+                ),
+            ),
+        ),
+        Protocol(
+            name="neurons",
+            summary="NEURONS' eval_metrics.py: top-three truth, column-wise grey SSIM, all-pairs CLIP cosine",
+            differs="three classes count as right; SSIM of grey columns; grid borders kept; CLIP-pcc over all pairs",
+            metrics=(*_accuracies(2, 50, right=3), catalogue.SSIM_GREY_COLUMNS, catalogue.PSNR, catalogue.ALL_PAIRS),
+        ),
+        Protocol(
+            name="mind_animator",
+            summary="Mind-Animator's scripts: 2-way, gated CLIP-pcc, hue cosine, Farneback EPE, VIFI score",
+            differs="three classes count as right; CLIP-pcc gated; hue is no correlation; EPE of exchanged colours",
+            published=8,
+            resize=True,
+            metrics=(
+                *_accuracies(2, right=3),
+                *(
+                    catalogue.SSIM,
+                    catalogue.PSNR,
+                    catalogue.HUE_COSINE,
+                    catalogue.EPE_FARNEBACK,
+                    catalogue.GATED,
+                    catalogue.VIFI,
+                ),
+            ),
+        ),
+        Protocol(
+            name="cinebrain",
+            summary="CineBrain's columns: top-three truth, RGB SSIM, DTC (DINOv2), CTC (CLIP), Fréchet video distance",
+            differs="three classes count as right; consistency stands without the degree of motion",
+            published=33,
+            metrics=(
+                *_accuracies(2, 50, right=3),
+                *(
+                    catalogue.SSIM,
+                    catalogue.PSNR,
+                    catalogue.adjacent_spec("dtc", "dinov2"),
+                    catalogue.adjacent_spec("ctc", "clip"),
+                ),
+                catalogue.FVD,
+            ),
+        ),
+        Protocol(
+            name="vbench",
+            summary="VBench's motion and consistency dimensions: no true clip needed",
+            differs="nothing is compared with a true clip; a still video scores 1 in four of its dimensions",
+            published=16,
+            metrics=(
+                *(catalogue.SUBJECT_CONSISTENCY, catalogue.BACKGROUND_CONSISTENCY, catalogue.FLICKERING),
+                *(catalogue.SMOOTHNESS_AMT, catalogue.SMOOTHNESS_DIS, catalogue.DYNAMIC_RAFT, catalogue.DYNAMIC_DIS),
+            ),
+        ),
+        Protocol(
+            name="corrected",
+            summary="ours: only the judge's best class is right; raw and normalised; consistency beside motion",
+            differs="",
+            border="cut",
+            metrics=(
+                *_TOP_ONE,
+                *(catalogue.normalise(spec) for spec in _TOP_ONE),
+                *(
+                    catalogue.concept_spec(2),
+                    catalogue.concept_spec(40),
+                    catalogue.gallery_spec(1),
+                    catalogue.gallery_spec(5),
+                ),
+                *(catalogue.SSIM, catalogue.PSNR, catalogue.HUE_CORRELATION),
+                *(catalogue.adjacent_spec("clip_consistency", "clip"), catalogue.adjacent_spec("dtc", "dinov2")),
+                *(
+                    catalogue.SMOOTHNESS_DIS,
+                    catalogue.MAGNITUDE,
+                    catalogue.DIFFERENCE_DIS,
+                    catalogue.EPE_DIS,
+                    catalogue.FVD,
+                ),
+            ),
+        ),
     )
-
-
-def _normalised(spec: MetricSpec) -> MetricSpec:
-    """The same accuracy as (accuracy − chance) / (1 − chance)."""
-    assert spec.chance != "measured", "only an exact chance level normalises"
-    level = spec.chance
-    worst = float(semantic.normalise_by_chance(0.0, level))
-    return MetricSpec(
-        name=f"{spec.name}_normalised",
-        version=spec.version,
-        direction="higher",
-        lo=worst,
-        hi=1.0,
-        worst=worst,
-        judge=spec.judge,
-        chance=0.0,
-        compute=lambda prediction, target: semantic.normalise_by_chance(spec.compute(prediction, target), level),
-    )
-
-
-SSIM = MetricSpec(
-    name="ssim", version=1, direction="higher", lo=-1.0, hi=1.0, worst=-1.0, judge=None, chance="measured", compute=ssim
-)
-PSNR = MetricSpec(
-    name="psnr",
-    version=1,
-    direction="higher",
-    lo=0.0,
-    hi=pixel.PSNR_CAP,
-    worst=0.0,
-    judge=None,
-    chance="measured",
-    compute=psnr,
-)
-
-_PAIRS: tuple[tuple[Judge, int], ...] = (("video", 2), ("video", 40), ("frame", 2), ("frame", 40))
-_TOP_THREE = tuple(_accuracy_spec(judge, n_way, right=3) for judge, n_way in _PAIRS)
-_TOP_ONE = tuple(_accuracy_spec(judge, n_way, right=1) for judge, n_way in _PAIRS)
-
-EEG2VIDEO = Protocol(
-    name="eeg2video",
-    summary="the SEED-DV papers' script: the judge's three best classes of the true clip count as right, six frames",
-    frames=6,
-    metrics=(*_TOP_THREE, SSIM, PSNR),
-)
-CORRECTED = Protocol(
-    name="corrected",
-    summary="only the judge's best class of the true clip is right; raw and normalised by chance; six frames",
-    frames=6,
-    metrics=(*_TOP_ONE, *(_normalised(spec) for spec in _TOP_ONE), SSIM, PSNR),
-)
-
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (EEG2VIDEO, CORRECTED)}
+}
+EEG2VIDEO, CORRECTED = PROTOCOLS["eeg2video"], PROTOCOLS["corrected"]

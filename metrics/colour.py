@@ -1,0 +1,84 @@
+"""Colour metrics: hue as Mind-Animator publishes it, and as it should be.
+
+- `hue_cosine` repeats the published "Hue-pcc" with its three quirks. It is a cosine and not a correlation, of numbers
+  that are never negative, so it is high for anything: unrelated true clips score 0.80, MinD-Video's reconstructions
+  0.78. OpenCV is told that the RGB frames are BGR, so red and blue are exchanged. And hue is a circle, which a cosine
+  of numbers ignores: two reds, at 1 and at 179, count as opposite.
+- `hue_correlation` is the circular correlation coefficient of the true hue, 0 by chance.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metrics.pixel import check_videos
+
+SPREAD = 1e-5  # radians: a hue that varies less than this is constant (hue is computed in float32)
+
+Video = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+
+
+def hue_cosine(predicted: Video, target: Video) -> Array:
+    """Cosine of the two frames' hue planes, the mean over frames, as published under the name "Hue-pcc".
+
+    Both u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
+    Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is 0
+    everywhere, as a grey one's, scores 0. Raises ValueError for other types or shapes.
+    Source: `hue_pcc.py` of Mind-Animator. Any video in a steady blue does well.
+    """
+    check_videos(predicted, target)
+    values = np.empty(len(predicted))
+    for i, pair in enumerate(zip(predicted, target, strict=True)):
+        values[i] = np.mean([_cosine(_published_hue(a), _published_hue(b)) for a, b in zip(*pair, strict=True)])
+    return values
+
+
+def _published_hue(frame: Video) -> Array:
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)[..., 0].ravel().astype(np.float64)
+
+
+def _cosine(x: Array, y: Array) -> float:
+    """0 where either is all zero."""
+    length = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / length) if length > 0 else 0.0
+
+
+def hue_correlation(predicted: Video, target: Video) -> Array:
+    """Circular correlation of the hue of each frame with that of the true frame, the mean over frames.
+
+    r = Σ sin(α−ᾱ) sin(β−β̄) / √(Σ sin²(α−ᾱ) Σ sin²(β−β̄)) over the pixels, ᾱ and β̄ the circular means (Jammalamadaka
+    and SenGupta 2001, §8.2). A grey pixel has no hue: it counts as one at the mean, so painting doubtful pixels grey
+    gains nothing. Both u8 RGB [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1: 1 for identical clips whose
+    hue varies, also when all hues are turned by one angle; 0 for exchangeable pixels, and for a frame of constant hue
+    or none. Raises ValueError for other types or shapes.
+    What fools it: hues spread evenly have no mean, and the coefficient then depends on an arbitrary one; nearly grey
+    pixels count as much as vivid ones.
+    """
+    check_videos(predicted, target)
+    values = np.empty(len(predicted))
+    for i, pair in enumerate(zip(predicted, target, strict=True)):
+        values[i] = np.mean([_correlate(_deviation(a), _deviation(b)) for a, b in zip(*pair, strict=True)])
+    return values
+
+
+def _deviation(frame: Video) -> Array:
+    """sin(hue − mean hue) of each pixel, f64 [h·w], 0 where the pixel is grey."""
+    hsv = cv2.cvtColor(frame.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2HSV)
+    coloured = (hsv[..., 1] > 0).astype(np.float32)
+    cosine, sine = cv2.polarToCart(coloured, np.ascontiguousarray(hsv[..., 0]), angleInDegrees=True)
+    x, y = cosine.sum(dtype=np.float64), sine.sum(dtype=np.float64)
+    length = np.hypot(x, y)
+    if length == 0:  # no hue at all
+        return np.zeros(frame[..., 0].size)
+    return (sine.astype(np.float64) * (x / length) - cosine.astype(np.float64) * (y / length)).ravel()
+
+
+def _correlate(x: Array, y: Array) -> float:
+    """0 where either does not vary."""
+    squares_x, squares_y = x @ x, y @ y
+    if min(squares_x, squares_y) < len(x) * SPREAD**2:
+        return 0.0
+    return float(x @ y / np.sqrt(squares_x * squares_y))
