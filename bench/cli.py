@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.parser import KINDS, build_parser
 from bench.progress import say
 from bench.registry import describe, names
 
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 
     from bench.runner import Job
 
-FORMATS = ("md", "csv", "json", "latex")
-CLASSES = (10, 20, 30, 40)
-KINDS = ("methods", "datasets", "splits", "protocols", "suites")
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        return options.verb(options)
+        return VERBS[options.verb](options)
     except BenchError as error:
         say(f"error: {error}")
         return 1
@@ -38,99 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Brain2Video Bench")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    run = verbs.add_parser("run", help="make, reconstruct and score the cells of a method, with floors and ceilings")
-    run.add_argument("--method", required=True, help="a name of `list methods`, or path/file.py:Class")
-    run.add_argument("--split", default="cross_subject", help="single_subject, cross_subject or new_subject")
-    run.add_argument("--variant", action="append", default=[], help="a named variant (again for more)")
-    run.add_argument("--ablation", help="every variant of a group, with its base")
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method")
-    add_setting(run)
-    run.add_argument("--seeds", type=positive, default=1, help="how many seeds, from 0 (3 before a difference is one)")
-    run.add_argument("--jobs", type=positive, help="local processes (default: one a core)")
-    run.add_argument("--threads", type=positive, default=1, help="threads a cell computes with")
-    run.add_argument("--shard", metavar="i/n", help="only this part of the cells, for several machines")
-    run.add_argument("--dry-run", action="store_true", help="print the cells and whether they are there")
-    run.add_argument("--quick", action="store_true", help="the same chain on the tiny phantom")
-    add_references(run)
-    add_output(run)
-    run.set_defaults(verb=run_method)
-
-    table = verbs.add_parser("table", help="tables of what the store holds")
-    table.add_argument("--ablation", help="paired differences between a group's base and its variants")
-    table.add_argument("--method", help="only this method (with --ablation: default sam_net)")
-    table.add_argument("--split", help="only this split")
-    add_setting(table)
-    table.add_argument("--protocol", default="corrected", help="eeg2video, corrected or all")
-    table.add_argument("--metric", help="only this metric")
-    add_references(table)
-    add_output(table)
-    table.set_defaults(verb=print_table)
-
-    score = verbs.add_parser("score", help="score videos made elsewhere (mp4, gif, webm, npy, frame folders)")
-    score.add_argument("--predictions", required=True, type=Path, metavar="DIR")
-    score.add_argument("--targets", required=True, type=Path, metavar="DIR", help="true videos, named alike")
-    score.add_argument("--protocol", default="eeg2video")
-    score.add_argument("--metrics", default="all", help="names, separated by commas; or all")
-    score.add_argument("--suite", default="mini")
-    add_output(score)
-    score.set_defaults(verb=score_folder)
-
-    listing = verbs.add_parser("list", help="what there is to run")
-    listing.add_argument("kind", nargs="?", choices=KINDS)
-    listing.set_defaults(verb=list_names)
-
-    data = verbs.add_parser("data", help="make, verify and describe data sets")
-    data.add_argument("action", choices=("make", "verify", "info"))
-    data.add_argument("dataset", help="seed_dv, phantom_eeg, phantom_eeg:tiny, phantom_eeg:full")
-    data.add_argument("--root", dest="data_root", type=Path, metavar="DIR", help="where the data set lies")
-    data.add_argument("--jobs", type=positive)
-    add_output(data)
-    data.set_defaults(verb=handle_data)
-
-    suite = verbs.add_parser("suite", help="build, fetch, verify and describe suites of pretrained networks")
-    suite.add_argument("action", choices=("build", "fetch", "verify", "info"))
-    suite.add_argument("suite", help="mini, paper or a folder")
-    suite.add_argument("--only", help="build one network only")
-    add_output(suite)
-    suite.set_defaults(verb=handle_suite)
-
-    doctor = verbs.add_parser("doctor", help="check this machine")
-    doctor.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
-    add_output(doctor)
-    doctor.set_defaults(verb=examine)
-    return parser
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def add_setting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="phantom_eeg")
-    parser.add_argument("--data-root", metavar="DIR", help="where a real data set lies")
-    parser.add_argument("--suite", default="mini", help="mini, paper or a folder")
-    parser.add_argument("--classes", type=int, default=40, choices=CLASSES, help="subset of concepts")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="the store")
-
-
-def add_references(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--references", action="store_true", help="also a row for each floor and ceiling")
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=FORMATS, default="md")
-    parser.add_argument("--output", type=Path, metavar="FILE")
-
-
 def run_method(options: argparse.Namespace) -> int:
     from bench.executor import default_processes, execute, take_shard
+    from bench.jury import Jury
     from bench.runner import Run, plan
     from bench.scoring import unfinished
     from bench.store import Store
@@ -150,7 +56,8 @@ def run_method(options: argparse.Namespace) -> int:
     )
     jobs = plan(run, dataset, suite.digest)
     store = Store(options.runs)
-    todo = unfinished(jobs, store, suite.digest)
+    jury = Jury(suite.judges, dataset.concepts)
+    todo = unfinished(jobs, store, jury)
     if options.dry_run:
         for job in jobs:
             state = "to do" if job in todo else "there"
@@ -165,7 +72,7 @@ def run_method(options: argparse.Namespace) -> int:
         for outcome in execute(todo, options.runs, processes=processes, threads=options.threads)
         if outcome.error
     ]
-    show_results(jobs, store, suite.digest, options)
+    show_results(jobs, store, jury, options)
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
@@ -196,12 +103,12 @@ def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {f"{name}[{suffix}]": {**parameters, **settings} for name, parameters in chosen.items()}
 
 
-def show_results(jobs: list[Job], store: Any, suite_digest: str, options: argparse.Namespace) -> None:
+def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Namespace) -> None:
     from bench.scoring import read_scores
     from leaderboard.tables import result_table
 
     protocols = jobs[0].protocols
-    scores = read_scores(store, [job.spec.key for job in jobs], suite_digest, protocols)
+    scores = read_scores(store, [job.spec.key for job in jobs], jury, protocols)
     if scores.empty:
         say("no scores to show yet")
         return
@@ -214,6 +121,7 @@ def show_results(jobs: list[Job], store: Any, suite_digest: str, options: argpar
 
 
 def print_table(options: argparse.Namespace) -> int:
+    from bench.jury import Jury
     from bench.scoring import read_scores
     from bench.spec import find_group
     from bench.store import Store
@@ -227,7 +135,7 @@ def print_table(options: argparse.Namespace) -> int:
     dataset, suite = open_setting(options)
     store = Store(options.runs)
     keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
-    scores = read_scores(store, keys, suite.digest, protocols)
+    scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols)
     if scores.empty:
         raise BenchError(
             f"{options.runs} holds no scores for {options.dataset} with suite {options.suite} and {options.classes} "
@@ -290,17 +198,38 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
 
 
 def score_folder(options: argparse.Namespace) -> int:
-    from bench.submissions import score_videos
-    from leaderboard.tables import clip_table
+    import pandas as pd
 
-    scored = score_videos(
+    from bench.jury import Jury
+    from bench.pairs import find_pairs, parse_rule
+    from bench.pretrained.suite import load_suite
+    from bench.submissions import score_videos
+    from leaderboard.clips import clip_table, summary_table
+    from leaderboard.rendering import render, write
+    from metrics.protocols import PROTOCOLS
+
+    pairs = find_pairs(
         options.predictions,
         options.targets,
-        protocol=options.protocol,
-        metrics=options.metrics,
-        suite_name=options.suite,
+        target_name=options.target_name,
+        side=options.side_by_side,
+        rule=parse_rule(options.frames),
     )
-    show(clip_table(scored), options)
+    jury = Jury(load_suite(options.suite, precision=options.precision, threads=options.threads).judges)
+    protocols = tuple(PROTOCOLS) if options.protocol == "all" else (options.protocol,)
+    if options.protocol == "all" and not pairs.has_truth:
+        protocols = ("vbench",)
+    scored = pd.concat(
+        [
+            score_videos(pairs, jury, protocol=protocol, metrics=options.metrics, floors=not options.no_floors)
+            for protocol in protocols
+        ],
+        ignore_index=True,
+    )
+    whole = options.format in ("csv", "json")
+    wanted = [options.table] if options.table else ["clips"] if whole else ["summary", "clips"]
+    tables = {"summary": summary_table, "clips": (lambda rows: rows) if whole else clip_table}
+    write("\n".join(render(tables[name](scored), options.format) for name in wanted), options.output)
     return 0
 
 
@@ -308,6 +237,9 @@ def list_names(options: argparse.Namespace) -> int:
     """Print names with a line each; loads none of what it lists."""
     from bench.spec import load_variants
 
+    if options.kind == "protocols":
+        explain_protocols()
+        return 0
     for kind in [options.kind] if options.kind else KINDS:
         print(f"{kind}:")
         for name in names(kind):
@@ -316,6 +248,25 @@ def list_names(options: argparse.Namespace) -> int:
                 for group, variants in load_variants(name).items():
                     print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
     return 0
+
+
+def explain_protocols() -> None:
+    """Print what each protocol computes and how it differs from ours."""
+    from metrics.protocols import PROTOCOLS
+
+    for protocol in PROTOCOLS.values():
+        print(f"{protocol.name}: {protocol.summary}")
+        if protocol.differs:
+            print(f"  beside corrected: {protocol.differs}")
+        frames = f"exactly {protocol.frames}" if protocol.frames else "any shared number"
+        print(
+            f"  frames: {frames} (published: {protocol.published}); side-by-side videos: grid border {protocol.border}"
+        )
+        for metric in protocol.metrics:
+            arrow = "↑" if metric.direction == "higher" else "↓"
+            chance = "" if metric.chance == "measured" else f"; chance {metric.chance:.3g}"
+            judge = f" [{metric.judge}]" if metric.judge else ""
+            print(f"    {metric.name} {arrow}{judge}: {metric.summary}{chance}")
 
 
 def handle_data(options: argparse.Namespace) -> int:
@@ -355,6 +306,29 @@ def handle_suite(options: argparse.Namespace) -> int:
     return 0
 
 
+def audit_data(options: argparse.Namespace) -> int:
+    from bench import audit
+    from bench.datasets.catalogue import open_dataset
+
+    if options.measure:
+        show(audit.measure_audits(options.seeds, processes=options.jobs), options)
+        return 0
+    dataset = open_dataset(options.dataset, data_root=options.data_root)
+    report = audit.audit_dataset(dataset, runs=options.runs)
+    show(report, options)
+    return 1 if (report["verdict"] == "found").any() else 0
+
+
+def measure_speed(options: argparse.Namespace) -> int:
+    from bench import speed
+
+    if options.what == "memory":
+        show(speed.measure_memory(), options)
+    else:
+        show(speed.measure_scoring(options.clips, precision=options.precision, threads=options.threads), options)
+    return 0
+
+
 def examine(options: argparse.Namespace) -> int:
     from bench.doctor import examine_machine
 
@@ -376,3 +350,12 @@ def show(table: pd.DataFrame, options: argparse.Namespace) -> None:
     write(render(table, options.format), options.output)
     if options.output is not None:
         say(f"written: {options.output}")
+
+
+VERBS = {
+    verb.__name__: verb
+    for verb in (
+        *(run_method, print_table, score_folder, list_names, handle_data, handle_suite),
+        *(audit_data, measure_speed, examine),
+    )
+}

@@ -47,13 +47,13 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "new_subject": ("bench.splits:make_folds", "tested on subjects known by a few calibration trials only"),
     },
     "protocols": {
-        "eeg2video": ("metrics.protocols:EEG2VIDEO", "the published script of EEG2Video, quirks included"),
-        "corrected": ("metrics.protocols:CORRECTED", "ours: top-1 truth, raw and normalised by chance"),
-    },
-    "metrics": {
-        "n_way_accuracy": ("metrics.semantic:n_way_accuracy", "exact expectation of N-way top-K accuracy"),
-        "ssim": ("metrics.pixel:ssim", "structural similarity, scikit-image's default"),
-        "psnr": ("metrics.pixel:psnr", "peak signal-to-noise ratio in dB, mean over frames"),
+        "eeg2video": ("metrics.protocols:PROTOCOLS", "the SEED-DV papers' script, quirks included"),
+        "neuroclips": ("metrics.protocols:PROTOCOLS", "as far as NeuroClips' paper says how it scored"),
+        "neurons": ("metrics.protocols:PROTOCOLS", "NEURONS' eval_metrics.py"),
+        "mind_animator": ("metrics.protocols:PROTOCOLS", "Mind-Animator's scripts: gated CLIP-pcc, Farneback EPE"),
+        "cinebrain": ("metrics.protocols:PROTOCOLS", "CineBrain's columns: 2- and 50-way, DTC, CTC, FVD"),
+        "vbench": ("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
+        "corrected": ("metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"),
     },
     "suites": {
         "mini": ("bench.pretrained.suite:load_suite", "small networks that ship with the project"),

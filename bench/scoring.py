@@ -3,144 +3,165 @@
 `shuffled_brain` is the floor that a method brings itself: its reconstructions, paired with the clips of other trials
 of the same subject. A reconstruction depends on its own trial and seed alone, so permuting the brain trials is
 permuting the predictions: no second generation is needed, and the score is averaged over several permutations.
+
+One subject is in memory at a time: its predictions, the true clips, and what the judges say of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bench.data import Dataset
-from bench.datasets.catalogue import bench_home
-from bench.disk import write_array
+from bench.jury import Jury, summarise
 from bench.seeds import derive_seed
 from bench.spec import ScoreSpec
 from bench.store import Cell, Store
-from metrics.protocols import PROTOCOLS, Judge, MetricSpec, Scored
+from metrics.protocols import PROTOCOLS
+from metrics.specs import MetricSpec, Scored
 
 if TYPE_CHECKING:
     from bench.runner import Job
 
 PERMUTATIONS = 10
+CHUNK = 64  # clips whose pixels are compared at once
+SET = -1  # the clip of a row that is about all clips of a subject
+
+Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 
-def score_spec(cell: Cell, protocol: str, metric: MetricSpec, suite_digest: str) -> ScoreSpec:
-    """What determines a score: the predicted pixels, the metric's version and, where one is asked, the judge."""
-    return ScoreSpec(
-        prediction_digest=cell.manifest["prediction_digest"],
-        protocol=protocol,
-        metric=metric.name,
-        metric_version=metric.version,
-        judge_digest=suite_digest if metric.judge else "",
-    )
+def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wanted]:
+    """The scores that a cell should have: of each metric that this suite and data set can be asked for."""
+    for protocol in protocols:
+        for metric in PROTOCOLS[protocol].metrics:
+            if jury.missing(metric):
+                continue
+            spec = ScoreSpec(
+                prediction_digest=cell.manifest["prediction_digest"],
+                protocol=protocol,
+                metric=metric.name,
+                metric_version=metric.version,
+                judge_digest=jury.digest(metric),
+            )
+            yield protocol, metric, spec.key
 
 
 def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protocols: tuple[str, ...]) -> None:
     """Score what is not scored yet. A missing or broken clip scores the metric's worst value and keeps its row."""
-    wanted = [
-        (protocol, metric, score_spec(cell, protocol, metric, suite.digest).key)
-        for protocol in protocols
-        for metric in PROTOCOLS[protocol].metrics
-    ]
-    wanted = [(protocol, metric, key) for protocol, metric, key in wanted if cell.scores(key) is None]
+    jury = Jury(suite.judges, dataset.concepts)
+    wanted = [one for one in list_scores(cell, jury, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
+    metrics = [metric for _, metric, _ in wanted]
+    views = {view for metric in metrics for view in metric.views}
     trials = cell.trials()
-    there = np.flatnonzero(trials["status"] == "ok")
-    clips, target_of = np.unique(trials["clip"].to_numpy(), return_inverse=True)
-    judges = {metric.judge for _, metric, _ in wanted if metric.judge}
-    prediction = judge(cell.read(there), suite, judges)
-    target = judge_targets(clips, dataset, suite, judges)
-    row_of = np.full(len(trials), -1)
-    row_of[there] = np.arange(len(there))
-    pairings = [np.arange(len(trials)), *permute_within_subjects(trials["subject"].to_numpy(), PERMUTATIONS)]
-
+    clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
+    target, gallery = show_targets(clips, dataset, jury, views)
+    subjects = trials["subject"].to_numpy()
+    parts: dict[str, list[pd.DataFrame]] = {key: [] for _, _, key in wanted}
+    for subject in np.unique(subjects):
+        rows = np.flatnonzero(subjects == subject)
+        status = trials["status"].to_numpy()[rows]
+        there = np.flatnonzero(status == "ok")
+        video = cell.read(rows[there])
+        seen = jury.compare(views, jury.look(views, video), gallery)
+        prediction = Scored(video=video, views=seen)
+        pairings = [np.arange(len(rows)), *permute(len(rows), int(subject))]
+        computed: dict[int, pd.DataFrame] = {}  # protocols share metrics
+        for _, metric, key in wanted:
+            if id(metric) not in computed:
+                values = score_pairings(metric, prediction, target, place[rows], there, pairings)
+                computed[id(metric)] = describe_scores(trials.iloc[rows], metric, values)
+            parts[key].append(computed[id(metric)])
     for protocol, metric, key in wanted:
-        values = []
-        for pairing in pairings:
-            rows = row_of[pairing]
-            value = np.full(len(trials), metric.worst)
-            ok = rows >= 0
-            if ok.any():
-                value[ok] = metric.compute(prediction.take(rows[ok]), target.take(target_of[ok]))
-            values.append(value)
-        broken = ~np.isfinite(values[0])
-        status = np.where(broken & (trials["status"] == "ok"), "invalid", trials["status"])
-        scores = trials[["subject", "clip", "concept", "block"]].assign(
-            protocol=protocol,
-            metric=metric.name,
-            value=np.where(broken, metric.worst, values[0]),
-            shuffled=np.mean(np.where(np.isfinite(values[1:]), values[1:], metric.worst), axis=0),
-            status=status,
-        )
-        cell.add_scores(key, scores)
+        cell.add_scores(key, pd.concat(parts[key], ignore_index=True).assign(protocol=protocol, metric=metric.name))
 
 
-def unfinished(jobs: Sequence[Job], store: Store, suite_digest: str) -> list[Job]:
+def show_targets(clips: np.ndarray, dataset: Dataset, jury: Jury, views: set[str]) -> tuple[Scored, np.ndarray | None]:
+    """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
+    video = dataset.video(clips)
+    key = f"{dataset.digest[:16]}-{derive_seed(*clips.tolist()):016x}"
+    seen = jury.look_once(views, lambda: video, key=key)
+    gallery = summarise(seen["clip"]) if "gallery" in views else None
+    concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
+    target = Scored(
+        video=video,
+        views=jury.compare(views, seen, gallery),
+        concept=None if concepts is None else concepts.loc[clips].to_numpy(np.int64),
+        clip=np.arange(len(clips)),
+    )
+    return target, gallery
+
+
+def score_pairings(
+    metric: MetricSpec,
+    prediction: Scored,
+    target: Scored,
+    place: np.ndarray,  # (trial,): the row of `target` that each trial showed
+    there: np.ndarray,  # the trials that have a prediction, in the order of `prediction`
+    pairings: Sequence[np.ndarray],
+) -> list[np.ndarray]:
+    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over."""
+    if metric.level == "set":
+        whole = metric.compute(prediction, target.take(place[there])) if len(there) > 1 else np.array([metric.worst])
+        return [whole, whole]
+    row_of = np.full(len(place), -1)
+    row_of[there] = np.arange(len(there))
+    made = []
+    for pairing in pairings[: 1 + metric.shuffles] if metric.paired else pairings[:1]:
+        rows = row_of[pairing]
+        value = np.full(len(place), metric.worst)
+        ok = np.flatnonzero(rows >= 0)
+        step = CHUNK if metric.pixels or "raft" in metric.views else max(1, len(ok))
+        for start in range(0, len(ok), step):
+            some = ok[start : start + step]
+            value[some] = metric.compute(prediction.take(rows[some]), target.take(place[some]))
+        made.append(value)
+    return made if metric.paired else made * 2  # a score that never looks at the truth is the same for any pairing
+
+
+def describe_scores(trials: pd.DataFrame, metric: MetricSpec, values: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Rows of subject, clip, concept, block, value, shuffled and status; one row, clip `SET`, for a set metric."""
+    bounded = [np.where(np.isfinite(value), value, metric.worst) for value in values]
+    about = trials[["subject", "clip", "concept", "block", "status"]].reset_index(drop=True)
+    if metric.level == "set":
+        worst = "ok" if (about["status"] == "ok").all() else about["status"][about["status"] != "ok"].iloc[0]
+        about = about.iloc[:1].assign(clip=SET, concept=SET, block=SET, status=worst)
+    invalid = ~np.isfinite(values[0]) & (about["status"] == "ok").to_numpy()
+    return about.assign(
+        value=bounded[0],
+        shuffled=np.mean(bounded[1:], axis=0),
+        status=np.where(invalid, "invalid", about["status"]),
+    )
+
+
+def permute(count: int, subject: int) -> list[np.ndarray]:
+    """Uniformly random permutations of a subject's trials, the same for every metric and method.
+
+    Uniform, so a trial may keep its own prediction: the mean is what independence of prediction and clip would give.
+    """
+    generator = np.random.default_rng(derive_seed("scoring", "permutations", subject))
+    return [generator.permutation(count) for _ in range(PERMUTATIONS)]
+
+
+def unfinished(jobs: Sequence[Job], store: Store, jury: Jury) -> list[Job]:
     """The jobs whose cell is not in the store or lacks a score."""
     todo = []
     for job in jobs:
         cell = store.find(job.spec.key)
-        if cell is None or not all(
-            cell.has_scores(score_spec(cell, protocol, metric, suite_digest).key)
-            for protocol in job.protocols
-            for metric in PROTOCOLS[protocol].metrics
-        ):
+        if cell is None or not all(cell.has_scores(key) for _, _, key in list_scores(cell, jury, job.protocols)):
             todo.append(job)
     return todo
 
 
-def permute_within_subjects(subject: np.ndarray, count: int) -> list[np.ndarray]:
-    """`count` uniformly random permutations of the trials that move none to another subject.
-
-    Uniform, so a trial may keep its own prediction: the mean is what independence of prediction and clip would give.
-    """
-    generator = np.random.default_rng(derive_seed("scoring", "permutations"))
-    permutations = []
-    for _ in range(count):
-        permutation = np.arange(len(subject))
-        for one in np.unique(subject):
-            own = np.flatnonzero(subject == one)
-            permutation[own] = generator.permutation(own)
-        permutations.append(permutation)
-    return permutations
-
-
-def judge(video: np.ndarray, suite: Any, judges: set[Judge]) -> Scored:
-    """The video with the opinion of each judge that some metric asks for."""
-    n, frames = video.shape[:2]
-    video_logits = suite.video_logits(video) if "video" in judges else None
-    frame_logits = None
-    if "frame" in judges:
-        frame_logits = suite.frame_logits(video.reshape(n * frames, *video.shape[2:])).reshape(n, frames, -1)
-    return Scored(video=video, video_logits=video_logits, frame_logits=frame_logits)
-
-
-def judge_targets(clips: np.ndarray, dataset: Dataset, suite: Any, judges: set[Judge]) -> Scored:
-    """The true clips with their judges' logits, which are computed once for a data set and suite and kept."""
-    video = dataset.video(clips)
-    folder = bench_home() / "cache" / "judged" / f"{dataset.digest[:16]}-{suite.digest[:16]}"
-    name = f"{derive_seed(*clips.tolist()):016x}"
-    logits: dict[Judge, np.ndarray] = {}
-    for one in sorted(judges):
-        path = folder / f"{name}-{one}.npy"
-        if not path.exists():
-            scored = judge(video, suite, {one})
-            made = scored.video_logits if one == "video" else scored.frame_logits
-            assert made is not None
-            write_array(path, made)
-        logits[one] = np.load(path, allow_pickle=False)
-    return Scored(video=video, video_logits=logits.get("video"), frame_logits=logits.get("frame"))
-
-
-def read_scores(store: Store, keys: list[str], suite_digest: str, protocols: tuple[str, ...]) -> pd.DataFrame:
+def read_scores(store: Store, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
     """Score rows of the cells, each with what its manifest says of it; cells or scores that are not there are left out.
 
     Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
-    `score_cell`.
+    `describe_scores` with protocol and metric.
     """
     parts = []
     for key in keys:
@@ -156,9 +177,8 @@ def read_scores(store: Store, keys: list[str], suite_digest: str, protocols: tup
             "parameters": cell.manifest["parameter_count"],
             "phantom": cell.manifest["phantom"],
         }
-        for protocol in protocols:
-            for metric in PROTOCOLS[protocol].metrics:
-                scores = cell.scores(score_spec(cell, protocol, metric, suite_digest).key)
-                if scores is not None:
-                    parts.append(scores.assign(**about))
+        for _, _, score_key in list_scores(cell, jury, protocols):
+            scores = cell.scores(score_key)
+            if scores is not None:
+                parts.append(scores.assign(**about))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

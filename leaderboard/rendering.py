@@ -101,7 +101,9 @@ def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[st
     if "value" in text and "low" in table:
         scope = same.pop("generalises_to", "")
         interval = f"95 % interval for new {scope}" if scope not in ("", "nothing") else "95 % interval"
-        notes.insert(0, f"value [low, high]: {interval}. n.s.: not above the method's own shuffled brain.")
+        marks = " n.s.: not above the method's own shuffled brain." if "difference_to_shuffled" in table else ""
+        notes.insert(0, f"value [low, high]: {interval}.{marks}")
+    notes += table.attrs.get("notes", [])
     if same:
         notes.append("All rows: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
     return text, notes

@@ -1,0 +1,84 @@
+"""Tables of one set of videos that others made: each metric between its floors, and each clip.
+
+A metric's row says whether a floor that needs no brain scores as well:
+
+- "below X": the floor X scores better on average;
+- "not above X": the prediction scores better, but its paired 95 % interval over the clips does not exclude zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from leaderboard import statistics
+
+FLOORS = ("constant_grey", "still_frame", "shuffled")
+NOTES = [
+    "Floors need no brain: constant_grey, still_frame (another true clip's middle frame, held), shuffled (the "
+    "prediction made for another clip). below X: X scores better on average; not above X: the 95 % interval of the "
+    "paired difference does not exclude zero."
+]
+SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOORS, "clips", "mark"]
+
+
+def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
+    """A row a metric: its mean with the interval over clips, its chance level, its floors, and a mark.
+
+    scored: rows of `bench.submissions.score_videos`: clip, protocol, metric, direction, chance, status, value and a
+    column for each floor. A floor is averaged over the clips that have it. An arrow says which direction is better.
+    """
+    floors = [floor for floor in FLOORS if floor in scored]
+    rows = []
+    for (protocol, metric), group in scored.groupby(["protocol", "metric"], sort=False):
+        first = group.iloc[0]
+        interval = statistics.mean_interval(group["value"])
+        ok = int((group["status"] == "ok").sum())
+        rows.append(
+            {
+                "protocol": protocol,
+                "metric": f"{metric} {'↑' if first['direction'] == 'higher' else '↓'}",
+                "value": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "chance": first["chance"],
+                **{floor: group[floor].mean() for floor in floors},
+                "clips": f"{ok}/{len(group)}",
+                "mark": mark(group, floors),
+            }
+        )
+    table = pd.DataFrame(rows, columns=[name for name in SUMMARY_COLUMNS if name not in FLOORS or name in floors])
+    if floors:
+        table.attrs["notes"] = NOTES
+    return table
+
+
+def mark(group: pd.DataFrame, floors: list[str]) -> str:
+    """Which floors the metric's values are below, and which they are not above for certain."""
+    sign = 1.0 if group["direction"].iloc[0] == "higher" else -1.0
+    below, unsure = [], []
+    for floor in floors:
+        there = group[np.isfinite(group[floor])]
+        if there.empty:
+            continue
+        gain = statistics.paired_difference(sign * there["value"], sign * there[floor])
+        if gain.mean < 0:
+            below.append(floor)
+        elif not gain.low > 0:
+            unsure.append(floor)
+    words = [f"below {', '.join(below)}"] if below else []
+    return "; ".join(words + ([f"not above {', '.join(unsure)}"] if unsure else []))
+
+
+def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
+    """A row a clip and a column a metric (with its protocol, where there are several), rendered with 8 digits."""
+    several = scored["protocol"].nunique() > 1
+    name = scored["protocol"] + " " + scored["metric"] if several else scored["metric"]
+    named = scored.assign(metric=name)
+    clips = list(dict.fromkeys(named["clip"]))
+    wide = named.pivot(index="clip", columns="metric", values="value").loc[clips, list(dict.fromkeys(name))]
+    wide = wide.reset_index()
+    wide.insert(1, "status", wide["clip"].map(named.drop_duplicates("clip").set_index("clip")["status"]))
+    wide = wide.rename_axis(columns=None)
+    wide.attrs["digits"] = 8
+    return wide
