@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,8 @@ MATRIX = 4096
 def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: int | None = None) -> pd.DataFrame:
     """Seconds a clip of the plain way and of the harness, their ratios, and the rate that the judges reach.
 
-    With `precision` bf16 also the harness in that precision, and what it changes in each table value.
+    With `precision` bf16 also the harness in that precision, and what it changes in each table value (beside the exact
+    one, by the mini suite's trained judges).
     """
     threads = threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as work:
@@ -56,37 +57,78 @@ def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: 
         torch.set_num_threads(threads)
         say(f"plain way, {clips} clips")
         plain, plain_values = clock(lambda: score_plainly(pairs, suite_folder))
-        rows = [row("plain script", plain / clips, 1.0)]
-        values = {}
+        rows = [row("plain script", plain, plain, clips)]
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in dict.fromkeys(exactnesses):
             jury = Jury(load_suite(suite_folder, precision=exactness, threads=threads).judges)
             score_videos(few(pairs, 2), jury, protocol="eeg2video", floors=False)  # load and warm up
             forget(folder / "home")
             for state in ("not cached", "cached"):
-                seconds, scored = clock(partial(score_videos, pairs, jury, protocol="eeg2video", floors=False))
-                rows.append(row(f"harness, {exactness}, ground truth {state}", seconds / clips, plain / seconds))
+                spent, scored = clock(partial(score_videos, pairs, jury, protocol="eeg2video", floors=False))
+                rows.append(row(f"harness, {exactness}, ground truth {state}", spent, plain, clips))
             forget(folder / "home")
-            seconds, _ = clock(partial(score_videos, pairs, jury, protocol="eeg2video"))
-            rows.append(row(f"harness, {exactness}, with three floors, not cached", seconds / clips, plain / seconds))
+            spent, _ = clock(partial(score_videos, pairs, jury, protocol="eeg2video"))
+            rows.append(row(f"harness, {exactness}, with three floors, not cached", spent, plain, clips))
             rows.append(rate_row(jury, pairs, exactness))
-            values[exactness] = scored.groupby("metric", sort=False)["value"].mean()
-        rows += [
-            {"what": f"{metric}: plain (drawn) / fp32", "value": plain_values[metric], "beside": values["fp32"][metric]}
-            for metric in plain_values
-        ]
+            if exactness == "fp32":
+                exact = mean_values(scored)
+                rows += [
+                    {"what": f"{metric}: plain (drawn) / harness", "value": value, "beside": exact[metric]}
+                    for metric, value in plain_values.items()
+                ]
         if precision != "fp32":
-            rows += [
-                {"what": f"{metric}: fp32 / {precision}", "value": values["fp32"][metric], "beside": value}
-                for metric, value in values[precision].items()
-            ]
+            rows += compare_precisions(folder / "drawn", precision, threads)
     table = pd.DataFrame(rows)
     table.attrs["digits"] = 4
     return table
 
 
-def row(what: str, seconds: float, ratio: float) -> dict[str, Any]:
-    return {"what": what, "seconds_a_clip": seconds, "times_plain": ratio}
+def compare_precisions(folder: Path, precision: Precision, threads: int, clips: int = 64) -> list[dict[str, Any]]:
+    """What the precision changes in each table value: the mini suite's judges on drawn clips and blurred copies.
+
+    Trained judges, because random ones rank the classes of all clips alike and hide every difference.
+    """
+    import cv2
+
+    from bench.datasets.concepts import CONCEPTS
+    from bench.datasets.phantom.stimuli import FRAME_TIMES, draw_recipe, render
+
+    generator = np.random.default_rng(derive_seed("speed", "drawn"))
+    (folder / "predictions").mkdir(parents=True)
+    (folder / "targets").mkdir()
+    for index in range(clips):
+        true = render(draw_recipe(generator, index % len(CONCEPTS), pool="benchmark"), FRAME_TIMES)
+        blurred = np.stack([cv2.GaussianBlur(frame, (0, 0), 3.0) for frame in true])
+        write_lossless(folder / "targets" / f"clip{index:04d}.mp4", true, fps=3)
+        write_lossless(folder / "predictions" / f"clip{index:04d}.mp4", blurred, fps=3)
+    pairs = find_pairs(folder / "predictions", folder / "targets")
+    rows = []
+    for protocol in ("eeg2video", "corrected", "cinebrain", "neurons"):
+        values: dict[Precision, dict[str, float]] = {}
+        exactnesses: tuple[Precision, ...] = ("fp32", precision)
+        for exactness in exactnesses:
+            jury = Jury(load_suite("mini", precision=exactness, threads=threads).judges)
+            scored = score_videos(pairs, jury, protocol=protocol, floors=False)
+            values[exactness] = mean_values(scored)
+        rows += [
+            {
+                "what": f"{protocol} {metric}: fp32 / {precision}",
+                "value": value,
+                "beside": values[precision][metric],
+            }
+            for metric, value in values["fp32"].items()
+        ]
+    return rows
+
+
+def row(what: str, spent: Spent, plain: Spent, clips: int) -> dict[str, Any]:
+    return {
+        "what": what,
+        "seconds_a_clip": spent.wall / clips,
+        "times_plain": plain.wall / spent.wall,
+        "processor_seconds_a_clip": spent.processor / clips,
+        "times_plain_by_processor": plain.processor / spent.processor,
+    }
 
 
 def rate_row(jury: Jury, pairs: Pairs, precision: str) -> dict[str, Any]:
@@ -96,7 +138,7 @@ def rate_row(jury: Jury, pairs: Pairs, precision: str) -> dict[str, Any]:
     video = np.stack([read_video(path) for path in list(pairs.predictions.values())[:8]])
     with FlopCounterMode(display=False) as counter:
         jury.look(("video", "frame"), video)
-    seconds = min(clock(lambda: jury.look(("video", "frame"), video))[0] for _ in range(3))
+    seconds = min(clock(lambda: jury.look(("video", "frame"), video))[0].wall for _ in range(3))
     rate = counter.get_total_flops() / seconds
     return {"what": f"judge rate, {precision} (GFLOP/s; share of the matrix rate)", "value": rate / 1e9,
             "beside": rate / matrix_rate(precision)}  # fmt: skip
@@ -106,13 +148,24 @@ def matrix_rate(precision: str) -> float:
     """Operations a second of a product of two square matrices, the best of five."""
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     a, b = (torch.ones(MATRIX, MATRIX, dtype=dtype) for _ in range(2))
-    return 2 * MATRIX**3 / min(clock(lambda: a @ b)[0] for _ in range(5))
+    return 2 * MATRIX**3 / min(clock(lambda: a @ b)[0].wall for _ in range(5))
 
 
-def clock(call: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
+def mean_values(scored: pd.DataFrame) -> dict[str, float]:
+    return {str(metric): float(rows["value"].mean()) for metric, rows in scored.groupby("metric", sort=False)}
+
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and seconds of all the process's threads on a processor (steadier on a busy machine)."""
+
+    wall: float
+    processor: float
+
+
+def clock(call: Callable[[], Any]) -> tuple[Spent, Any]:
+    wall, processor = time.perf_counter(), time.process_time()
     result = call()
-    return time.perf_counter() - started, result
+    return Spent(time.perf_counter() - wall, time.process_time() - processor), result
 
 
 def few(pairs: Pairs, count: int) -> Pairs:

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW = 7  # pixels, skimage's default `win_size`
+ROWS = 32  # of a frame, compared at once
 GAUSSIAN_SIGMA = 1.5  # pixels
 GAUSSIAN_RADIUS = 5  # pixels: skimage truncates at 3.5 σ
 PIXCORR_SIZE = 425  # pixels: the size of the natural scenes images that the line of PixCorr began with
@@ -49,21 +50,29 @@ def ssim(predicted: Video, target: Video) -> Array:
 
 
 def _frame_ssim(a: Video, b: Video) -> float:
-    """SSIM of two frames u8 [h, w, 3]. Sums over windows stay whole numbers below 2³¹, so nothing is rounded early."""
+    """SSIM of two frames u8 [h, w, 3].
+
+    Sums over windows stay whole numbers below 2³¹, so nothing is rounded early. With sums in place of means, both
+    fractions are multiplied by n² (luminance) and n (n − 1) (contrast). A few rows at a time stay in the cache.
+    """
     n = WINDOW * WINDOW
     inside = (slice(WINDOW // 2, -(WINDOW // 2)),) * 2
+    c1, c2 = (0.01 * 255) ** 2 * n**2, (0.03 * 255) ** 2 * n * (n - 1)
 
     def window_sum(image: npt.NDArray) -> npt.NDArray[np.int32]:
         return np.asarray(cv2.boxFilter(image, cv2.CV_32S, (WINDOW, WINDOW), normalize=False)[inside])
 
-    x, y = a.astype(np.uint16), b.astype(np.uint16)  # 255² fits
-    sum_x, sum_y = window_sum(a), window_sum(b)
-    product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
-    covariance = (n * window_sum(x * y) - product) / (n * (n - 1))
-    variances = (n * (window_sum(x * x) + window_sum(y * y)) - squares) / (n * (n - 1))  # of x plus of y
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    similarity = (2 * product / n**2 + c1) * (2 * covariance + c2) / ((squares / n**2 + c1) * (variances + c2))
-    return float(similarity.mean())
+    x, y = a.astype(np.int32), b.astype(np.int32)
+    sums = window_sum(a), window_sum(b), window_sum(x * y), window_sum(x * x + y * y)
+    total = 0.0
+    for start in range(0, len(sums[0]), ROWS):
+        x, y, xy, both = (image[start : start + ROWS] for image in sums)
+        product, squares = x * y, x * x + y * y
+        similarity = 2.0 * product + c1
+        similarity *= 2.0 * (n * xy - product) + c2
+        similarity /= (squares + c1) * (n * both - squares + c2)
+        total += float(similarity.sum())
+    return total / sums[0].size
 
 
 def psnr(predicted: Video, target: Video) -> Array:
