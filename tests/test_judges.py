@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torchvision.models.optical_flow import raft_large
 from transformers import (
     AutoImageProcessor,
@@ -140,6 +141,24 @@ def test_videomae_sees_clips_of_any_length_as_the_published_scripts_do(judges, f
     np.testing.assert_allclose(seen["features"], pooled, atol=1e-6)
     if frames == 33:
         assert np.array_equal(judges.observe("video", clip), judges.observe("video", clip[:, :32]))
+
+
+def test_the_biases_of_published_videomae_checkpoints_are_read(folder, tmp_path):
+    """They are stored as `q_bias` and `v_bias`; transformers 5 without their renaming leaves them zero in silence."""
+    shutil.copytree(folder, tmp_path / "published")
+    path = tmp_path / "published" / "video_judge" / "model.safetensors"
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(tensor.shape, generator=generator) if name.endswith(("q_bias", "v_bias")) else tensor
+        for name, tensor in load_file(path).items()
+    }
+    biases = {name: tensor for name, tensor in weights.items() if name.endswith(("q_bias", "v_bias"))}
+    assert len(biases) == 2 * SMALL["num_hidden_layers"]
+    save_file(weights, path, metadata={"format": "pt"})
+    read = Judges(describe(tmp_path / "published"))
+    loaded = read._network("video").module.state_dict()
+    for name, tensor in biases.items():
+        assert torch.equal(loaded[name.replace("q_bias", "query.bias").replace("v_bias", "value.bias")], tensor)
 
 
 def test_vit_and_dino_are_the_libraries_own(judges, folder, video):

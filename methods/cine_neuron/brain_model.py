@@ -1,0 +1,116 @@
+"""The Brain Model f (§3.1): from voxels to a global token f^c and embedding tokens f^e.
+
+    voxels of a subject → its own linear input layer → shared: lift, positions, global token → transformer → f^c, f^e
+
+Where the paper leaves a choice:
+
+- It names 24 layers, width 2048 and 512 + 1 tokens, and a "first regression layer" with a weight for each voxel, but
+  not how voxels become tokens. A full map from 8,405 voxels to 512 × 2048 numbers would hold 8.8 billion weights. Here
+  a subject's linear layer gives `channels` numbers to each token at each volume, and a layer that all subjects share
+  lifts a token's numbers (of all its volumes) to the width. With 8 channels that is a first layer of 4,096 outputs,
+  the size that MindEye2 uses for the same purpose. CineSync's is the case of one channel: enough with five volumes,
+  too narrow with one.
+- The input layer starts at zero. Started at random, its weights said almost nothing of what was learned: in a small
+  world where half of the voxels know everything, that half held 49 to 52 % of the weight after training, and 68 to
+  71 % from zero, while memories were found as well (one seed, two rates, two subjects of 96 trials).
+- Only the input layer knows the subject, so subjects with other voxel counts share the rest, and a new subject needs
+  that layer alone.
+- Number of heads: 32 at width 2048, as CineSync has. Pre-norm layers with GELU, which train at this depth.
+- f^c lies in R^D, the space of the image and text embeddings, f^e in R^D' (the width): a linear head takes the global
+  token there.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+
+
+class UnknownSubject(BenchError):
+    """A subject that the Brain Model has no input layer for."""
+
+
+class InputLayer(nn.Module):
+    """The first regression layer of one subject: its voxels to `channels` numbers a token and volume."""
+
+    columns: Tensor  # (V,): which columns of the padded signals are the subject's voxels
+
+    def __init__(self, columns: Int64[Tensor, " voxel"], *, tokens: int, channels: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.register_buffer("columns", columns)
+        self.regress = nn.Linear(len(columns), tokens * channels)
+        nn.init.zeros_(self.regress.weight)
+
+    def forward(self, signals: Float[Tensor, "trial column time"]) -> Float[Tensor, "trial token feature"]:
+        """Features of a token: `channels` numbers for each volume."""
+        made = self.regress(signals[:, self.columns].transpose(1, 2))  # (n, T, tokens × channels)
+        return made.unflatten(2, (self.tokens, -1)).transpose(1, 2).flatten(2)
+
+
+class BrainModel(nn.Module):
+    """`f(x) = f^c, f^e`. Subjects are added one by one with `add_subject`."""
+
+    def __init__(
+        self,
+        *,
+        volumes: int,
+        tokens: int,
+        channels: int,
+        width: int,
+        layers: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        embedding: int,
+    ) -> None:
+        """`volumes` of a trial, `tokens` of f^e, `embedding`: the width D of f^c."""
+        super().__init__()
+        self.tokens, self.channels, self.embedding = tokens, channels, embedding
+        self.inputs = nn.ModuleDict()
+        self.lift = nn.Linear(channels * volumes, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.global_token = nn.Parameter(0.02 * torch.randn(width))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, embedding)
+
+    def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> InputLayer:
+        """A fresh input layer for the subject of that number; replaces one that is there."""
+        layer = InputLayer(columns, tokens=self.tokens, channels=self.channels).to(self.positions.device)
+        self.inputs[str(number)] = layer
+        return layer
+
+    def embed(
+        self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
+    ) -> Float[Tensor, "trial token feature"]:
+        """Each trial through its subject's input layer. Raises UnknownSubject."""
+        made = signals.new_empty(len(signals), self.tokens, self.lift.in_features)
+        for number in subject.unique().tolist():
+            if str(number) not in self.inputs:
+                raise UnknownSubject(
+                    f"subject {number} has no input layer; there are {', '.join(self.inputs)}; "
+                    "call adapt with calibration trials of the new subject first"
+                )
+            rows = (subject == number).nonzero()[:, 0]
+            made = made.index_copy(0, rows, self.inputs[str(number)](signals[rows]))
+        return made
+
+    def forward(
+        self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
+    ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token width"]]:
+        """f^c (of no particular length) and f^e."""
+        tokens = self.lift(self.embed(signals, subject)) + self.positions
+        hidden = torch.cat([self.global_token.expand(len(tokens), 1, -1), tokens], dim=1)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        hidden = self.norm(hidden)
+        return self.project(hidden[:, 0]), hidden[:, 1:]

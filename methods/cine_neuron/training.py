@@ -1,0 +1,188 @@
+"""Training: stage 1 (equation 3), stage 2 (equation 10), and the input layer of a new subject.
+
+The paper names AdamW, one cycle of the learning rate, steps, batches and rates; it says nothing of weight decay (0.01
+here) or of LoRA's rate. At 1e-6, the rate of stage 2, LoRA and the zero-convolutions would hardly move in 20 epochs, so
+what starts at zero there (router, fusion, LoRA) has a rate of its own, and the Brain Model the paper's.
+
+In stage 2, L_stage1 keeps the Brain Model where retrieval works while the decoder's loss shapes f^e. The loss of the
+mixture scores, which the router learns by, is explained in memory.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from bench.progress import track
+from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
+from methods.cine_neuron.categories import category_loss
+from methods.cine_neuron.decoder import Decoder, list_lora
+from methods.cine_neuron.memory import make_pool
+from methods.cine_neuron.networks import Memories, Networks
+from methods.cine_neuron.targets import Targets
+
+Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How both stages are trained; the fields are explained where `Parameters` declares them."""
+
+    temperature: float
+    action_weight: float
+    category_weight: float
+    focal_gamma: float
+    router_weight: float
+    own_clip: bool
+    weight_decay: float
+    precision: str
+
+
+def measure_stage1(
+    alignment: Alignment,
+    f_c: Float[Tensor, "trial embedding"],
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    recipe: Recipe,
+) -> Float[Tensor, ""]:
+    """Equation (3): images and text, lambda_1 × actions, lambda_2 × categories."""
+    warmth, caption = recipe.temperature, targets.caption[clip]
+    loss = info_nce(f_c, alignment.frames(targets.frames[clip]), warmth, clip)
+    loss = loss + info_nce(f_c, targets.text[clip], warmth, caption)
+    if recipe.action_weight > 0:
+        loss = loss + recipe.action_weight * info_nce(alignment.action(f_c), targets.action[clip], warmth, clip)
+    if recipe.category_weight > 0:
+        seen = category_loss(alignment.categories(f_c), targets.labels[clip], gamma=recipe.focal_gamma)
+        loss = loss + recipe.category_weight * seen
+    return loss
+
+
+def measure_mixture(
+    networks: Networks,
+    f_c: Float[Tensor, "trial embedding"],
+    f_e: Float[Tensor, "trial token width"],
+    clip: Int64[Tensor, " trial"],
+    memories: Memories,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """InfoNCE over the mixture scores (5) of the batch's own clips: what the router learns by."""
+    own = make_pool({name: values[clip] for name, values in memories.pool.embeddings.items()})
+    return choose_own(networks.score(f_c, f_e, own), temperature, memories.caption[clip])
+
+
+def train_stage1(
+    networks: Networks,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    recipe: Recipe,
+    *,
+    parameters: Sequence[nn.Parameter],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train `parameters` in place by equation (3), and return the loss of each step."""
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
+    networks.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+        signals, subject = read(rows)
+        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            f_c, _ = networks.brain(signals, subject)
+        f_c = f_c.float()
+        losses.append(optimise.step(measure_stage1(networks.alignment, f_c, clip[rows], targets, recipe)))
+    networks.eval()
+    return losses
+
+
+def train_stage2(
+    networks: Networks,
+    decoder: Decoder,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    latents: Float[Tensor, "clip ..."],
+    memories: Memories,
+    recipe: Recipe,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    decoder_learning_rate: float,
+    batches: torch.Generator,
+    noise: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Equation (10), in place: networks and LoRA together; phi_v stays, or the memories would be out of date.
+
+    Entry i of the memories is clip i. Returns the decoder's loss, equation (9), of each step.
+    """
+    fresh = [one for part in (networks.router, networks.fusion) if part is not None for one in part.parameters()]
+    heads = [*networks.alignment.action.parameters(), *networks.alignment.categories.parameters()]
+    groups = [
+        ([*networks.brain.parameters(), *heads], learning_rate),
+        ([*fresh, *list_lora(decoder.network)], decoder_learning_rate),
+    ]
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    networks.train()
+    decoder.network.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+        signals, subject = read(rows)
+        shown = clip[rows]
+        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            f_c, f_e = networks.brain(signals, subject)
+        f_c, f_e = f_c.float(), f_e.float()  # similarities need the digits that bfloat16 lacks
+        condition = networks.make_condition(f_c, f_e, memories, exclude=None if recipe.own_clip else shown)
+        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            own = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), condition, noise)
+        loss = own + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
+        if networks.router is not None and recipe.router_weight > 0:
+            found = measure_mixture(networks, f_c, f_e, shown, memories, recipe.temperature)
+            loss = loss + recipe.router_weight * found
+        optimise.step(loss)
+        losses.append(float(own.detach()))
+    networks.eval()
+    decoder.network.eval()
+    return losses
+
+
+class Optimiser:
+    """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates."""
+
+    def __init__(
+        self, groups: Sequence[tuple[Sequence[nn.Parameter], float]], *, steps: int, weight_decay: float
+    ) -> None:
+        used = [(list(parameters), rate) for parameters, rate in groups if len(parameters)]
+        self.parameters = [one for parameters, _ in used for one in parameters]
+        given = [{"params": parameters, "lr": rate} for parameters, rate in used]
+        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay)
+        rates = [rate for _, rate in used]
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=0.1)
+
+    def step(self, loss: Float[Tensor, ""]) -> float:
+        self.adamw.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.adamw.step()
+        self.cycle.step()
+        return float(loss.detach())
+
+
+def walk_batches(trials: int, size: int, steps: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    """Rows of each step's batch: all trials shuffled and walked through, again and again, in full batches."""
+    size = min(size, trials)
+    pool = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(pool) < size:
+            pool = torch.randperm(trials, generator=generator)
+        yield pool[:size].numpy()
+        pool = pool[size:]
