@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64, UInt8
 if TYPE_CHECKING:
     import datasets
 
-Modality = Literal["eeg", "fmri", "none"]
+Modality = Literal["eeg", "fmri", "any", "none"]
 
 
 class Signals(Protocol):
@@ -66,7 +66,8 @@ class Method(Protocol):
     """What a newcomer writes. The harness constructs it as `Class(suite=..., seed=..., **parameters)`.
 
     `version` is raised whenever the outputs for the same input change. A method of modality "none" sees no
-    brain and is run once for a set of clips, not once for a subject.
+    brain and is run once for a set of clips, not once for a subject; one of modality "any" decodes whatever the
+    data set holds.
     """
 
     modality: Modality
@@ -98,6 +99,29 @@ class Ceiling(Protocol):
     """A method that cheats openly: the runner calls `reveal` before each `reconstruct`."""
 
     def reveal(self, answers: Answers) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When clips were shown: the block of each and its slot in the block, in order of presentation from 0.
+
+    Of the clips that the method was fitted on (rows as in `TrainingSet.video`) and of the trials that `reconstruct`
+    gets next. A data set without slots counts the clips of a block, one without blocks is one block.
+    """
+
+    train_block: Int64[np.ndarray, " clip"]
+    train_slot: Int64[np.ndarray, " clip"]
+    validation_block: Int64[np.ndarray, " clip"]
+    validation_slot: Int64[np.ndarray, " clip"]
+    block: Int64[np.ndarray, " trial"]
+    slot: Int64[np.ndarray, " trial"]
+
+
+@runtime_checkable
+class Clockwatcher(Protocol):
+    """A control that reads the clock: the runner calls `see_schedule` before each `reconstruct`."""
+
+    def see_schedule(self, schedule: Schedule) -> None: ...
 
 
 class Dataset(Protocol):

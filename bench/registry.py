@@ -27,6 +27,16 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "random_clip": ("baselines.controls:RandomClip", "floor: a random training clip, no brain"),
         "train_mean": ("baselines.controls:TrainMean", "floor: the mean of the training clips, no brain"),
         "constant_grey": ("baselines.controls:ConstantGrey", "floor: a constant grey video, no brain"),
+        "label_prior": (
+            "baselines.controls:LabelPrior",
+            "floor: the one clip that is the best answer to all, no brain",
+        ),
+        "position_only": ("baselines.controls:PositionOnly", "floor: what the place in the block tells, no brain"),
+        "noise_brain": (
+            "baselines.controls:NoiseBrain",
+            "floor: a trained method (retrieval) fed noise; --set method=",
+        ),
+        "retrieval": ("baselines.retrieval:Retrieval", "baseline: ridge from the brain to the likeliest training clip"),
         "codec": ("baselines.ceilings:Codec", "ceiling: the true clip through the suite's autoencoder"),
         "caption": ("baselines.ceilings:Caption", "ceiling: the true caption through the suite's generator"),
         "ideal_observer": ("baselines.ceilings:IdealObserver", "ceiling: the phantom's own likelihood (phantoms only)"),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench import provenance
-from bench.data import Answers, BrainData, Ceiling, Dataset, Method, TrainingSet
+from bench.data import Answers, BrainData, Ceiling, Clockwatcher, Dataset, Method, Schedule, TrainingSet
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.normalise import Scaling, measure_scalings, normalised
@@ -23,11 +23,12 @@ from bench.progress import track
 from bench.registry import digest_source, resolve
 from bench.scoring import score_cell
 from bench.seeds import derive_seed
-from bench.spec import CellSpec
+from bench.spec import CellSpec, digest
 from bench.splits import Fold, make_folds
 from bench.store import Cell, Store, write_predictions
 
-CONTROLS = ("random_clip", "train_mean", "constant_grey")
+CONTROLS = ("random_clip", "train_mean", "constant_grey", "label_prior", "position_only", "noise_brain")
+BASELINES = ("retrieval",)  # they see the brain: no floor, but what a method should beat
 CEILINGS = ("codec", "caption", "ideal_observer")
 CHUNK = 96  # trials reconstructed at once: bounds memory at the papers' frame size
 
@@ -57,7 +58,7 @@ class Job:
 
     spec: CellSpec
     variant: str
-    role: str  # "method", "control" or "ceiling"
+    role: str  # "method", "baseline", "control" or "ceiling"
     data_root: str | None
     protocols: tuple[str, ...]
 
@@ -68,7 +69,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
     def cells(method: str, variant: str, parameters: Mapping[str, Any], role: str, seeds: int) -> list[Job]:
         made = resolve("methods", method)
         split = "clips" if made.modality == "none" else run.split
-        if made.modality not in ("none", dataset.modality):
+        if made.modality not in ("none", "any", dataset.modality):
             raise BenchError(f"{method} decodes {made.modality}, {dataset.name} holds {dataset.modality} recordings")
         return [
             Job(
@@ -84,7 +85,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
                     suite=run.suite,
                     suite_digest=suite_digest,
                     seed=seed,
-                    source=digest_source("methods", method),
+                    source=identify_source(method, parameters, run.suite),
                 ),
                 variant=variant,
                 role=role,
@@ -101,16 +102,35 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
         for job in cells(run.method, variant, parameters, role_of(run.method), run.seeds)
     ]
     planned = {run.method}
-    for references, role in ((CONTROLS, "control"), (CEILINGS, "ceiling")):
-        for reference in references:
-            if reference in planned or (reference == "ideal_observer" and dataset.truth is None):
-                continue
-            jobs += cells(reference, "base", {}, role, seeds=1)
+    for reference in (*CONTROLS, *BASELINES, *CEILINGS):
+        if reference in planned or (reference == "ideal_observer" and dataset.truth is None):
+            continue
+        jobs += cells(reference, "base", {}, role_of(reference), seeds=1)
     return jobs
 
 
 def role_of(method: str) -> str:
-    return "control" if method in CONTROLS else "ceiling" if method in CEILINGS else "method"
+    roles = {"control": CONTROLS, "baseline": BASELINES, "ceiling": CEILINGS}
+    return next((role for role, names in roles.items() if method in names), "method")
+
+
+def identify_source(method: str, parameters: Mapping[str, Any], suite: str) -> str:
+    """What determines a method's output beside its name, version, parameters and the suite's generators; often empty.
+
+    The content of a `path/file.py:Class`; the version and content of the method that it wraps (class attribute
+    `wraps`: the default of its parameter `method`); and the judges that it asks (class attribute `asks`: their views).
+    """
+    made = resolve("methods", method)
+    parts = [digest_source("methods", method)]
+    if hasattr(made, "wraps"):
+        inner = parameters.get("method", made.wraps)
+        parts.append(f"{inner} {resolve('methods', inner).version} {digest_source('methods', inner)}")
+    if hasattr(made, "asks"):
+        from bench.pretrained.suite import load_suite
+
+        judges = load_once(load_suite, suite).judges
+        parts += [f"{view} {judges.digest(view) if judges.available(view) else 'absent'}" for view in made.asks]
+    return parts[0] if len(parts) == 1 else digest(parts)
 
 
 def run_job(job: Job, store: Store) -> str:
@@ -197,6 +217,8 @@ def reconstruct(
         if isinstance(method, Ceiling):
             test = training_set(dataset, rows, scalings)
             method.reveal(Answers(test=test, trials=rows, truth=dataset.truth))
+        if isinstance(method, Clockwatcher):
+            method.see_schedule(read_schedule(dataset, fold, part["clip"].to_numpy()))
         video = np.asarray(method.reconstruct(brain))
         if video.dtype != np.uint8 or video.shape != (len(part), *expected):
             raise MethodError(
@@ -236,6 +258,24 @@ def describe_trials(dataset: Dataset, trials: np.ndarray, spec: CellSpec) -> Any
             "block": stimuli.loc[clip, "block"].to_numpy(np.int64),
             "concept": stimuli.loc[clip, "concept"].to_numpy(np.int64),
             "seed": [derive_seed("trial", spec.seed, int(s), int(c)) for s, c in zip(subject, clip, strict=True)],
+        }
+    )
+
+
+def read_schedule(dataset: Dataset, fold: Fold, clips: np.ndarray) -> Schedule:
+    """When the clips of the fold's training and validation trials were shown, and these `clips`: no label of any."""
+    places = dataset.stimuli.to_pandas().set_index("clip")
+    if "block" not in places:
+        places["block"] = 0
+    if "slot" not in places:  # no slots, as in films: the clips of a block in order of presentation
+        places["slot"] = places.sort_index().groupby("block").cumcount()
+    shown = np.asarray(dataset.trials["clip"], dtype=np.int64)
+    learned = {"train_": np.unique(shown[fold.train]), "validation_": np.unique(shown[fold.validation]), "": clips}
+    return Schedule(
+        **{
+            f"{part}{name}": places.loc[rows, name].to_numpy(np.int64)
+            for part, rows in learned.items()
+            for name in ("block", "slot")
         }
     )
 

@@ -19,11 +19,12 @@ one cluster, to new subjects only; a single cell has no interval (NaN).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 Array = npt.NDArray[np.float64]
 
@@ -127,6 +128,64 @@ def brain_share(score: float, floor: float, ceiling: float, direction: str = "hi
     if not room > 0:
         return float("nan")
     return float((score - floor) / (ceiling - floor))
+
+
+def brain_share_interval(
+    score: npt.ArrayLike,
+    floor: npt.ArrayLike,
+    ceiling: npt.ArrayLike,
+    clusters: npt.ArrayLike | None = None,
+    *,
+    direction: str = "higher",
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """The interval of the brain share: all shares r for which score − floor = r (ceiling − floor) is not rejected.
+
+    score, floor, ceiling: f [S, K] over the same subjects and clips, or one row where no subject is seen, which then
+    holds for every subject. That is Fieller's (1954) method: score − floor − r (ceiling − floor) is a paired table like
+    any other, and the test is that of `mean_interval` on it, so all that the three share cancels. Unlike a delta
+    method it stays right when floor and ceiling are close. (−inf, inf) where the ceiling is not surely above the floor:
+    any share would do then. NaN where the share is, or where there is nothing to vary over. Raises ValueError as
+    `mean_interval` does, and for tables that do not match.
+
+    The floor is taken as given. As the best of several noisy floors it is too high on average (and the best ceiling
+    likewise), so shares and their intervals err downwards: a share above 0 is not a product of that choice.
+    """
+    tables = [_checked_table(table) for table in (score, floor, ceiling)]
+    try:
+        gained, room = np.broadcast_arrays(tables[0] - tables[1], tables[2] - tables[1])
+    except ValueError:
+        shapes = ", ".join(f"{table.shape[0]} × {table.shape[1]}" for table in tables)
+        raise ValueError(
+            f"score, floor and ceiling of {shapes} (subjects × clips): allowed are the same clips, and the same "
+            "subjects or a single row; restrict all to what they share"
+        ) from None
+    share = brain_share(tables[0].mean(), tables[1].mean(), tables[2].mean(), direction)
+    whole = mean_interval(room, clusters, confidence=confidence)
+    if np.isnan(share) or np.isnan(whole.se):
+        return float("nan"), float("nan")
+
+    def excess(r: float) -> float:
+        """How far the test of r is from rejecting it: below 0 while r is not rejected."""
+        interval = mean_interval(gained - r * room, clusters, confidence=confidence)
+        return max(interval.low, -interval.high)
+
+    if whole.low <= 0 <= whole.high:  # the limit of the test for large r
+        return float("-inf"), float("inf")
+    return _find_end(excess, share, -1.0), _find_end(excess, share, 1.0)
+
+
+def _find_end(excess: Callable[[float], float], inside: float, sign: float) -> float:
+    """Where `excess` first turns positive on the way from `inside` up or down; infinite where it does not."""
+    if excess(inside) >= 0:  # without spread the interval is a point
+        return inside
+    near, step = inside, 1 / 64
+    while step < 2**20:
+        far = near + sign * step
+        if excess(far) > 0:
+            return float(optimize.brentq(excess, near, far, xtol=1e-9))
+        near, step = far, step * 1.5
+    return sign * float("inf")
 
 
 def _checked_table(values: npt.ArrayLike) -> Array:

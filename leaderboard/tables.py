@@ -5,8 +5,10 @@ clips within a subject, then over subjects, seeds averaged inside; its interval 
 with the clips of a concept as one cluster. Beside it stand
 
 - `floor`: the best of the controls' means and of the method's own shuffled brain; `ceiling`: the best of the ceilings;
-  `brain_share` between the two. Controls and ceilings that see no brain (subject 0, split "clips") belong to every
-  split of the same data set, classes and suite; they count only over the very clips (and subjects) of the row.
+  `brain_share` between the two, with the interval of `statistics.brain_share_interval`. Taking the best floor and the
+  best ceiling errs towards smaller shares. A baseline sees the brain, so it is no floor. References that see no brain
+  (subject 0, split "clips") belong to every split of the same data set, classes and suite; they count only over the
+  very clips (and subjects) of the row.
 - `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
@@ -44,11 +46,13 @@ NEEDED = [
 ]
 RESULT_COLUMNS = [
     *("method", "variant", "dataset", "split", "protocol", "metric", "value", "low", "high", "mark"),
-    *("floor", "ceiling", "brain_share", "n_subjects", "n_clips", "coverage", "floor_name", "ceiling_name"),
+    *("floor", "ceiling", "brain_share", "brain_share_low", "brain_share_high", "n_subjects", "n_clips", "coverage"),
+    *("floor_name", "ceiling_name"),
     *("shuffled", "difference_to_shuffled", "difference_low", "difference_high", "chance", "best_subject"),
     *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
 ]
-ROLES = ("method", "control", "ceiling")
+ROLES = ("method", "baseline", "control", "ceiling")
+SEES_BRAIN = ("method", "baseline")  # held against their own shuffled brain too
 CLIPS = "clips"  # the split of what sees no brain
 SHUFFLED = "shuffled_brain"
 SEEDS_NEEDED = 3
@@ -71,20 +75,20 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A control or a ceiling, as a level to hold a row against."""
+    """A control, a ceiling or a baseline, as a level to hold a row against."""
 
     name: str
     role: str
     split: str
     panel: Panel
 
-    def mean_over(self, panel: Panel) -> float | None:
-        """Its mean over the clips (and, unless it sees no brain, the subjects) of `panel`; None if it lacks any."""
+    def over(self, panel: Panel) -> npt.NDArray[np.float64] | None:
+        """Its scores of the clips (and, unless it sees no brain, the subjects) of `panel`; None if it lacks any."""
         rows = slice(None) if self.split == CLIPS else np.isin(self.panel.subjects, panel.subjects)
         columns = np.isin(self.panel.clips, panel.clips)
         values = self.panel.value[rows][:, columns]
         complete = values.shape[1] == len(panel.clips) and (self.split == CLIPS or len(values) == len(panel.subjects))
-        return float(values.mean()) if complete else None
+        return values if complete else None
 
 
 def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PROTOCOLS) -> pd.DataFrame:
@@ -122,24 +126,35 @@ def _result_row(
     versus = statistics.paired_difference(panel.value, panel.shuffled, panel.concepts)
     floors, ceilings = (
         [
-            (level, reference.name)
+            (level, reference.name)  # (f64 [subject or 1, clip], name)
             for reference in references
             if reference.role == role
             and reference.split in (first["split"], CLIPS)
-            and (level := reference.mean_over(panel)) is not None
+            and (level := reference.over(panel)) is not None
         ]
         for role in ("control", "ceiling")
     )
-    if first["role"] == "method":
-        floors.append((float(panel.shuffled.mean()), SHUFFLED))
+    if first["role"] in SEES_BRAIN:
+        floors.append((panel.shuffled, SHUFFLED))
     pick = max if metric.direction == "higher" else min
-    floor, floor_name = pick(floors, default=(np.nan, ""))
-    ceiling, ceiling_name = pick(ceilings, default=(np.nan, ""))
+    nothing = (np.array([[np.nan]]), "")
+    (floor_values, floor_name), (ceiling_values, ceiling_name) = (
+        pick(levels, key=lambda level: float(level[0].mean()), default=nothing) for levels in (floors, ceilings)
+    )
+    floor, ceiling = float(floor_values.mean()), float(ceiling_values.mean())
+    share_low, share_high = (
+        statistics.brain_share_interval(
+            panel.value, floor_values, ceiling_values, panel.concepts, direction=metric.direction
+        )
+        if floor_name and ceiling_name
+        else (np.nan, np.nan)
+    )
     by_subject = panel.value.mean(axis=1)
     best = int(by_subject.argmax() if metric.direction == "higher" else by_subject.argmin())
     sees_brain = bool((panel.subjects != 0).all())
     coverage = float((group["status"] == "ok").mean())
-    marks = ["n.s."] if first["role"] == "method" and not _is_better(versus, metric) else []
+    tested = first["role"] in SEES_BRAIN and metric.paired  # other metrics are the same for a shuffled brain
+    marks = ["n.s."] if tested and not _is_better(versus, metric) else []
     marks += ["partial"] if coverage < 1 else []
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
@@ -152,6 +167,8 @@ def _result_row(
         "ceiling": ceiling,
         "ceiling_name": ceiling_name,
         "brain_share": statistics.brain_share(interval.mean, floor, ceiling, metric.direction),
+        "brain_share_low": share_low,
+        "brain_share_high": share_high,
         "n_subjects": len(panel.subjects) if sees_brain else 0,
         "n_clips": len(panel.clips),
         "coverage": coverage,
@@ -269,37 +286,6 @@ def _check_variants(ours: pd.DataFrame, base_variant: str, variants: Sequence[st
             raise TableError(f"no scores of variant {name!r}; there are scores of {', '.join(known) or 'none'}")
     if len({base_variant, *variants}) != len(variants) + 1:
         raise TableError(f"variants {', '.join(variants)} beside base {base_variant}: name each once")
-
-
-def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
-    """Scores of one set of videos, a row a clip and a column a metric, then their mean with its interval and the floor.
-
-    scored: rows of clip, metric, value, grey, status in any order of metrics, `grey` being the metric of a constant
-    grey video in place of the prediction. The interval is over the clips, each its own cluster. Rendered with 8 digits.
-    """
-    if scored.empty:
-        raise TableError("no clip was scored: name folders that hold the predictions and their targets")
-    metrics = list(dict.fromkeys(scored["metric"]))
-    wide = {
-        name: scored.pivot(index="clip", columns="metric", values=name)[metrics].loc[
-            list(dict.fromkeys(scored["clip"]))
-        ]
-        for name in ("value", "grey")
-    }
-    status = scored.drop_duplicates("clip").set_index("clip")["status"]
-    intervals = {metric: statistics.mean_interval(wide["value"][metric]) for metric in metrics}
-    summary = [
-        {"clip": "mean", "status": f"{(status == 'ok').sum()}/{len(status)} ok"}
-        | {metric: interval.mean for metric, interval in intervals.items()},
-        {"clip": "low (95 %)", "status": ""} | {metric: interval.low for metric, interval in intervals.items()},
-        {"clip": "high (95 %)", "status": ""} | {metric: interval.high for metric, interval in intervals.items()},
-        {"clip": "floor (constant_grey)", "status": ""} | wide["grey"].mean().to_dict(),
-    ]
-    clips = wide["value"].reset_index()
-    clips.insert(1, "status", clips["clip"].map(status))
-    table = pd.concat([clips.astype({"clip": str}), pd.DataFrame(summary)], ignore_index=True).rename_axis(columns=None)
-    table.attrs["digits"] = 8
-    return table
 
 
 def check_scores(scores: pd.DataFrame) -> None:

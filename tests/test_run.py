@@ -98,12 +98,15 @@ def test_controls_and_codec_run_once_for_a_set_of_clips(phantom):
         by_method.setdefault(job.spec.method, []).append(job.spec.split)
     assert by_method["train_mean"] == ["clips"]
     assert by_method["codec"] == ["clips"]
+    assert by_method["label_prior"] == by_method["position_only"] == ["clips"]
     assert by_method["ideal_observer"] == ["single_subject"] * len(phantom.subjects)
+    assert by_method["noise_brain"] == by_method["retrieval"] == ["single_subject"] * len(phantom.subjects)
+    assert {job.spec.method for job in jobs if job.role == "baseline"} == {"retrieval"}  # sees the brain: no floor
 
 
 def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
     """SIGKILL at random moments, then the same command: every prediction and score equals an uninterrupted run's."""
-    arguments = ("run", "--method", newcomer, "--split", "single_subject", "--dataset", "phantom_eeg:tiny")
+    arguments = ("run", "--method", newcomer, "--split", "cross_subject", "--dataset", "phantom_eeg:tiny")
     started = time.monotonic()
     whole = bench(*arguments, runs=tmp_path / "whole")
     duration = time.monotonic() - started

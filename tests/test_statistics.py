@@ -8,6 +8,7 @@ from scipy import stats
 
 from leaderboard.statistics import (
     brain_share,
+    brain_share_interval,
     holm,
     mean_interval,
     p_value,
@@ -234,6 +235,60 @@ def test_brain_share(score, floor, ceiling, direction, share):
     assert brain_share(score, floor, ceiling, direction) == pytest.approx(share, nan_ok=True)
 
 
+def test_share_interval_is_fiellers_on_one_row():
+    """One row is the textbook case: the roots of (n̄ − r d̄)² = t² (vnn − 2 r vnd + r² vdd) / K."""
+    rng = np.random.default_rng(7)
+    score, floor, ceiling = rng.normal([[0.4], [0.2], [0.9]], 0.1, (3, 25))
+    gained, room = score - floor, ceiling - floor
+    (vnn, vnd), (_, vdd) = np.cov(gained, room) / 25
+    t2 = stats.t.ppf(0.975, 24) ** 2
+    n, d = gained.mean(), room.mean()
+    low, high = sorted(np.roots([d**2 - t2 * vdd, -2 * (n * d - t2 * vnd), n**2 - t2 * vnn]))
+    assert brain_share_interval(score, floor, ceiling) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("subjects", [3, 6, 15])
+def test_coverage_of_the_share(subjects):
+    """A floor that sees no subject, a ceiling that does, all with shared effects: the true share is covered."""
+    runs, concepts, share = 300, 20, 0.3
+    rng = np.random.default_rng(subjects)
+    covered = []
+    for _ in range(runs):
+        concept, subject = rng.normal(0, 0.05, (4, concepts)), rng.normal(0, 0.05, (2, subjects, 1))
+        floor = 0.2 + (concept[0] + concept[1])[None]
+        ceiling = 0.7 + concept[0] + concept[2] + subject[0] + rng.normal(0, 0.05, (subjects, concepts))
+        score = 0.2 + 0.5 * share + concept[0] + concept[3] + subject[0] / 2 + subject[1]
+        low, high = brain_share_interval(score + rng.normal(0, 0.05, score.shape), floor, ceiling)
+        covered.append(low <= share <= high)
+    assert np.mean(covered) > (0.94 if subjects >= 6 else 0.91) - 2.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_share_without_room_could_be_anything():
+    """A ceiling that is not surely above the floor leaves every share possible; one below the floor has none."""
+    rng = np.random.default_rng(8)
+    floor = rng.normal(0, 0.1, (4, 12))
+    ceiling = floor + rng.normal(0, 0.1, (4, 12))
+    ceiling += 0.001 + (floor.mean() - ceiling.mean())  # above on average, by far less than the noise
+    assert brain_share_interval(floor + 0.1, floor, ceiling) == (-np.inf, np.inf)
+    assert np.isnan(brain_share_interval(floor, floor, floor - 1)).all()
+    assert np.isnan(brain_share_interval([[0.5]], [[0.2]], [[0.9]])).all()
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 7), st.integers(2, 9), st.integers(0, 2**32 - 1))
+def test_share_interval_properties(subjects, clips, seed):
+    rng = np.random.default_rng(seed)
+    floor, ceiling = rng.normal(0, 0.05, (1, clips)), 1 + rng.normal(0, 0.05, (subjects, clips))
+    score = rng.uniform(0, 1) + rng.normal(0, 0.05, (subjects, clips))
+    low, high = brain_share_interval(score, floor, ceiling)
+    assert low <= brain_share(score.mean(), floor.mean(), ceiling.mean()) <= high
+    same = {"abs": 1e-6, "rel": 1e-6}
+    moved = brain_share_interval(2 - 3 * score, 2 - 3 * floor, 2 - 3 * ceiling, direction="lower")
+    assert moved == (pytest.approx(low, **same), pytest.approx(high, **same))
+    floors = np.repeat(floor, subjects, axis=0)  # a floor without subjects holds for each
+    assert brain_share_interval(score, floors, ceiling) == (pytest.approx(low, **same), pytest.approx(high, **same))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -242,6 +297,10 @@ def test_brain_share(score, floor, ceiling, direction, share):
         (lambda: mean_interval([[1, 2, 3]], [0, 1]), "3 clips: give one label"),
         (lambda: mean_interval([[1, 2]], confidence=95), "0 < confidence < 1"),
         (lambda: paired_difference(np.ones((3, 4)), np.ones((2, 4))), "3 subjects × 4 clips and 2 × 4"),
+        (
+            lambda: brain_share_interval(np.ones((3, 4)), np.ones((1, 4)), np.ones((2, 4))),
+            "score, floor and ceiling of 3 × 4, 1 × 4, 2 × 4",
+        ),
         (lambda: smallest_detectable(mean_interval([[1, 2]]), comparisons=0), "from 1"),
     ],
 )

@@ -11,8 +11,8 @@ import pytest
 
 from bench.errors import BenchError
 from leaderboard.rendering import render, write
-from leaderboard.statistics import mean_interval, paired_difference
-from leaderboard.tables import RESULT_COLUMNS, TableError, ablation_table, clip_table, result_table
+from leaderboard.statistics import brain_share_interval, mean_interval, paired_difference
+from leaderboard.tables import RESULT_COLUMNS, TableError, ablation_table, result_table
 from metrics.protocols import PROTOCOLS
 
 SUBJECTS, CLIPS, CLIPS_A_CONCEPT = (1, 2, 3, 4, 5, 6), 12, 2
@@ -91,6 +91,9 @@ def test_a_row_by_hand(parts):
     assert (row["floor"], row["floor_name"]) == (pytest.approx(floor), "train_mean")
     assert (row["ceiling"], row["ceiling_name"]) == (pytest.approx(ceiling), "codec")
     assert row["brain_share"] == pytest.approx((interval.mean - floor) / (ceiling - floor))
+    ends = brain_share_interval(values, panel(parts["train_mean"]), panel(parts["codec"]), concepts)
+    assert (row["brain_share_low"], row["brain_share_high"]) == pytest.approx(ends)
+    assert row["brain_share_low"] < row["brain_share"] < row["brain_share_high"]
     assert row["difference_to_shuffled"] == pytest.approx(interval.mean - 0.1)
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((versus.low, versus.high))
     assert row["chance"] == pytest.approx(1 / 40)
@@ -130,6 +133,34 @@ def test_the_own_shuffled_brain_is_a_floor(parts):
     mine = parts["sam_net"].assign(shuffled=0.3)
     row = select(result_table(pd.concat([mine, parts["train_mean"], parts["codec"]])), "sam_net")
     assert (row["floor_name"], row["floor"]) == ("shuffled_brain", pytest.approx(0.3))
+
+
+def test_a_baseline_sees_the_brain_so_it_is_no_floor(parts):
+    better = score_rows(draw(np.random.default_rng(6), 0.6), method="retrieval", role="baseline")
+    table = result_table(pd.concat([*parts.values(), better]))
+    assert select(table, "sam_net")["floor_name"] == "train_mean"
+    row = select(table, "retrieval")
+    assert (row["floor_name"], row["mark"]) == ("train_mean", "")
+    worse = better.assign(shuffled=0.65)  # it is held against its own shuffled brain as a method is
+    row = select(result_table(pd.concat([*parts.values(), worse])), "retrieval")
+    assert (row["floor_name"], row["mark"]) == ("shuffled_brain", "n.s.")
+
+
+def test_a_floor_with_subjects_counts_for_its_own_split(parts):
+    noise = score_rows(draw(np.random.default_rng(7), 0.3), method="noise_brain", role="control")
+    row = select(result_table(pd.concat([*parts.values(), noise])), "sam_net")
+    assert (row["floor_name"], row["floor"]) == ("noise_brain", pytest.approx(noise["value"].mean()))
+    ends = brain_share_interval(
+        panel(parts["sam_net"]), panel(noise), panel(parts["codec"]), np.arange(CLIPS) // CLIPS_A_CONCEPT
+    )
+    assert (row["brain_share_low"], row["brain_share_high"]) == pytest.approx(ends)
+    elsewhere = select(result_table(pd.concat([*parts.values(), noise.assign(split="single_subject")])), "sam_net")
+    assert elsewhere["floor_name"] == "train_mean"
+
+
+def test_no_ceiling_no_share(parts):
+    row = select(result_table(pd.concat([parts["sam_net"], parts["train_mean"]])), "sam_net")
+    assert np.isnan([row["brain_share"], row["brain_share_low"], row["brain_share_high"]]).all()
 
 
 def test_a_method_not_above_its_own_shuffled_brain_is_marked(parts):
@@ -180,7 +211,8 @@ def test_lower_is_better(parts):
     row, mirror = select(table, "sam_net"), select(mirrored, "sam_net")
     for name in ("floor_name", "ceiling_name", "mark", "best_subject"):
         assert row[name] == mirror[name]
-    assert row["brain_share"] == pytest.approx(mirror["brain_share"])
+    for name in ("brain_share", "brain_share_low", "brain_share_high"):
+        assert row[name] == pytest.approx(mirror[name])
     worse = scores.assign(shuffled=0.0)
     assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s."
 
@@ -197,8 +229,8 @@ def test_lower_is_better(parts):
         ),
         (lambda rows: pd.concat([rows, rows.iloc[:3]]), "two runs both claim to be sam_net 'base'.*seed 0"),
         (lambda rows: rows.assign(metric="video_41way"), "no metric 'video_41way'; it has video_2way"),
-        (lambda rows: rows.assign(protocol="mine"), "unknown protocol 'mine'; there are eeg2video, corrected"),
-        (lambda rows: rows.assign(role="boss"), "role 'boss': allowed are method, control, ceiling"),
+        (lambda rows: rows.assign(protocol="mine"), "unknown protocol 'mine'; there are eeg2video, .*corrected"),
+        (lambda rows: rows.assign(role="boss"), "role 'boss': allowed are method, baseline, control, ceiling"),
         (lambda rows: rows.assign(suite=None), "without a suite"),
     ],
 )
@@ -324,27 +356,6 @@ def test_any_table_renders():
     assert json.loads(render(pd.DataFrame({"x": [np.inf, 1.0]}), "json")) == [{"x": None}, {"x": 1.0}]
     with pytest.raises(BenchError, match="unknown format 'xml': allowed are md, csv, json, latex"):
         render(table, "xml")
-
-
-def test_clip_table():
-    rng = np.random.default_rng(4)
-    names = ["image1", "image3", "image11"]
-    scored = pd.DataFrame(
-        {"clip": clip, "protocol": "eeg2video", "metric": metric, "value": rng.random(), "grey": 0.3, "status": status}
-        for clip, status in zip(names, ("ok", "ok", "missing"), strict=True)
-        for metric in ("ssim", "psnr")
-    )
-    table = clip_table(scored)
-    assert table["clip"].tolist() == [*names, "mean", "low (95 %)", "high (95 %)", "floor (constant_grey)"]
-    assert list(table.columns) == ["clip", "status", "ssim", "psnr"]
-    ssim = scored[scored["metric"] == "ssim"]["value"]
-    assert table["ssim"][:3].tolist() == ssim.tolist()
-    assert table["ssim"][3] == pytest.approx(ssim.mean()) and table["ssim"][6] == pytest.approx(0.3)
-    assert table["ssim"][4] == pytest.approx(mean_interval(ssim).low)
-    assert table["status"][3] == "2/3 ok"
-    assert f"{ssim.iloc[0]:#.8g}" in render(table, "md")
-    with pytest.raises(TableError, match="no clip was scored"):
-        clip_table(scored.iloc[:0])
 
 
 def test_write(tmp_path, capsys):
