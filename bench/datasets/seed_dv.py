@@ -167,6 +167,18 @@ class SeedDV:
                 )
         return out
 
+    def hints(self, subject: int) -> Float32[np.ndarray, "block slot channel time"]:
+        """The first session during the hint screens (600 samples: 3 s at 200 Hz), unit as stored. For audits only."""
+        geometry = self.geometry
+        blocks, slots = geometry.order.shape
+        samples = geometry.hint_seconds * geometry.sampling_rate
+        recording = self.recording(subject)
+        out = np.empty((blocks, slots, len(CHANNELS), samples), np.float32)
+        for slot in range(slots):
+            start = slot * geometry.slot_seconds * geometry.sampling_rate
+            out[:, slot] = recording[:, :, start : start + samples]
+        return out
+
     def video(self, clips: Sequence[int] | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]:
         """Six frames of each clip (0, 8, …, 40 of 48), resized bilinearly to the geometry's size; decoded once."""
         clips = np.asarray(clips, dtype=np.int64).reshape(-1)

@@ -99,13 +99,16 @@ def record_block(
     mixing = np.concatenate([head.field, head.pink, head.alpha, head.eyes], axis=1).astype(np.float32)
     signal = mixing @ np.concatenate([sources[:, :samples], pink, alpha, eyes])
     signal += head.sensor.astype(np.float32)[:, None] * white
-    plant_confounds(spec, signal, block)
+    plant_confounds(spec, signal, subject, block)
     return signal, eyes
 
 
-def plant_confounds(spec: PhantomSpec, signal: Float32[np.ndarray, "62 sample"], block: int) -> None:
-    """Add the drift and the leaked label that the spec asks for (neither by default)."""
+def plant_confounds(spec: PhantomSpec, signal: Float32[np.ndarray, "62 sample"], subject: int, block: int) -> None:
+    """Add the drift, the block's own level and the leaked label that the spec asks for (none by default)."""
     geometry = spec.geometry
+    if spec.run_offset:
+        rng = np.random.default_rng(derive_seed("phantom", "run", spec.seed, subject, block))
+        signal += (spec.run_offset * rng.standard_normal((len(CHANNELS), 1))).astype(np.float32)
     time = np.arange(geometry.block_samples) / geometry.block_samples
     if spec.block_drift:
         rng = np.random.default_rng(derive_seed("phantom", "drift", spec.seed))

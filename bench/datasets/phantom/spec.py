@@ -75,9 +75,11 @@ class PhantomSpec:
     block_drift: float = 0.0  # microvolts: a slow course over the block, alike in all blocks and subjects
     hint_response: float = 0.0  # share of the object response that the written name evokes during the hint
     leaked_label: float = 0.0  # microvolts: a 30 Hz tone in one channel whose strength tells the concept
+    run_offset: float = 0.0  # microvolts: a level of each channel that is each block's own, in each subject
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All numbers; one that later versions added only where it is set, so that older phantoms keep their digest."""
+        return {name: value for name, value in asdict(self).items() if name not in ADDED or value != ADDED[name]}
 
     @property
     def geometry(self) -> Geometry:
@@ -90,6 +92,13 @@ class PhantomSpec:
             height=self.pixels,
         )
 
+
+ADDED = {"run_offset": 0.0}  # fields younger than the first phantoms, and what those have
+
+# Strengths at which a confound is planted for the audits to find: each is a field of the spec. None is louder than
+# what the clips evoke (1.6 µV over the cap), and all lie well below the background (6 µV): nobody would see them in
+# the raw traces. A written name that evokes half of what its picture evokes is what reading studies would call small.
+PLANTED: dict[str, float] = {"block_drift": 0.8, "run_offset": 0.8, "hint_response": 0.5, "leaked_label": 1.2}
 
 SIZES: dict[str, PhantomSpec] = {
     "tiny": PhantomSpec(size="tiny", subjects=4, concepts=CLASS_SUBSETS[10], clips=1),
