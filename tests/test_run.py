@@ -113,7 +113,7 @@ def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
     assert "nearest" in whole.stdout.lower()
 
     moments = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [sys.executable, "-m", "bench", *arguments, "--runs", str(tmp_path / "killed"), "--jobs", "1"],
             stdout=subprocess.DEVNULL,
