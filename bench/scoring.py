@@ -9,6 +9,7 @@ One subject is in memory at a time: its predictions, the true clips, and what th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wa
 
 def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protocols: tuple[str, ...]) -> None:
     """Score what is not scored yet. A missing or broken clip scores the metric's worst value and keeps its row."""
-    jury = Jury(suite.judges, dataset.concepts)
+    jury = seat_jury(suite.judges, dataset.concepts)
     wanted = [one for one in list_scores(cell, jury, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
@@ -78,6 +79,12 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
             parts[key].append(computed[id(metric)])
     for protocol, metric, key in wanted:
         cell.add_scores(key, pd.concat(parts[key], ignore_index=True).assign(protocol=protocol, metric=metric.name))
+
+
+@functools.cache
+def seat_jury(judges: Any, concepts: tuple[str, ...]) -> Jury:
+    """One jury a process: it reads the concepts' names once."""
+    return Jury(judges, concepts)
 
 
 def show_targets(clips: np.ndarray, dataset: Dataset, jury: Jury, views: set[str]) -> tuple[Scored, np.ndarray | None]:

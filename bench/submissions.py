@@ -49,7 +49,7 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
     late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
     views = {view for metric in chosen for view in metric.views}
     seen: list[Pair] = []
-    rows: list[dict[str, Any]] = []
+    tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
@@ -58,12 +58,14 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
         if ok:
             columns, target = show_party(ok, jury, views, greys, floors=floors)
             names = [pair.name for pair in ok]
-            rows += score_party(names, columns, target, [metric for metric in chosen if metric not in late])
+            tables.append(
+                pd.DataFrame(score_party(names, columns, target, [metric for metric in chosen if metric not in late]))
+            )
             kept.append((names, {column: keep(scored) for column, scored in {**columns, "target": target}.items()}))
     if not kept:
         raise BenchError(f"none of the {len(seen)} clips can be scored; the first: {seen[0].why or seen[0].status}")
     report(seen)
-    rows += score_late(kept, late)
+    rows = score_late(kept, late)
     bad = [pair for pair in seen if pair.status != "ok"]
     nothing = dict.fromkeys(FLOORS if floors else (), np.nan)
     rows += [
@@ -73,7 +75,9 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
         if metric.level == "clip"
     ]
     order = {name: i for i, name in enumerate([*pairs.names, ALL_CLIPS])}
-    table = pd.DataFrame(rows).sort_values("clip", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    tables = [one for one in (*tables, pd.DataFrame(rows)) if len(one)]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.sort_values("clip", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     table.insert(1, "protocol", protocol)
     return table
 

@@ -24,6 +24,7 @@ Format = Literal["md", "csv", "json", "latex"]
 
 INTERVALS = {  # estimate: its lower and upper end
     "value": ("low", "high"),
+    "brain_share": ("brain_share_low", "brain_share_high"),
     "difference_to_shuffled": ("difference_low", "difference_high"),
     "difference": ("difference_to_base_low", "difference_to_base_high"),
 }
