@@ -216,6 +216,8 @@ def score_folder(options: argparse.Namespace) -> int:
         rule=parse_rule(options.frames),
     )
     jury = Jury(load_suite(options.suite, precision=options.precision, threads=options.threads).judges)
+    if options.suite == "mini":
+        say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite paper)")
     protocols = tuple(PROTOCOLS) if options.protocol == "all" else (options.protocol,)
     if options.protocol == "all" and not pairs.has_truth:
         protocols = ("vbench",)
