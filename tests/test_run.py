@@ -120,9 +120,11 @@ def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(moments.uniform(0.2, 1.0) * duration)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            process.wait(moments.uniform(0.2, 0.9) * duration)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     resumed = bench(*arguments, runs=tmp_path / "killed")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     assert resumed.stdout == whole.stdout
