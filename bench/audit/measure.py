@@ -3,7 +3,8 @@
 Each seed is a tiny phantom of its own (other heads, noise, clips). Its recordings are made clean and once with each
 confound of `PLANTED`; leaks that are no brain's are planted into the harness itself (`PLANTS`). An audit counts as an
 alarm when any of its rows says "found". Thresholds, strengths and statistics were chosen on seeds from 1000 on; the
-table that is shown is of seeds from 0.
+table that is shown is of seeds from 0. Of seeds 0-49 every audit found what was planted in all 50; on the clean
+phantoms `frames` alone spoke, once: two clips of one concept that the generator happened to draw alike.
 """
 
 from __future__ import annotations

@@ -53,22 +53,22 @@ MEANINGS = {
     "time in block": (
         "the recording tells the moment in the block, and the orders of the concepts are fixed: detrend within the "
         "block, and compare every score with position_only",
-        "no moment of the block can be told from the recording",
+        "no sign of the moment in the block",
     ),
     "run position": (
         "trials tell which block they come from: never let a block be in training and test at once, and do not tune "
         "on clips of a test block",
-        "blocks cannot be told apart by the recording",
+        "no sign that blocks can be told apart",
     ),
     "hint response": (
         "the recording before the clips tells the concept: a decoder may read the hint and not the video; cut the "
         "first second after a hint or test on clips that follow no hint",
-        "the hint tells nothing about the concept",
+        "no sign of the concept before its clips",
     ),
     "leaked label": (
         "one channel carries the concept where no brain would: look at its spectrum, leave the channel out and score "
         "again",
-        "no channel tells the concept on its own",
+        "no sign of the concept in what one channel has alone",
     ),
 }
 

@@ -52,8 +52,9 @@ def audit_runs(dataset: Dataset, runs: Path) -> list[Finding]:
     if not cells:
         return [dismiss("output collapse", str(runs), f"the store holds no result of {dataset.name}")]
     findings = []
+    named: dict[tuple[str, int], int] = {}
     for cell in track(cells, "audit: reading results"):
-        findings += audit_cell(cell, dataset)
+        findings += audit_cell(cell, dataset, named)
     return findings
 
 
@@ -62,8 +63,11 @@ def belongs(cell: Cell, dataset: Dataset) -> bool:
     return spec.get("data_digest") == dataset.digest and cell.manifest.get("role") != "control"
 
 
-def audit_cell(cell: Cell, dataset: Dataset) -> list[Finding]:
-    """Output collapse of one cell; "not applicable" where fewer than two trials have a prediction."""
+def audit_cell(cell: Cell, dataset: Dataset, named: dict[tuple[str, int], int]) -> list[Finding]:
+    """Output collapse of one cell; "not applicable" where fewer than two trials have a prediction.
+
+    `named` remembers, from cell to cell, the class that a suite's judge names for a true clip.
+    """
     spec = cell.manifest["spec"]
     name = f"{spec['method']} {cell.manifest.get('variant', '')} {spec['split']}/{spec['fold']} seed {spec['seed']}"
     trials = cell.trials()
@@ -79,11 +83,16 @@ def audit_cell(cell: Cell, dataset: Dataset) -> list[Finding]:
 
     classes = None
     if judge is not None:
-        classes = (name_classes(judge, cell.read, rows), name_classes(judge, show, rows))
+        new = [row for row in rows if (spec["suite"], clips[row]) not in named]
+        if new:
+            keys = ((spec["suite"], int(clips[row])) for row in new)
+            named.update(zip(keys, name_classes(judge, show, np.array(new)).tolist(), strict=True))
+        true = np.array([named[spec["suite"], clips[row]] for row in rows])
+        classes = (name_classes(judge, cell.read, rows), true)
     return audit_collapse(
         describe_rows(cell.read, rows),
         describe_rows(show, rows),
-        concepts=len(dataset.concepts),
+        concepts=trials["concept"].nunique(),
         subject_of=name,
         classes=classes,
     )
