@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.clips import fit_clips
 from bench.data import Answers, BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError
 
@@ -36,7 +37,9 @@ class Codec(CeilingBase):
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         test = self.answers.test
-        return self.suite.decode_latents(self.suite.encode_video(test.video[test.clip]))
+        shown, g = test.video[test.clip], self.suite.geometry
+        latents = self.suite.encode_video(fit_clips(shown, (g.frames, g.height, g.width)))
+        return fit_clips(self.suite.decode_latents(latents), shown.shape[1:])
 
 
 class Caption(CeilingBase):
@@ -45,7 +48,7 @@ class Caption(CeilingBase):
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         test = self.answers.test
         embeddings = self.suite.encode_text([test.captions[clip] for clip in test.clip])
-        return self.suite.generate_video(embeddings, brain.seed)
+        return fit_clips(self.suite.generate_video(embeddings, brain.seed), test.video.shape[1:])
 
 
 class IdealObserver(CeilingBase):
@@ -55,7 +58,7 @@ class IdealObserver(CeilingBase):
     test clips. It bounds what any decoder of the concept can reach from these recordings.
     """
 
-    modality: Modality = "eeg"
+    modality: Modality = "any"
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         truth = self.answers.truth

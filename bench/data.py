@@ -7,8 +7,8 @@ data set's tables; subjects keep the numbers that the data set gives them (1-bas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,7 +47,11 @@ class BrainData:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Brain data with the clips that were shown; `clip[i]` indexes `video`, `captions` and `concepts`."""
+    """Brain data with the clips that were shown; `clip[i]` indexes `video`, `captions` and `concepts`.
+
+    Subjects may have different numbers of voxels: their channels are then padded with zeros to the most, and
+    `rois[subject]` names the region of each voxel that is none of the padding.
+    """
 
     brain: Signals
     subject: Int64[np.ndarray, " trial"]
@@ -57,6 +61,7 @@ class TrainingSet:
     concepts: Int64[np.ndarray, " clip"]
     channels: tuple[str, ...]
     sampling_rate: float  # Hz
+    rois: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # by subject; empty for EEG
 
 
 VideoBatch = UInt8[np.ndarray, "trial frame height width 3"]
@@ -146,6 +151,10 @@ class Dataset(Protocol):
     @property
     def sampling_rate(self) -> float:
         """Hz."""
+
+    @property
+    def rois(self) -> Mapping[int, tuple[str, ...]]:
+        """Region of each voxel of each subject; empty for EEG."""
 
     @property
     def concepts(self) -> tuple[str, ...]:

@@ -50,6 +50,21 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "bench.datasets.seed_dv:SeedDV",
             "synthetic EEG in SEED-DV's layout (also :tiny, :small, :full)",
         ),
+        "cc2017": (
+            "bench.datasets.cc2017:CC2017",
+            "fMRI of 3 subjects watching films, NeuroClips' tensors (needs --data-root)",
+        ),
+        "phantom_fmri": ("bench.datasets.cc2017:CC2017", "synthetic fMRI in cc2017's layout (also :tiny, :small)"),
+        "cinebrain": (
+            "bench.datasets.cinebrain:CineBrain",
+            "fMRI of 6 subjects watching a series (needs --data-root)",
+        ),
+        "cinebrain_eeg": ("bench.datasets.cinebrain:CineBrain", "the EEG that was recorded beside cinebrain's fMRI"),
+        "phantom_cinebrain": (
+            "bench.datasets.cinebrain:CineBrain",
+            "synthetic fMRI in CineBrain's layout (also :tiny, :small)",
+        ),
+        "phantom_cinebrain_eeg": ("bench.datasets.cinebrain:CineBrain", "the EEG beside phantom_cinebrain's fMRI"),
     },
     "splits": {
         "single_subject": ("bench.splits:make_folds", "one model a subject, tested on its last block"),

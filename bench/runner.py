@@ -118,13 +118,19 @@ def identify_source(method: str, parameters: Mapping[str, Any], suite: str) -> s
     """What determines a method's output beside its name, version, parameters and the suite's generators; often empty.
 
     The content of a `path/file.py:Class`; the version and content of the method that it wraps (class attribute
-    `wraps`: the default of its parameter `method`); and the judges that it asks (class attribute `asks`: their views).
+    `wraps`: the default of its parameter `method`); the networks beside the suite's generators that it builds on (class
+    attribute `uses`: their roles); and the judges that it asks (class attribute `asks`: their views).
     """
     made = resolve("methods", method)
     parts = [digest_source("methods", method)]
     if hasattr(made, "wraps"):
         inner = parameters.get("method", made.wraps)
         parts.append(f"{inner} {resolve('methods', inner).version} {digest_source('methods', inner)}")
+    if hasattr(made, "uses"):
+        from bench.pretrained.suite import load_suite
+
+        own = load_once(load_suite, suite)
+        parts += [f"{role} {own.digest_role(role) if own.has(role) else 'absent'}" for role in made.uses]
     if hasattr(made, "asks"):
         from bench.pretrained.suite import load_suite
 
@@ -294,4 +300,5 @@ def training_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scali
         concepts=np.asarray(shown["concept"], dtype=np.int64),
         channels=dataset.channels,
         sampling_rate=dataset.sampling_rate,
+        rois=dataset.rois,
     )

@@ -56,6 +56,7 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
     trials = trial_table(dataset, classes)
     known, new = part_subjects(dataset.subjects)
     train, validation, test = part_blocks(trials)
+    parts = {"train": train, "validation": validation, "test": test}
 
     def make(name: str, learned: list[int], tested: list[int], **calibration: Rows) -> Fold:
         return Fold(
@@ -77,7 +78,7 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
         drawn = np.concatenate([draw_calibration(rows(train, [subject]), subject) for subject in new])
         folds = [make("new", known, new, calibration=drawn)]
     elif split == "clips":
-        folds = [make("clips", [dataset.subjects[0]], [dataset.subjects[0]])]
+        folds = [Fold(split=split, name="clips", **{name: each_clip(part) for name, part in parts.items()})]
     else:
         raise SplitError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     for fold in folds:
@@ -86,12 +87,17 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
 
 
 def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
-    """Trials of the first session whose concept is in the subset: trial, subject, clip, block, concept."""
+    """Trials of the first session whose concept is in the subset: trial, subject, clip, block, concept.
+
+    The largest subset is all that the data set shows, be its clips labelled or not.
+    """
     if classes not in CLASS_SUBSETS:
         raise SplitError(f"no class subset of {classes}; there are {', '.join(map(str, CLASS_SUBSETS))}")
     trials = dataset.trials.to_pandas()
     stimuli = dataset.stimuli.to_pandas()[["clip", "block", "concept"]]
     trials = trials[trials["session"] == 1].merge(stimuli, on="clip", validate="many_to_one")
+    if classes == max(CLASS_SUBSETS):
+        return trials.sort_values("trial", ignore_index=True)
     names = np.asarray(dataset.concepts)[trials["concept"]]
     trials = trials[np.isin(names, [CONCEPTS[concept] for concept in CLASS_SUBSETS[classes]])]
     if trials.empty:
@@ -116,6 +122,11 @@ def part_blocks(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
 
 def rows(trials: pd.DataFrame, subjects: list[int]) -> Rows:
     return trials.loc[trials["subject"].isin(subjects), "trial"].to_numpy(np.int64)
+
+
+def each_clip(trials: pd.DataFrame) -> Rows:
+    """The first trial of each clip: subjects need not have seen the same ones, and may have seen one twice."""
+    return trials.drop_duplicates("clip")["trial"].to_numpy(np.int64)
 
 
 def draw_calibration(training: Rows, subject: int) -> Rows:

@@ -1,12 +1,19 @@
-"""The data sets by name: opens them, makes the phantoms that are not there yet, verifies and describes."""
+"""The data sets by name: opens them, makes the phantoms that are not there yet, verifies and describes.
+
+A name is `kind` or, for a phantom, `kind:size`. `cinebrain_eeg` and `phantom_cinebrain_eeg` are the EEG in the same
+files as `cinebrain` and `phantom_cinebrain`.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.datasets.geometry import DatasetError
+from bench.datasets.phantom import fmri_spec
+from bench.datasets.phantom.fmri_spec import FmriSpec, find_fmri_spec
 from bench.datasets.phantom.spec import SIZES, PhantomSpec, find_spec
 from bench.errors import BenchError
 from bench.registry import names as registered_names
@@ -15,9 +22,17 @@ from bench.spec import digest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.datasets.seed_dv import SeedDV
-
 DEFAULT_SIZE = "small"
+REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
+PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
+EEG_VIEW = "_eeg"  # of a data set that holds both
+STAND_INS = {
+    "seed_dv": "phantom_eeg",
+    "cc2017": "phantom_fmri",
+    "cinebrain": "phantom_cinebrain",
+    "cinebrain_eeg": "phantom_cinebrain_eeg",
+}
+AnySpec = PhantomSpec | FmriSpec
 
 
 def bench_home() -> Path:
@@ -30,38 +45,77 @@ def bench_home() -> Path:
 
 def dataset_names() -> tuple[str, ...]:
     """Names that `open_dataset` takes."""
-    return ("seed_dv", "phantom_eeg", *(f"phantom_eeg:{size}" for size in SIZES))
+    kinds = (*PHANTOMS, "phantom_cinebrain_eeg")
+    sized = (f"{kind}:{size}" for kind in kinds for size in PHANTOMS[files_of(kind)])
+    return (*REAL, *kinds, *sized)
 
 
-def open_dataset(name: str, *, data_root: Path | str | None = None, processes: int | None = None) -> SeedDV:
-    """Open a data set; a phantom is made first (with `processes`, by default one a core) where it is not there.
+def files_of(kind: str) -> str:
+    """The kind whose files a kind is read from."""
+    return kind.removesuffix(EEG_VIEW) if kind.endswith("cinebrain_eeg") else kind
+
+
+def open_dataset(name: str, *, data_root: Path | str | None = None, processes: int | None = None) -> Any:
+    """Open a data set (`bench.data.Dataset`); a phantom is made first, with `processes` (default one a core).
 
     `data_root` (or BENCH_DATA) is where a real data set lies; for a phantom, a folder to read instead of the cache.
     Raises UnknownName for an unknown name, DatasetError where a root is missing or incomplete.
     """
-    from bench.datasets.seed_dv import APPLY, SeedDV
-
     spec = phantom_spec(name)
     if spec is not None:
         root = Path(data_root) if data_root else make_phantom(spec, processes=processes)
         if not (root / "manifest.json").is_file():
             raise DatasetError(f"{root} holds no phantom (no manifest.json); leave the root out and it is made")
-        return SeedDV(root, cache=bench_home() / "cache", name=name)
+        return read_dataset(name, root)
     place = data_root or os.environ.get("BENCH_DATA")
     if not place:
         raise DatasetError(
-            f"{name} is not shipped: name its folder with --data-root DIR or BENCH_DATA (the folder that holds EEG/ "
-            f"and Video/); {APPLY}; or use --dataset phantom_eeg, which is made here"
+            f"{name} is not shipped: name its folder with --data-root DIR or BENCH_DATA ({content_of(name)}), "
+            f"or use --dataset {STAND_INS[name]}, which is made here"
         )
-    return SeedDV(place, cache=bench_home() / "cache", name=name)
+    return read_dataset(name, Path(place))
 
 
-def phantom_spec(name: str) -> PhantomSpec | None:
-    """The spec behind a phantom's name, None for `seed_dv`; raises UnknownName for anything else."""
+def read_dataset(name: str, root: Path) -> Any:
+    """The loader of a name's layout on a folder."""
+    kind = name.partition(":")[0]
+    cache = bench_home() / "cache"
+    if kind in ("seed_dv", "phantom_eeg"):
+        from bench.datasets.seed_dv import SeedDV
+
+        return SeedDV(root, cache=cache, name=name)
+    if kind in ("cc2017", "phantom_fmri"):
+        from bench.datasets.cc2017 import CC2017
+
+        return CC2017(root, cache=cache, name=name)
+    from bench.datasets.cinebrain import CineBrain
+
+    return CineBrain(root, cache=cache, name=name, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri")
+
+
+def content_of(name: str) -> str:
+    """What the folder of a real data set holds and where to get it."""
+    if name == "seed_dv":
+        from bench.datasets.seed_dv import APPLY
+
+        return f"the folder that holds EEG/ and Video/; {APPLY}"
+    if name == "cc2017":
+        from bench.datasets.captions import FETCH as FETCH_CC2017
+
+        return f"the folder that holds subj01_train_fmri.pt; {FETCH_CC2017}"
+    from bench.datasets.cinebrain import FETCH
+
+    return f"the folder that holds sub-0001_train_va.json; {FETCH}"
+
+
+def phantom_spec(name: str) -> AnySpec | None:
+    """The spec behind a phantom's name, None for real data; raises UnknownName for anything else."""
     kind, _, size = name.partition(":")
+    if files_of(kind) in fmri_spec.SIZES:
+        return find_fmri_spec(files_of(kind), size or DEFAULT_SIZE)
     if kind == "phantom_eeg":
         return find_spec(size or DEFAULT_SIZE)
-    if name != "seed_dv":
+    if name not in REAL:
         from bench.registry import UnknownName
 
         known = sorted({*dataset_names(), *registered_names("datasets")})
@@ -69,19 +123,33 @@ def phantom_spec(name: str) -> PhantomSpec | None:
     return None
 
 
-def phantom_folder(spec: PhantomSpec) -> Path:
-    return bench_home() / "phantoms" / f"phantom_eeg-{spec.size}-{digest(spec.as_dict())[:12]}"
+def phantom_folder(spec: AnySpec) -> Path:
+    return bench_home() / "phantoms" / f"{kind_of(spec)}-{spec.size}-{digest(spec.as_dict())[:12]}"
 
 
-def make_phantom(spec: PhantomSpec, *, processes: int | None = None) -> Path:
+def kind_of(spec: AnySpec) -> str:
+    """The name of the phantom that a spec describes."""
+    if isinstance(spec, PhantomSpec):
+        return "phantom_eeg"
+    return "phantom_fmri" if spec.layout == "cc2017" else "phantom_cinebrain"
+
+
+def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
     """The folder of the phantom, made if it is not there."""
     folder = phantom_folder(spec)
-    if not (folder / "manifest.json").is_file():
+    if (folder / "manifest.json").is_file():
+        return folder
+    if folder.exists():
+        raise BenchError(f"{folder} is there without its manifest; delete it, and it is made again")
+    processes = processes or (1 if spec.size == "tiny" else available_cores())
+    if isinstance(spec, PhantomSpec):
         from bench.datasets.phantom.writer import write_phantom
 
-        if folder.exists():
-            raise BenchError(f"{folder} is there without its manifest; delete it, and it is made again")
-        write_phantom(spec, folder, processes=processes or (1 if spec.size == "tiny" else available_cores()))
+        write_phantom(spec, folder, processes=processes)
+    else:
+        from bench.datasets.phantom.fmri_writer import write_fmri_phantom
+
+        write_fmri_phantom(spec, folder, processes=processes)
     return folder
 
 
@@ -92,6 +160,7 @@ def available_cores() -> int:
 def verify(name: str, root: Path | str | None) -> pd.DataFrame:
     """What of a data set is there, missing or malformed: file, status, detail."""
     from bench.datasets.verify import verify_seed_dv
+    from bench.datasets.verify_fmri import verify_cc2017, verify_cinebrain
 
     spec = phantom_spec(name)
     if root is None and spec is not None:
@@ -99,20 +168,26 @@ def verify(name: str, root: Path | str | None) -> pd.DataFrame:
     root = root or os.environ.get("BENCH_DATA")
     if root is None:
         raise DatasetError(f"verify {name}: name its folder with --root DIR or BENCH_DATA")
-    return verify_seed_dv(Path(root))
+    kind = name.partition(":")[0]
+    if kind in ("seed_dv", "phantom_eeg"):
+        return verify_seed_dv(root)
+    return verify_cc2017(root) if kind in ("cc2017", "phantom_fmri") else verify_cinebrain(root)
 
 
-def info(dataset: SeedDV) -> pd.DataFrame:
+def info(dataset: Any) -> pd.DataFrame:
     """Figures of an open data set: the measured card of a phantom, the geometry of a real one."""
-    if dataset.truth is not None:
-        from bench.datasets.phantom.card import phantom_card
-
-        return phantom_card(dataset)
     import pandas as pd
 
+    if dataset.truth is not None:
+        if isinstance(dataset.truth.spec, PhantomSpec):
+            from bench.datasets.phantom.card import phantom_card
+
+            return phantom_card(dataset)
+        from bench.datasets.phantom.fmri_card import fmri_card
+
+        return fmri_card(dataset)
     facts = {
         "subjects": len(dataset.subjects),
-        "recordings": len(dataset.recordings),
         "trials": len(dataset.trials),
         "clips": len(dataset.stimuli),
         "concepts": len(dataset.concepts),
@@ -120,4 +195,6 @@ def info(dataset: SeedDV) -> pd.DataFrame:
         "sampling rate (Hz)": dataset.sampling_rate,
         "digest": dataset.digest,
     }
+    if dataset.modality == "fmri":
+        facts["voxels by subject"] = " ".join(str(count) for count in dataset.voxels.values())
     return pd.DataFrame({"figure": list(facts), "value": [str(value) for value in facts.values()]})

@@ -12,14 +12,12 @@ change so that it is computed once; a phantom's stands in its manifest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +25,7 @@ from jaxtyping import Float32, UInt8
 
 from bench.data import Modality
 from bench.datasets.geometry import BLOCK_NAMES, CHANNELS, DatasetError, Geometry, read_geometry
-from bench.progress import track
-from bench.spec import digest
+from bench.datasets.tables import cached_table, hash_files
 from bench.video import read_clips
 
 if TYPE_CHECKING:
@@ -43,6 +40,7 @@ class SeedDV:
 
     modality: Modality = "eeg"
     channels = CHANNELS
+    rois: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
     def __init__(self, root: Path | str, *, cache: Path, name: str = "seed_dv") -> None:
         self.root = Path(root)
@@ -86,12 +84,15 @@ class SeedDV:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a clip: clip, block (1-7), slot, position, concept, caption; in order of presentation."""
-        return self._table("stimuli", lambda: {**self.geometry.clip_table(), "caption": read_captions(self.root)})
+        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+
+    def _stimulus_columns(self) -> dict[str, Any]:
+        return {**self.geometry.clip_table(), "caption": read_captions(self.root)}
 
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row a presentation: trial, subject, session, clip."""
-        return self._table("trials", self._trial_columns)
+        return cached_table(self.derived / "trials", self._trial_columns)
 
     def _trial_columns(self) -> dict[str, Any]:
         clips = len(self.geometry.order) * self.geometry.block_clips
@@ -102,17 +103,6 @@ class SeedDV:
             "session": np.repeat(who[:, 1], clips),
             "clip": np.tile(np.arange(clips), len(who)),
         }
-
-    def _table(self, name: str, columns: Callable[[], dict[str, Any]]) -> datasets.Dataset:
-        """An Arrow table, memory-mapped from the cache."""
-        import datasets
-
-        folder = self.derived / name
-        if not folder.is_dir():
-            datasets.disable_progress_bars()
-            made = {key: list(column) for key, column in columns().items()}
-            publish_folder(folder, datasets.Dataset.from_dict(made).save_to_disk)
-        return datasets.load_from_disk(str(folder))
 
     @property
     def derived(self) -> Path:
@@ -257,40 +247,9 @@ def read_caption_file(path: Path) -> list[str]:
         raise DatasetError(f"{path} is no text ({error}); fetch it again") from error
 
 
-def hash_files(files: Sequence[Path], root: Path, memory: Path) -> str:
-    """Digest of names and contents; contents hashed before are remembered by path, size and time of change."""
-    known: dict[str, str] = json.loads(memory.read_text()) if memory.is_file() else {}
-    hashes = {}
-    for path in track(files, "hashing the data, once"):
-        status = path.stat()
-        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        if key not in known:
-            with path.open("rb") as file:
-                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        hashes[path.relative_to(root).as_posix()] = known[key]
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_name(f".tmp-{os.getpid()}-{memory.name}")
-    draft.write_text(json.dumps(known))
-    draft.replace(memory)
-    return digest(hashes)
-
-
 def publish_array(path: Path, array: np.ndarray) -> None:
     """Save an array by one rename, so that no reader meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     np.save(draft, array, allow_pickle=False)
     draft.replace(path)
-
-
-def publish_folder(path: Path, write: Callable[[str], None]) -> None:
-    """Let `write` fill a folder and rename it; where another process was faster, its folder stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{os.getpid()}-", dir=path.parent))
-    write(str(draft))
-    try:
-        draft.rename(path)
-    except OSError:
-        shutil.rmtree(draft)
-        if not path.is_dir():
-            raise

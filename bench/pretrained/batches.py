@@ -48,11 +48,12 @@ def to_images(pixels: Float[Tensor, "*batch 3 h w"]) -> UInt8[np.ndarray, "*batc
 class PatchBasis:
     """Principal components of square patches of frames: a linear autoencoder.
 
-    It warm-starts the autoencoder (which otherwise spends its first minutes finding colour) and, with few
-    components, degrades frames the way a small autoencoder does, so that judges have seen such frames.
+    Frames that follow each other may be stacked in the channels; a patch then lasts for all of them. It warm-starts the
+    autoencoder (which otherwise spends its first minutes finding colour) and, with few components, degrades frames the
+    way a small autoencoder does, so that judges have seen such frames.
     """
 
-    def __init__(self, frames: UInt8[np.ndarray, "n h w 3"], patch: int, components: int) -> None:
+    def __init__(self, frames: UInt8[np.ndarray, "n h w c"], patch: int, components: int) -> None:
         self.patch = patch
         patches = self.cut(to_pixels(frames)).flatten(0, 2)
         self.mean = patches.mean(0)
@@ -60,20 +61,21 @@ class PatchBasis:
         order = variance.argsort(descending=True)[:components]
         self.variance, self.vectors = variance[order], vectors[:, order]
 
-    def cut(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n y x d"]:
-        n, _, height, width = pixels.shape
+    def cut(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n y x d"]:
+        n, channels, height, width = pixels.shape
         p = self.patch
-        patches = pixels.reshape(n, 3, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        return patches.reshape(n, height // p, width // p, 3 * p * p)
+        patches = pixels.reshape(n, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
+        return patches.reshape(n, height // p, width // p, channels * p * p)
 
-    def encode(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"]:
+    def encode(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k y x"]:
         return ((self.cut(pixels) - self.mean) @ self.vectors).movedim(-1, 1)
 
-    def decode(self, codes: Float[Tensor, "n c y x"]) -> Float[Tensor, "n 3 h w"]:
-        n, channels, y, x = codes.shape
+    def decode(self, codes: Float[Tensor, "n k y x"]) -> Float[Tensor, "n c h w"]:
+        n, components, y, x = codes.shape
         p = self.patch
-        patches = codes.movedim(1, -1) @ self.vectors[:, :channels].T + self.mean
-        return patches.reshape(n, y, x, 3, p, p).permute(0, 3, 1, 4, 2, 5).reshape(n, 3, y * p, x * p)
+        patches = codes.movedim(1, -1) @ self.vectors[:, :components].T + self.mean
+        channels = patches.shape[-1] // p**2
+        return patches.reshape(n, y, x, channels, p, p).permute(0, 3, 1, 4, 2, 5).reshape(n, channels, y * p, x * p)
 
 
 def degrade(rng: np.random.Generator, clip: UInt8[np.ndarray, "f h w 3"], basis: PatchBasis) -> np.ndarray:

@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from bench.clips import fit_clips
 from bench.errors import BenchError
 
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -271,15 +271,3 @@ def fit_wan(clip_shape: Sequence[int], vae: Any, patch: Sequence[int]) -> tuple[
     sides = [vae.config.scale_factor_spatial * size for size in patch[1:]]
     rounded = [max(side, round(size / side) * side) for size, side in zip((height, width), sides, strict=True)]
     return 1 + -(-(frames - 1) // every) * every, rounded[0], rounded[1]
-
-
-def fit_clips(video: Clips, shape: Sequence[int]) -> Clips:
-    """The clips at (frames, height, width): frames picked evenly, pictures resized, untouched where both agree."""
-    frames, height, width = shape
-    if video.shape[1] != frames:
-        video = video[:, np.linspace(0, video.shape[1] - 1, frames).round().astype(int)]
-    if video.shape[2:4] == (height, width):
-        return video
-    method = cv2.INTER_AREA if height < video.shape[2] else cv2.INTER_LINEAR
-    pictures = [cv2.resize(picture, (width, height), interpolation=method) for clip in video for picture in clip]
-    return np.stack(pictures).reshape(len(video), frames, height, width, 3)

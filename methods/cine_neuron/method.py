@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError
 from bench.progress import track
@@ -32,7 +33,7 @@ from bench.seeds import derive_seed
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.categories import Extractor, find_all_categories
-from methods.cine_neuron.decoder import AnimateDiffDecoder, Decoder, WanDecoder, fit_clips, list_lora
+from methods.cine_neuron.decoder import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks, make_memories
@@ -224,7 +225,7 @@ class CineNeuron:
             rows = np.arange(start, min(start + DECODED, len(brain.brain)))
             condition = self.make_condition(brain, rows)
             made = self.decoder.generate(condition, brain.seed[rows].tolist())
-            parts.append(fit_clips(made, self.clip_shape[:3]))
+            parts.append(fit_clips(made, self.clip_shape))
         return np.concatenate(parts)
 
     @torch.inference_mode()

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from bench.clips import fit_clips
 from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.errors import BenchError
 from bench.progress import track
@@ -377,15 +377,3 @@ def digest_clips(data: TrainingSet) -> list[str]:
     """For each trial, the digest of the clip that it shows: training and calibration number their clips separately."""
     digests = [hashlib.sha256(np.ascontiguousarray(clip).tobytes()).hexdigest() for clip in data.video]
     return [digests[clip] for clip in data.clip]
-
-
-def fit_clips(video: VideoBatch, shape: Sequence[int]) -> VideoBatch:
-    """The clips at (frame, height, width, 3): frames picked evenly, pictures resized, untouched where both agree."""
-    frames, height, width, _ = shape
-    if video.shape[1] != frames:
-        video = video[:, np.linspace(0, video.shape[1] - 1, frames).round().astype(int)]
-    if video.shape[2:4] == (height, width):
-        return video
-    method = cv2.INTER_AREA if height < video.shape[2] else cv2.INTER_LINEAR
-    pictures = [cv2.resize(picture, (width, height), interpolation=method) for clip in video for picture in clip]
-    return np.stack(pictures).reshape(len(video), frames, height, width, 3)

@@ -1,0 +1,21 @@
+"""Clips brought to other numbers of frames and other sizes: a generator's are seldom those of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+
+def fit_clips(video: UInt8[np.ndarray, "n f h w 3"], shape: Sequence[int]) -> UInt8[np.ndarray, "n F H W 3"]:
+    """The clips at (frame, height, width): frames picked evenly, pictures resized, untouched where both agree."""
+    frames, height, width = shape[:3]
+    if video.shape[1] != frames:
+        video = video[:, np.linspace(0, video.shape[1] - 1, frames).round().astype(int)]
+    if video.shape[2:4] == (height, width):
+        return video
+    method = cv2.INTER_AREA if height < video.shape[2] else cv2.INTER_LINEAR
+    pictures = [cv2.resize(picture, (width, height), interpolation=method) for clip in video for picture in clip]
+    return np.stack(pictures).reshape(len(video), frames, height, width, 3)
