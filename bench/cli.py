@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from bench.runner import Job
 
+PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -41,8 +43,9 @@ def run_method(options: argparse.Namespace) -> int:
     from bench.scoring import unfinished
     from bench.store import Store
 
+    options.dataset = options.dataset or default_dataset(options.method)
     if options.quick:
-        options.dataset = "phantom_eeg:tiny"
+        options.dataset = options.dataset.partition(":")[0] + ":tiny"
     dataset, suite = open_setting(options)
     run = Run(
         method=options.method,
@@ -53,6 +56,7 @@ def run_method(options: argparse.Namespace) -> int:
         classes=options.classes,
         seeds=options.seeds,
         data_root=options.data_root,
+        protocols=("corrected", PUBLISHED[dataset.modality]),
     )
     jobs = plan(run, dataset, suite.digest)
     store = Store(options.runs)
@@ -76,6 +80,13 @@ def run_method(options: argparse.Namespace) -> int:
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
+
+
+def default_dataset(method: str) -> str:
+    """The phantom of the kind of recordings that a method decodes."""
+    from bench.registry import resolve
+
+    return "phantom_fmri" if resolve("methods", method).modality == "fmri" else "phantom_eeg"
 
 
 def open_setting(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -123,7 +134,7 @@ def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Names
 def print_table(options: argparse.Namespace) -> int:
     from bench.jury import Jury
     from bench.scoring import read_scores
-    from bench.spec import find_group
+    from bench.spec import find_group, find_owner
     from bench.store import Store
     from leaderboard.tables import ablation_table, result_table
     from metrics.protocols import PROTOCOLS
@@ -132,6 +143,8 @@ def print_table(options: argparse.Namespace) -> int:
     for protocol in protocols:
         if protocol not in PROTOCOLS:
             raise BenchError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}, or all")
+    method: str | None = options.method or (find_owner(options.ablation) if options.ablation else None)
+    options.dataset = options.dataset or (default_dataset(method) if method else "phantom_eeg")
     dataset, suite = open_setting(options)
     store = Store(options.runs)
     keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
@@ -139,7 +152,7 @@ def print_table(options: argparse.Namespace) -> int:
     if scores.empty:
         raise BenchError(
             f"{options.runs} holds no scores for {options.dataset} with suite {options.suite} and {options.classes} "
-            "classes; make them with `python -m bench run --method sam_net --split cross_subject`"
+            f"classes; make them with `python -m bench run --method {method or 'sam_net'} --split cross_subject`"
         )
     if options.metric:
         known = sorted(scores["metric"].unique())
@@ -147,8 +160,7 @@ def print_table(options: argparse.Namespace) -> int:
             raise BenchError(f"unknown metric {options.metric!r}; {', '.join(protocols)} has {', '.join(known)}")
         scores = scores[scores["metric"] == options.metric]
     references = scores["role"] != "method"
-    if options.ablation:
-        method = options.method or "sam_net"
+    if method and options.ablation:
         group = find_group(method, options.ablation)
         split = options.split or find_split(method, options.ablation)
         mine = (scores["method"] == method) & (scores["split"] == split)
@@ -179,7 +191,8 @@ def print_table(options: argparse.Namespace) -> int:
 
 def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
     """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
-    from bench.registry import UnknownName, digest_source, resolve
+    from bench.registry import UnknownName, resolve
+    from bench.runner import identify_source
     from bench.spec import find_variant
 
     spec = manifest["spec"]
@@ -189,7 +202,7 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
     try:
         if spec["method_version"] != resolve("methods", spec["method"]).version:
             return False
-        if spec["source"] != digest_source("methods", spec["method"]):
+        if spec["source"] != identify_source(spec["method"], spec["parameters"], spec["suite"]):
             return False
         variant, changed, _ = manifest["variant"].partition("[")
         return bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)

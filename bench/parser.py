@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     table = verbs.add_parser("table", help="tables of what the store holds")
     table.add_argument("--ablation", help="paired differences between a group's base and its variants")
-    table.add_argument("--method", help="only this method (with --ablation: default sam_net)")
+    table.add_argument("--method", help="only this method (with --ablation: default the one that has it)")
     table.add_argument("--split", help="only this split")
     add_setting(table)
     table.add_argument("--protocol", default="corrected", help="eeg2video, corrected or all")
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = verbs.add_parser("data", help="make, verify and describe data sets")
     data.add_argument("action", choices=("make", "verify", "info"))
-    data.add_argument("dataset", help="seed_dv, phantom_eeg, phantom_eeg:tiny, phantom_eeg:full")
+    data.add_argument("dataset", help="a name of `list datasets`, such as phantom_fmri or phantom_eeg:tiny")
     data.add_argument("--root", dest="data_root", type=Path, metavar="DIR", help="where the data set lies")
     data.add_argument("--jobs", type=positive)
     add_output(data)
@@ -110,7 +110,7 @@ def positive(text: str) -> int:
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="phantom_eeg")
+    parser.add_argument("--dataset", help="default: the phantom of the kind that the method decodes")
     parser.add_argument("--data-root", metavar="DIR", help="where a real data set lies")
     parser.add_argument("--suite", default="mini", help="mini, paper or a folder")
     parser.add_argument("--classes", type=int, default=40, choices=CLASSES, help="subset of concepts")

@@ -24,6 +24,10 @@ from bench.errors import BenchError
 BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "methods": {
         "sam_net": ("methods.sam_net:SamNet", "SAM-Net: EEG to video through regions, subjects and New2Source"),
+        "cine_neuron": (
+            "methods.cine_neuron:CineNeuron",
+            "CineNeuron: fMRI to video through semantic enrichment and a mixture of memories",
+        ),
         "random_clip": ("baselines.controls:RandomClip", "floor: a random training clip, no brain"),
         "train_mean": ("baselines.controls:TrainMean", "floor: the mean of the training clips, no brain"),
         "constant_grey": ("baselines.controls:ConstantGrey", "floor: a constant grey video, no brain"),

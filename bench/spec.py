@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.registry import UnknownName, suggest, target
+from bench.registry import UnknownName, names, suggest, target
 
 KEY_LENGTH = 16  # hex digits of a key: 64 bits, no collision in any store that fits a disk
 
@@ -159,6 +159,16 @@ def find_group(method: str, group: str) -> Group:
     if group not in groups:
         raise unknown("ablation", group, method, groups)
     return groups[group]
+
+
+def find_owner(group: str) -> str:
+    """The method that has a group of that name, the first of those registered; raises UnknownName."""
+    methods = names("methods")
+    owner = next((method for method in methods if group in load_variants(method)), None)
+    if owner is None:
+        known = sorted({name for method in methods for name in load_variants(method)})
+        raise UnknownName(f"no method has an ablation {group!r}; there are {', '.join(known)}")
+    return owner
 
 
 def find_variant(method: str, variant: str) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def _accuracies(*n_ways: int, right: int) -> tuple[MetricSpec, ...]:
 
 
 _TOP_ONE = _accuracies(2, 40, right=1)
+_FIFTY = _accuracies(50, right=1)  # of the fMRI papers
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -200,6 +201,7 @@ PROTOCOLS: dict[str, Protocol] = {
             border="cut",
             metrics=(
                 *_TOP_ONE,
+                *_FIFTY,
                 *(catalogue.normalise(spec) for spec in _TOP_ONE),
                 *(
                     catalogue.concept_spec(2),

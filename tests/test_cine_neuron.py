@@ -140,7 +140,7 @@ class World:
             rois[number] = ("V1",) * (count // 2) + ("hippocampus",) * (count - count // 2)
             subject += [number] * self.clips
         video = np.broadcast_to((32 + 64 * concepts)[:, None, None, None, None], (self.clips, 4, 32, 32, 3))
-        data = TrainingSet(
+        return TrainingSet(
             brain=brain,
             subject=np.array(subject),
             clip=np.tile(np.arange(self.clips), len(self.voxels)),
@@ -149,9 +149,8 @@ class World:
             concepts=concepts,
             channels=tuple(f"voxel{voxel:05}" for voxel in range(widest)),
             sampling_rate=0.5,
+            rois=rois,
         )
-        object.__setattr__(data, "rois", rois)  # holds whether or not the contract has the field
-        return data
 
 
 def questions(data: TrainingSet, rows: slice = slice(None)) -> BrainData:

@@ -1,7 +1,7 @@
 """Building of the `mini` suite: one network after the other, resumable, each published by a rename when finished.
 
 Stages run in the order of `STAGES`; a stage whose roles are all there is skipped, so an interrupted build continues
-where it stopped. Unfinished work lies in `<folder>.partial`. On two cores at 2-3 GHz the whole takes about three
+where it stopped. Unfinished work lies in `<folder>.partial`. On two cores at 2-3 GHz the whole takes about four
 hours, on one core at a time; minutes and seed of each stage go into `build.json` beside the networks.
 """
 
@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
-from transformers import ViTForImageClassification
+from transformers import VideoMAEForVideoClassification, ViTForImageClassification
 
 from bench.errors import BenchError
 from bench.pretrained.roles import CATALOGUE, HERE
+from bench.pretrained.train_action import train_action_encoder
 from bench.pretrained.train_autoencoder import train_autoencoder
 from bench.pretrained.train_clip import train_clip
 from bench.pretrained.train_dino import train_dino
@@ -32,6 +33,7 @@ from bench.pretrained.train_generators import (
     train_video_generator,
 )
 from bench.pretrained.train_judges import train_frame_judge, train_video_judge
+from bench.pretrained.train_wan import train_wan, train_wan_autoencoder
 from bench.progress import say
 
 STAGES: dict[str, tuple[str, ...]] = {  # stage: the roles it makes
@@ -42,6 +44,9 @@ STAGES: dict[str, tuple[str, ...]] = {  # stage: the roles it makes
     "dino": ("dino",),
     "images": ("unet", "text_encoder", "tokenizer", "scheduler"),
     "video": ("motion_adapter", "sparse_control"),
+    "action": ("action",),
+    "wan_vae": ("wan_vae",),
+    "wan": ("wan_transformer", "wan_text_encoder", "wan_tokenizer"),
 }
 
 
@@ -55,6 +60,11 @@ def _load_vae(folder: Path) -> AutoencoderKL:
 
 def _load_judge(folder: Path) -> ViTForImageClassification:
     return ViTForImageClassification.from_pretrained(folder / "frame_judge", torch_dtype=torch.float32).eval()
+
+
+def _load_video_judge(folder: Path) -> VideoMAEForVideoClassification:
+    source = folder / "video_judge"
+    return VideoMAEForVideoClassification.from_pretrained(source, torch_dtype=torch.float32).eval()
 
 
 def _encode_clips(folder: Path, work: Path, seed: int) -> LatentPool:
@@ -87,6 +97,9 @@ BUILDERS: dict[str, Callable[[Path, Path, Path, int], None]] = {
     "dino": lambda out, folder, work, seed: train_dino(out / "dino", seed=seed),
     "images": _build_images,
     "video": _build_video,
+    "action": lambda out, folder, work, seed: train_action_encoder(out / "action", seed=seed),
+    "wan_vae": lambda out, folder, work, seed: train_wan_autoencoder(out / "wan_vae", seed=seed),
+    "wan": lambda out, folder, work, seed: train_wan(out, _load_video_judge(folder), seed=seed),
 }
 
 
@@ -95,9 +108,9 @@ def build_suite(
 ) -> Path:
     """Train what is missing of the suite in `folder` (default: the package's own) and return the folder.
 
-    `only` names stages (`vae`, `frame_judge`, `video_judge`, `clip`, `dino`, `images`, `video`) to train anew, and no
-    others. Later stages build on earlier ones: after `vae`, retrain `images` and `video` too. Raises `CannotBuild` for
-    an unknown suite or stage.
+    `only` names stages (of `STAGES`) to train anew, and no others. Later stages build on earlier ones: after `vae`,
+    retrain `images` and `video` too; those of Wan have only `LatentBasis` in common. Raises `CannotBuild` for a suite
+    or stage that there is not.
     """
     if name != "mini":
         raise CannotBuild(f"suite {name!r} cannot be built; only 'mini' can, other suites are fetched")

@@ -1,8 +1,9 @@
 """Roles: where each network of a suite comes from, whether it is on this machine, and what to do where it is not.
 
-A suite has two kinds of roles. *Generators* draw videos and are all required; their digest keys predictions. *Judges*
-look at videos and are each optional, because a metric that asks for an absent one is left out and the rest goes on;
-each judge's own digest keys the scores that it gives.
+A suite has three kinds of roles. *Generators* draw videos and are all required; their digest keys predictions. *Wan* is
+another video model with an autoencoder and a text encoder of its own; it is optional, and its digest keys the
+predictions of the methods that use it. *Judges* look at videos and are each optional, because a metric that asks for an
+absent one is left out and the rest goes on; each judge's own digest keys the scores that it gives.
 
 A role is looked for as a folder beside the suite's description, then as a folder in the user's own weights
 (`weights/` in the cache folder), then in the local Hugging Face cache (for a role with an address: torch's). Nothing is
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "suites.toml"
 GENERATORS = ("vae", "tokenizer", "text_encoder", "unet", "scheduler", "motion_adapter", "sparse_control")
+WAN = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")
 JUDGES = (
     *("video_judge", "frame_judge", "clip", "clip_large", "vifi", "dino", "dinov2"),
     *("raft", "action", "amt"),
 )
-ROLES = (*GENERATORS, *JUDGES)
+ROLES = (*GENERATORS, *WAN, *JUDGES)
+KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
 WEIGHTS = ("*.safetensors", "*.pth", "*.bin")  # a folder without any of them (or a scheduler's json) holds no network
 
@@ -176,7 +179,7 @@ def verify_suite(name: str | Path) -> pd.DataFrame:
         rows.append(
             {
                 "role": role.name,
-                "kind": "generator" if role.name in GENERATORS else "judge",
+                "kind": next(kind for kind, names in KINDS.items() if role.name in names),
                 "source": role.source,
                 "revision": role.revision or "in the package",
                 "present": bool(files),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from bench.pretrained.judges import Judges, Precision
@@ -40,7 +40,7 @@ from bench.pretrained.roles import (
 )
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
     from diffusers.models import UNetMotionModel
 
     from bench.pretrained.generators import Start
@@ -118,6 +118,14 @@ class Suite:
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
 
+    def has(self, role: str) -> bool:
+        """True if the suite names the role and its files are on this machine."""
+        return role in self.roles and bool(self.roles[role].files)
+
+    def digest_role(self, role: str) -> str:
+        """Of what one role is: keys the predictions of methods that build on it beside the generators."""
+        return hashlib.sha256("\n".join(self.roles[role].digest_lines()).encode()).hexdigest()
+
     @cached_property
     def judges(self) -> Judges:
         """The networks that look at videos."""
@@ -145,6 +153,9 @@ class Suite:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # its bars of a few milliseconds would bury the harness's own progress
+        if role not in self.roles:
+            named = make_roles(*find_suite("paper")[1:], (role,))[role]
+            raise MissingWeights(f"suite {self.name!r} names no {role}; in suite 'paper' {named.explain()}")
         source = self.roles[role]
         return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
 
@@ -186,6 +197,31 @@ class Suite:
         logging.set_verbosity_error()  # a warning about float32 modules that names none
         unet = UNetMotionModel.from_unet2d(self.unet, adapter).to(torch.float32)
         return unet.to(self.device).eval().requires_grad_(False)
+
+    @cached_property
+    def wan(self) -> WanTransformer3DModel:
+        """Wan's transformer, from text tokens and noise to the velocity of latents."""
+        from diffusers import WanTransformer3DModel
+
+        return self._load_network(WanTransformer3DModel, "wan_transformer")
+
+    @cached_property
+    def wan_vae(self) -> AutoencoderKLWan:
+        from diffusers import AutoencoderKLWan
+
+        return self._load_network(AutoencoderKLWan, "wan_vae")
+
+    @cached_property
+    def _wan_tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return self._load(AutoTokenizer, "wan_tokenizer")
+
+    @cached_property
+    def _wan_text_encoder(self) -> Any:
+        from transformers import UMT5EncoderModel
+
+        return self._load_network(UMT5EncoderModel, "wan_text_encoder")
 
     @cached_property
     def _image_pipeline(self) -> Any:
@@ -251,6 +287,26 @@ class Suite:
             chunk = list(captions[start : start + 64])
             parts.append(encode_captions(self.tokenizer, self.text_encoder, chunk, repeat=repeat).cpu())
         return torch.cat(parts)
+
+    @torch.no_grad()
+    def wan_text(self, captions: Sequence[str]) -> tuple[Float[Tensor, "n token D"], Bool[Tensor, "n token"]]:
+        """Tokens of UMT5, as many as the suite's `wan_tokens`, and which of them belong to the caption."""
+        options: dict[str, Any] = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+        read = self._wan_tokenizer(list(captions), max_length=self.settings["wan_tokens"], **options)
+        ids, mask = read.input_ids.to(self.device), read.attention_mask.to(self.device)
+        return self._wan_text_encoder(ids, mask).last_hidden_state, mask.bool()
+
+    def embed_images(self, frames: UInt8[np.ndarray, "m h w 3"]) -> Float32[np.ndarray, "m d"]:
+        """The large CLIP's embedding of each frame, not of unit length."""
+        return self.judges.observe("clip_large", frames[:, None])[:, 0]
+
+    def embed_texts(self, captions: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """Captions in the space of `embed_images`."""
+        return self.judges.embed_captions("clip_large", captions)
+
+    def embed_actions(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n d"]:
+        """X-CLIP's embedding of each clip."""
+        return self.judges.observe("action", video)
 
     @cached_property
     def negative_embedding(self) -> Float[Tensor, "1 77 D"]:

@@ -3,6 +3,9 @@
 As X-CLIP was trained (Ni et al. 2022): cross-entropy over the texts that a clip may be, each text made to fit the clip
 by the prompt generator. A batch holds a few objects that each do several things, so that the action decides. Half of
 the clips are degraded the way generators degrade them; eight frames are taken evenly from six, as at inference.
+
+Texts alone taught objects and no action (chance after 1,200 steps), so two linear heads on the embedding learn object
+and action beside them and are thrown away.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from bench.seeds import derive_seed
 
 STEPS, OBJECTS, EACH = 2400, 6, 5  # EACH actions of OBJECTS objects make a batch
 LEARNING_RATE, WEIGHT_DECAY = 8e-4, 0.05
+HEAD_SCALE = 10.0  # embeddings are of unit length
 REPORT_EVERY = 300
 PICKED = np.linspace(0, len(FRAME_TIMES) - 1, ACTION_FRAMES).round().astype(int)
 
@@ -65,7 +69,9 @@ def train_action_encoder(folder: Path, *, seed: int = 0, steps: int = STEPS) -> 
         model.half().save_pretrained(folder)
         model.float().train()
 
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    heads = nn.ModuleList(nn.Linear(model.config.projection_dim, len(names)) for names in (CONCEPTS, ACTIONS))
+    trained = [*model.parameters(), *heads.parameters()]
+    optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
     for step in track(range(steps), "training X-CLIP"):
         pairs = [
@@ -74,11 +80,13 @@ def train_action_encoder(folder: Path, *, seed: int = 0, steps: int = STEPS) -> 
             for action in rng.choice(len(ACTIONS), EACH, replace=False)
         ]
         texts = tokenize([VIDEO_CLASSES[concept * len(ACTIONS) + action] for concept, action in pairs])
-        logits = model(input_ids=texts, pixel_values=draw(pairs, 0.5)).logits_per_video
-        loss = F.cross_entropy(logits, torch.arange(len(pairs)))
+        seen = model(input_ids=texts, pixel_values=draw(pairs, 0.5))
+        loss = F.cross_entropy(seen.logits_per_video, torch.arange(len(pairs)))
+        for head, labels in zip(heads, torch.tensor(pairs).T, strict=True):
+            loss = loss + F.cross_entropy(head(HEAD_SCALE * seen.video_embeds), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         schedule.step()
         model.logit_scale.data.clamp_(0, float(np.log(100)))

@@ -12,7 +12,8 @@ Where the paper leaves a choice, or contradicts itself:
   numbers on Wan 2.1 1.3B.
 - A copy of the suite's network carries LoRA: the suite's own stays as it is for whoever uses it next.
 - Wan's clips have 4k + 1 frames and sides that are multiples of 16. A clip of another shape is brought to the next such
-  number of frames (picked evenly, some twice) and to the nearest such sides, and back after decoding.
+  number of frames (picked evenly, some twice) and to the nearest such sides, and back after decoding. A clip of more
+  frames than the suite's Wan was trained on (`wan_frames`) is made at that many.
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ class WanDecoder:
         self.suite, self.vae, self.shift = suite, suite.wan_vae, shift
         self.network = attach_lora(suite.wan, rank=rank, scale=scale, checkpointing=checkpointing)
         self.scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
-        self.shape = fit_wan(clip_shape, self.vae, self.network.config.patch_size)
-        own = suite.settings  # Wan's own steps and guidance, where the suite has them
+        own = suite.settings  # Wan's own length, steps and guidance, where the suite has them
+        frames = min(clip_shape[0], own.get("wan_frames", clip_shape[0]))
+        self.shape = fit_wan((frames, *clip_shape[1:]), self.vae, self.network.config.patch_size)
         self.steps = own.get("wan_steps", own["steps"]) if steps is None else steps
         self.guidance = own.get("wan_guidance", own["guidance"]) if guidance is None else guidance
         c = self.vae.config

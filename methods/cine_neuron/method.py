@@ -115,6 +115,8 @@ class CineNeuron:
 
     modality: Modality = "fmri"
     version = 1
+    uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
+    asks = ("clip_large", "action")
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         self.parameters = read_parameters(parameters)
@@ -127,6 +129,31 @@ class CineNeuron:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1, the memory pool, stage 2."""
+        targets, texts = self.align(train)
+        own, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)
+        networks.alignment.frames.requires_grad_(False)
+        self.memories = remember(networks, targets, texts)
+        with self.seeded("joint dropout"):
+            self.stage2_losses = train_stage2(
+                networks,
+                self.decoder,
+                self.reader(train, self.choices),
+                clip,
+                targets,
+                encode_clips(self.decoder, train.video),
+                self.memories,
+                self.recipe,
+                steps=max(1, round(own.joint_epochs * len(clip) / own.joint_batch_size)),
+                batch_size=own.joint_batch_size,
+                learning_rate=own.joint_learning_rate,
+                decoder_learning_rate=own.decoder_learning_rate,
+                batches=self.generator("joint batches"),
+                noise=self.generator("diffusion noise"),
+                phase="training with the decoder (stage 2)",
+            )
+
+    def align(self, train: TrainingSet) -> tuple[Targets, Float[Tensor, "caption token text"]]:
+        """Stage 1 alone; returns what the clips are to the frozen encoders, and their captions in tokens."""
         own = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.choices = self.choose(train)
@@ -152,16 +179,14 @@ class CineNeuron:
             ).to(self.device)
         if networks.fusion is not None:
             networks.fusion.set_scale(measure_scale(texts))
-        recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
-        clip = torch.from_numpy(train.clip).to(self.device)
-        read = self.reader(train, self.choices)
+        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
         with self.seeded("dropout"):
             self.stage1_losses = train_stage1(
                 networks,
-                read,
-                clip,
+                self.reader(train, self.choices),
+                torch.from_numpy(train.clip).to(self.device),
                 targets,
-                recipe,
+                self.recipe,
                 parameters=[*networks.brain.parameters(), *networks.alignment.parameters()],
                 steps=own.stage1_steps,
                 batch_size=own.batch_size,
@@ -169,26 +194,8 @@ class CineNeuron:
                 batches=self.generator("batches"),
                 phase="aligning fMRI (stage 1)",
             )
-            networks.alignment.frames.requires_grad_(False)
-            self.memories = remember(networks, targets, texts)
-            self.stage2_losses = train_stage2(
-                networks,
-                self.decoder,
-                read,
-                clip,
-                targets,
-                encode_clips(self.decoder, train.video),
-                self.memories,
-                recipe,
-                steps=max(1, round(own.joint_epochs * len(clip) / own.joint_batch_size)),
-                batch_size=own.joint_batch_size,
-                learning_rate=own.joint_learning_rate,
-                decoder_learning_rate=own.decoder_learning_rate,
-                batches=self.generator("joint batches"),
-                noise=self.generator("diffusion noise"),
-                phase="training with the decoder (stage 2)",
-            )
-        self.networks, self.recipe = networks, recipe
+        self.networks = networks
+        return targets, texts
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh input layer for every subject here, from its own trials; everything else stays."""
@@ -250,7 +257,7 @@ class CineNeuron:
     def choose(self, data: TrainingSet) -> dict[int, VoxelChoice]:
         own = self.parameters
         return choose_voxels(
-            getattr(data, "rois", {}),
+            data.rois,
             np.unique(data.subject).tolist(),
             data.brain.shape[1],
             leave_out=own.leave_out,
