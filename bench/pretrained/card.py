@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
+from bench.clips import fit_clips
 from bench.datasets.concepts import CONCEPTS
-from bench.datasets.phantom.stimuli import FRAME_TIMES, Recipe, describe, draw_recipe, render
-from bench.pretrained.batches import PatchBasis, degrade, draw_recipes, render_frames
+from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, Recipe, describe, draw_recipe, render
+from bench.pretrained.batches import PatchBasis, degrade, draw_recipes, render_clips, render_frames, to_pixels
 from bench.pretrained.judges import VIEWS
 from bench.pretrained.roles import HERE, MissingWeights
 from bench.pretrained.suite import Suite, load_suite
@@ -41,11 +42,15 @@ AIMS = {  # the build's aims; a measure below its aim is shown as such
     "clip: object from one frame": 0.85,
     "clip: clip of a caption among 40": 0.50,
     "dino: object by neighbours": 0.60,
-    "suite (MB)": 40.0,
+    "Wan: autoencoder PSNR (dB)": 24.0,
+    "Wan: caption: object (video judge)": 0.60,
+    "Wan: caption: action": 0.40,
+    "X-CLIP: action by neighbours": 0.50,
+    "suite (MB)": 80.0,
 }
 BANK = 1000  # frames of suite clips among which neighbours are sought
-Part = Literal["generation", "embeddings"]
-PARTS: tuple[Part, ...] = ("generation", "embeddings")
+Part = Literal["generation", "embeddings", "wan"]
+PARTS: tuple[Part, ...] = ("generation", "embeddings", "wan")
 Measures = dict[str, tuple[float, int]]  # value, and the clips that it is a mean over
 LOWER_IS_BETTER = ("suite (MB)",)
 
@@ -82,6 +87,8 @@ def measure_suite(
         measures |= measure_generation(suite, recipes, video)
     if "embeddings" in parts:
         measures |= measure_embeddings(suite, recipes, video)
+    if "wan" in parts:
+        measures |= measure_wan(suite, recipes, video)
     megabytes = (
         sum(path.stat().st_size for path in {path for role in suite.roles.values() for path in role.files}) / 1e6
     )
@@ -176,6 +183,73 @@ def measure_embeddings(suite: Suite, recipes: Sequence[Recipe], video: UInt8[np.
         far = (tokens[:, 0] * tokens[others, 0])[others != np.arange(clips)].sum(-1).mean()
         measures[f"dino: cosine of adjacent frames{suffix}"] = (float(near), clips)
         measures[f"dino: cosine of frames of two clips{suffix}"] = (float(far), clips)
+    for measure, (value, _) in measures.items():
+        say(f"{measure}: {value:.3f}")
+    return measures
+
+
+def measure_wan(suite: Suite, recipes: Sequence[Recipe], video: UInt8[np.ndarray, "n f h w 3"]) -> Measures:
+    """Wan by its own pipeline, from captions; X-CLIP by its nearest neighbours among clips of the suite's pool."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
+
+    from bench.pretrained.generators import draw_noise, quantise
+
+    clips, frames = len(video), suite.settings["wan_frames"]
+    concepts = np.array([recipe.concept for recipe in recipes])
+    actions = np.array([recipe.action for recipe in recipes])
+    height, width = video.shape[2:4]
+    vae = suite.wan_vae
+    pipeline = WanPipeline(
+        tokenizer=suite._wan_tokenizer,
+        text_encoder=suite._wan_text_encoder,
+        vae=vae,
+        transformer=suite.wan,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    latent = (vae.config.z_dim, (frames - 1) // vae.config.scale_factor_temporal + 1, height // 8, width // 8)
+    rebuilt, made = [], []
+    for start in track(range(0, clips, 16), "generating with Wan"):
+        rows = slice(start, start + 16)
+        pixels = to_pixels(fit_clips(video[rows], (frames, height, width))).transpose(1, 2)
+        with torch.no_grad():
+            rebuilt.append(
+                quantise(vae.decode(vae.encode(pixels).latent_dist.mode()).sample.add(1).div(2).transpose(1, 2))
+            )
+        seeds = [derive_seed("suite", "card", "wan", index) for index in range(clips)[rows]]
+        drawn = pipeline(
+            prompt=[describe(recipe) for recipe in recipes[rows]],
+            negative_prompt="",
+            latents=draw_noise(seeds, latent),
+            num_frames=frames,
+            height=height,
+            width=width,
+            num_inference_steps=suite.settings["wan_steps"],
+            guidance_scale=suite.settings["wan_guidance"],
+            max_sequence_length=suite.settings["wan_tokens"],
+            output_type="pt",
+        )
+        made.append(quantise(drawn.frames))
+    shown = fit_clips(np.concatenate(made), video.shape[1:])
+    logits = suite.video_logits(shown)
+    rng = np.random.default_rng(derive_seed("suite", "card", "actions"))
+    known = draw_recipes(rng, BANK)
+    remembered = torch.from_numpy(suite.embed_actions(render_clips(known)))
+    votes = vote_neighbours(
+        remembered,
+        torch.tensor([recipe.action for recipe in known]),
+        torch.from_numpy(suite.embed_actions(video)),
+        len(ACTIONS),
+    )
+    shares = {
+        "Wan: caption: object (video judge)": marginal(logits, len(CONCEPTS), 2).argmax(1) == concepts,
+        "Wan: caption: action": marginal(logits, len(CONCEPTS), 1).argmax(1) == actions,
+        "X-CLIP: action by neighbours": votes.argmax(1).numpy() == actions,
+    }
+    measures: Measures = {measure: (float(hits.mean()), clips) for measure, hits in shares.items()}
+    again = fit_clips(np.concatenate(rebuilt), video.shape[1:])
+    measures["Wan: autoencoder PSNR (dB)"] = (peak_ratio(again, video), clips)
+    measures["Wan: caption: PSNR (dB)"] = (peak_ratio(shown, video), clips)
     for measure, (value, _) in measures.items():
         say(f"{measure}: {value:.3f}")
     return measures

@@ -107,6 +107,7 @@ def make_action_encoder(tokenizer: CLIPTokenizer) -> XCLIPModel:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    return XCLIPModel(
-        XCLIPConfig(text_config=text, vision_config=vision, projection_dim=64, prompt_num_attention_heads=4)
-    )
+    config = XCLIPConfig(text_config=text, vision_config=vision, projection_dim=64, prompt_num_attention_heads=4)
+    model = XCLIPModel(config)
+    model.mit.position_embedding.data.normal_(std=0.5)  # at the default, 0.02, the order of frames is hardly seen
+    return model

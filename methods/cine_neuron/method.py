@@ -55,10 +55,10 @@ class Parameters:
     noise_rois: tuple[str, ...] = ()  # regions whose voxels are noise: their parameters stay, their information goes
 
     # Brain Model (§3.1)
-    tokens: int = 16  # of f^e, at most as many as the decoder's text tokens (paper: 512)
-    token_channels: int = 8  # numbers that the input layer gives a token at each volume
+    tokens: int = 4  # of f^e, at most as many as the decoder's text tokens (paper: 512)
+    token_channels: int = 64  # numbers that the input layer gives a token at each volume
     width: int = 128  # paper: 2048
-    layers: int = 4  # paper: 24
+    layers: int = 2  # paper: 24
     heads: int = 4
     feedforward: int = 512
     dropout: float = 0.1
@@ -93,10 +93,10 @@ class Parameters:
     checkpointing: bool = False  # less memory in training, more time
 
     # Training; the paper's values in the comments
-    stage1_steps: int = 800  # 8,000
+    stage1_steps: int = 400  # 8,000
     batch_size: int = 64  # 144
-    learning_rate: float = 3e-4  # 1e-4
-    joint_epochs: float = 10.0  # 20
+    learning_rate: float = 5e-4  # 1e-4
+    joint_epochs: float = 2.0  # 20
     joint_batch_size: int = 32  # 32
     joint_learning_rate: float = 1e-5  # 1e-6, of the Brain Model and its heads
     decoder_learning_rate: float = 3e-4  # 1e-6 for router and fusion; silent on LoRA
@@ -132,7 +132,7 @@ class CineNeuron:
         targets, texts = self.align(train)
         own, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)
         networks.alignment.frames.requires_grad_(False)
-        self.memories = remember(networks, targets, texts)
+        self.memories = fill_memories(networks, targets, texts)
         with self.seeded("joint dropout"):
             self.stage2_losses = train_stage2(
                 networks,
@@ -140,7 +140,7 @@ class CineNeuron:
                 self.reader(train, self.choices),
                 clip,
                 targets,
-                encode_clips(self.decoder, train.video),
+                encode_clips(self.suite, self.decoder, train.video),
                 self.memories,
                 self.recipe,
                 steps=max(1, round(own.joint_epochs * len(clip) / own.joint_batch_size)),
@@ -390,7 +390,7 @@ def build_decoder(own: Parameters, suite: Any, clip_shape: Sequence[int]) -> Dec
 
 
 @torch.no_grad()
-def remember(networks: Networks, targets: Targets, texts: Float[Tensor, "caption token text"]) -> Memories:
+def fill_memories(networks: Networks, targets: Targets, texts: Float[Tensor, "caption token text"]) -> Memories:
     """The memory pool: one entry a training clip, in the order of the clips."""
     images = networks.alignment.frames(targets.frames)
     pool = make_pool({"text": targets.text, "image": images, "action": targets.action})

@@ -2,11 +2,16 @@
 
 Embeddings of pictures and captions are those of the suite's CLIP, actions those of its video encoder, all at unit
 length. phi_v sees some frames of a clip, picked evenly.
+
+Encoding clips takes half of the time of a small cell, and the folds and variants of a run see the same clips: a process
+remembers the last ones that a suite has encoded (`remember`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +27,8 @@ from methods.cine_neuron.categories import Extractor, merge_categories
 from methods.cine_neuron.decoder import Decoder
 
 ENCODED = 32  # clips encoded at once
+REMEMBERED = 4  # results of a suite: pictures, actions and latents of the training clips, and one more
+_MEMORY: weakref.WeakKeyDictionary[Any, dict[str, Tensor]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +48,17 @@ def encode_targets(
 ) -> Targets:
     """Targets of all clips. `extract` finds categories in captions (None: none are learned), `least` is the number of
     clips that must show one (`merge_categories`)."""
-    images, actions = [], []
     picked = np.linspace(0, data.video.shape[1] - 1, frames).round().astype(int)
-    for start in track(range(0, len(data.video), ENCODED), "encoding training clips"):
-        clips = data.video[start : start + ENCODED]
+
+    def embed_images(clips: np.ndarray) -> Tensor:
         seen = suite.embed_images(clips[:, picked].reshape(-1, *clips.shape[2:]))
-        images.append(torch.as_tensor(seen).float().unflatten(0, (len(clips), -1)))
-        actions.append(torch.as_tensor(suite.embed_actions(clips)).float())
+        return torch.as_tensor(seen).float().unflatten(0, (len(clips), -1))
+
+    def embed_actions(clips: np.ndarray) -> Tensor:
+        return torch.as_tensor(suite.embed_actions(clips)).float()
+
+    images = remember(suite, f"pictures {picked}", data.video, embed_images)
+    actions = remember(suite, "actions", data.video, embed_actions)
     text = torch.as_tensor(suite.embed_texts(list(data.captions))).float()
     labels = torch.zeros(len(data.captions), 0)
     if extract is not None:
@@ -55,9 +66,9 @@ def encode_targets(
         labels = merge_categories(found, least=least).label(found)
     place = {caption: number for number, caption in enumerate(list_captions(data.captions))}
     return Targets(
-        frames=functional.normalize(torch.cat(images), dim=2).to(suite.device),
+        frames=functional.normalize(images, dim=2).to(suite.device),
         text=functional.normalize(text, dim=1).to(suite.device),
-        action=functional.normalize(torch.cat(actions), dim=1).to(suite.device),
+        action=functional.normalize(actions, dim=1).to(suite.device),
         labels=labels.to(suite.device),
         caption=torch.tensor([place[caption] for caption in data.captions]).to(suite.device),
     )
@@ -76,7 +87,23 @@ def encode_captions(decoder: Decoder, captions: Sequence[str]) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def encode_clips(decoder: Decoder, video: UInt8[np.ndarray, "clip frame height width 3"]) -> Float[Tensor, "clip ..."]:
+def encode_clips(
+    suite: Any, decoder: Decoder, video: UInt8[np.ndarray, "clip frame height width 3"]
+) -> Float[Tensor, "clip ..."]:
     """Latents of all clips in half precision, off the device: at the paper's size they fill 13 GB."""
-    chunks = track(range(0, len(video), ENCODED), "encoding training clips for the decoder")
-    return torch.cat([decoder.encode_video(video[at : at + ENCODED]).half().cpu() for at in chunks])
+    what = f"latents of {type(decoder).__name__} at {decoder.shape}"
+    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
+
+
+def remember(
+    suite: Any, what: str, video: UInt8[np.ndarray, "clip ..."], encode: Callable[[np.ndarray], Tensor]
+) -> Float[Tensor, "clip ..."]:
+    """`encode` of all clips, in chunks, unless this suite has lately done just that to just these clips."""
+    key = f"{what} {hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()}"
+    kept = _MEMORY.setdefault(suite, {})
+    if key not in kept:
+        chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
+        kept[key] = torch.cat([encode(video[at : at + ENCODED]) for at in chunks])
+        for old in list(kept)[:-REMEMBERED]:
+            del kept[old]
+    return kept[key]

@@ -128,7 +128,7 @@ def describe(recipe: Recipe) -> str:
     return f"a {size} {tone} {CONCEPTS[recipe.concept]} {ACTIONS[recipe.action]} {SCENE_PHRASES[recipe.scene]}"
 
 
-def _pose(recipe: Recipe, time: float) -> tuple[float, float, float, float]:
+def pose_object(recipe: Recipe, time: float) -> tuple[float, float, float, float]:
     """Centre (x, y from the frame's centre), scale and angle of the object at `time`."""
     x, y, scale, angle = recipe.x, recipe.y, recipe.size, recipe.tilt
     progress = recipe.speed * (time / CLIP_SECONDS - 0.42)  # about -0.4 at the first frame, 0.4 at the last
@@ -157,7 +157,7 @@ def _pose(recipe: Recipe, time: float) -> tuple[float, float, float, float]:
 
 def _object_matrix(recipe: Recipe, time: float, size: int, sprite: int) -> Float64[np.ndarray, "2 3"]:
     """Affine map from sprite pixels to frame pixels (pixel centres at integers, as OpenCV has them)."""
-    x, y, scale, angle = _pose(recipe, time)
+    x, y, scale, angle = pose_object(recipe, time)
     zoom = scale * size / sprite
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     middle = (sprite - 1) / 2
