@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from bench.data import BrainData, TrainingSet
+from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.spec import check_plain, read_group, read_toml
 from methods.cine_neuron import method as method_module
@@ -33,7 +34,13 @@ from methods.cine_neuron.decoder import (
     shift_sigma,
 )
 from methods.cine_neuron.integration import Fusion, measure_scale
-from methods.cine_neuron.interpretation import measure_voxel_weights, tabulate_regions
+from methods.cine_neuron.interpretation import (
+    correlate_tuning,
+    interpret,
+    measure_voxel_weights,
+    plot_regions,
+    tabulate_regions,
+)
 from methods.cine_neuron.memory import (
     MemoryPool,
     Router,
@@ -46,6 +53,7 @@ from methods.cine_neuron.memory import (
 from methods.cine_neuron.method import CineNeuron, Parameters, build_networks, match_capacity, read_parameters
 from methods.cine_neuron.networks import make_memories
 from methods.cine_neuron.sizes import count_paper_size
+from methods.cine_neuron.targets import remember
 from methods.cine_neuron.voxels import UnknownRegion, choose_voxels, read_signals
 
 TEXT_TOKENS, TEXT_WIDTH = 12, 16
@@ -744,3 +752,41 @@ def test_training_reads_the_region_that_knows(fitted: CineNeuron) -> None:
     table = tabulate_regions(measure_voxel_weights(fitted.trained().brain), regions)
     ratio = table.set_index(["subject", "region"])["ratio"]
     assert all(ratio[number, "V1"] > ratio[number, "hippocampus"] for number in (1, 2))
+
+
+def test_a_suite_remembers_the_clips_it_encoded_last(suite: FakeSuite) -> None:
+    asked = []
+
+    def encode(clips: np.ndarray) -> torch.Tensor:
+        asked.append(len(clips))
+        return torch.from_numpy(clips.astype(np.float32))
+
+    one, other = np.zeros((40, 2), np.uint8), np.ones((40, 2), np.uint8)
+    first = remember(suite, "sums", one, encode)
+    assert remember(suite, "sums", one.copy(), encode) is first
+    assert remember(suite, "sums", other, encode).mean() == 1
+    remember(FakeSuite(), "sums", one, encode)
+    assert asked == [32, 8] * 3
+
+
+def test_weights_are_correlated_with_the_true_tuning() -> None:
+    tuning = {1: np.array([0.1, 0.5, 0.2, 0.9]), 2: np.array([3.0, 2.0, 1.0])}
+    weights = {1: tuning[1] ** 2, 2: -tuning[2]}
+    assert correlate_tuning(weights, tuning) == {1: pytest.approx(1), 2: pytest.approx(-1)}
+
+
+def test_interpretation_reads_every_region_of_a_phantom(tmp_path) -> None:
+    class AnyCaption(FakeSuite):
+        def embed_texts(self, captions: list[str]) -> torch.Tensor:
+            return torch.stack([draw(24, seed=sum(caption.encode())) for caption in captions])
+
+    dataset = open_dataset("phantom_fmri:tiny")
+    tables, tuned = interpret(dataset, AnyCaption(), **{**SMALL, "stage1_steps": 2})
+    regions = set(dataset.rois[1])
+    for table in tables.values():
+        assert set(table["region"]) == regions
+        assert table.groupby("subject")["weight_share"].sum().tolist() == pytest.approx([1.0] * 3)
+    assert len(tuned) == 2 * 3 * 4
+    assert tuned["correlation"].abs().max() <= 1
+    plot_regions(tables, tmp_path / "regions.png")
+    assert (tmp_path / "regions.png").stat().st_size > 5_000
