@@ -19,6 +19,7 @@ from bench.data import BrainData, TrainingSet
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.spec import check_plain, read_group, read_toml
+from bench.training import remember
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.alignment import FrameProjection, ViClip, info_nce
 from methods.cine_neuron.brain_model import BrainModel, UnknownSubject
@@ -53,7 +54,6 @@ from methods.cine_neuron.memory import (
 from methods.cine_neuron.method import CineNeuron, Parameters, build_networks, match_capacity, read_parameters
 from methods.cine_neuron.networks import make_memories
 from methods.cine_neuron.sizes import count_paper_size
-from methods.cine_neuron.targets import remember
 from methods.cine_neuron.voxels import UnknownRegion, choose_voxels, read_signals
 
 TEXT_TOKENS, TEXT_WIDTH = 12, 16

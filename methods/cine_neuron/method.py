@@ -15,8 +15,7 @@ Where the paper leaves a choice, each module says what was chosen. Here:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ from bench.data import BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError
 from bench.progress import track
 from bench.seeds import derive_seed
+from bench.training import make_generator, seeded
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.categories import Extractor, find_all_categories
@@ -133,7 +133,7 @@ class CineNeuron:
         own, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)
         networks.alignment.frames.requires_grad_(False)
         self.memories = fill_memories(networks, targets, texts)
-        with self.seeded("joint dropout"):
+        with seeded(self.device, "cine_neuron", "joint dropout", self.seed):
             self.stage2_losses = train_stage2(
                 networks,
                 self.decoder,
@@ -147,8 +147,8 @@ class CineNeuron:
                 batch_size=own.joint_batch_size,
                 learning_rate=own.joint_learning_rate,
                 decoder_learning_rate=own.decoder_learning_rate,
-                batches=self.generator("joint batches"),
-                noise=self.generator("diffusion noise"),
+                batches=make_generator("cine_neuron", "joint batches", self.seed),
+                noise=make_generator("cine_neuron", "diffusion noise", self.seed),
                 phase="training with the decoder (stage 2)",
             )
 
@@ -157,7 +157,7 @@ class CineNeuron:
         own = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.choices = self.choose(train)
-        with self.seeded("lora"):
+        with seeded(self.device, "cine_neuron", "lora", self.seed):
             self.decoder = build_decoder(own, self.suite, self.clip_shape)
         targets = encode_targets(
             self.suite,
@@ -167,7 +167,7 @@ class CineNeuron:
             extract=self.extract if own.category_weight > 0 else None,
         )
         texts = encode_captions(self.decoder, train.captions)
-        with self.seeded("network"):
+        with seeded(self.device, "cine_neuron", "network", self.seed):
             networks = build_networks(
                 own,
                 volumes=train.brain.shape[2],
@@ -180,7 +180,7 @@ class CineNeuron:
         if networks.fusion is not None:
             networks.fusion.set_scale(measure_scale(texts))
         self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
-        with self.seeded("dropout"):
+        with seeded(self.device, "cine_neuron", "dropout", self.seed):
             self.stage1_losses = train_stage1(
                 networks,
                 self.reader(train, self.choices),
@@ -191,7 +191,7 @@ class CineNeuron:
                 steps=own.stage1_steps,
                 batch_size=own.batch_size,
                 learning_rate=own.learning_rate,
-                batches=self.generator("batches"),
+                batches=make_generator("cine_neuron", "batches", self.seed),
                 phase="aligning fMRI (stage 1)",
             )
         self.networks = networks
@@ -206,7 +206,7 @@ class CineNeuron:
         networks.requires_grad_(False)
         for number, choice in choices.items():
             trials = np.flatnonzero(calibration.subject == number)
-            with self.seeded(f"subject {number}"):
+            with seeded(self.device, "cine_neuron", f"subject {number}", self.seed):
                 layer = networks.brain.add_subject(number, torch.from_numpy(choice.columns))
                 train_stage1(
                     networks,
@@ -218,7 +218,7 @@ class CineNeuron:
                     steps=own.calibration_steps,
                     batch_size=own.batch_size,
                     learning_rate=own.calibration_learning_rate,
-                    batches=self.generator(f"calibration {number}"),
+                    batches=make_generator("cine_neuron", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
                 )
         self.choices.update(choices)
@@ -280,16 +280,6 @@ class CineNeuron:
             return signals.to(self.device), torch.from_numpy(subject).to(self.device)
 
         return read
-
-    def generator(self, purpose: str) -> torch.Generator:
-        return torch.Generator().manual_seed(derive_seed("cine_neuron", purpose, self.seed))
-
-    @contextmanager
-    def seeded(self, purpose: str) -> Iterator[None]:
-        """torch's own generators, which modules use for initial weights and dropout, seeded and then put back."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(derive_seed("cine_neuron", purpose, self.seed))
-            yield
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:

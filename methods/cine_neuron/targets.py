@@ -2,16 +2,11 @@
 
 Embeddings of pictures and captions are those of the suite's CLIP, actions those of its video encoder, all at unit
 length. phi_v sees some frames of a clip, picked evenly.
-
-Encoding clips takes half of the time of a small cell, and the folds and variants of a run see the same clips: a process
-remembers the last ones that a suite has encoded (`remember`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data import TrainingSet
-from bench.progress import track
+from bench.training import ENCODED, remember
 from methods.cine_neuron.categories import Extractor, merge_categories
 from methods.cine_neuron.decoder import Decoder
-
-ENCODED = 32  # clips encoded at once
-REMEMBERED = 4  # results of a suite: pictures, actions and latents of the training clips, and one more
-_MEMORY: weakref.WeakKeyDictionary[Any, dict[str, Tensor]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +84,3 @@ def encode_clips(
     """Latents of all clips in half precision, off the device: at the paper's size they fill 13 GB."""
     what = f"latents of {type(decoder).__name__} at {decoder.shape}"
     return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
-
-
-def remember(
-    suite: Any, what: str, video: UInt8[np.ndarray, "clip ..."], encode: Callable[[np.ndarray], Tensor]
-) -> Float[Tensor, "clip ..."]:
-    """`encode` of all clips, in chunks, unless this suite has lately done just that to just these clips."""
-    key = f"{what} {hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()}"
-    kept = _MEMORY.setdefault(suite, {})
-    if key not in kept:
-        chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
-        kept[key] = torch.cat([encode(video[at : at + ENCODED]) for at in chunks])
-        for old in list(kept)[:-REMEMBERED]:
-            del kept[old]
-    return kept[key]

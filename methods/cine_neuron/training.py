@@ -10,7 +10,7 @@ mixture scores, which the router learns by, is explained in memory.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.progress import track
+from bench.training import Optimiser, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
 from methods.cine_neuron.decoder import Decoder, list_lora
@@ -153,36 +154,3 @@ def train_stage2(
     networks.eval()
     decoder.network.eval()
     return losses
-
-
-class Optimiser:
-    """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates."""
-
-    def __init__(
-        self, groups: Sequence[tuple[Sequence[nn.Parameter], float]], *, steps: int, weight_decay: float
-    ) -> None:
-        used = [(list(parameters), rate) for parameters, rate in groups if len(parameters)]
-        self.parameters = [one for parameters, _ in used for one in parameters]
-        given = [{"params": parameters, "lr": rate} for parameters, rate in used]
-        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay)
-        rates = [rate for _, rate in used]
-        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=0.1)
-
-    def step(self, loss: Float[Tensor, ""]) -> float:
-        self.adamw.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.adamw.step()
-        self.cycle.step()
-        return float(loss.detach())
-
-
-def walk_batches(trials: int, size: int, steps: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    """Rows of each step's batch: all trials shuffled and walked through, again and again, in full batches."""
-    size = min(size, trials)
-    pool = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        if len(pool) < size:
-            pool = torch.randperm(trials, generator=generator)
-        yield pool[:size].numpy()
-        pool = pool[size:]

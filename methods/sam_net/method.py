@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -35,7 +34,7 @@ from bench.clips import fit_clips
 from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.errors import BenchError
 from bench.progress import track
-from bench.seeds import derive_seed
+from bench.training import make_generator, seeded
 from methods.sam_net.covariance import (
     ChannelMap,
     apply_map,
@@ -169,7 +168,7 @@ class SamNet:
         numbers, index = np.unique(train.subject, return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
         classifier = None
-        with self.seeded("network"):
+        with seeded(self.device, "sam_net", "network", self.seed):
             rate = min(own.sampling_rate, train.sampling_rate)
             decoder = build_decoder(own, train.channels, signals.shape[2], rate, self.suite.geometry)
             if own.adversary > 0 and len(numbers) > 1:
@@ -194,15 +193,15 @@ class SamNet:
         order = order_subjects(similarity, find_centre(similarity) if own.centred else 0)
         self.order = tuple(int(numbers[one]) for one in order)
         steps = max(len(order), round(own.epochs * len(signals) / own.batch_size))
-        with self.seeded("dropout"):
+        with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
                 classifier,
                 examples,
                 plan_stages(order, steps=steps, progressive=own.progressive, last_share=own.last_share),
                 Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)}),
-                batches=self.generator("batches"),
-                augmentation=self.generator("augmentation"),
+                batches=make_generator("sam_net", "batches", self.seed),
+                augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
         seen = predict(self.decoder, self.to_encoder(self.prepare(validation.brain, validation.sampling_rate)))
@@ -314,16 +313,6 @@ class SamNet:
             shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
             latents.append(self.suite.encode_video(shown))
         return torch.cat(text).to(self.device), torch.cat(latents).to(self.device)
-
-    def generator(self, purpose: str) -> torch.Generator:
-        return torch.Generator().manual_seed(derive_seed("sam_net", purpose, self.seed))
-
-    @contextmanager
-    def seeded(self, purpose: str) -> Iterator[None]:
-        """torch's own generators, which modules use for initial weights and dropout, seeded and then put back."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(derive_seed("sam_net", purpose, self.seed))
-            yield
 
 
 def nearest_concepts(
