@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
 from hypothesis import given
@@ -18,13 +20,7 @@ from torch.nn import functional
 from bench.data import BrainData, TrainingSet
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
-from bench.spec import check_plain, read_group, read_toml
-from bench.training import remember
-from methods.cine_neuron import method as method_module
-from methods.cine_neuron.alignment import FrameProjection, ViClip, info_nce
-from methods.cine_neuron.brain_model import BrainModel, UnknownSubject
-from methods.cine_neuron.categories import answer_by, ask, category_loss, find_categories, focal_loss, merge_categories
-from methods.cine_neuron.decoder import (
+from bench.pretrained.video_decoders import (
     AnimateDiffDecoder,
     WanDecoder,
     attach_lora,
@@ -34,6 +30,12 @@ from methods.cine_neuron.decoder import (
     save_lora,
     shift_sigma,
 )
+from bench.spec import check_plain, read_group, read_toml
+from bench.training import remember
+from methods.cine_neuron import method as method_module
+from methods.cine_neuron.alignment import FrameProjection, ViClip, info_nce
+from methods.cine_neuron.brain_model import BrainModel, UnknownSubject
+from methods.cine_neuron.categories import answer_by, ask, category_loss, find_categories, focal_loss, merge_categories
 from methods.cine_neuron.integration import Fusion, measure_scale
 from methods.cine_neuron.interpretation import (
     correlate_tuning,
@@ -53,6 +55,7 @@ from methods.cine_neuron.memory import (
 )
 from methods.cine_neuron.method import CineNeuron, Parameters, build_networks, match_capacity, read_parameters
 from methods.cine_neuron.networks import make_memories
+from methods.cine_neuron.retrieval_accuracy import EQUAL, LEARNED, compare_ways, find_memories
 from methods.cine_neuron.sizes import count_paper_size
 from methods.cine_neuron.voxels import UnknownRegion, choose_voxels, read_signals
 
@@ -790,3 +793,33 @@ def test_interpretation_reads_every_region_of_a_phantom(tmp_path) -> None:
     assert tuned["correlation"].abs().max() <= 1
     plot_regions(tables, tmp_path / "regions.png")
     assert (tmp_path / "regions.png").stat().st_size > 5_000
+
+
+# Accuracy of retrieval
+
+
+def test_the_comparison_of_ways_to_retrieve_is_paired_by_clip() -> None:
+    """Two subjects, 40 clips: text finds the object in 10 clips, the mixture in these and 10 more."""
+    rows = [
+        {"way": way, "subject": subject, "clip": clip, "first": clip < found, "any": True}
+        for way, found in ((LEARNED, 20), ("text alone", 10), ("image alone", 20))
+        for subject in (1, 2)
+        for clip in range(40)
+    ]
+    table = compare_ways(pd.DataFrame(rows)).set_index("way")
+    assert table["first"].to_dict() == {LEARNED: 0.5, "text alone": 0.25, "image alone": 0.5}
+    assert table.loc["text alone", "gain"] == 0.25
+    gains = np.repeat([0.0, 1.0, 0.0], [10, 10, 20])  # of a clip, by hand
+    reach = scipy.stats.t.ppf(0.975, 39) * gains.std(ddof=1) / np.sqrt(40)
+    assert table.loc["text alone", "low"] == pytest.approx(0.25 - reach)
+    assert table.loc["text alone", "p"] == pytest.approx(2 / 2**10, abs=0.003)  # all ten differences of one sign
+    assert np.isnan(table.loc["image alone", "gain"])  # no clip differs
+
+
+def test_each_way_of_retrieving_is_measured_on_the_same_networks(fitted: CineNeuron) -> None:
+    test, train = World().record(seed=5), World().record()
+    found = find_memories(fitted, questions(test), k=3)
+    assert set(found) == {LEARNED, EQUAL, "text alone", "image alone", "action alone"}
+    right = {way: (train.concepts[entries[:, 0]] == test.concepts[test.clip]).mean() for way, entries in found.items()}
+    assert right[LEARNED] == top_concepts(fitted, test, train)
+    assert min(right["text alone"], right["image alone"]) > 0.5  # chance .25

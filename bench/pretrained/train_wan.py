@@ -6,8 +6,8 @@ on them and its decoder learns to draw from them, which a convolutional decoder 
 linear one. So the transformer needs no trained autoencoder, and both can be trained side by side.
 
 The transformer and the text encoder learn together, by flow matching with Wan's shift of 3 (the velocity from clip to
-noise, `methods/cine_neuron/decoder.py`), in float32, because attention in bf16 is slow on a CPU. What is saved is the
-moving average of the weights. The loss says little: the share of clips whose object and action the video judge
+noise, `bench/pretrained/video_decoders.py`), in float32, because attention in bf16 is slow on a CPU. What is saved is
+the moving average of the weights. The loss says little: the share of clips whose object and action the video judge
 recognises is reported instead.
 """
 

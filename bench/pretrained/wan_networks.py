@@ -2,8 +2,8 @@
 
 The autoencoder has Wan's own compression (8 x 8 pixels, 4 frames after the first) and 16 channels. Its clips have 9
 frames, 4k + 1 being what the compression allows; six-frame clips come as nine of which some are repeated, as the
-decoder of a method brings them (`methods/cine_neuron/decoder.py`). The text encoder has Wan's interface (UMT5) with a
-word a token, because captions here are made of few words.
+decoder of a method brings them (`bench/pretrained/video_decoders.py`). The text encoder has Wan's interface (UMT5) with
+a word a token, because captions here are made of few words.
 """
 
 from __future__ import annotations

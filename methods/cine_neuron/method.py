@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError
+from bench.pretrained.video_decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
 from bench.progress import track
 from bench.seeds import derive_seed
 from bench.training import make_generator, seeded
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.categories import Extractor, find_all_categories
-from methods.cine_neuron.decoder import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks, make_memories

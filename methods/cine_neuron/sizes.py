@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.cine_neuron.decoder import attach_lora, list_lora
+from bench.pretrained.video_decoders import attach_lora, list_lora
 from methods.cine_neuron.method import Parameters, build_networks, count_parameters, read_parameters
 
 # Wan 2.1 1.3B, from the configuration of its release in diffusers' format

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data import TrainingSet
+from bench.pretrained.video_decoders import Decoder
 from bench.training import ENCODED, remember
 from methods.cine_neuron.categories import Extractor, merge_categories
-from methods.cine_neuron.decoder import Decoder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench.pretrained.video_decoders import Decoder, list_lora
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
-from methods.cine_neuron.decoder import Decoder, list_lora
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks
 from methods.cine_neuron.targets import Targets

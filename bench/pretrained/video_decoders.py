@@ -1,15 +1,17 @@
-"""The video decoder: Wan's transformer with LoRA, trained by flow matching (equation 9); AnimateDiff in its place.
+"""Video decoders that a method trains: Wan's transformer with LoRA, by flow matching; AnimateDiff in its place.
 
-Both decoders of the suite answer the same calls, so that one can be swapped for the other ("our framework is
-model-agnostic"): encode captions and clips, a loss for a condition, and videos from a condition.
+CineNeuron and the baseline CineSync hand a decoder tokens in place of a caption's. Both decoders answer the same calls,
+so that one can be swapped for the other: encode captions and clips, a loss for a condition, and videos from a
+condition. CineNeuron calls its framework "model-agnostic" and its loss equation (9); CineSync used CogVideoX-5B, a video
+transformer that Wan stands in for.
 
-Where the paper leaves a choice, or contradicts itself:
+Where the papers leave a choice, or contradict themselves:
 
-- (9) predicts the noise. Wan was trained by flow matching: it predicts the velocity `noise - clip` at
+- CineNeuron's (9) predicts the noise. Wan was trained by flow matching: it predicts the velocity `noise - clip` at
   `(1 - sigma) clip + sigma noise`, so that is its loss. AnimateDiff predicts the noise, as (9) is written.
 - Sigma is uniform and then shifted by 3, as the scheduler does in sampling: Wan's own value for 480 lines.
-- LoRA (rank 16, scale 16) is on queries, keys, values and outputs of all attentions, its usual place: 11.8 million
-  numbers on Wan 2.1 1.3B.
+- LoRA is on queries, keys, values and outputs of all attentions, its usual place: at CineNeuron's rank of 16 that is
+  11.8 million numbers on Wan 2.1 1.3B.
 - A copy of the suite's network carries LoRA: the suite's own stays as it is for whoever uses it next.
 - Wan's clips have 4k + 1 frames and sides that are multiples of 16. A clip of another shape is brought to the next such
   number of frames (picked evenly, some twice) and to the nearest such sides, and back after decoding. A clip of more
@@ -107,7 +109,7 @@ class WanDecoder:
     def measure_loss(
         self, latents: Float[Tensor, "n c f y x"], condition: Float[Tensor, "n token text"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Equation (9) as flow matching; mean over everything."""
+        """The loss of flow matching; mean over everything."""
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         sigma = shift_sigma(torch.rand(len(latents), generator=generator), self.shift).to(latents)
         broad = sigma[:, None, None, None, None]
@@ -183,7 +185,7 @@ class AnimateDiffDecoder:
     def measure_loss(
         self, latents: Float[Tensor, "n f c y x"], condition: Float[Tensor, "n token text"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Equation (9) as it is written; mean over everything."""
+        """Squared error of the predicted noise; mean over everything."""
         clips = latents.transpose(1, 2)
         noise = torch.randn(clips.shape, generator=generator).to(clips)
         times = torch.randint(self.scheduler.config.num_train_timesteps, (len(clips),), generator=generator)
