@@ -2,8 +2,8 @@
 
 CineNeuron and the baseline CineSync hand a decoder tokens in place of those of a caption. Both decoders answer the same
 calls, so that one can be swapped for the other: encode captions and clips, a loss for a condition, and videos from a
-condition. CineNeuron calls its framework "model-agnostic" and its loss equation (9). CineSync used CogVideoX-5B, a video
-transformer that Wan stands in for.
+condition. CineNeuron calls its framework "model-agnostic" and its loss equation (9). CineSync used CogVideoX-5B, a
+video transformer that Wan stands in for.
 
 Where the papers leave a choice, or contradict themselves:
 
