@@ -104,7 +104,7 @@ def list_extremes(
 
 
 def pairs_of(scores: pd.DataFrame, a: Side, b: Side) -> list[tuple[tuple[str, str, str, str], pd.DataFrame]]:
-    """(data set, split, protocol, metric) and the rows, where both sides have some. Raises TableError where none has."""
+    """(data set, split, protocol, metric) and rows, where both sides have some. Raises TableError where none has."""
     if a == b:
         raise TableError(f"{name_side(a)} against itself: name two methods, or two variants as method:variant")
     side = [(method, variant) for method, variant in zip(scores["method"], scores["variant"], strict=True)]
