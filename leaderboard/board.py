@@ -1,0 +1,213 @@
+"""The board: who stands where on each data set and split, and how surely. A pure function of committed results.
+
+A section is a data set, split, class subset and suite, ranked by one declared metric (`PRIMARY`); metrics are never
+averaged into one score. Rows are the base variants of methods and baselines, then floors and ceilings, which have no
+rank. A row ranks only at full coverage. Tiers and rank intervals are those of `ranking.rank_methods`; `best_share` is
+in how many draws of the crossed bootstrap, seeded by the section's own scores, the method is the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.ranking import rank_methods
+from leaderboard.resampling import draw_means, seed_from, share_best
+from leaderboard.tables import CLIPS, SEES_BRAIN, Panel, build_panel, result_table
+from metrics.protocols import PROTOCOLS, MetricSpec
+
+PROTOCOL = "corrected"
+EEG = ("video_40way", "frame_40way", "ssim")  # the first ranks, the others stand beside it
+FMRI = ("video_50way", "frame_50way", "ssim")
+SPLITS = ("single_subject", "cross_subject", "new_subject")
+BASE = "base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """`0.213 [0.198, 0.229]`: three significant digits; empty where there is no score."""
+        if np.isnan(self.value):
+            return ""
+        ends = "" if np.isnan(self.low) else f" [{write_number(self.low)}, {write_number(self.high)}]"
+        return write_number(self.value) + ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method, floor or ceiling in a section. Tier and ranks are None where it is not ranked."""
+
+    method: str
+    role: str
+    scores: Mapping[str, Score]  # by metric
+    by_subject: Mapping[int, float]  # of the primary metric
+    shuffled: float
+    brain_share: Score
+    coverage: float
+    door: str
+    marks: tuple[str, ...]
+    parameters: int
+    seeds: int
+    seed_sd: float  # of the primary metric between seeds; NaN for one seed
+    tier: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    best_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One table of the board. `better[i, j]`: ranked row i is shown to be better than ranked row j."""
+
+    dataset: str
+    split: str
+    classes: int
+    suite: str
+    phantom: bool
+    metrics: tuple[MetricSpec, ...]  # the first ranks
+    rows: tuple[Row, ...]
+    better: np.ndarray
+    subjects: int
+    clips: int
+    generalises_to: str
+
+    @property
+    def primary(self) -> MetricSpec:
+        return self.metrics[0]
+
+    @property
+    def ranked(self) -> list[Row]:
+        return [row for row in self.rows if row.tier is not None]
+
+    @property
+    def name(self) -> str:
+        return "-".join((self.dataset.replace(":", "-"), self.split, str(self.classes), self.suite))
+
+
+def make_board(scores: pd.DataFrame) -> list[Section]:
+    """All sections, by data set, then split. scores: rows of `results.read_results`, references among them."""
+    chosen = scores[(scores["protocol"] == PROTOCOL) & (scores["variant"] == BASE)]
+    sections = []
+    for (dataset, classes, suite), part in chosen.groupby(["dataset", "classes", "suite"]):
+        for split in SPLITS:
+            if not part[(part["split"] == split) & (part["role"] == "method")].empty:
+                rows = part[part["split"].isin([split, CLIPS])]
+                sections.append(make_section(rows, str(dataset), split, int(str(classes)), str(suite)))
+    return sections
+
+
+def make_section(rows: pd.DataFrame, dataset: str, split: str, classes: int, suite: str) -> Section:
+    present = set(rows["metric"])
+    names = [name for name in board_metrics(dataset) if name in present]
+    metrics = tuple(PROTOCOLS[PROTOCOL][name] for name in names)
+    rows = rows[rows["metric"].isin(names)]
+    table = result_table(rows)
+    made = [
+        read_row(one, table, rows, metrics[0])
+        for one in dict.fromkeys(zip(table["method"], table["role"], strict=True))
+    ]
+    ranked = [row for row in made if row.role in SEES_BRAIN and row.coverage == 1]
+    panels = [panel_of(rows, row.method, metrics[0].name) for row in ranked]
+    sign = 1.0 if metrics[0].direction == "higher" else -1.0
+    places = order_rows(ranked, panels, metrics[0])
+    ranked, panels = [ranked[i] for i in places], [panels[i] for i in places]
+    placed, better = place_rows(ranked, panels, metrics[0])
+    rest = [row for row in made if row.method not in {one.method for one in ranked}]
+    order = {"method": 0, "baseline": 0, "control": 1, "ceiling": 2}
+    rest.sort(key=lambda row: (order[row.role], -sign * row.scores[metrics[0].name].value, row.method))
+    first = table[(table["metric"] == metrics[0].name) & table["role"].isin(SEES_BRAIN)].iloc[0]
+    return Section(
+        dataset=dataset,
+        split=split,
+        classes=classes,
+        suite=suite,
+        phantom=bool(first["phantom"]),
+        metrics=metrics,
+        rows=(*placed, *rest),
+        better=better,
+        subjects=int(first["n_subjects"]),
+        clips=int(first["n_clips"]),
+        generalises_to=str(first["generalises_to"]),
+    )
+
+
+def board_metrics(dataset: str) -> tuple[str, ...]:
+    kind = dataset.partition(":")[0]
+    return EEG if kind in ("seed_dv", "phantom_eeg") or kind.endswith("_eeg") else FMRI
+
+
+def order_rows(rows: Sequence[Row], panels: Sequence[Panel], metric: MetricSpec) -> list[int]:
+    """Best first; equals by name."""
+    sign = -1.0 if metric.direction == "higher" else 1.0
+    return sorted(range(len(rows)), key=lambda i: (sign * panels[i].value.mean(), rows[i].method))
+
+
+def place_rows(rows: list[Row], panels: list[Panel], metric: MetricSpec) -> tuple[list[Row], np.ndarray]:
+    """The rows with their tiers, rank intervals and shares of being best; and who is shown to be better than whom."""
+    if not rows:
+        return [], np.zeros((0, 0), bool)
+    tables = np.stack([panel.value for panel in panels])
+    concepts = panels[0].concepts
+    ranking = rank_methods(list(tables), concepts, direction=metric.direction)
+    drawn = draw_means(tables, concepts, generator=seed_from(tables))
+    best = share_best(drawn, metric.direction)
+    placed = [
+        Row(
+            **{
+                **vars(row),
+                "tier": int(ranking.tier[i]),
+                "rank_low": int(ranking.low[i]),
+                "rank_high": int(ranking.high[i]),
+                "best_share": float(best[i]),
+            }
+        )
+        for i, row in enumerate(rows)
+    ]
+    return placed, ranking.better
+
+
+def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, primary: MetricSpec) -> Row:
+    method, role = one
+    mine = {str(row["metric"]): row for row in table[table["method"] == method].to_dict("records")}
+    first = mine[primary.name]
+    panel = panel_of(rows, method, primary.name)
+    of_seed = (
+        rows[(rows["method"] == method) & (rows["metric"] == primary.name)].groupby(["seed", "subject"])["value"].mean()
+    )
+    by_seed = of_seed.groupby("seed").mean()
+    return Row(
+        method=method,
+        role=role,
+        scores={str(name): Score(value=row["value"], low=row["low"], high=row["high"]) for name, row in mine.items()},
+        by_subject={
+            int(subject): float(value)
+            for subject, value in zip(panel.subjects, panel.value.mean(axis=1), strict=True)
+            if subject != 0
+        },
+        shuffled=float(first["shuffled"]) if role in SEES_BRAIN else float("nan"),
+        brain_share=Score(value=first["brain_share"], low=first["brain_share_low"], high=first["brain_share_high"]),
+        coverage=float(first["coverage"]),
+        door="reproduced",
+        marks=tuple(mark for mark in str(first["mark"]).split(", ") if mark),
+        parameters=int(first["parameters"]),
+        seeds=int(first["seeds"]),
+        seed_sd=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan"),
+    )
+
+
+def panel_of(rows: pd.DataFrame, method: str, metric: str) -> Panel:
+    return build_panel(rows[(rows["method"] == method) & (rows["metric"] == metric)])
+
+
+def write_number(value: float) -> str:
+    """Three significant digits, no exponent, no more than a reader needs: 0.0876, 13.1, 161."""
+    if value == 0:
+        return "0"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")

@@ -1,0 +1,184 @@
+"""The board as files: `LEADERBOARD.md`, a CSV, a JSON, and Hugging Face evaluation results (YAML model index).
+
+All are pure functions of the sections and of the papers' reported numbers: the same results give the same bytes, so CI
+can make them again and compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
+
+from bench.registry import describe
+from leaderboard.board import Row, Section, write_number
+from leaderboard.rendering import render
+from leaderboard.reported import ReportedTable, load_table, table_names
+
+FOLDER = Path(__file__).parent
+HEAD = """\
+# Leaderboard
+
+Made by `python -m bench board` from the committed results in `results/`; do not edit.
+
+Every score stands between floors that see no brain and ceilings that cheat openly. Read a section so:
+
+- **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval.
+- **tier**: methods that the data cannot tell apart share one. Behind it the ranks that a method can have, all of a
+  section together with 95 %.
+- **brain share**: (score − best floor) / (ceiling − best floor), with its interval.
+- **coverage**: share of trials with a reconstruction; below 1 a row is listed, not ranked.
+- **door**: *reproduced* here from code, or *submitted* as videos.
+- *n.s.*: not above its own shuffled brain. *partial*: some trials have no reconstruction. *one seed*: trained once, so
+  nothing is known of its spread between seeds.
+- A **phantom** is a synthetic recording: it shows that a method works here, and says nothing of a brain. `mini` is the
+  suite of small networks that ships with the project.
+"""
+REPORTED = """\
+## Reported by papers
+
+As printed, on real data; never ranked with what was measured here. Most have no interval, and their metrics differ from
+ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used.
+`python -m bench table --paper sam_net.1` shows a table beside what was measured here.
+"""
+COLUMNS = (
+    "section",
+    "dataset",
+    "split",
+    "classes",
+    "suite",
+    "phantom",
+    "method",
+    "role",
+    "tier",
+    "rank_low",
+    "rank_high",
+)
+
+
+def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path]:
+    """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths."""
+    rows = board_rows(sections)
+    files = {
+        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()]),
+        "board.csv": render(rows, "csv"),
+        "board.json": render(rows, "json"),
+    }
+    for method in sorted({row.method for section in sections for row in section.ranked}):
+        files[f"evaluation-results/{method}.yaml"] = write_evaluation(method, sections)
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return [folder / name for name in files]
+
+
+def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable]) -> str:
+    """The whole of `LEADERBOARD.md`."""
+    parts = [HEAD, *(write_section(section) for section in sections)]
+    if reported:
+        parts += [REPORTED, *(write_reported(table) for table in reported)]
+    return "\n".join(parts)
+
+
+def write_section(section: Section) -> str:
+    """Heading, table of at most eight columns, and what it generalises to."""
+    kind = " (phantom)" if section.phantom else ""
+    names = [name.replace("_", " ") for name in (metric.name for metric in section.metrics)]
+    rows = []
+    for row in section.rows:
+        rows.append([write_place(row), row.method, *write_scores(row, section), str(row.brain_share) or "–"])
+        rows[-1] += [f"{row.coverage:.3g}", row.door]
+    heads = ["tier (ranks)", "method", *names, "brain share", "coverage", "door"]
+    table = render(pd.DataFrame(rows, columns=heads), "md")
+    primary = section.primary
+    chance = "" if primary.chance == "measured" else f", chance {primary.chance:.3g}"
+    about = (
+        f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.subjects} subjects × {section.clips} "
+        f"clips; suite {section.suite}, {section.classes} classes. Intervals are for new {section.generalises_to}."
+    )
+    return f"## {section.dataset}{kind}: {section.split.replace('_', ' ')}\n\n{about}\n\n{table}"
+
+
+def write_place(row: Row) -> str:
+    if row.tier is None:
+        return {"control": "floor", "ceiling": "ceiling"}.get(row.role, "not ranked")
+    ranks = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
+    return f"{row.tier} ({ranks})"
+
+
+def write_scores(row: Row, section: Section) -> list[str]:
+    """The scores in the section's order; marks go with the first."""
+    texts = [str(row.scores[metric.name]) if metric.name in row.scores else "" for metric in section.metrics]
+    marks = [*row.marks, *(["one seed"] if row.role == "method" and row.seeds == 1 else [])]
+    if np.isfinite(row.seed_sd):
+        texts[0] += f" (seeds ± {write_number(row.seed_sd)})"
+    texts[0] += "".join(f" *{mark}*" for mark in marks)
+    return texts
+
+
+def write_reported(table: ReportedTable) -> str:
+    heads = [*table.stub, *table.columns]
+    rows = []
+    for row in table.rows:
+        rows.append([*row.labels, *(cell.number.text for cell in row.cells)])
+    chances = [cell.chance for cell in table.rows[0].cells] if table.rows else []
+    if any(chance is not None for chance in chances):
+        rows.append(
+            ["*chance*", *[""] * (len(table.stub) - 1), *("" if c is None else write_number(c) for c in chances)]
+        )
+    body = render(pd.DataFrame(rows, columns=pd.Index(heads)), "md")
+    return f"### {table.name}: {table.title}\n\n{table.source}\n\n{body}"
+
+
+def board_rows(sections: Sequence[Section]) -> pd.DataFrame:
+    """Every row of every section with all its numbers, a column a number: for programs."""
+    records = []
+    for section in sections:
+        for row in section.rows:
+            record = {
+                "section": section.name,
+                **{name: getattr(section, name) for name in ("dataset", "split", "classes", "suite", "phantom")},
+                **{name: getattr(row, name) for name in ("method", "role", "tier", "rank_low", "rank_high")},
+                **{name: getattr(row, name) for name in ("best_share", "coverage", "door", "parameters", "seeds")},
+                "marks": " ".join(row.marks),
+                "seed_sd": row.seed_sd,
+                "shuffled": row.shuffled,
+                "ranked_by": section.primary.name,
+            }
+            for name, score in (*row.scores.items(), ("brain_share", row.brain_share)):
+                record |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+            records.append(record)
+    table = pd.DataFrame(records)
+    whole = [name for name in ("tier", "rank_low", "rank_high", "classes", "parameters", "seeds") if name in table]
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def write_evaluation(method: str, sections: Sequence[Section]) -> str:
+    """The method's scores as the metadata of a model card on the Hugging Face hub."""
+    results = []
+    for section in sections:
+        for row in section.ranked:
+            if row.method != method:
+                continue
+            results += [
+                EvalResult(
+                    task_type="brain-to-video",
+                    task_name="Video reconstruction from brain recordings",
+                    dataset_type=section.dataset,
+                    dataset_name=f"{section.dataset}{' (phantom, synthetic)' if section.phantom else ''}",
+                    dataset_split=section.split,
+                    dataset_config=f"{section.classes} classes, suite {section.suite}",
+                    metric_type=metric.name,
+                    metric_name=f"corrected/{metric.name}",
+                    metric_value=float(f"{score.value:.6g}"),
+                    metric_config=f"95 % interval {score.low:.6g} to {score.high:.6g}",
+                )
+                for metric in section.metrics
+                if (score := row.scores.get(metric.name)) is not None
+            ]
+    card = ModelCardData(model_name=method, eval_results=results)
+    return f"# {describe('methods', method)}\n{card.to_yaml()}\n"
