@@ -19,7 +19,7 @@ one cluster, to new subjects only; a single cell has no interval (NaN).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,27 @@ def paired_difference(
             "difference needs the same clips, and the same subjects or a single row; restrict both to what they share"
         )
     return mean_interval(a - b, clusters, confidence=confidence)
+
+
+def pool(intervals: Sequence[Interval], weights: npt.ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """The weighted mean of independent estimates with its interval: groups of subjects who saw different clips.
+
+    se² = Σ w² se², degrees of freedom by Satterthwaite. weights add up to 1. Clips of one concept that several groups
+    saw are taken as independent. One interval is returned as it is.
+    """
+    if len(intervals) == 1:
+        return intervals[0]
+    w = np.asarray(weights, dtype=np.float64)
+    mean = float(w @ [one.mean for one in intervals])
+    parts = w**2 * np.square([one.se for one in intervals])
+    variance = float(parts.sum())
+    spread = float((parts**2 / [one.df for one in intervals]).sum())
+    df = variance**2 / spread if spread > 0 else float(min(one.df for one in intervals))
+    half = np.sqrt(variance) * float(stats.t.ppf((1 + confidence) / 2, df))
+    narrowest = min((one.generalises_to for one in intervals), key=len)
+    return Interval(
+        mean=mean, low=mean - half, high=mean + half, se=float(np.sqrt(variance)), df=df, generalises_to=narrowest
+    )
 
 
 def p_value(interval: Interval, null: float = 0.0) -> float:

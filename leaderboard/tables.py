@@ -78,6 +78,7 @@ class Reference:
     """A control, a ceiling or a baseline, as a level to hold a row against."""
 
     name: str
+    variant: str
     role: str
     split: str
     panel: Panel
@@ -102,13 +103,14 @@ def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PR
     rows = []
     for _, setting in scores.groupby(["dataset", "classes", "suite", "protocol", "metric"], sort=False):
         metric = find_metric(setting, protocols)
-        groups = [(group, build_panel(group)) for _, group in setting.groupby(IDENTITY, sort=False)]
+        groups = [(group, build_panels(group)) for _, group in setting.groupby(IDENTITY, sort=False)]
         references = [
-            Reference(name=first["method"], role=first["role"], split=first["split"], panel=panel)
-            for first, panel in ((group.iloc[0], panel) for group, panel in groups)
+            Reference(panel=panel, name=first["method"], **first[["variant", "role", "split"]])
+            for first, panels in ((group.iloc[0], panels) for group, panels in groups)
+            for panel in panels
             if first["role"] != "method"
         ]
-        rows += [_result_row(group, panel, references, metric) for group, panel in groups]
+        rows += [_result_row(group, panels, references, metric) for group, panels in groups]
     table = pd.DataFrame(rows, columns=RESULT_COLUMNS)
     for column in ("n_subjects", "n_clips", "best_subject", "parameters", "seeds", "classes"):
         table[column] = table[column].astype("Int64")
@@ -119,39 +121,41 @@ def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PR
 
 
 def _result_row(
-    group: pd.DataFrame, panel: Panel, references: Sequence[Reference], metric: MetricSpec
+    group: pd.DataFrame, panels: Sequence[Panel], references: Sequence[Reference], metric: MetricSpec
 ) -> dict[str, Any]:
     first = group.iloc[0]
-    interval = statistics.mean_interval(panel.value, panel.concepts)
-    versus = statistics.paired_difference(panel.value, panel.shuffled, panel.concepts)
-    floors, ceilings = (
-        [
-            (level, reference.name)  # (f64 [subject or 1, clip], name)
-            for reference in references
-            if reference.role == role
-            and reference.split in (first["split"], CLIPS)
-            and (level := reference.over(panel)) is not None
-        ]
-        for role in ("control", "ceiling")
+    weights = np.array([len(panel.subjects) for panel in panels]) / sum(len(panel.subjects) for panel in panels)
+    interval = statistics.pool([statistics.mean_interval(panel.value, panel.concepts) for panel in panels], weights)
+    versus = statistics.pool(
+        [statistics.paired_difference(panel.value, panel.shuffled, panel.concepts) for panel in panels], weights
     )
+    floors, ceilings = (levels_over(panels, references, role, first["split"]) for role in ("control", "ceiling"))
     if first["role"] in SEES_BRAIN:
-        floors.append((panel.shuffled, SHUFFLED))
+        floors[SHUFFLED, "", first["split"]] = [panel.shuffled for panel in panels]
     pick = max if metric.direction == "higher" else min
-    nothing = (np.array([[np.nan]]), "")
-    (floor_values, floor_name), (ceiling_values, ceiling_name) = (
-        pick(levels, key=lambda level: float(level[0].mean()), default=nothing) for levels in (floors, ceilings)
+    (floor, best_floor), (ceiling, best_ceiling) = (
+        pick(
+            ((float(weights @ [part.mean() for part in parts]), about) for about, parts in levels.items()),
+            key=lambda level: level[0],
+            default=(np.nan, ("", "", "")),
+        )
+        for levels in (floors, ceilings)
     )
-    floor, ceiling = float(floor_values.mean()), float(ceiling_values.mean())
     share_low, share_high = (
         statistics.brain_share_interval(
-            panel.value, floor_values, ceiling_values, panel.concepts, direction=metric.direction
+            panels[0].value,
+            floors[best_floor][0],
+            ceilings[best_ceiling][0],
+            panels[0].concepts,
+            direction=metric.direction,
         )
-        if floor_name and ceiling_name
+        if best_floor in floors and best_ceiling in ceilings and len(panels) == 1
         else (np.nan, np.nan)
     )
-    by_subject = panel.value.mean(axis=1)
+    subjects = np.concatenate([panel.subjects for panel in panels])
+    by_subject = np.concatenate([panel.value.mean(axis=1) for panel in panels])
     best = int(by_subject.argmax() if metric.direction == "higher" else by_subject.argmin())
-    sees_brain = bool((panel.subjects != 0).all())
+    sees_brain = bool((subjects != 0).all())
     coverage = float((group["status"] == "ok").mean())
     tested = first["role"] in SEES_BRAIN and metric.paired  # other metrics are the same for a shuffled brain
     marks = ["n.s."] if tested and not _is_better(versus, metric) else []
@@ -163,27 +167,40 @@ def _result_row(
         "high": interval.high,
         "mark": ", ".join(marks),
         "floor": floor,
-        "floor_name": floor_name,
+        "floor_name": best_floor[0],
         "ceiling": ceiling,
-        "ceiling_name": ceiling_name,
+        "ceiling_name": best_ceiling[0],
         "brain_share": statistics.brain_share(interval.mean, floor, ceiling, metric.direction),
         "brain_share_low": share_low,
         "brain_share_high": share_high,
-        "n_subjects": len(panel.subjects) if sees_brain else 0,
-        "n_clips": len(panel.clips),
+        "n_subjects": len(subjects) if sees_brain else 0,
+        "n_clips": sum(len(panel.clips) for panel in panels),
         "coverage": coverage,
-        "shuffled": float(panel.shuffled.mean()),
+        "shuffled": float(weights @ [panel.shuffled.mean() for panel in panels]),
         "difference_to_shuffled": versus.mean,
         "difference_low": versus.low,
         "difference_high": versus.high,
         "chance": np.nan if metric.chance == "measured" else metric.chance,
-        "best_subject": panel.subjects[best] if sees_brain else pd.NA,
+        "best_subject": subjects[best] if sees_brain else pd.NA,
         "best_value": by_subject[best] if sees_brain else np.nan,
         "parameters": group["parameters"].max(),
         "seeds": group.groupby("subject")["seed"].nunique().min(),
         "generalises_to": interval.generalises_to,
         "phantom": bool(first["phantom"]),
     }
+
+
+Levels = dict[tuple[str, str, str], list[npt.NDArray[np.float64]]]
+
+
+def levels_over(panels: Sequence[Panel], references: Sequence[Reference], role: str, split: str) -> Levels:
+    """Of each reference of a role that covers all panels (name, variant, split): its scores over each of them."""
+    levels: Levels = {}
+    for reference in references:
+        if reference.role == role and reference.split in (split, CLIPS):
+            found = [level for panel in panels if (level := reference.over(panel)) is not None]
+            levels.setdefault((reference.name, reference.variant, reference.split), []).extend(found)
+    return {about: parts for about, parts in levels.items() if len(parts) == len(panels)}
 
 
 def ablation_table(
@@ -245,18 +262,21 @@ def _compare(
             f"variant {name!r} has seeds {sorted(set(variant['seed']))} and its base {sorted(set(base['seed']))}: "
             "a paired difference needs common seeds; run both with the same --seeds"
         )
-    a, b = (build_panel(rows[rows["seed"].isin(seeds)]) for rows in (base, variant))
-    if not (np.array_equal(a.subjects, b.subjects) and np.array_equal(a.clips, b.clips)):
-        raise TableError(
-            f"variant {name!r} was scored on {len(b.subjects)} subjects × {len(b.clips)} clips, its base on "
-            f"{len(a.subjects)} × {len(a.clips)}, not the same ones: finish both runs first"
+    panels = [build_panels(rows[rows["seed"].isin(seeds)]) for rows in (base, variant)]
+    seen = [[(tuple(panel.subjects), tuple(panel.clips)) for panel in side] for side in panels]
+    if seen[0] != seen[1]:
+        of_base, of_variant = (
+            f"{sum(len(s) for s, _ in side)} subjects × {sum(len(c) for _, c in side)} clips" for side in seen
         )
-    interval = statistics.paired_difference(a.value, b.value, a.concepts)
-    by_seed = [
-        np.mean(build_panel(base[base["seed"] == seed]).value)
-        - np.mean(build_panel(variant[variant["seed"] == seed]).value)
-        for seed in seeds
-    ]
+        raise TableError(
+            f"variant {name!r} was scored on {of_variant}, its base on {of_base}, not the same ones: finish both "
+            "runs first"
+        )
+    weights = np.array([len(panel.subjects) for panel in panels[0]]) / sum(len(p.subjects) for p in panels[0])
+    interval = statistics.pool(
+        [statistics.paired_difference(a.value, b.value, a.concepts) for a, b in zip(*panels, strict=True)], weights
+    )
+    by_seed = [_mean_of(base[base["seed"] == seed]) - _mean_of(variant[variant["seed"] == seed]) for seed in seeds]
     warnings = [f"needs {SEEDS_NEEDED} seeds"] if len(seeds) < SEEDS_NEEDED else []
     unpaired = len(set(base["seed"]) | set(variant["seed"])) - len(seeds)
     warnings += [f"{unpaired} seeds not in both"] if unpaired else []
@@ -349,6 +369,24 @@ def build_panel(rows: pd.DataFrame) -> Panel:
         clips=value.columns.to_numpy(),
         concepts=concept.loc[value.columns].to_numpy(),
     )
+
+
+def build_panels(rows: pd.DataFrame) -> list[Panel]:
+    """A panel for each group of subjects who saw the same clips; several only where no two groups share a clip.
+
+    In CineBrain the last episodes, which are tested, differ between two groups of subjects.
+    """
+    groups: dict[tuple[int, ...], list[Any]] = {}
+    for subject, clips in rows.groupby("subject")["clip"]:
+        groups.setdefault(tuple(sorted(set(clips))), []).append(subject)
+    if sum(map(len, groups)) > rows["clip"].nunique():
+        return [build_panel(rows)]  # which names the clips that are absent
+    return [build_panel(rows[rows["subject"].isin(subjects)]) for subjects in groups.values()]
+
+
+def _mean_of(rows: pd.DataFrame) -> float:
+    """The mean over clips within a subject, then over subjects."""
+    return float(rows.groupby("subject")["value"].mean().mean())
 
 
 def _is_better(interval: statistics.Interval, metric: MetricSpec) -> bool:

@@ -313,6 +313,33 @@ def test_ablations_that_cannot_be_compared(ablation, spoil, variants, words):
         ablation_table(spoil(ablation), "base", variants)
 
 
+def test_groups_of_subjects_who_saw_different_clips():
+    """As in CineBrain: two groups with test clips of their own are two independent tables, weighted by subjects."""
+    rng = np.random.default_rng(1)
+    tables = [draw(rng, 0.4, 4), draw(rng, 0.3, 2)]
+    groups = [
+        score_rows(tables[0], subjects=(1, 2, 3, 6)),
+        score_rows(tables[1], subjects=(4, 5)).assign(clip=lambda rows: rows["clip"] + CLIPS),
+    ]
+    floors = draw(rng, 0.2, 1), draw(rng, 0.25, 1)
+    floor = score_rows(np.hstack(floors), method="train_mean", role="control", split="clips")
+    noise = pd.concat(groups).assign(method="noise_brain", role="control", value=0.01)
+    row = select(result_table(pd.concat([*groups, floor, noise])), "sam_net")
+    concepts = np.arange(CLIPS) // CLIPS_A_CONCEPT
+    parts = [mean_interval(table, concepts) for table in tables]
+    assert row["value"] == pytest.approx((4 * parts[0].mean + 2 * parts[1].mean) / 6)
+    se = np.sqrt((4 / 6 * parts[0].se) ** 2 + (2 / 6 * parts[1].se) ** 2)
+    assert 2 * se < row["high"] - row["value"] < 3 * se
+    assert row["value"] - row["low"] == pytest.approx(row["high"] - row["value"])
+    assert row["floor"] == pytest.approx((4 * floors[0].mean() + 2 * floors[1].mean()) / 6)
+    assert (row["floor_name"], row["n_subjects"], row["n_clips"]) == ("train_mean", 6, 2 * CLIPS)
+    both = [part.assign(variant="worse", value=part["value"] - 0.1) for part in groups]
+    compared = ablation_table(pd.concat([*groups, *both, floor]), "base", ["worse"])
+    assert compared["difference"].iloc[1] == pytest.approx(0.1)
+    with pytest.raises(TableError, match="subject 1 has no row for clip 12"):
+        result_table(pd.concat([*groups, score_rows(tables[0][:1], subjects=(4,)).iloc[-1:]]))
+
+
 def test_csv_and_json_carry_every_digit(parts):
     table = result_table(pd.concat(parts.values()))
     records = json.loads(render(table, "json"))
