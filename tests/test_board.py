@@ -1,0 +1,118 @@
+"""The board on made-up scores whose order is planted: tiers, floors, marks, coverage, and files that are stable."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from leaderboard.board import Section, make_board, write_number
+from leaderboard.publication import board_rows, write_board, write_evaluation, write_markdown
+
+SUBJECTS, CLIPS = 6, 40
+
+
+def make_scores(
+    method: str,
+    level: float,
+    *,
+    role: str = "method",
+    split: str = "cross_subject",
+    seeds: int = 1,
+    missing: bool = False,
+) -> pd.DataFrame:
+    """Scores around `level` on the three metrics of the board; a shuffled brain gets .02."""
+    shared = np.random.default_rng(0).standard_normal((SUBJECTS, CLIPS)) / 10
+    subjects = [0] if split == "clips" else range(1, SUBJECTS + 1)
+    parts = []
+    for seed in range(seeds):
+        noise = np.random.default_rng([seed, *method.encode()]).standard_normal((SUBJECTS, CLIPS)) / 50
+        for metric in ("video_40way", "frame_40way", "ssim"):
+            for row, subject in enumerate(subjects):
+                value = level + shared[row] + noise[row] + 0.01 * seed
+                part = {
+                    "dataset": "phantom_eeg", "split": split, "classes": 40, "suite": "mini", "protocol": "corrected",
+                    "metric": metric, "method": method, "variant": "base", "role": role, "seed": seed,
+                    "subject": subject, "clip": np.arange(CLIPS), "concept": np.arange(CLIPS) // 2, "value": value,
+                    "shuffled": 0.02 + shared[row], "status": "ok", "parameters": 100, "phantom": True, "cell": method,
+                }  # fmt: skip
+                parts.append(pd.DataFrame(part))
+    scores = pd.concat(parts, ignore_index=True)
+    if missing:
+        scores.loc[0, "status"] = "missing"
+    return scores
+
+
+@pytest.fixture(scope="module")
+def sections() -> list[Section]:
+    scores = [
+        make_scores("sam_net", 0.5, seeds=3),
+        make_scores("eeg2video", 0.2),
+        make_scores("dynamind", 0.2001),
+        make_scores("glfa", 0.9, missing=True),
+        make_scores("retrieval", 0.02, role="baseline"),
+        make_scores("train_mean", 0.05, role="control", split="clips"),
+        make_scores("codec", 0.95, role="ceiling", split="clips"),
+    ]
+    return make_board(pd.concat(scores, ignore_index=True))
+
+
+def test_a_planted_order_makes_tiers_and_equals_share_one(sections):
+    (section,) = sections
+    assert [row.method for row in section.ranked] == ["sam_net", "dynamind", "eeg2video", "retrieval"] or [
+        row.method for row in section.ranked
+    ] == ["sam_net", "eeg2video", "dynamind", "retrieval"]
+    assert [row.tier for row in section.ranked] == [1, 2, 2, 3]
+    assert [(row.rank_low, row.rank_high) for row in section.ranked] == [(1, 1), (2, 3), (2, 3), (4, 4)]
+    assert section.better.sum() == 5 and section.better[0].sum() == 3
+    assert section.ranked[0].best_share == 1.0
+
+
+def test_what_lacks_a_clip_is_listed_and_not_ranked(sections):
+    (section,) = sections
+    (partial,) = [row for row in section.rows if row.method == "glfa"]
+    assert partial.tier is None and partial.coverage < 1 and "partial" in partial.marks
+    assert [row.method for row in section.rows][4:] == ["glfa", "train_mean", "codec"]
+
+
+def test_floors_and_ceilings_bound_the_share(sections):
+    (section,) = sections
+    best = section.ranked[0]
+    assert best.brain_share.value == pytest.approx((best.scores["video_40way"].value - 0.05) / 0.9, abs=0.02)
+    retrieval = section.ranked[-1]
+    assert "n.s." in retrieval.marks  # at the level of its own shuffled brain
+    assert np.isnan(section.ranked[1].seed_sd) and best.seed_sd == pytest.approx(0.01, abs=0.003)
+    assert set(best.by_subject) == set(range(1, 7))
+    assert section.rows[-1].by_subject == {}  # a ceiling of clips sees no subject
+
+
+def test_markdown_has_eight_columns_and_the_same_bytes_again(sections):
+    text = write_markdown(sections, [])
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.count("|") - line.count("\\|") == 9 for line in table)
+    assert "phantom_eeg (phantom): cross subject" in text and "*one seed*" in text and "*n.s.*" in text
+    assert write_markdown(sections, []) == text
+
+
+def test_files_say_the_same_as_the_sections(sections, tmp_path):
+    paths = write_board(sections, tmp_path)
+    assert {path.name for path in paths} >= {"LEADERBOARD.md", "board.csv", "board.json", "sam_net.yaml"}
+    records = json.loads((tmp_path / "board.json").read_text())
+    assert [one["method"] for one in records] == [row.method for row in sections[0].rows]
+    assert records[0]["video_40way"] == sections[0].ranked[0].scores["video_40way"].value
+    assert records[-1]["tier"] is None
+    assert len(pd.read_csv(tmp_path / "board.csv")) == len(board_rows(sections)) == 7
+    card = yaml.safe_load(write_evaluation("sam_net", sections))
+    (result,) = card["model-index"][0]["results"]
+    assert [one["type"] for one in result["metrics"]] == ["video_40way", "frame_40way", "ssim"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.08764, "0.0876"), (13.14, "13.1"), (161.0, "161"), (1234.6, "1235"), (-0.5, "-0.500")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert write_number(value) == text
