@@ -253,6 +253,8 @@ def test_starts_are_what_they_are_called():
     scheduler.share = 0.5
     scheduler.set_timesteps(8)
     assert scheduler.timesteps.tolist() == [499, 374, 249, 124]
+    again = start_latents("renoised", noise, latents, scheduler, **options)  # whatever the last share
+    assert torch.equal(again, renoised)
 
 
 def test_noise_belongs_to_its_seed():

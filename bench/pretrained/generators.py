@@ -98,6 +98,7 @@ def start_latents(
         return (1 - strength) ** 0.5 * latents + strength**0.5 * noise
     if not count_steps(steps, strength):
         raise BadGeneration(f"strength={strength} of {steps} steps leaves none; raise strength or steps")
+    scheduler.share = 1.0  # whatever the call before this one left: the step is counted among all steps
     scheduler.set_timesteps(steps)
     first = scheduler.timesteps[steps - count_steps(steps, strength)]
     return scheduler.add_noise(latents, noise, first.expand(len(noise)))

@@ -141,7 +141,7 @@ class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 1
+    version = 2
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         known = {field.name for field in dataclasses.fields(Parameters)}
