@@ -248,6 +248,12 @@ def score_folder(options: argparse.Namespace) -> int:
     return 0
 
 
+def draw_figure(options: argparse.Namespace) -> int:
+    from bench.cli_figures import draw
+
+    return draw(options)
+
+
 def list_names(options: argparse.Namespace) -> int:
     """Print names with a line each; loads none of what it lists."""
     from bench.spec import load_variants
@@ -370,7 +376,7 @@ def show(table: pd.DataFrame, options: argparse.Namespace) -> None:
 VERBS = {
     verb.__name__: verb
     for verb in (
-        *(run_method, print_table, score_folder, list_names, handle_data, handle_suite),
+        *(run_method, print_table, draw_figure, score_folder, list_names, handle_data, handle_suite),
         *(audit_data, measure_speed, examine),
     )
 }

@@ -42,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_output(table)
     table.set_defaults(verb="print_table")
 
+    add_figures(verbs.add_parser("figure", help="pictures of the store and of fitted methods, with their numbers"))
+
     score = verbs.add_parser("score", help="score videos made elsewhere (mp4, gif, webm, npy, frame folders)")
     score.add_argument("--predictions", required=True, type=Path, metavar="DIR")
     score.add_argument("--targets", type=Path, metavar="DIR", help="true videos, named alike; without them: vbench")
@@ -100,6 +102,39 @@ def build_parser() -> argparse.ArgumentParser:
     add_output(doctor)
     doctor.set_defaults(verb="examine")
     return parser
+
+
+def add_figures(parser: argparse.ArgumentParser) -> None:
+    figures = parser.add_subparsers(required=True, metavar="NAME")
+    clips = figures.add_parser("clips", help="true clips against reconstructions in the store; runs nothing")
+    clips.add_argument("--method", action="append", default=[], help="a method, floor or ceiling (again for more)")
+    clips.add_argument("--variant", action="append", default=[], help="of the methods that have it (again for more)")
+    clips.add_argument("--ablation", help="every variant of a group of the first method that has it")
+    clips.add_argument("--split", default="cross_subject")
+    clips.add_argument("--clips", type=numbers, metavar="N,N", help="these clips; default: by hash, so nobody picks")
+    clips.add_argument("--count", type=positive, default=4, help="how many clips the hash chooses")
+    clips.add_argument("--frames", type=positive, default=3, help="of a clip, evenly spread")
+    clips.add_argument("--subject", type=int, help="default: by hash for each clip")
+    subjects = figures.add_parser("subjects", help="subjects before and after C-SA and New2Source; fits SAM-Net twice")
+    electrodes = figures.add_parser("electrodes", help="scalp maps of what HRT reads; fits SAM-Net")
+    voxels = figures.add_parser("voxels", help="what CineNeuron's first layer reads by region; fits its first stage")
+    for one in (subjects, electrodes, voxels):
+        one.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; epochs=5 fits quickly"
+        )
+    for one in (clips, subjects, electrodes, voxels):
+        add_setting(one)
+        one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--format", choices=FORMATS, default="md", help="of the numbers on standard output")
+        one.add_argument("--output", type=Path, metavar="FILE", help="png, pdf or svg (default: in figures/)")
+        one.set_defaults(verb="draw_figure", figure=one.prog.split()[-1])
+
+
+def numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 12,40") from None
 
 
 def positive(text: str) -> int:

@@ -27,6 +27,8 @@ from jaxtyping import Float64
 from methods.cine_neuron.brain_model import BrainModel, InputLayer
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from methods.cine_neuron.method import CineNeuron
 
 Weights = Mapping[int, Float64[np.ndarray, " voxel"]]
@@ -64,6 +66,13 @@ def tabulate_regions(weights: Weights, regions: Mapping[int, Sequence[str]]) -> 
     return pd.DataFrame(rows, columns=columns)
 
 
+def average_subjects(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row a variant and region: the means over subjects."""
+    table = pd.concat([one.assign(variant=name) for name, one in tables.items()], ignore_index=True)
+    columns = ["voxels", "weight", "weight_share", "ratio"]
+    return table.groupby(["variant", "region"], sort=False)[columns].mean().reset_index()
+
+
 def correlate_tuning(weights: Weights, tuning: Weights) -> dict[int, float]:
     """Spearman's correlation, over a subject's voxels, of the weight and the strength of the true tuning."""
     from scipy.stats import spearmanr
@@ -84,28 +93,36 @@ def read_tuning(dataset: Any, method: CineNeuron, groups: Sequence[str]) -> dict
     return strengths
 
 
-def plot_regions(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
+def draw_regions(tables: Mapping[str, pd.DataFrame], setting: str = "") -> Figure:
     """The mean weight of each region by variant, a dot a subject (the paper's Figure 5 as numbers)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from bench.figures import COLOURS, add_words, new_figure
 
     names = list(dict.fromkeys(next(iter(tables.values()))["region"]))
-    figure, axes = pyplot.subplots(figsize=(1 + 0.8 * len(names), 3.2), layout="constrained")
+    figure = new_figure(max(7.5, 1 + 0.8 * len(names)), 4.4)
+    axes = figure.subplots()
     width = 0.8 / len(tables)
     for place, (variant, table) in enumerate(tables.items()):
         x = np.arange(len(names)) + (place - (len(tables) - 1) / 2) * width
         by_region = table.groupby("region")["weight"]
-        axes.bar(x, by_region.mean()[names], width, label=variant, alpha=0.6)
+        axes.bar(x, by_region.mean()[names], width, label=variant, color=COLOURS[place % len(COLOURS)], alpha=0.7)
         for _, one in table.groupby("subject"):
-            axes.plot(x, one.set_index("region")["weight"][names], "k.", markersize=3)
+            axes.plot(x, one.set_index("region")["weight"][names], "k.", markersize=4)
     axes.set_xticks(range(len(names)), names, rotation=30)
     axes.set_ylabel("mean voxel weight, 0 to 1")
     axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    add_words(
+        figure,
+        f"CineNeuron: how much the first layer reads each region\n{setting}",
+        "Bars are means over subjects, a dot is a subject. A weight says how much a voxel is read, not how much it "
+        "says: correlated voxels share a weight, so a region of many has small ones, and a voxel of noise has some.",
+    )
+    return figure
+
+
+def plot_regions(tables: Mapping[str, pd.DataFrame], path: Path, setting: str = "") -> None:
+    from bench.figures import save_figure
+
+    save_figure(draw_regions(tables, setting), path)
 
 
 def interpret(
@@ -140,6 +157,7 @@ def interpret(
 
 def main() -> None:
     from bench.datasets.catalogue import open_dataset
+    from bench.figures import describe_setting
     from bench.pretrained.suite import load_suite
 
     parser = argparse.ArgumentParser(description="voxel weights of the Brain Model by region")
@@ -153,9 +171,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     table = pd.concat([one.assign(variant=name) for name, one in tables.items()], ignore_index=True)
     table.to_csv(options.output / "regions.csv", index=False)
-    plot_regions(tables, options.output / "regions.png")
-    means = table.groupby(["variant", "region"], sort=False)[["voxels", "weight", "weight_share", "ratio"]].mean()
-    print(means.round(3).reset_index().to_markdown(index=False))
+    plot_regions(tables, options.output / "regions.png", describe_setting(dataset, options.suite))
+    print(average_subjects(tables).round(3).to_markdown(index=False))
     if len(tuned):
         tuned.to_csv(options.output / "tuning.csv", index=False)
         print("\nSpearman's correlation of a voxel's weight with its true tuning, mean over subjects:\n")

@@ -81,11 +81,14 @@ class ElectrodeAttention(nn.Module):
         )
 
     def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
+        return self.weigh(signals)[:, :, None] * signals
+
+    def weigh(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel"]:
         if self.pool == "mean":
             pooled = signals.mean(dim=2)  # (B, C)
         else:
             pooled = (signals.square().mean(dim=2) + 1e-3).log()  # a silent electrode is quiet, not minus infinity
-        return self.gate(pooled)[:, :, None] * signals
+        return self.gate(pooled)
 
 
 class RegionExtractors(nn.Module):
