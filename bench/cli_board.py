@@ -1,0 +1,166 @@
+"""Verbs of comparing, publishing and submitting; loaded by `bench.cli` when one of them is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import PUBLISHED, default_dataset, is_current, open_setting, show
+from bench.errors import BenchError
+from bench.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(options: argparse.Namespace) -> int:
+    from leaderboard.comparison import compare_methods, list_extremes, parse_side
+    from leaderboard.rendering import render, write
+
+    a, b = parse_side(options.a), parse_side(options.b)
+    options.dataset = options.dataset or default_dataset(a[0])
+    scores, captions = read_sides(options)
+    scores = scores[(scores["protocol"] == options.protocol) & (scores["classes"] == options.classes)]
+    for name in ("split", "metric"):
+        if asked := getattr(options, name):
+            known = sorted(scores[name].unique())
+            if asked not in known:
+                raise BenchError(f"no scores of {name} {asked!r}; there are {', '.join(map(str, known)) or 'none'}")
+            scores = scores[scores[name] == asked]
+    table = compare_methods(scores, a, b)
+    if not options.metric or table["split"].nunique() > 1:
+        show(table, options)
+        return 0
+    extremes = list_extremes(scores, a, b, captions=captions)
+    write("\n".join(render(one, options.format) for one in (table, extremes)), options.output)
+    return 0
+
+
+def read_sides(options: argparse.Namespace) -> tuple[pd.DataFrame, dict[int, str] | None]:
+    """Scores of the store, with the clips' captions; or the committed ones, without."""
+    from leaderboard.results import read_results
+
+    if options.published:
+        scores = read_results(dataset=options.dataset)
+        if scores.empty:
+            raise BenchError(f"no committed results of {options.dataset}; leave --published out for those of --runs")
+        return scores, None
+    from bench.jury import Jury
+    from bench.scoring import read_scores
+    from bench.store import Store
+
+    dataset, suite = open_setting(options)
+    store = Store(options.runs)
+    keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
+    scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), (options.protocol,))
+    if scores.empty:
+        raise BenchError(f"{options.runs} holds no scores of {options.dataset}; run both methods first")
+    stimuli = dataset.stimuli.to_pandas()
+    return scores, dict(zip(stimuli["clip"], stimuli["caption"], strict=True))
+
+
+def publish_results(options: argparse.Namespace) -> int:
+    from bench.jury import Jury
+    from bench.scoring import read_scores
+    from bench.store import Store
+    from leaderboard.results import RESULTS, publish
+
+    options.dataset = options.dataset or "phantom_eeg"
+    dataset, suite = open_setting(options)
+    protocols = ("corrected", PUBLISHED[dataset.modality])
+    store = Store(options.runs)
+    cells = [cell for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
+    cells = [cell for cell in cells if cell.manifest["spec"]["dataset"] == options.dataset]
+    cells = [cell for cell in cells if "[" not in cell.manifest["variant"]]  # --set tries things out
+    if not cells:
+        raise BenchError(f"{options.runs} holds no cells of {options.dataset} as it is now; run a method first")
+    scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
+    written = publish(cells, scores, options.results or RESULTS)
+    say(f"{len(cells)} cells in {len(written)} files below {options.results or RESULTS}")
+    return 0
+
+
+def make_board(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from leaderboard import board, publication
+    from leaderboard.results import RESULTS, read_results
+
+    scores = read_results(options.results or RESULTS)
+    if scores.empty:
+        raise BenchError(f"no committed results below {options.results or RESULTS}; `publish` puts some there")
+    sections = board.make_board(scores)
+    place = options.output or publication.FOLDER
+    if not options.check:
+        written = publication.write_board(sections, place)
+        say(f"{len(sections)} sections; written: {', '.join(str(path) for path in written)}")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        made = publication.write_board(sections, Path(folder))
+        stale = [path for path in made if differ(path, place / path.relative_to(folder))]
+        names = [str(path.relative_to(folder)) for path in stale]
+    say(f"not what the results make: {', '.join(names)}; run `python -m bench board`" if names else "up to date")
+    return 1 if names else 0
+
+
+def differ(made: Path, there: Path) -> bool:
+    return not there.is_file() or made.read_bytes() != there.read_bytes()
+
+
+def check(options: argparse.Namespace) -> int:
+    from bench.check import check_method
+    from bench.pretrained.suite import load_suite
+    from bench.spec import parse_settings
+
+    report = check_method(options.method, load_suite(options.suite), parameters=parse_settings(options.set))
+    show(report, options)
+    return 0 if (report["status"] == "ok").all() else 1
+
+
+def start_method(options: argparse.Namespace) -> int:
+    from bench.scaffold import write_method
+
+    made = write_method(options.name, options.folder, modality=options.modality)
+    title = "".join(part.capitalize() for part in options.name.split("_"))
+    say(f"written: {', '.join(map(str, made))}; next: python -m bench check {made[0]}:{title}")
+    return 0
+
+
+def pack_method(options: argparse.Namespace) -> int:
+    from bench.bundles import pack_cells
+    from bench.jury import Jury
+    from bench.store import Store
+
+    options.dataset = options.dataset or default_dataset(options.method)
+    dataset, suite = open_setting(options)
+    current = (
+        cell for cell in Store(options.runs).cells() if is_current(cell.manifest, dataset, suite, options.classes)
+    )
+    cells = []
+    for cell in current:
+        spec = cell.manifest["spec"]
+        asked = (options.method, options.variant, options.dataset, options.split or spec["split"])
+        if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:
+            cells.append(cell)
+    path = options.bundle or Path(f"{Path(options.method.partition(':')[0]).stem}.{options.variant}.zip")
+    pack_cells(cells, Jury(suite.judges, dataset.concepts), ("corrected", PUBLISHED[dataset.modality]), path)
+    say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
+    return 0
+
+
+def verify_file(options: argparse.Namespace) -> int:
+    from bench.bundles import verify_bundle
+    from bench.datasets.catalogue import open_dataset
+    from bench.pretrained.suite import load_suite
+
+    open_data = functools.cache(lambda name: open_dataset(name, data_root=options.data_root))
+    show(verify_bundle(options.bundle, open_data, functools.cache(load_suite)), options)
+    return 0
+
+
+VERBS: dict[str, Any] = {
+    verb.__name__: verb
+    for verb in (compare, publish_results, make_board, check, start_method, pack_method, verify_file)
+}
