@@ -37,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_method(options: argparse.Namespace) -> int:
+    if options.paper:
+        from bench.cli_papers import run_paper
+
+        return run_paper(options)
     from bench.executor import default_processes, execute, take_shard
     from bench.jury import Jury
     from bench.runner import Run, plan
@@ -132,6 +136,10 @@ def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Names
 
 
 def print_table(options: argparse.Namespace) -> int:
+    if options.paper:
+        from bench.cli_papers import print_paper
+
+        return print_paper(options)
     from bench.jury import Jury
     from bench.scoring import read_scores
     from bench.spec import find_group, find_owner

@@ -15,7 +15,9 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     run = verbs.add_parser("run", help="make, reconstruct and score the cells of a method, with floors and ceilings")
-    run.add_argument("--method", required=True, help="a name of `list methods`, or path/file.py:Class")
+    what = run.add_mutually_exclusive_group(required=True)
+    what.add_argument("--method", help="a name of `list methods`, or path/file.py:Class")
+    what.add_argument("--paper", metavar="TABLE", help="all that a paper's table lacks, such as sam_net.3")
     run.add_argument("--split", default="cross_subject", help="single_subject, cross_subject or new_subject")
     run.add_argument("--variant", action="append", default=[], help="a named variant (again for more)")
     run.add_argument("--ablation", help="every variant of a group, with its base")
@@ -32,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(verb="run_method")
 
     table = verbs.add_parser("table", help="tables of what the store holds")
+    table.add_argument("--paper", metavar="TABLE", help="a paper's table, reported beside measured, such as sam_net.1")
     table.add_argument("--ablation", help="paired differences between a group's base and its variants")
     table.add_argument("--method", help="only this method (with --ablation: default the one that has it)")
     table.add_argument("--split", help="only this split")

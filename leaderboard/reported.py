@@ -6,8 +6,8 @@
     notes = ["…"]                            # optional: what a reader has to know
     columns = [{ group = "Video-based", name = "2-way", metric = "eeg2video.video_2way" }, …]
     stub = ["Cls", "Method"]                 # heads of the columns that name a row
-    grid = [["10", "DynaMind", "0.847±0.01", "-"], …]          # as printed: names, then numbers; "-" where there is none
-    rows = [{ row = "10 / DynaMind", method = "dynamind", classes = 10 }, …]   # optional: of each row of the grid, in order
+    grid = [["10", "DynaMind", "0.847±0.01", "-"], …]       # as printed: names, then numbers; "-": none
+    rows = [{ row = "10 / DynaMind", method = "dynamind", classes = 10 }, …]   # optional: of each row, in order
 
 The order of rows and columns is the paper's, a number is the text that is printed. `common`, columns and rows together
 say of each cell what it is and what of ours stands beside it:
@@ -115,15 +115,16 @@ class ReportedTable:
         return tuple(dict.fromkeys(named))
 
 
-def table_names(folder: Path = FOLDER) -> list[str]:
+def table_names(folder: Path | None = None) -> list[str]:
     """All tables, SAM-Net's and CineNeuron's first."""
-    names = [path.stem for path in folder.glob("*.toml")]
+    names = [path.stem for path in (folder or FOLDER).glob("*.toml")]
     ours = ("sam_net", "cine_neuron")
     return sorted(names, key=lambda name: (not name.startswith(ours), name.startswith("cine_neuron"), name))
 
 
-def load_table(name: str, folder: Path = FOLDER) -> ReportedTable:
+def load_table(name: str, folder: Path | None = None) -> ReportedTable:
     """The table of that name; raises ReportedError for one that is not there or whose file is malformed."""
+    folder = folder or FOLDER
     path = folder / f"{name}.toml"
     known = table_names(folder)
     if name not in known:

@@ -87,7 +87,7 @@ def test_every_number_of_the_papers_digit_by_digit(name):
 
 @pytest.mark.parametrize(("paper", "file"), [("sam_net", "sam_net.txt"), ("cine_neuron", "cineneuron.txt")])
 def test_nothing_is_missing_from_the_papers_and_nothing_is_added(paper, file):
-    """Both ways, without rows or columns: the decimals in lines with tabs are those of the files, as many times each."""
+    """Both ways, without rows or columns: the decimals in lines with tabs are those of the files, as often."""
     text = " ".join(plain(line) for line in read_shared("papers", file) if "\t" in line)
     printed = sorted(re.findall(r"\d+\.\d+", text))
     tables = [load_table(name) for name in TABLES if name.startswith(paper)]

@@ -1,0 +1,130 @@
+"""`table --paper` and `run --paper`: verbs of `bench.cli` about a paper's table as a whole."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.progress import say
+
+if TYPE_CHECKING:
+    from bench.runner import Job
+    from leaderboard.papers import Survey
+    from leaderboard.reported import ReportedTable
+
+
+def print_paper(options: argparse.Namespace) -> int:
+    """The table with what the store holds of it, and the command that fills what it lacks."""
+    from bench.store import Store
+    from leaderboard.papers import lay_out, measure, missing_cells
+    from leaderboard.rendering import render, write
+
+    refuse_choices(options)
+    found = look_up(options)
+    records = measure(found, Store(options.runs))
+    if options.format in ("csv", "json"):
+        text = render(records, options.format)
+    else:
+        text = render(lay_out(records, found.table), options.format)
+        text = f"{found.table.name}: {found.table.title}\n\n{text}" if options.format == "md" else text
+    write(text, options.output)
+    if options.output is not None:
+        say(f"written: {options.output}")
+    lacking = missing_cells(records)
+    if len(lacking):
+        say(f"{len(lacking)} of {len(records)} numbers are not run, or only in part; fill in with `{fill_in(options)}`")
+    tell_absent(found)
+    return 0
+
+
+def run_paper(options: argparse.Namespace) -> int:
+    """Make and score the cells that a paper's table lacks, references once, then print the table."""
+    from bench.executor import default_processes, execute, take_shard
+    from bench.scoring import unfinished
+    from bench.store import Store
+
+    refuse_choices(options)
+    found = look_up(options, seeds=options.seeds)
+    store = Store(options.runs)
+    jobs: list[Job] = []
+    todo: list[Job] = []
+    for dataset, planned in found.planned.items():
+        jobs += planned
+        todo += unfinished(planned, store, found.juries[dataset])
+    if not jobs and not found.absent:
+        say(f"{found.table.name} is reported only: nothing of it is run")
+        return print_paper(options)
+    if options.dry_run:
+        keys = {job.spec.key for job in todo}
+        for job in jobs:
+            spec, state = job.spec, "to do" if job.spec.key in keys else "there"
+            about = f"{spec.method} {job.variant} {spec.dataset} {spec.classes} {spec.split}/{spec.fold} {spec.seed}"
+            print(f"{spec.key}  {state}  {about}")
+        tell_absent(found)
+        return 0
+    if options.shard:
+        todo = take_shard(todo, options.shard)
+    say(f"{len(jobs)} cells, {len(todo)} to do, in {options.runs}")
+    ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
+    processes = min(options.jobs or default_processes(), max(1, len(ours)))
+    outcomes = list(execute(ours, options.runs, processes=processes, threads=options.threads))
+    print_paper(options)
+    failures = [outcome.error for outcome in outcomes if outcome.error]
+    for failure in failures:
+        say(f"failed: {failure}")
+    return 1 if failures else 0
+
+
+def look_up(options: argparse.Namespace, *, seeds: int = 1) -> Survey:
+    """The paper's table, and the cells that it needs on the data sets asked for."""
+    from leaderboard.papers import survey
+    from leaderboard.reported import load_table
+
+    table = load_table(options.paper)
+    if getattr(options, "quick", False):
+        options.dataset = quick_datasets(table, options.dataset)
+    if options.data_root and not options.dataset:
+        raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
+    return survey(table, dataset=options.dataset, suite=options.suite, seeds=seeds, data_root=options.data_root)
+
+
+def quick_datasets(table: ReportedTable, asked: str | None) -> str | None:
+    """The tiny phantoms that stand for a table's data sets."""
+    from leaderboard.papers import place
+
+    places = (place(cell.dataset, asked) for row in table.rows for cell in row.cells if cell.method)
+    tiny = dict.fromkeys(f"{name.partition(':')[0]}:tiny" for name in places if name)
+    return ",".join(tiny) or None
+
+
+def refuse_choices(options: argparse.Namespace) -> None:
+    """Raises BenchError for options that a paper's table settles itself."""
+    settled: dict[str, object] = {
+        "method": None,
+        "ablation": None,
+        "variant": [],
+        "set": [],
+        "metric": None,
+        "classes": 40,
+    }
+    given = [name for name, default in settled.items() if getattr(options, name, default) != default]
+    if given:
+        raise BenchError(f"--paper names methods, variants, splits and classes itself; leave --{given[0]} out")
+
+
+def fill_in(options: argparse.Namespace) -> str:
+    """The command that runs what the table lacks."""
+    parts = [f"python -m bench run --paper {options.paper}"]
+    parts += [f"--dataset {options.dataset}"] if options.dataset else []
+    parts += [f"--data-root {options.data_root}"] if options.data_root else []
+    parts += [f"--suite {options.suite}"] if options.suite != "mini" else []
+    parts += [f"--runs {options.runs}"] if str(options.runs) != "runs" else []
+    return " ".join(parts)
+
+
+def tell_absent(found: Survey) -> None:
+    """Say what of a table cannot be run, and why."""
+    for need, reason in found.absent.items():
+        say(f"cannot be run: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")

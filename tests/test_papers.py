@@ -1,0 +1,357 @@
+"""A paper's table beside what was measured: order, best and mean, missing, reported only, n/a; and `run --paper`."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.cli import main
+from bench.errors import BenchError
+from leaderboard import papers, reported
+from leaderboard.papers import (
+    MEASURED,
+    NOT_HERE,
+    NOT_RUN,
+    REPORTED,
+    UNAVAILABLE,
+    lay_out,
+    measure,
+    missing_cells,
+    survey,
+)
+from leaderboard.reported import load_table, table_names
+from leaderboard.tables import result_table
+from metrics.protocols import PROTOCOLS
+
+CLIPS = 10
+SUBJECTS = {"cross_subject": (1, 2, 3), "new_subject": (4,), "single_subject": (1, 2, 3, 4), "clips": (0,)}
+METRICS = ("video_2way", "video_40way", "frame_2way", "frame_40way", "ssim")
+
+
+class Shelf:
+    """A store of hand-made scores: the keys that are there, and the score rows of each."""
+
+    def __init__(self, jobs, *, protocol="eeg2video", metrics=METRICS, left_out=()):
+        self.parts = {
+            job.spec.key: pd.concat([score_rows(job, protocol, metric) for metric in metrics], ignore_index=True)
+            for job in jobs
+            if (job.spec.method, job.variant) not in left_out
+        }
+
+    def find(self, key):
+        return key if key in self.parts else None
+
+
+def score_rows(job, protocol, metric):
+    """The value of a clip: .5, for a method plus its variant's length over 100, a subject's number over 50, noise."""
+    spec = job.spec
+    noise = np.random.default_rng(len(metric)).normal(0, 0.01, CLIPS)
+    subjects = [int(spec.fold[3:])] if spec.fold.startswith("sub") else SUBJECTS[spec.split]
+    own = len(job.variant) / 100 if job.role == "method" else -0.2
+    return pd.DataFrame(
+        {
+            "cell": spec.key,
+            **{
+                name: getattr(spec, name) for name in ("method", "dataset", "split", "fold", "classes", "suite", "seed")
+            },
+            "variant": job.variant,
+            "role": job.role,
+            "parameters": 1000,
+            "phantom": True,
+            "protocol": protocol,
+            "metric": metric,
+            "subject": subject,
+            "clip": clip,
+            "concept": clip // 2,
+            "block": 7,
+            "status": "ok",
+            "value": 0.5 + own + subject / 50 + noise[clip],
+            "shuffled": 0.4,
+        }
+        for subject in subjects
+        for clip in range(CLIPS)
+    )
+
+
+@pytest.fixture
+def shelve(monkeypatch):
+    """Puts a shelf in the place of the store's scores."""
+
+    def read(store, keys, jury, protocols):
+        parts = [store.parts[key] for key in keys if key in store.parts]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    monkeypatch.setattr(papers, "read_scores", read)
+    return Shelf
+
+
+@pytest.fixture(scope="module")
+def table4(phantom):
+    return survey(load_table("sam_net.4"), dataset="phantom_eeg:tiny", suite="mini")
+
+
+def all_jobs(found):
+    return [job for jobs in found.planned.values() for job in jobs]
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def test_rows_and_columns_stand_in_the_papers_order(table4, shelve):
+    records = measure(table4, shelve(all_jobs(table4)))
+    rows = [row.labels[0] for row in table4.table.rows]
+    assert records["row"].tolist() == [row for row in rows for _ in METRICS]
+    assert records["column"].tolist() == list(table4.table.columns) * len(rows)
+    assert records["reported"].tolist()[:5] == ["0.841", "0.228", "0.810", "0.262", "0.280"]
+    assert (records["state"] == MEASURED).all()
+    assert missing_cells(records).empty
+    assert records["variant"][::5].tolist() == [
+        *("base", "wo_csa", "wo_center", "wo_progressive", "base", "wo_new2source"),
+    ]
+    assert records["chance"][:5].tolist() == pytest.approx([3 / 4, 3 / 42, 3 / 4, 3 / 42, np.nan], nan_ok=True)
+
+
+def test_values_are_those_of_the_plain_table(table4, shelve):
+    """Each measured number, its interval and its floor, by `result_table` on that variant and split alone."""
+    shelf = shelve(all_jobs(table4))
+    records = measure(table4, shelf)
+    plain = result_table(pd.concat(shelf.parts.values()))
+    plain = plain[plain["role"] == "method"].set_index(["split", "variant", "metric"])
+    for _, record in records.iterrows():
+        expected = plain.loc[record["split"], record["variant"], record["metric"]]
+        for name in ("value", "low", "high", "floor", "floor_name", "n_subjects", "n_clips"):
+            assert record[name] == expected[name], name
+
+
+def test_best_is_one_subject_beside_the_mean(shelve, phantom):
+    found = survey(load_table("sam_net.3"), dataset="phantom_eeg:tiny", suite="mini")
+    shelf = shelve(all_jobs(found))
+    best_frames = [job.spec.key for job in found.jobs[next(iter(found.jobs))]]
+    rows = shelf.parts[best_frames[0]]
+    swapped = (rows["subject"] == 1) & (rows["metric"] == "frame_2way")
+    rows.loc[swapped, "value"] += 0.2  # the best by frame_2way, the worst by all others
+    records = measure(found, shelf)
+    first = records.iloc[:5]
+    assert first["best_subject"].tolist() == [1] * 5
+    own = rows[rows["subject"] == 1].groupby("metric")["value"].mean()
+    assert first["best_value"].tolist() == pytest.approx([own[metric] for metric in METRICS])
+    assert first["best_value"][0] < first["value"][0]
+    assert records["best_subject"].tolist()[5:] == [3] * 45
+    lines = [cells_of(line) for line in lay(records, found)]
+    assert [line[1] for line in lines[3:7]] == ["reported", "measured, best subject", "measured, mean", "best floor"]
+    assert lines[4][2] == f"{own['video_2way']:.3f} (subject 1)"
+
+
+def lay(records, found) -> list[str]:
+    from leaderboard.rendering import render
+
+    return [line for line in render(lay_out(records, found.table)).splitlines() if line.startswith("|")]
+
+
+def test_markdown_reads_like_the_paper(table4, shelve):
+    records = measure(table4, shelve(all_jobs(table4)))
+    head, _, chance, *lines = [cells_of(line) for line in lay(records, table4)]
+    assert head == ["Method", "", "Video-based 2-way ↑", "Video-based 40-way ↑", "Frame-based 2-way ↑",
+                    "Frame-based 40-way ↑", "SSIM ↑"]  # fmt: skip
+    assert chance == ["", "chance", "0.750", "0.0714", "0.750", "0.0714", ""]
+    assert [line[0] for line in lines if line[1] == "reported"] == [row.labels[0] for row in table4.table.rows]
+    assert lines[0] == ["Ours", "reported", "0.841", "0.228", "0.810", "0.262", "0.280"]
+    record = records.iloc[0]
+    assert lines[1][2] == f"{record['value']:.3f} [{record['low']:.3f}, {record['high']:.3f}]"
+    assert lines[2][1:3] == ["best floor", "0.400 (shuffled_brain)"]
+    notes = lay_out(records, table4.table).attrs["notes"]
+    assert any("phantom_eeg:tiny (phantom), suite mini" in note for note in notes)
+    assert any("say nothing of real brains" in note for note in notes)
+
+
+def test_what_is_not_run_is_shown_and_counted(table4, shelve):
+    records = measure(table4, shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")]))
+    lacking = missing_cells(records)
+    assert set(lacking["row"]) == {"B. w/o Center"}
+    assert (lacking["state"] == NOT_RUN).all()
+    assert len(lacking) == 5
+    lines = [cells_of(line) for line in lay(records, table4)]
+    place = next(n for n, line in enumerate(lines) if line[0] == "B. w/o Center")
+    assert lines[place + 1] == ["", "measured, mean", *["not run"] * 5]
+    empty = measure(table4, shelve([]))
+    assert set(empty["state"]) == {NOT_RUN}
+    assert "best floor" not in "".join(lay(empty, table4))
+
+
+def test_a_number_of_some_folds_only_says_so(shelve, phantom):
+    found = survey(load_table("eeg2video.seed_dv"), dataset="phantom_eeg:tiny", suite="mini")
+    if found.absent:  # another method takes its place where the baseline is not registered
+        pytest.skip("eeg2video is not registered")
+    jobs = [job for job in all_jobs(found) if job.spec.fold != "sub02"]
+    records = measure(found, shelve(jobs))
+    assert set(records["cells_there"].dropna()) == {3}
+    assert "(3 of 4 cells)" in "".join(lay(records, found))
+    lacking = missing_cells(records)
+    assert len(lacking) == 20  # SSIM and accuracies of four subsets; FVMD has no protocol
+    fvmd = records[records["column"] == "FVMD"]
+    assert set(fvmd["state"]) == {UNAVAILABLE}
+    assert "Fréchet" in fvmd["reason"].iloc[0]
+
+
+def test_further_seeds_that_are_there_count(table4, shelve):
+    import dataclasses
+
+    more = [
+        dataclasses.replace(job, spec=dataclasses.replace(job.spec, seed=seed))
+        for job in all_jobs(table4)
+        for seed in (1, 2)
+        if job.spec.method == "sam_net"
+    ]
+    records = measure(table4, shelve([*all_jobs(table4), *more]))
+    assert set(records["seeds"]) == {3}
+
+
+def test_people_are_reported_only(shelve):
+    found = survey(load_table("cine_neuron.3"), dataset=None, suite="mini")
+    assert not found.jobs
+    records = measure(found, shelve([]))
+    assert set(records["state"]) == {REPORTED}
+    assert missing_cells(records).empty
+    laid = lay_out(records, found.table)
+    assert laid[" "].tolist() == ["chance", *["reported"] * 4]
+    assert any("judgement" in note for note in laid.attrs["notes"])
+
+
+def hand_made(tmp_path, monkeypatch, text):
+    (tmp_path / "hand.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(reported, "FOLDER", tmp_path)
+    return load_table("hand")
+
+
+HAND = """
+title = "t"
+source = "s"
+common = { dataset = "seed_dv", split = "cross_subject" }
+columns = [
+  { name = "2-way", metric = "eeg2video.video_2way" },
+  { name = "MS", metric = "vbench.motion_smoothness", instead = "vbench.motion_smoothness_dis" },
+  { name = "CLIP", metric = "mind_animator.clip_pcc" },
+]
+stub = ["Method"]
+grid = [["A", "0.5", "0.9", "0.4"], ["B", "0.6", "-", "-"], ["C", "0.7", "0.8", "0.3"]]
+rows = [{ row = "A", method = "sam_net" }, { row = "B" }, { row = "C", method = "nobody_made_it" }]
+"""
+
+
+def test_metrics_without_a_judge_and_methods_that_are_not_there(tmp_path, monkeypatch, shelve, phantom):
+    found = survey(hand_made(tmp_path, monkeypatch, HAND), dataset="phantom_eeg:tiny", suite="mini")
+    shelf = shelve(all_jobs(found), metrics=("video_2way",))
+    smooth = shelve(all_jobs(found), protocol="vbench", metrics=("motion_smoothness_dis",))
+    for key, rows in smooth.parts.items():
+        shelf.parts[key] = pd.concat([shelf.parts[key], rows])
+    records = measure(found, shelf)
+    assert records["state"].tolist() == [
+        *(MEASURED, MEASURED, UNAVAILABLE),
+        *(REPORTED, REPORTED, REPORTED),
+        *(NOT_HERE, NOT_HERE, UNAVAILABLE),
+    ]
+    assert records["instead"][1] == "vbench.motion_smoothness_dis"
+    assert "amt" in records["reason"][1] and "vifi" in records["reason"][2]
+    assert "nobody_made_it" in records["reason"][6]
+    lines = [cells_of(line) for line in lay(records, found)]
+    assert [line[0] for line in lines[3:]] == ["A", "", "", "B", "C", ""]
+    assert "†" in lines[4][3] and lines[4][4] == "n/a"
+    assert lines[-1][2:] == ["not here", "not here", "n/a"]
+    notes = lay_out(records, found.table).attrs["notes"]
+    assert any(note.startswith("† MS: measured by vbench.motion_smoothness_dis instead") for note in notes)
+    assert any(note.startswith("not here: C: ") for note in notes)
+
+
+def test_data_that_a_table_is_not_about_are_refused():
+    with pytest.raises(BenchError, match=r"sam_net\.1 is about other data than 'phantom_fmri'.*phantom_eeg"):
+        survey(load_table("sam_net.1"), dataset="phantom_fmri", suite="mini")
+
+
+# The command line
+
+
+def run_main(*arguments) -> tuple[int, str]:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = main([str(argument) for argument in arguments])
+    return code, out.getvalue()
+
+
+def test_dry_run_lists_each_cell_once(tmp_path, phantom):
+    code, text = run_main("run", "--paper", "sam_net.4", "--quick", "--dry-run", "--runs", tmp_path, "--seeds", 2)
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert all(line[1:3] == ["to", "do"] for line in lines)
+    keys = [line[0] for line in lines]
+    assert len(keys) == len(set(keys))
+    ours = {(line[4], line[7], line[8]) for line in lines if line[3] == "sam_net"}
+    known, new = ("base", "wo_csa", "wo_center", "wo_progressive"), ("base", "wo_new2source")
+    assert ours == {
+        *((variant, "cross_subject/known", seed) for variant in known for seed in "01"),
+        *((variant, "new_subject/new", seed) for variant in new for seed in "01"),
+    }
+    assert all(re.fullmatch("phantom_eeg:tiny", line[5]) for line in lines)
+    shared = [line for line in lines if line[3] == "train_mean"]
+    assert [line[7] for line in shared] == ["clips/clips"]  # once for both splits
+    assert {line[7] for line in lines if line[3] == "retrieval"} == {"cross_subject/known", "new_subject/new"}
+
+
+def test_table_says_which_command_fills_it(tmp_path, phantom, capsys):
+    code, text = run_main("table", "--paper", "sam_net.4", "--dataset", "phantom_eeg:tiny", "--runs", tmp_path)
+    assert code == 0
+    assert text.startswith("sam_net.4: Ablation")
+    said = capsys.readouterr().err
+    assert "30 of 30 numbers are not run" in said
+    assert f"`python -m bench run --paper sam_net.4 --dataset phantom_eeg:tiny --runs {tmp_path}`" in said
+
+
+def test_json_has_one_record_a_number(tmp_path, phantom):
+    code, text = run_main(
+        *("table", "--paper", "sam_net.2", "--dataset", "phantom_eeg:tiny", "--runs", tmp_path, "--format", "json")
+    )
+    records = json.loads(text)
+    assert code == 0
+    assert len(records) == 8 * 5
+    assert records[0]["reported"] == "0.833±0.01"
+    assert records[0]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["table", "--paper", "sam_net.5"], ["sam_net.5", "sam_net.4"]),
+        (["table", "--paper", "sam_net.1", "--method", "sam_net"], ["--method"]),
+        (["run", "--paper", "sam_net.1", "--classes", "10"], ["--classes"]),
+        (["run", "--paper", "sam_net.1", "--data-root", "x"], ["--dataset"]),
+        (["table", "--paper", "sam_net.1", "--dataset", "phantom_fmri"], ["phantom_fmri", "phantom_eeg"]),
+    ],
+)
+def test_refusals_name_what_is_wrong(arguments, words, tmp_path, capsys):
+    assert main([*arguments, "--runs", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    for word in words:
+        assert word in said
+
+
+def test_every_table_names_variants_and_metrics_that_are_there():
+    """Where a method of a table is registered, its variants exist; a table that runs nothing names no method."""
+    from bench.registry import names
+    from bench.spec import find_variant
+
+    for name in table_names():
+        for row in load_table(name).rows:
+            for cell in row.cells:
+                if cell.method in names("methods"):
+                    find_variant(cell.method, cell.variant)
+                for text in filter(None, (cell.metric, cell.instead)):
+                    protocol, metric = text.split(".")
+                    assert SimpleNamespace(spec=PROTOCOLS[protocol][metric]).spec
