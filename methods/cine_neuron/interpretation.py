@@ -107,9 +107,9 @@ def draw_regions(tables: Mapping[str, pd.DataFrame], setting: str = "") -> Figur
         axes.bar(x, by_region.mean()[names], width, label=variant, color=COLOURS[place % len(COLOURS)], alpha=0.7)
         for _, one in table.groupby("subject"):
             axes.plot(x, one.set_index("region")["weight"][names], "k.", markersize=4)
-    axes.set_xticks(range(len(names)), names, rotation=30)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_ylabel("mean voxel weight, 0 to 1")
-    axes.legend(frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables), frameon=False)
     add_words(
         figure,
         f"CineNeuron: how much the first layer reads each region\n{setting}",
