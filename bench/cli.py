@@ -7,7 +7,7 @@ user's input was refused.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        return VERBS[options.verb](options)
+        return find_verb(options.verb)(options)
     except BenchError as error:
         say(f"error: {error}")
         return 1
@@ -388,3 +388,12 @@ VERBS = {
         *(audit_data, measure_speed, examine),
     )
 }
+
+
+def find_verb(name: str) -> Callable[[argparse.Namespace], int]:
+    """The function of a verb, from here or from `bench.cli_board`."""
+    if name in VERBS:
+        return VERBS[name]
+    from bench import cli_board
+
+    return cli_board.VERBS[name]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from bench.parser_board import add_board_verbs
+
 FORMATS = ("md", "csv", "json", "latex")
 CLASSES = (10, 20, 30, 40)
 KINDS = ("methods", "datasets", "splits", "protocols", "suites")
@@ -99,6 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument("--threads", type=positive, help="threads the judges compute with (default: all cores)")
     add_output(speed)
     speed.set_defaults(verb="measure_speed")
+
+    add_board_verbs(verbs, add_setting, add_output)
 
     doctor = verbs.add_parser("doctor", help="check this machine")
     doctor.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")

@@ -1,6 +1,6 @@
 """Two methods on the same subjects and clips: how far apart, how surely, for whom, and on which clips most.
 
-A row a metric. `difference` is A − B with the two-way interval over subjects and concepts, and `p` its test, with
+A row a metric. `a_minus_b` is the difference with the two-way interval over subjects and concepts, and `p` its test, with
 Holm's correction over the metrics of the table (`p_holm`). Beside it stand tests that assume less and claim less:
 `p_concepts` flips the signs of the concepts' differences, averaged over subjects, and holds for new concepts with
 these subjects; `p_subjects` flips those of the subjects, and holds for new subjects with these concepts (empty below
@@ -51,9 +51,9 @@ def compare_methods(
                 "direction": metric.direction,
                 "a": float(left.value.mean()),
                 "b": float(right.value.mean()),
-                "difference": interval.mean,
-                "difference_to_base_low": interval.low,
-                "difference_to_base_high": interval.high,
+                "a_minus_b": interval.mean,
+                "a_minus_b_low": interval.low,
+                "a_minus_b_high": interval.high,
                 "p": statistics.p_value(interval),
                 "p_concepts": flip_signs(mean_by(difference, left.concepts), generator=generator),
                 "p_subjects": flip_signs(difference.mean(axis=1), generator=generator),
@@ -150,7 +150,7 @@ def rows_of(part: pd.DataFrame, side: Side) -> pd.DataFrame:
 def name_better(row: pd.Series, a: Side, b: Side) -> str:
     if not row["p_holm"] <= 0.05:
         return ""
-    return name_side(a if (row["difference"] > 0) == (row["direction"] == "higher") else b)
+    return name_side(a if (row["a_minus_b"] > 0) == (row["direction"] == "higher") else b)
 
 
 def name_side(side: Side) -> str:

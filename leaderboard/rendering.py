@@ -27,12 +27,14 @@ INTERVALS = {  # estimate: its lower and upper end
     "brain_share": ("brain_share_low", "brain_share_high"),
     "difference_to_shuffled": ("difference_low", "difference_high"),
     "difference": ("difference_to_base_low", "difference_to_base_high"),
+    "a_minus_b": ("a_minus_b_low", "a_minus_b_high"),
 }
 NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_subject"}  # number: what it is of
 NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
 TITLES = {
     "best_value": "best (subject, chosen on test)",
     "difference": "base − variant",
+    "a_minus_b": "A − B",
     "difference_to_shuffled": "minus shuffled",
 }
 

@@ -46,15 +46,15 @@ def scores() -> pd.DataFrame:
 def test_differences_are_paired_and_corrected_over_the_metrics(scores):
     table = compare_methods(scores, ("one", "base"), ("two", "base")).set_index("metric")
     ssim = table.loc["ssim"]
-    assert ssim["difference"] == pytest.approx(0.2 + 0.1 / 50, abs=0.005)
-    assert ssim["difference_to_base_low"] > 0.1 and ssim["better"] == "one"
+    assert ssim["a_minus_b"] == pytest.approx(0.2 + 0.1 / 50, abs=0.005)
+    assert ssim["a_minus_b_low"] > 0.1 and ssim["better"] == "one"
     assert table.loc["psnr", "better"] == ""
     np.testing.assert_allclose(sorted(table["p_holm"]), sorted(statsmodels_holm(table["p"].to_numpy())))
     assert ssim["p_subjects"] == 2 / 2**6  # all six subjects of one sign
     assert ssim["p_concepts"] == pytest.approx(2 / 2**10)
     assert ssim["generalises_to"] == "subjects and stimuli"
     swapped = compare_methods(scores, ("two", "base"), ("one", "base")).set_index("metric")
-    assert swapped.loc["ssim", "difference"] == pytest.approx(-ssim["difference"])
+    assert swapped.loc["ssim", "difference"] == pytest.approx(-ssim["a_minus_b"])
     assert swapped.loc["ssim", "better"] == "one"
 
 
@@ -77,7 +77,7 @@ def test_only_common_seeds_are_compared_and_their_spread_is_shown():
     rows = [score("one", base + shift, seed=seed) for seed, shift in ((0, 1.0), (1, 2.0), (2, 90.0))]
     rows += [score("two", base, seed=seed) for seed in (0, 1)]
     (row,) = compare_methods(pd.concat(rows, ignore_index=True), ("one", "base"), ("two", "base")).to_dict("records")
-    assert row["difference"] == pytest.approx(1.5) and row["seeds"] == 2
+    assert row["a_minus_b"] == pytest.approx(1.5) and row["seeds"] == 2
     assert row["seed_sd"] == pytest.approx(np.std([1.0, 2.0], ddof=1))
 
 
