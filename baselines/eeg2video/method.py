@@ -1,0 +1,322 @@
+"""EEG2Video: `fit` trains three networks on EEG and tunes the generator, `reconstruct` makes video.
+
+The way from a trial to a video: the seq2seq model reads windows of the signal and writes latents of each frame; GLMNet
+reads band powers and says whether the clip is fast; DANA noises the latents accordingly; the semantic predictor reads
+the band powers and writes the text embedding, under which the tuned video model denoises them.
+
+Where the released code and the paper differ, the sound form is the default and the released one a variant of the group
+`released` in `ablations.toml`. Defaults are of a size for the mini suite; the variant `paper` has the published size.
+
+Chosen here:
+
+- One model for all subjects of a fold, where the paper has one a subject (`single_subject`): band powers are
+  standardised by each subject's own trials. A new subject brings nothing but that standardisation, from its
+  calibration trials: the paper has no new subjects.
+- The raw signal is standardised by the harness, not once more a sample of a window.
+- Fast and slow clips are told apart by optical flow measured on the training clips.
+- The video model is tuned on all training clips of the fold; the authors name 50, 80, 200 and 1,200.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.eeg2video.dynamics import add_released_noise, draw_dynamic_noise, measure_motion, split_fast
+from baselines.eeg2video.features import (
+    BANDS,
+    Scaler,
+    cut_windows,
+    measure_scaler,
+    read_band_powers,
+    read_signals,
+)
+from baselines.eeg2video.glmnet import GLMNet
+from baselines.eeg2video.semantic import TARGETS, SemanticPredictor, average_concepts
+from baselines.eeg2video.seq2seq import Seq2Seq
+from baselines.eeg2video.training import Recipe, train_network
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.generators import draw_noise, start_latents
+from bench.pretrained.tune_a_video import encode_clips, load_scheduler, sample, tune
+from bench.training import make_generator, seeded
+
+STARTS = ("renoised", "released")
+PREDICTED = 128  # trials through the networks at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of EEG2Video with its default; an ablation is a change of these. Published values in comments."""
+
+    # Seq2seq: EEG windows to frame latents
+    seq2seq: bool = True  # False: the video starts from noise alone
+    sampling_rate: float = 50.0  # Hz, of the raw signal; 200
+    window_seconds: float = 0.5
+    hop_seconds: float = 0.25
+    filters: int = 8  # 16
+    depth: int = 2  # 4
+    pointwise: int = 16  # 16
+    width: int = 64  # 512
+    heads: int = 4  # 4
+    encoder_layers: int = 2  # 2
+    decoder_layers: int = 2  # 4
+    feedforward: int = 256  # 2048
+    dropout: float = 0.1  # 0.1
+    window_dropout: float = 0.5  # 0.5
+    first_token: int = 1  # 0: the released form, whose first frame is the same for all EEG
+    seq2seq_steps: int = 200  # 7,500 (200 epochs)
+    seq2seq_learning_rate: float = 1e-3  # 5e-4
+
+    # Band powers, and the semantic predictor
+    whole_trial: bool = True  # False: the released form, which reads the first second
+    semantic_targets: str = "clip"  # or "concept"
+    hidden: int = 512  # 10000
+    layers: int = 4  # 4
+    semantic_dropout: float = 0.0  # 0
+    semantic_steps: int = 600  # 7,500 (200 epochs)
+    semantic_learning_rate: float = 5e-4  # 5e-4
+
+    # Dynamic predictor and DANA
+    dana: bool = True  # False: each frame its own noise
+    glmnet_hidden: tuple[int, int] = (64, 32)  # (512, 256)
+    glmnet_embedding: int = 16  # 64
+    dynamic_steps: int = 200  # 900 (100 epochs)
+    dynamic_learning_rate: float = 1e-3  # 1e-3
+    beta_fast: float = 0.2  # shared part of the noise; in the released script .3, and .2 for slow clips
+    beta_slow: float = 0.3
+    permuted_flags: bool = False  # True: fast and slow are learned from the wrong clips
+    start: str = "renoised"  # or "released"
+    strength: float = 0.8  # share of the steps that "renoised" runs
+
+    # Training of the networks on EEG
+    batch_size: int = 32  # 32, and 256 for the dynamic predictor
+    weight_decay: float = 0.0  # 0
+
+    # Tune-A-Video
+    tuning_steps: int = 40  # 4,000 (200 clips, 200 epochs)
+    tuning_batch_size: int = 6  # 10
+    tuning_learning_rate: float = 1e-3  # 3e-5
+    steps: int | None = None  # 100; None is the suite's own
+    guidance: float | None = None  # 12.5
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class EEG2Video:
+    """EEG2Video as the harness runs it. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "eeg"
+    version = 1
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.networks: Networks | None = None
+        self.losses: dict[str, list[float]] = {}  # of each network, at each step
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """Tune the video model, then train the networks on EEG. The validation trials are not used."""
+        own, suite = self.parameters, self.suite
+        self.clip_shape = train.video.shape[1:]
+        latents = encode_clips(suite, train.video)  # (clip, f, c, y, x)
+        text = suite.encode_text(list(train.captions))
+        self.video_model = tune(
+            suite,
+            train.video,
+            train.captions,
+            steps=own.tuning_steps,
+            batch_size=own.tuning_batch_size,
+            learning_rate=own.tuning_learning_rate,
+            seed=self.seed,
+        )
+        signals = read_signals(train.brain, train.sampling_rate, own.sampling_rate)
+        windows = self.cut(signals, train.sampling_rate)
+        features = read_band_powers(train.brain, train.sampling_rate, whole=own.whole_trial)
+        self.scaler = measure_scaler(features, train.subject)
+        scaled = torch.from_numpy(self.scaler.scale(features, train.subject)).to(self.device)
+        with seeded(self.device, "eeg2video", "networks", self.seed):
+            networks = build_networks(
+                own, channels=train.channels, windows=windows.shape[1], samples=windows.shape[3],
+                rate=min(own.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
+                text_shape=text.shape[1:],
+            ).to(self.device)  # fmt: skip
+        networks.semantic.start_at(text.mean(dim=0).to(self.device))
+        clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
+        if own.semantic_targets == "concept":
+            text = average_concepts(text, concepts)
+
+        def regress(targets: Tensor) -> Any:
+            return lambda made, rows: functional.mse_loss(made, targets[clip[rows]].to(self.device))
+
+        if networks.seq2seq is not None:
+            networks.seq2seq.start_at(latents.mean(dim=(0, 1)).to(self.device))
+            read = lambda rows: torch.from_numpy(np.ascontiguousarray(windows[rows])).to(self.device)  # noqa: E731
+            self.train("seq2seq", networks.seq2seq, read, regress(latents), len(clip))
+        self.train("semantic", networks.semantic, lambda rows: scaled[rows], regress(text), len(clip))
+        if networks.dynamic is not None:
+            fast = self.flag(train).to(self.device)[clip.to(self.device)].long()
+            classify = lambda made, rows: functional.cross_entropy(made, fast[rows])  # noqa: E731
+            self.train("dynamic", networks.dynamic, lambda rows: scaled[rows], classify, len(clip))
+        self.networks = networks
+
+    def train(self, name: str, network: nn.Module, read: Any, measure: Any, trials: int) -> None:
+        own = self.parameters
+        recipe = Recipe(
+            steps=getattr(own, f"{name}_steps"),
+            batch_size=own.batch_size,
+            learning_rate=getattr(own, f"{name}_learning_rate"),
+            weight_decay=own.weight_decay,
+        )
+        with seeded(self.device, "eeg2video", f"{name} dropout", self.seed):
+            batches = make_generator("eeg2video", f"{name} batches", self.seed)
+            self.losses[name] = train_network(
+                network, read, measure, trials, recipe, batches=batches, phase=f"training the {name} network"
+            )
+
+    def flag(self, train: TrainingSet) -> Bool[Tensor, " clip"]:
+        """Which training clips are fast; in the released form those flags belong to other clips."""
+        fast = split_fast(measure_motion(train.video))
+        if self.parameters.permuted_flags:
+            fast = fast[torch.randperm(len(fast), generator=make_generator("eeg2video", "flags", self.seed))]
+        return fast
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """A new subject's band powers are standardised by its calibration trials; all networks stay."""
+        self.trained()
+        features = read_band_powers(calibration.brain, calibration.sampling_rate, whole=self.parameters.whole_trial)
+        new = measure_scaler(features, calibration.subject)
+        self.scaler = Scaler({**self.scaler.mean, **new.mean}, {**self.scaler.deviation, **new.deviation})
+
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From EEG to video, in the size of the training clips."""
+        own = self.parameters
+        latents, text, fast = self.decode(brain)
+        start, share = self.make_start(latents, fast, brain.seed.tolist())
+        video = sample(self.suite, self.video_model, text, start, steps=own.steps, guidance=own.guidance, share=share)
+        return fit_clips(video, self.clip_shape)
+
+    @torch.inference_mode()
+    def decode(
+        self, brain: BrainData
+    ) -> tuple[Float[Tensor, "trial f c y x"] | None, Float[Tensor, "trial token d"], Bool[Tensor, " trial"]]:
+        """Latents (None without seq2seq), text embeddings, and whether each clip is fast."""
+        own, networks = self.parameters, self.trained()
+        windows = self.cut(read_signals(brain.brain, brain.sampling_rate, own.sampling_rate), brain.sampling_rate)
+        features = read_band_powers(brain.brain, brain.sampling_rate, whole=own.whole_trial)
+        scaled = torch.from_numpy(self.scaler.scale(features, brain.subject)).to(self.device)
+        latents, text, fast = [], [], []
+        for first in range(0, len(scaled), PREDICTED):
+            rows = slice(first, first + PREDICTED)
+            if networks.seq2seq is not None:
+                shown = torch.from_numpy(np.ascontiguousarray(windows[rows])).to(self.device)
+                latents.append(networks.seq2seq(shown).cpu())
+            text.append(networks.semantic(scaled[rows]).cpu())
+            said = torch.zeros(len(scaled[rows]), dtype=torch.bool)
+            fast.append(said if networks.dynamic is None else networks.dynamic(scaled[rows]).argmax(dim=1).cpu() == 1)
+        return torch.cat(latents) if latents else None, torch.cat(text), torch.cat(fast)
+
+    def make_start(
+        self, latents: Float[Tensor, "trial f c y x"] | None, fast: Bool[Tensor, " trial"], seeds: Sequence[int]
+    ) -> tuple[Float[Tensor, "trial c f y x"], float]:
+        """What the video model starts from, and the share of its steps that lie ahead."""
+        own, g = self.parameters, self.suite.geometry
+        shape = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
+        if latents is None:
+            return draw_noise(seeds, shape), 1.0
+        clips = latents.transpose(1, 2)
+        if own.dana:
+            beta = torch.where(fast, own.beta_fast, own.beta_slow)
+            noise = draw_dynamic_noise(seeds, shape, beta)
+        else:
+            noise = draw_noise(seeds, shape)
+        if own.start == "released":
+            return (add_released_noise(clips, noise, seeds) if own.dana else clips), 1.0
+        steps = self.suite.settings["steps"] if own.steps is None else own.steps
+        scheduler = load_scheduler(self.suite)
+        return start_latents("renoised", noise, clips, scheduler, steps=steps, strength=own.strength), own.strength
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through, those of the tuned video model among them."""
+        parts = [*self.trained().parameters(), *self.video_model.trained_parameters()]
+        return sum(one.numel() for one in parts)
+
+    def trained(self) -> Networks:
+        if self.networks is None:
+            raise NotFitted("eeg2video has not been fitted yet: call fit(train, validation) first")
+        return self.networks
+
+    def cut(self, signals: np.ndarray, rate: float) -> np.ndarray:
+        own = self.parameters
+        return cut_windows(signals, min(own.sampling_rate, rate), seconds=own.window_seconds, hop=own.hop_seconds)
+
+
+class Networks(nn.Module):
+    """The three networks that see EEG; a part that is switched off is None."""
+
+    def __init__(self, seq2seq: Seq2Seq | None, semantic: SemanticPredictor, dynamic: GLMNet | None) -> None:
+        super().__init__()
+        self.seq2seq, self.semantic, self.dynamic = seq2seq, semantic, dynamic
+
+
+def build_networks(
+    own: Parameters,
+    *,
+    channels: Sequence[str],
+    windows: int,
+    samples: int,
+    rate: float,
+    latent_shape: Sequence[int],
+    text_shape: Sequence[int],
+) -> Networks:
+    """The untrained networks for these electrodes, `windows` of `samples` at `rate` Hz, and a suite's geometry."""
+    features = len(channels) * len(BANDS)
+    seq2seq = dynamic = None
+    if own.seq2seq:
+        shared = ("filters", "depth", "pointwise", "width", "heads", "encoder_layers", "decoder_layers", "feedforward",
+                  "dropout", "window_dropout", "first_token")  # fmt: skip
+        seq2seq = Seq2Seq(
+            len(channels), windows, samples, rate, latent_shape, **{name: getattr(own, name) for name in shared}
+        )
+        if own.dana:
+            dynamic = GLMNet(channels, 2, hidden=own.glmnet_hidden, embedding=own.glmnet_embedding)
+    semantic = SemanticPredictor(
+        features, text_shape, hidden=own.hidden, layers=own.layers, dropout=own.semantic_dropout
+    )
+    return Networks(seq2seq, semantic, dynamic)
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"eeg2video has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    own = Parameters(**values)
+    if own.semantic_targets not in TARGETS:
+        raise BenchError(f"semantic_targets {own.semantic_targets!r} is none of {', '.join(TARGETS)}")
+    if own.start not in STARTS:
+        raise BenchError(f"start {own.start!r} is none of {', '.join(STARTS)}")
+    if own.first_token not in (0, 1):
+        raise BenchError(f"first_token={own.first_token} is neither 1 nor 0 (the released form)")
+    if own.width % own.heads:
+        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    if not (0 <= own.beta_fast <= 1 and 0 <= own.beta_slow <= 1):
+        raise BenchError(f"beta_fast={own.beta_fast} and beta_slow={own.beta_slow} are shares: set both within 0 to 1")
+    if not 0 < own.strength <= 1:
+        raise BenchError(f"strength={own.strength} is outside (0, 1]")
+    return own
