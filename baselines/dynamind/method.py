@@ -1,0 +1,471 @@
+"""DynaMind: `fit` trains mapper, prior, aligner and generator, `reconstruct` joins them (DGVR).
+
+    EEG → mapper → prior → text tokens ┐
+    EEG → aligner → blueprint z_B      ┴→ Tune-A-Video from x_T = eps + alpha U(z_B)
+
+Nothing here ever sees the caption or the latents of a tested clip. The released script conditions on the true captions
+and on DDIM-inverted true latents: that is `dynamind_oracle` (oracle.py), a ceiling. Defaults are of a size for the mini
+suite; `ablations.toml` has the paper's size as the variant `paper`. Where the sources leave a choice:
+
+- *U* brings the blueprint to the mean square 1 that the noise has, by one number measured on the training trials. Its
+  size is the generator's already. Blueprints are deviations from the training clips' mean latents.
+- *alpha* is given nowhere: `alpha`.
+- *Signals*: the harness scales each channel by training trials alone (the release took all seven blocks). They are
+  resampled to `sampling_rate` for speed; the paper's 200 Hz is a parameter. The mapper trains with noise on them
+  (`noise`), of which the sources say nothing: without it, it knew its training trials by heart (README).
+- *Negative*: the empty caption. The release takes the mean of the true captions' embeddings.
+- *Known subjects* share all networks; the paper has one model a subject (`single_subject`). *A new subject* gets a
+  linear map of its channels, at first the identity, trained on its calibration trials by the mapper's loss, all else
+  frozen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy.signal import resample_poly
+from torch import Tensor, nn
+
+from baselines.dynamind.aligner import TemporalAligner, measure_alignment
+from baselines.dynamind.mapper import Answers, RegionalMapper, measure_mapping
+from baselines.dynamind.prior import Prior, TokenCode, draw_code, measure_prior
+from baselines.dynamind.training import train
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.generators import draw_noise
+from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, sample, tune
+from bench.seeds import derive_seed
+from bench.training import make_generator, remember, seeded
+
+CHUNK = 512  # trials read and resampled, or passed through a network, at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of DynaMind with its default; an ablation is a change of these and of nothing else."""
+
+    sampling_rate: float = 50.0  # Hz; signals above it are low-passed and resampled (paper: 200)
+
+    # Regional mapper; the paper's sizes in the comments
+    layout: str = "anatomical"  # or "released": four runs of electrodes by their order
+    leave_out: tuple[str, ...] = ()  # regions
+    filters: tuple[int, ...] = (32, 64, 128)  # (64, 128, 256)
+    hidden: int = 256  # 1024
+    width: int = 192  # 768, of the common embedding
+    text_hidden: int = 128  # 512
+    dropout: float = 0.3
+    init: str = "random"  # or "ones", as released
+    text_weight: float = 0.31  # of the loss; 0 takes the head away, as for the next two
+    image_weight: float = 0.11
+    category_weight: float = 0.48
+    temperature: float = 0.07
+    mapper_epochs: float = 20.0  # 288
+    mapper_batch_size: int = 64  # 120
+    mapper_learning_rate: float = 1e-3  # 9.5e-5
+    mapper_weight_decay: float = 0.048
+    noise: float = 1.0  # on the mapper's training trials, in deviations of the signal (paper: none)
+
+    # Prior
+    token_rank: int = 96  # principal coefficients of the 77 tokens; 0: the tokens themselves
+    code_length: int = 8  # coefficients a step of the prior's sequence
+    prior_width: int = 64  # 768
+    prior_depth: int = 2  # 12
+    prior_heads: int = 4  # 12
+    prior_head_width: int = 16  # 64
+    prior_dropout: float = 0.1
+    prior_steps: int = 600  # of training; 48 epochs
+    prior_batch_size: int = 64  # 14
+    prior_learning_rate: float = 2e-3  # 9.5e-5
+    prior_weight_decay: float = 0.012
+    prior_draws: int = 16  # steps of sampling
+
+    # Temporal aligner
+    use_aligner: bool = True  # False: the video starts from noise
+    aligner_filters: int = 4
+    aligner_width: int = 128  # 256
+    aligner_dropout: float = 0.5
+    released_axes: bool = False  # True: the scrambled axes of the release
+    contrast: float = 0.11
+    contrast_temperature: float = 0.072
+    aligner_steps: int = 400  # 96 epochs
+    aligner_batch_size: int = 64  # 10
+    aligner_learning_rate: float = 1e-3  # 9.5e-5
+    aligner_weight_decay: float = 0.01
+
+    # Dual-guidance reconstruction
+    alpha: float = 0.3  # of the blueprint in the start
+    tuning_steps: int = 100  # of Tune-A-Video; the paper: 10 epochs of 1,400 clips, one at a time
+    tuning_batch_size: int = 4  # 1
+    tuning_learning_rate: float = 3e-4  # 9.5e-6
+    steps: int | None = None  # these two: None is the suite's own (48 and 12.2)
+    guidance: float | None = None
+
+    # New subjects
+    calibration_steps: int = 60
+    calibration_learning_rate: float = 1e-3
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class Networks(nn.Module):
+    """All that is trained on brains."""
+
+    def __init__(self, mapper: RegionalMapper, code: TokenCode, prior: Prior, aligner: TemporalAligner | None) -> None:
+        super().__init__()
+        self.mapper, self.code, self.prior, self.aligner = mapper, code, prior, aligner
+
+    @property
+    def parameter_count(self) -> int:
+        prior = sum(one.numel() for one in self.prior.parameters())
+        return self.mapper.parameter_count + prior + (self.aligner.parameter_count if self.aligner else 0)
+
+
+class DynaMind:
+    """DynaMind as the harness runs it. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "eeg"
+    version = 1
+    asks = ("clip_large",)
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.networks: Networks | None = None
+        self.maps: dict[int, Float[Tensor, "channel channel"]] = {}
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """Mapper, prior, aligner, generator, one after the other."""
+        own = self.parameters
+        self.clip_shape = train.video.shape[1:]
+        self.categories = np.unique(train.concepts)
+        signals = self.prepare(train.brain, train.sampling_rate)
+        tokens, images = self.suite.encode_text(list(train.captions)).to(self.device), self.embed(train)
+        latents = encode_clips(self.suite, train.video).to(self.device)
+        with seeded(self.device, "dynamind", "network", self.seed):
+            networks = build_networks(
+                own,
+                train.channels,
+                signals.shape[2],
+                tokens=tokens.shape[1:],
+                latent=latents.shape[1:],
+                image=images.shape[1],
+                categories=len(self.categories),
+            )
+        self.networks = networks.to(self.device)
+        networks.code.learn(tokens)
+        known = np.isin(validation.concepts[validation.clip], self.categories)
+        there = np.flatnonzero(known)
+        held = self.prepare(validation.brain, validation.sampling_rate)[there]
+        held_clip = torch.from_numpy(validation.clip[there]).to(self.device)
+        held_tokens = self.suite.encode_text(list(validation.captions)).to(self.device)
+        answers, held_answers = self.answer(train, tokens, images), self.answer(validation, held_tokens)
+        clip = torch.from_numpy(train.clip).to(self.device)
+        self.fit_mapper(signals, clip, answers, (held, held_clip, held_answers))
+        self.fit_prior(signals, clip, tokens, (held, held_tokens[held_clip]))
+        if networks.aligner is not None:
+            self.fit_aligner(signals, clip, latents, (held, held_clip, encode_clips(self.suite, validation.video)))
+        self.unet = self.tune(train)
+
+    def fit_mapper(
+        self,
+        signals: Float[Tensor, "trial channel time"],
+        clip: Int64[Tensor, " trial"],
+        answers: Answers,
+        held: tuple[Tensor, Tensor, Answers],
+    ) -> None:
+        own, mapper = self.parameters, self.trained().mapper
+        draw = make_generator("dynamind", "noise", self.seed)
+        with seeded(self.device, "dynamind", "mapper dropout", self.seed):
+            self.mapper_losses = train(
+                mapper,
+                lambda rows: self.measure_mapping(self.disturb(signals[rows], draw), clip[rows], answers),
+                trials=len(signals),
+                steps=max(1, round(own.mapper_epochs * len(signals) / own.mapper_batch_size)),
+                batch_size=own.mapper_batch_size,
+                learning_rate=own.mapper_learning_rate,
+                weight_decay=own.mapper_weight_decay,
+                batches=make_generator("dynamind", "mapper batches", self.seed),
+                check=(lambda: float(self.measure_mapping(*held))) if len(held[0]) else None,
+                phase="training the regional mapper",
+            )
+
+    def measure_mapping(
+        self, signals: Float[Tensor, "trial channel time"], clip: Int64[Tensor, " trial"], answers: Answers
+    ) -> Float[Tensor, ""]:
+        own = self.parameters
+        weights = (own.text_weight, own.image_weight, own.category_weight)
+        return measure_mapping(self.trained().mapper, signals, clip, answers, weights, own.temperature)
+
+    def disturb(
+        self, signals: Float[Tensor, "trial channel time"], generator: torch.Generator
+    ) -> Float[Tensor, "trial channel time"]:
+        noise = torch.randn(signals.shape, generator=generator).to(signals)
+        return signals + self.parameters.noise * noise
+
+    def fit_prior(
+        self,
+        signals: Float[Tensor, "trial channel time"],
+        clip: Int64[Tensor, " trial"],
+        tokens: Float[Tensor, "clip token d"],
+        held: tuple[Tensor, Float[Tensor, "trial token d"]],
+    ) -> None:
+        own, networks = self.parameters, self.trained()
+        said, code = self.map(signals), networks.code.encode(tokens)[clip]
+        held_said, held_code = self.map(held[0]), networks.code.encode(held[1])
+        draw = make_generator("dynamind", "prior noise", self.seed)
+
+        def check() -> float:
+            fixed = make_generator("dynamind", "prior check", self.seed)
+            return float(measure_prior(networks.prior, held_code, held_said, fixed))
+
+        with seeded(self.device, "dynamind", "prior dropout", self.seed):
+            self.prior_losses = train(
+                networks.prior,
+                lambda rows: measure_prior(networks.prior, code[rows], [one[rows] for one in said], draw),
+                trials=len(signals),
+                steps=own.prior_steps,
+                batch_size=own.prior_batch_size,
+                learning_rate=own.prior_learning_rate,
+                weight_decay=own.prior_weight_decay,
+                batches=make_generator("dynamind", "prior batches", self.seed),
+                check=check if len(held_code) else None,
+                phase="training the prior",
+            )
+
+    def fit_aligner(
+        self,
+        signals: Float[Tensor, "trial channel time"],
+        clip: Int64[Tensor, " trial"],
+        latents: Float[Tensor, "clip frame channel y x"],
+        held: tuple[Tensor, Tensor, Float[Tensor, "clip frame channel y x"]],
+    ) -> None:
+        own, aligner = self.parameters, self.trained().aligner
+        assert aligner is not None
+        mean = latents.mean(dim=(0, 1))
+        deviation = (latents - mean).square().mean().sqrt().clamp_min(1e-6)
+        true, held_true = ((one.to(self.device) - mean) / deviation for one in (latents, held[2]))
+        options = {"contrast": own.contrast, "temperature": own.contrast_temperature}
+        with seeded(self.device, "dynamind", "aligner dropout", self.seed):
+            self.aligner_losses = train(
+                aligner,
+                lambda rows: measure_alignment(aligner, signals[rows], clip[rows], true, **options),
+                trials=len(signals),
+                steps=own.aligner_steps,
+                batch_size=own.aligner_batch_size,
+                learning_rate=own.aligner_learning_rate,
+                weight_decay=own.aligner_weight_decay,
+                batches=make_generator("dynamind", "aligner batches", self.seed),
+                check=(lambda: float(measure_alignment(aligner, held[0], held[1], held_true, **options)))
+                if len(held[0])
+                else None,
+                phase="training the temporal aligner",
+            )
+        with torch.no_grad():
+            parts = [aligner(part).square().mean(dim=(1, 2, 3, 4)) for part in signals.split(CHUNK)]
+        self.blueprint_scale = float(torch.cat(parts).mean().sqrt().clamp_min(1e-6))
+
+    def tune(self, train: TrainingSet) -> InflatedUNet:
+        own = self.parameters
+        return tune(
+            self.suite,
+            train.video,
+            train.captions,
+            steps=own.tuning_steps,
+            batch_size=own.tuning_batch_size,
+            learning_rate=own.tuning_learning_rate,
+            seed=self.seed,
+        )
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """A map of its channels for every subject here, from its own trials; everything else stays."""
+        own, networks = self.parameters, self.trained()
+        tokens = self.suite.encode_text(list(calibration.captions)).to(self.device)
+        answers = self.answer(calibration, tokens)
+        signals = self.prepare(calibration.brain, calibration.sampling_rate)
+        known = np.isin(calibration.concepts[calibration.clip], self.categories)
+        for number in np.unique(calibration.subject).tolist():
+            trials = np.flatnonzero((calibration.subject == number) & known)
+            heard, clip = signals[trials], torch.from_numpy(calibration.clip[trials]).to(self.device)
+            change = nn.Parameter(torch.zeros(signals.shape[1], signals.shape[1], device=self.device))
+            eye = torch.eye(len(change), device=self.device)
+
+            def measure(rows: np.ndarray, heard=heard, clip=clip, change=change, eye=eye) -> Float[Tensor, ""]:
+                return self.measure_mapping((eye + change) @ heard[rows], clip[rows], answers)
+
+            train(
+                networks.mapper,
+                measure,
+                parameters=[change],
+                trials=len(trials),
+                steps=own.calibration_steps,
+                batch_size=own.mapper_batch_size,
+                learning_rate=own.calibration_learning_rate,
+                weight_decay=own.mapper_weight_decay,
+                batches=make_generator("dynamind", f"calibration {number}", self.seed),
+                phase=f"adapting to subject {number}",
+            )
+            self.maps[number] = (eye + change).detach()
+
+    @torch.inference_mode()
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From EEG to video, in the size of the training clips."""
+        own = self.parameters
+        signals = self.prepare(brain.brain, brain.sampling_rate, brain.subject)
+        text = self.draw_tokens(signals, brain.seed)
+        start = self.make_start(signals, brain.seed)
+        video = sample(self.suite, self.unet, text, start, steps=own.steps, guidance=own.guidance)
+        return fit_clips(video, self.clip_shape)
+
+    def draw_tokens(
+        self, signals: Float[Tensor, "trial channel time"], seeds: Int64[np.ndarray, " trial"]
+    ) -> Float[Tensor, "trial token d"]:
+        """What the prior says that the text encoder would have said."""
+        networks = self.trained()
+        own_seeds = [derive_seed("dynamind", "prior", int(one)) for one in seeds]
+        noise = draw_noise(own_seeds, networks.code.shape).to(self.device)
+        code = draw_code(networks.prior, self.map(signals), noise, steps=self.parameters.prior_draws)
+        return networks.code.decode(code)
+
+    def make_start(
+        self, signals: Float[Tensor, "trial channel time"], seeds: Int64[np.ndarray, " trial"]
+    ) -> Float[Tensor, "trial channel frame y x"]:
+        """x_T = eps + alpha U(z_B)."""
+        g, aligner = self.suite.geometry, self.trained().aligner
+        noise = draw_noise(seeds.tolist(), (g.latent_channels, g.frames, g.latent_height, g.latent_width))
+        if aligner is None:
+            return noise.to(self.device)
+        blueprint = aligner(signals) / self.blueprint_scale
+        return noise.to(self.device) + self.parameters.alpha * blueprint.transpose(1, 2)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through, the generator's tuned ones among them."""
+        maps = sum(one.numel() for one in self.maps.values())
+        tuned = sum(one.numel() for one in self.unet.trained_parameters())
+        return self.trained().parameter_count + maps + tuned
+
+    def trained(self) -> Networks:
+        if self.networks is None:
+            raise NotFitted("dynamind has not been fitted yet: call fit(train, validation) first")
+        return self.networks
+
+    @torch.no_grad()
+    def map(self, signals: Float[Tensor, "trial channel time"]) -> list[Float[Tensor, "trial _"]]:
+        """What the prior is given for these trials."""
+        mapper = self.trained().mapper
+        parts = [mapper(part).conditions() for part in signals.split(CHUNK)]
+        return [torch.cat(some) for some in zip(*parts, strict=True)]
+
+    def answer(
+        self, data: TrainingSet, tokens: Float[Tensor, "clip token d"], images: Float[Tensor, "clip d"] | None = None
+    ) -> Answers:
+        """What the mapper is to say of the clips of this set."""
+        captions = np.unique(np.array(data.captions), return_inverse=True)[1]
+        category = np.searchsorted(self.categories, data.concepts) % len(self.categories)  # asked of known ones alone
+        return Answers(
+            text=self.trained().code.encode(tokens).flatten(1),
+            caption=torch.from_numpy(captions.astype(np.int64)).to(self.device),
+            image=self.embed(data) if images is None else images,
+            category=torch.from_numpy(category.astype(np.int64)).to(self.device),
+        )
+
+    def embed(self, data: TrainingSet) -> Float[Tensor, "clip d"]:
+        """CLIP's embedding of the middle frame of each clip."""
+
+        def encode(video: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.asarray(self.suite.embed_images(video[:, video.shape[1] // 2])))
+
+        return remember(self.suite, "middle frames in CLIP", data.video, encode).float().to(self.device)
+
+    def prepare(
+        self, brain: Signals, rate: float, subject: Int64[np.ndarray, " trial"] | None = None
+    ) -> Float[Tensor, "trial channel time"]:
+        """All trials in memory at the networks' sampling rate, through their subjects' maps where there are any."""
+        wanted = self.parameters.sampling_rate
+        parts = [brain[np.arange(start, min(start + CHUNK, len(brain)))] for start in range(0, len(brain), CHUNK)]
+        if wanted < rate:
+            ratio = Fraction(wanted / rate).limit_denominator(1000)
+            parts = [resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line") for part in parts]
+        signals = torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(self.device)
+        for number, matrix in self.maps.items() if subject is not None else ():
+            rows = np.flatnonzero(subject == number)
+            if len(rows):
+                signals[rows] = matrix @ signals[rows]
+        return signals
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"dynamind has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    own = Parameters(**values)
+    if not 0 <= own.contrast <= 1:
+        raise BenchError(f"contrast={own.contrast} is no share; choose it within 0 and 1")
+    if own.text_weight <= 0 and own.image_weight <= 0 and own.category_weight <= 0:
+        raise BenchError("text_weight, image_weight and category_weight are all 0: nothing would train the mapper")
+    return own
+
+
+def build_networks(
+    own: Parameters,
+    channels: Sequence[str],
+    samples: int,
+    *,
+    tokens: Sequence[int],  # token, width
+    latent: Sequence[int],  # frame, channel, y, x
+    image: int,
+    categories: int,
+) -> Networks:
+    """The untrained networks for these electrodes, `samples` a trial, and widths of what the suite gives."""
+    code = TokenCode(tokens[0], tokens[1], rank=own.token_rank, length=own.code_length)
+    text = torch.Size(code.shape).numel() if own.text_weight > 0 else 0
+    mapper = RegionalMapper(
+        channels,
+        layout=own.layout,
+        leave_out=own.leave_out,
+        filters=own.filters,
+        hidden=own.hidden,
+        width=own.width,
+        dropout=own.dropout,
+        text=text,
+        text_hidden=own.text_hidden,
+        image=image if own.image_weight > 0 else 0,
+        categories=categories if own.category_weight > 0 else 0,
+        init=own.init,
+    )
+    given = [own.width, *([text] if text else []), *([image] if own.image_weight > 0 else [])]
+    prior = Prior(
+        code.shape,
+        given,
+        width=own.prior_width,
+        depth=own.prior_depth,
+        heads=own.prior_heads,
+        head_width=own.prior_head_width,
+        dropout=own.prior_dropout,
+    )
+    aligner = None
+    if own.use_aligner:
+        aligner = TemporalAligner(
+            len(channels),
+            samples,
+            latent=latent,
+            filters=own.aligner_filters,
+            width=own.aligner_width,
+            dropout=own.aligner_dropout,
+            released_axes=own.released_axes,
+        )
+    return Networks(mapper, code, prior, aligner)

@@ -1,0 +1,62 @@
+"""The released script's conditions as what they are: a ceiling.
+
+`inference.py` of the release gives the generator the embeddings of the *true* captions and starts it from the
+DDIM-inverted latents of the *true* clips; the EEG embeddings that it loads go nowhere. With `latents=False` the start
+is noise: then the true caption alone is known, through the same tuned generator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from baselines.ceilings import CeilingBase
+from baselines.dynamind.method import Parameters
+from bench.clips import fit_clips
+from bench.data import BrainData, TrainingSet, VideoBatch
+from bench.pretrained.generators import draw_noise
+from bench.pretrained.tune_a_video import encode_clips, invert, sample, tune
+
+
+class DynaMindOracle(CeilingBase):
+    """True captions and inverted true latents through the generator that DynaMind tunes."""
+
+    version = 1
+
+    def __init__(
+        self,
+        *,
+        suite: Any,
+        seed: int = 0,
+        latents: bool = True,
+        tuning_steps: int = Parameters.tuning_steps,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> None:
+        super().__init__(suite=suite, seed=seed)
+        self.latents, self.tuning_steps, self.steps, self.guidance = latents, tuning_steps, steps, guidance
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        self.unet = tune(
+            self.suite,
+            train.video,
+            train.captions,
+            steps=self.tuning_steps,
+            batch_size=Parameters.tuning_batch_size,
+            learning_rate=Parameters.tuning_learning_rate,
+            seed=self.seed,
+        )
+        self.parameter_count = sum(one.numel() for one in self.unet.trained_parameters())
+
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        test, suite, g = self.answers.test, self.suite, self.suite.geometry
+        text = suite.encode_text([test.captions[clip] for clip in test.clip])
+        steps = suite.settings["steps"] if self.steps is None else self.steps
+        if self.latents:
+            true = encode_clips(suite, np.ascontiguousarray(test.video))[test.clip].transpose(1, 2)
+            start = invert(suite, self.unet, true, text, steps=steps)
+        else:
+            start = draw_noise(brain.seed.tolist(), (g.latent_channels, g.frames, g.latent_height, g.latent_width))
+        made = sample(suite, self.unet, text, start, steps=steps, guidance=self.guidance)
+        return fit_clips(made, test.video.shape[1:])
