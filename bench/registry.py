@@ -41,9 +41,14 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "floor: a trained method (retrieval) fed noise; --set method=",
         ),
         "retrieval": ("baselines.retrieval:Retrieval", "baseline: ridge from the brain to the likeliest training clip"),
+        "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
         "codec": ("baselines.ceilings:Codec", "ceiling: the true clip through the suite's autoencoder"),
         "caption": ("baselines.ceilings:Caption", "ceiling: the true caption through the suite's generator"),
         "ideal_observer": ("baselines.ceilings:IdealObserver", "ceiling: the phantom's own likelihood (phantoms only)"),
+        "dynamind_oracle": (
+            "baselines.dynamind:DynaMindOracle",
+            "ceiling: true captions and inverted true latents through DynaMind's generator, as its script was released",
+        ),
     },
     "datasets": {
         "seed_dv": (
