@@ -41,6 +41,10 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "floor: a trained method (retrieval) fed noise; --set method=",
         ),
         "retrieval": ("baselines.retrieval:Retrieval", "baseline: ridge from the brain to the likeliest training clip"),
+        "eeg2video": (
+            "baselines.eeg2video:EEG2Video",
+            "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
+        ),
         "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
         "codec": ("baselines.ceilings:Codec", "ceiling: the true clip through the suite's autoencoder"),
         "caption": ("baselines.ceilings:Caption", "ceiling: the true caption through the suite's generator"),
