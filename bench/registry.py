@@ -46,6 +46,11 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
         ),
         "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
+        "glfa": ("baselines.glfa:Glfa", "baseline: GLFA: fMRI of several subjects on one common map, then to video"),
+        "cinesync": (
+            "baselines.cinesync:CineSync",
+            "baseline: CineSync: fMRI or EEG through a transformer to the text tokens of a video transformer",
+        ),
         "codec": ("baselines.ceilings:Codec", "ceiling: the true clip through the suite's autoencoder"),
         "caption": ("baselines.ceilings:Caption", "ceiling: the true caption through the suite's generator"),
         "ideal_observer": ("baselines.ceilings:IdealObserver", "ceiling: the phantom's own likelihood (phantoms only)"),

@@ -1,0 +1,179 @@
+"""Networks that make tokens in place of a caption's from brain data, trained alone and then with a video decoder.
+
+Two baselines share this: GLFA and CineSync. Their networks differ; what a network is asked for does not:
+
+    network(signals, subject) → an embedding in CLIP's space, tokens in the decoder's text space
+
+- alone (`train_alone`): the embedding is drawn to those of the clip's frames and caption by contrast, and the tokens to
+  the caption's own tokens by squared error;
+- with the decoder (`train_with_decoder`): the decoder's loss under the tokens, LoRA and network together. The losses
+  of the first stage stay on, each scaled to the decoder's own ("rescaled to the magnitude of the diffusion loss",
+  CineSync's code).
+
+Trials of the same clip, or of clips with the same caption, are no wrong answers to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines import clip_targets
+from baselines.contrast import contrast
+from baselines.voxels import Reader
+from bench.data import TrainingSet
+from bench.pretrained.video_decoders import Decoder, list_lora
+from bench.progress import track
+from bench.training import ENCODED, Optimiser, remember, walk_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the training clips are to the frozen encoders, a row a clip."""
+
+    image: Float[Tensor, "clip embedding"]  # mean over frames, of unit length
+    text: Float[Tensor, "clip embedding"]  # of unit length
+    tokens: Float[Tensor, "caption token text"]  # of the different captions, in the decoder's text space
+    caption: Int64[Tensor, " clip"]  # row of `tokens`
+    spread: float  # variance of the captions' tokens around their mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the networks are trained; the methods explain the fields where their `Parameters` declare them."""
+
+    temperature: float
+    image_weight: float
+    text_weight: float
+    token_weight: float
+    weight_decay: float
+    precision: str
+
+
+@torch.no_grad()
+def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: int) -> Targets:
+    """Targets of all clips; CLIP sees `frames` of a clip, picked evenly."""
+    seen = clip_targets.encode_targets(suite, data, frames=frames)
+    captions = list(dict.fromkeys(data.captions))  # in the order that `seen.caption` numbers them by
+    parts = [decoder.encode_text(captions[at : at + ENCODED]).cpu() for at in range(0, len(captions), ENCODED)]
+    tokens = torch.cat(parts).to(suite.device)
+    shown = tokens[seen.caption]
+    return Targets(
+        image=seen.image,
+        text=seen.text,
+        tokens=tokens,
+        caption=seen.caption,
+        spread=max(float((shown - shown.mean(dim=0)).square().mean()), 1e-6),
+    )
+
+
+@torch.no_grad()
+def encode_clips(suite: Any, decoder: Decoder, video: np.ndarray) -> Float[Tensor, "clip ..."]:
+    """Latents of all clips in half precision, off the device."""
+    what = f"latents of {type(decoder).__name__} at {decoder.shape}"
+    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
+
+
+def measure_alignment(
+    embedding: Float[Tensor, "trial embedding"],
+    tokens: Float[Tensor, "trial token text"],
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    recipe: Recipe,
+) -> list[tuple[float, Float[Tensor, ""]]]:
+    """Weights and losses of the first stage, those of weight 0 left out. Token errors are in shares of the spread."""
+    caption, warmth = targets.caption[clip], recipe.temperature
+    losses = []
+    if recipe.image_weight:
+        losses.append((recipe.image_weight, contrast(embedding, targets.image[clip], warmth, clip)))
+    if recipe.text_weight:
+        losses.append((recipe.text_weight, contrast(embedding, targets.text[clip], warmth, caption)))
+    if recipe.token_weight:
+        error = functional.mse_loss(tokens, targets.tokens[caption]) / targets.spread
+        losses.append((recipe.token_weight, error))
+    return losses
+
+
+def rescale(loss: Float[Tensor, ""], size: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The loss, as large as `size` at this step; its gradient keeps its direction."""
+    return loss * (size / loss.clamp(min=1e-6)).detach()
+
+
+def train_alone(
+    network: nn.Module,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    recipe: Recipe,
+    *,
+    parameters: Sequence[nn.Parameter],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train `parameters` in place by the losses of the first stage; returns their sum at each step.
+
+    With all weights at 0 there is nothing to learn here, and nothing is done.
+    """
+    if not (recipe.image_weight or recipe.text_weight or recipe.token_weight):
+        return []
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
+    network.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+        signals, subject = read(rows)
+        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            embedding, tokens = network(signals, subject)
+        parts = measure_alignment(embedding.float(), tokens.float(), clip[rows], targets, recipe)
+        losses.append(optimise.step(torch.stack([weight * loss for weight, loss in parts]).sum()))
+    network.eval()
+    return losses
+
+
+def train_with_decoder(
+    network: nn.Module,
+    decoder: Decoder,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    latents: Float[Tensor, "clip ..."],
+    recipe: Recipe,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    decoder_learning_rate: float,
+    batches: torch.Generator,
+    noise: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train network and LoRA in place by the decoder's loss and the rescaled losses of the first stage.
+
+    Returns the decoder's loss at each step.
+    """
+    groups = [(list(network.parameters()), learning_rate), (list_lora(decoder.network), decoder_learning_rate)]
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    network.train()
+    decoder.network.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+        signals, subject = read(rows)
+        shown = clip[rows]
+        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            embedding, tokens = network(signals, subject)
+            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens.float(), noise)
+        parts = measure_alignment(embedding.float(), tokens.float(), shown, targets, recipe)
+        optimise.step(torch.stack([drawn, *(weight * rescale(loss, drawn) for weight, loss in parts)]).sum())
+        losses.append(float(drawn.detach()))
+    network.eval()
+    decoder.network.eval()
+    return losses

@@ -1,0 +1,298 @@
+"""CineSync as the harness runs it: `fit` trains both stages, `adapt` gives a new subject a first layer.
+
+Gao et al., *CineBrain: A Large-Scale Multi-Modal Brain Dataset During Naturalistic Audiovisual Narrative Processing*
+(arXiv 2503.06940):
+
+    fMRI or EEG → transformer (encoders.py) → tokens in place of a caption's → video diffusion transformer with LoRA
+
+**The fused form is not offered.** CineSync's best rows read fMRI and EEG of the same clip at once. A data set here
+holds one kind of recording at a time, so this is CineSync-fMRI on fMRI and CineSync-EEG on EEG, rows of the paper's own
+table. Of its five contrastive losses two are left (video and text); the other three need both kinds.
+
+Other choices:
+
+- Wan of the suite stands in for CogVideoX-5B: both are diffusion transformers under text tokens, with a causal video
+  autoencoder (`bench.pretrained.video_decoders`).
+- CLIP of the suite stands in for SigLIP2; a clip's embedding is the mean of its frames'.
+- Stage 1 is contrast, stage 2 the diffusion loss with the contrastive ones rescaled to it. The released code says no
+  more of stage 1; here it is stage 2 without the video model.
+- In the paper the tokens learn from the diffusion loss alone, for thousands of steps on four H100. A small machine does
+  a hundred, so the tokens also regress the caption's own tokens (`token_weight`); 0 is the letter, and the size of the
+  paper has it.
+- Visual regions alone are read (CineSync); `regions="visual_auditory"` is CineSync⋆. Regions are told by the names that
+  the data set gives; where it names none, all voxels are read.
+- What is slower than 10 samples a second is taken for fMRI.
+- The validation trials are not used: the numbers of steps are fixed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
+from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
+from baselines.voxels import choose_voxels, read_trials
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.video_decoders import WanDecoder, list_lora
+from bench.progress import track
+from bench.training import make_generator, seeded
+
+DECODED = 32  # trials decoded at once
+SLOWEST_EEG = 10.0  # Hz
+LEFT_OUT = {"visual": ("auditory", "hippocampus", "mPFC"), "visual_auditory": ("hippocampus", "mPFC")}
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of CineSync with its default; the paper's values in the comments."""
+
+    # Input
+    regions: str = "visual"  # or "visual_auditory": CineSync⋆
+    channels: int = 16  # numbers of a token at a volume (fMRI; paper: 1)
+    windows: int = 5  # of an EEG trial, stacked as channels (paper: 5)
+    kernel: int = 9  # samples, of the convolution over EEG (not known)
+    noise: float = 0.3  # deviation of the noise that training adds to the signals
+
+    # Transformer
+    width: int = 128  # paper: 2048
+    layers: int = 2  # paper: 12
+    heads: int = 4  # paper: 32
+    feedforward: int = 512
+    dropout: float = 0.1
+
+    # Video model
+    lora_rank: int = 16  # paper: 64, its code 128
+    lora_scale: int = 16  # paper: 64
+    flow_shift: float = 3.0  # of Wan's noise levels
+    steps: int | None = None  # None: the suite's own (paper: 50)
+    guidance: float | None = None  # (paper: 6, dynamic)
+    checkpointing: bool = False  # less memory in training, more time
+
+    # Training
+    alignment_frames: int = 2  # frames of a clip that CLIP sees
+    temperature: float = 0.07
+    image_weight: float = 1.0
+    text_weight: float = 1.0
+    token_weight: float = 1.0  # paper: 0
+    align_steps: int = 400  # paper: 50 epochs
+    batch_size: int = 64  # paper: 16
+    learning_rate: float = 5e-4  # paper: 1e-4
+    joint_steps: int = 80  # paper: 5,000, its code 10,000
+    joint_batch_size: int = 16  # paper: 2 on each of 4 GPUs
+    joint_learning_rate: float = 1e-5  # paper: 1e-4
+    decoder_learning_rate: float = 3e-4  # paper: 1e-4
+    weight_decay: float = 0.05  # paper: 1e-4
+    precision: str = "fp32"  # or "bf16", of the networks in training
+    calibration_steps: int = 200
+    calibration_learning_rate: float = 1e-3
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class UnknownRegion(BenchError):
+    """A choice of regions that the data cannot serve."""
+
+
+class CineSync:
+    """CineSync. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "any"
+    version = 1
+    uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
+    asks = ("clip_large",)
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.encoder: BrainEncoder | None = None
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """Stage 1 without, stage 2 with the video model."""
+        own = self.parameters
+        self.clip_shape = train.video.shape[1:]
+        with seeded(self.device, "cinesync", "lora", self.seed):
+            self.decoder = WanDecoder(
+                self.suite,
+                clip_shape=self.clip_shape[:3],
+                rank=own.lora_rank,
+                scale=own.lora_scale,
+                shift=own.flow_shift,
+                steps=own.steps,
+                guidance=own.guidance,
+                checkpointing=own.checkpointing,
+            )
+        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        with seeded(self.device, "cinesync", "network", self.seed):
+            encoder = build_encoder(
+                own,
+                fmri=train.sampling_rate < SLOWEST_EEG,
+                signals=train.brain.shape[1:],
+                tokens=targets.tokens.shape[1],
+                embedding=targets.text.shape[1],
+                text=targets.tokens.shape[2],
+            ).to(self.device)
+            for number, layer in self.make_layers(encoder, train).items():
+                encoder.add_subject(number, layer)
+        encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
+        clip = torch.from_numpy(train.clip).to(self.device)
+        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        with seeded(self.device, "cinesync", "dropout", self.seed):
+            self.losses = train_alone(
+                encoder,
+                read_trials(train, self.device),
+                clip,
+                targets,
+                self.recipe,
+                parameters=list(encoder.parameters()),
+                steps=own.align_steps,
+                batch_size=own.batch_size,
+                learning_rate=own.learning_rate,
+                batches=make_generator("cinesync", "batches", self.seed),
+                phase="aligning recordings (stage 1)",
+            )
+            self.joint_losses = train_with_decoder(
+                encoder,
+                self.decoder,
+                read_trials(train, self.device),
+                clip,
+                targets,
+                encode_clips(self.suite, self.decoder, train.video),
+                self.recipe,
+                steps=own.joint_steps,
+                batch_size=own.joint_batch_size,
+                learning_rate=own.joint_learning_rate,
+                decoder_learning_rate=own.decoder_learning_rate,
+                batches=make_generator("cinesync", "joint batches", self.seed),
+                noise=make_generator("cinesync", "diffusion noise", self.seed),
+                phase="training with the video model (stage 2)",
+            )
+        self.encoder = encoder
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """A fresh first layer for every subject here, from its own trials by the losses of stage 1; all else stays."""
+        own, encoder = self.parameters, self.trained()
+        targets = encode_targets(self.suite, self.decoder, calibration, frames=own.alignment_frames)
+        encoder.requires_grad_(False)
+        for number, layer in self.make_layers(encoder, calibration).items():
+            trials = np.flatnonzero(calibration.subject == number)
+            encoder.add_subject(number, layer)
+            with seeded(self.device, "cinesync", f"subject {number}", self.seed):
+                train_alone(
+                    encoder,
+                    read_trials(calibration, self.device, trials),
+                    torch.from_numpy(calibration.clip[trials]).to(self.device),
+                    targets,
+                    self.recipe,
+                    parameters=list(layer.parameters()),
+                    steps=own.calibration_steps,
+                    batch_size=own.batch_size,
+                    learning_rate=own.calibration_learning_rate,
+                    batches=make_generator("cinesync", f"calibration {number}", self.seed),
+                    phase=f"adapting to subject {number}",
+                )
+
+    @torch.inference_mode()
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From recordings to video, in the size of the training clips."""
+        self.trained()
+        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
+        for start in track(range(0, len(brain.brain), DECODED), "making videos"):
+            rows = np.arange(start, min(start + DECODED, len(brain.brain)))
+            _, tokens = self.read_brain(brain, rows)
+            parts.append(fit_clips(self.decoder.generate(tokens, brain.seed[rows].tolist()), self.clip_shape))
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def read_brain(
+        self, brain: BrainData, rows: np.ndarray
+    ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
+        """What the encoder makes of these trials: embeddings, and tokens for the video model."""
+        signals = torch.from_numpy(np.asarray(brain.brain[rows], dtype=np.float32)).to(self.device)
+        return self.trained()(signals, torch.from_numpy(brain.subject[rows]).to(self.device))
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through: encoder with all first layers, LoRA."""
+        networks = [*self.trained().parameters(), *list_lora(self.decoder.network)]
+        return sum(one.numel() for one in networks)
+
+    def trained(self) -> BrainEncoder:
+        if self.encoder is None:
+            raise NotFitted("cinesync has not been fitted yet: call fit(train, validation) first")
+        return self.encoder
+
+    def make_layers(self, encoder: BrainEncoder, data: TrainingSet) -> dict[int, VoxelLayer | ChannelLayer]:
+        """A fresh first layer for each subject here. Raises UnknownRegion where the choice of regions means nothing."""
+        own, numbers = self.parameters, np.unique(data.subject).tolist()
+        added = own.regions == "visual_auditory"
+        if isinstance(encoder.stem, SampleStem):
+            if added:
+                raise UnknownRegion(f"regions={own.regions!r} chooses voxels, and this is EEG; leave it as it is")
+            return {number: ChannelLayer(data.brain.shape[1]) for number in numbers}
+        named = sorted({name for number in numbers for name in data.rois.get(number, ())})
+        if added and "auditory" not in {name.lower() for name in named}:
+            raise UnknownRegion(
+                f"regions={own.regions!r} adds the auditory region, and this data has "
+                f"{', '.join(named) or 'no regions at all'}; take data that names one"
+            )
+        voxels = choose_voxels(data, leave_out=LEFT_OUT[own.regions])
+        shape = {"tokens": len(encoder.positions) - 1, "channels": own.channels}
+        return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"cinesync has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    own = Parameters(**given)
+    if own.regions not in LEFT_OUT:
+        raise BenchError(f"regions {own.regions!r} is none of {', '.join(LEFT_OUT)}")
+    if own.precision not in PRECISIONS:
+        raise BenchError(f"precision {own.precision!r} is none of {', '.join(PRECISIONS)}")
+    if own.width % own.heads:
+        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    if own.kernel % 2 == 0:
+        raise BenchError(f"kernel {own.kernel} has no middle; take an odd number of samples")
+    return own
+
+
+def build_encoder(
+    own: Parameters, *, fmri: bool, signals: tuple[int, ...], tokens: int, embedding: int, text: int
+) -> BrainEncoder:
+    """The untrained encoder, no subject in it, for signals of (channels, time)."""
+    channels, time = signals
+    stem: VolumeStem | SampleStem
+    if fmri:
+        stem = VolumeStem(volumes=time, channels=own.channels, width=own.width)
+    elif time < own.windows:
+        raise BenchError(f"{own.windows} windows do not fit into {time} samples; lower windows")
+    else:
+        stem = SampleStem(channels=channels, windows=own.windows, kernel=own.kernel, width=own.width, tokens=tokens)
+    return BrainEncoder(
+        stem,
+        tokens=tokens,
+        width=own.width,
+        layers=own.layers,
+        heads=own.heads,
+        feedforward=own.feedforward,
+        dropout=own.dropout,
+        noise=own.noise,
+        embedding=embedding,
+        text=text,
+    )

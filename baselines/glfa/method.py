@@ -1,0 +1,304 @@
+"""GLFA as the harness runs it: `fit` aligns and trains, `adapt` maps new subjects, `reconstruct` makes video.
+
+Li et al., *Enhancing Cross-Subject fMRI-to-Video Decoding with Global-Local Functional Alignment* (ECCV 2024):
+
+    fMRI of a subject → common map (alignment.py) → vision transformer (encoder.py) → text tokens → video diffusion
+
+It is built from a description, not from the authors' code. Where that is silent:
+
+- The alignment is solved first and stays; the networks then learn on aligned trials (alignment.py says why).
+- The encoder is trained on the captions' tokens and by contrast with CLIP, then together with LoRA on the video model
+  by the diffusion loss (`baselines.brain_tokens`).
+- AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
+- Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw.
+- The validation trials are not used: the numbers of steps are fixed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
+from baselines.glfa.alignment import WHOLE, FunctionalAlignment
+from baselines.glfa.encoder import MapEncoder
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.video_decoders import AnimateDiffDecoder, list_lora
+from bench.progress import track
+from bench.training import make_generator, seeded
+
+DECODED = 32  # trials decoded at once
+CHUNK = 256  # trials read at once
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of GLFA with its default; the paper's values in the comments."""
+
+    # Functional alignment
+    patch: int = 16  # sites of a patch (paper: 256, a square of 16 × 16 pixels)
+    local_patches: int = 1  # of each region; 0: no local part
+    global_patches: int = 4  # of the whole cortex; 0: no global part (all together, paper: 256)
+    ridge: float = 0.3  # in variances of a voxel
+    global_ridge: float = 1.0
+    folds: int = 5  # training trials are mapped by the clips of the other folds; 1: by all
+    match_base: bool = False  # True: `feedforward` is set so that there are as many parameters as in the base
+
+    # Encoder
+    width: int = 64  # paper: 1024
+    layers: int = 2  # paper: 24
+    heads: int = 4  # paper: 16
+    feedforward: int = 256
+    dropout: float = 0.1
+    noise: float = 0.3  # deviation of the noise that training adds to a map of unit deviation
+    text_rank: int = 64  # axes of the text tokens
+
+    # Video model
+    lora_rank: int = 4  # paper: 4
+    lora_scale: int = 16  # paper: 16
+    steps: int | None = None  # None: the suite's own (paper: 30)
+    guidance: float | None = None  # (paper: 6)
+
+    # Training
+    alignment_frames: int = 2  # frames of a clip that CLIP sees
+    temperature: float = 0.1
+    image_weight: float = 1.0
+    text_weight: float = 1.0
+    token_weight: float = 1.0
+    train_steps: int = 400
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    joint_steps: int = 30
+    joint_batch_size: int = 8
+    joint_learning_rate: float = 1e-5
+    decoder_learning_rate: float = 3e-4
+    weight_decay: float = 0.05
+    precision: str = "fp32"  # or "bf16", of the networks in training
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class Glfa:
+    """GLFA. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "fmri"
+    version = 1
+    asks = ("clip_large",)  # the judge whose embeddings are a target: it keys the predictions
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.encoder: MapEncoder | None = None
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
+        own = self.parameters
+        self.clip_shape = train.video.shape[1:]
+        self.known = {digest_clip(video): number for number, video in enumerate(train.video)}
+        with seeded(self.device, "glfa", "lora", self.seed):
+            self.decoder = AnimateDiffDecoder(
+                self.suite,
+                clip_shape=self.clip_shape[:3],
+                rank=own.lora_rank,
+                scale=own.lora_scale,
+                steps=own.steps,
+                guidance=own.guidance,
+            )
+        regions = name_regions(train)
+        self.alignment = build_alignment(own)
+        maps = torch.from_numpy(
+            self.alignment.fit(
+                read_all(train.brain),
+                train.subject,
+                train.clip,
+                len(train.video),
+                regions,
+                folds=own.folds,
+            )
+        )
+        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        widths = {
+            "volumes": maps.shape[2],
+            "embedding": targets.text.shape[1],
+            "text_tokens": targets.tokens.shape[1],
+            "text": targets.tokens.shape[2],
+        }
+        sized = match_capacity(own, regions, **widths) if own.match_base else own
+        with seeded(self.device, "glfa", "network", self.seed):
+            encoder = build_encoder(sized, regions, **widths).to(self.device)
+        encoder.head.learn_axes(targets.tokens[targets.caption])
+        subject, clip = torch.from_numpy(train.subject), torch.from_numpy(train.clip).to(self.device)
+        recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+
+        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+            return maps[rows].to(self.device), subject[rows].to(self.device)
+
+        with seeded(self.device, "glfa", "dropout", self.seed):
+            self.losses = train_alone(
+                encoder,
+                read,
+                clip,
+                targets,
+                recipe,
+                parameters=list(encoder.parameters()),
+                steps=own.train_steps,
+                batch_size=own.batch_size,
+                learning_rate=own.learning_rate,
+                batches=make_generator("glfa", "batches", self.seed),
+                phase="training the encoder on the common map",
+            )
+            if own.joint_steps:
+                self.joint_losses = train_with_decoder(
+                    encoder,
+                    self.decoder,
+                    read,
+                    clip,
+                    targets,
+                    encode_clips(self.suite, self.decoder, train.video),
+                    recipe,
+                    steps=own.joint_steps,
+                    batch_size=own.joint_batch_size,
+                    learning_rate=own.joint_learning_rate,
+                    decoder_learning_rate=own.decoder_learning_rate,
+                    batches=make_generator("glfa", "joint batches", self.seed),
+                    noise=make_generator("glfa", "diffusion noise", self.seed),
+                    phase="training with the video model",
+                )
+        self.encoder = encoder
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """A map for each new subject, by the clips that known subjects saw; all else stays."""
+        self.trained()
+        shown = np.array([self.known.get(digest_clip(video), -1) for video in calibration.video], dtype=np.int64)
+        regions = name_regions(calibration)
+        for number in np.unique(calibration.subject).tolist():
+            rows = np.flatnonzero(calibration.subject == number)
+            self.alignment.add_subject(
+                number, read_all(calibration.brain, rows), shown[calibration.clip[rows]], regions[number]
+            )
+
+    @torch.inference_mode()
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From fMRI to video, in the size of the training clips."""
+        self.trained()
+        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
+        for start in track(range(0, len(brain.brain), DECODED), "making videos"):
+            rows = np.arange(start, min(start + DECODED, len(brain.brain)))
+            _, tokens = self.read_brain(brain, rows)
+            parts.append(fit_clips(self.decoder.generate(tokens, brain.seed[rows].tolist()), self.clip_shape))
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def read_brain(
+        self, brain: BrainData, rows: np.ndarray
+    ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
+        """What the encoder makes of these trials: embeddings, and tokens for the video model."""
+        maps = self.alignment.apply(read_all(brain.brain, rows), brain.subject[rows])
+        subject = torch.from_numpy(brain.subject[rows])
+        return self.trained()(torch.from_numpy(maps).to(self.device), subject.to(self.device))
+
+    @property
+    def parameter_count(self) -> int:
+        """Learned numbers that a reconstruction passes through: maps of all subjects, encoder, LoRA."""
+        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        return self.alignment.parameter_count + count_parameters(self.trained()) + lora
+
+    def trained(self) -> MapEncoder:
+        if self.encoder is None:
+            raise NotFitted("glfa has not been fitted yet: call fit(train, validation) first")
+        return self.encoder
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"glfa has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    own = Parameters(**given)
+    if own.precision not in PRECISIONS:
+        raise BenchError(f"precision {own.precision!r} is none of {', '.join(PRECISIONS)}")
+    if own.width % own.heads:
+        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    if own.local_patches + own.global_patches == 0:
+        raise BenchError("local_patches=0 and global_patches=0 leave no map; raise one of them")
+    return own
+
+
+def build_alignment(own: Parameters) -> FunctionalAlignment:
+    return FunctionalAlignment(
+        sites=own.local_patches * own.patch,
+        global_sites=own.global_patches * own.patch,
+        ridge=own.ridge,
+        global_ridge=own.global_ridge,
+    )
+
+
+def build_encoder(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> MapEncoder:
+    """The untrained encoder for a map of these subjects; `widths` are volumes, embedding, text_tokens and text."""
+    parts = build_alignment(own).plan(regions)
+    patches = sum(own.global_patches if part == WHOLE else own.local_patches for part in parts)
+    return MapEncoder(
+        patches=patches,
+        patch=own.patch,
+        width=own.width,
+        layers=own.layers,
+        heads=own.heads,
+        feedforward=own.feedforward,
+        dropout=own.dropout,
+        noise=own.noise,
+        text_rank=own.text_rank,
+        **widths,
+    )
+
+
+def match_capacity(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> Parameters:
+    """The parameters with the feed-forward layer so wide that map and encoder count what the base's do, to half a unit.
+
+    The base is `own` with both parts of the alignment. LoRA is no part of it.
+    """
+    plain = Parameters()
+    base = dataclasses.replace(own, local_patches=plain.local_patches, global_patches=plain.global_patches)
+    with torch.device("meta"):
+        wanted, found = (
+            build_alignment(one).count(regions) + count_parameters(build_encoder(one, regions, **widths))
+            for one in (base, own)
+        )
+    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    return sum(one.numel() for one in module.parameters())
+
+
+def name_regions(data: TrainingSet) -> dict[int, Sequence[str]]:
+    """Region of each voxel of each subject; one region where the data names none."""
+    width = data.brain.shape[1]
+    return {number: data.rois.get(number) or ("cortex",) * width for number in np.unique(data.subject).tolist()}
+
+
+def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray, "trial column time"]:
+    """Signals of the rows (all, if none are named), read in chunks."""
+    rows = np.arange(len(brain)) if rows is None else rows
+    parts = [brain[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK)]
+    return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
+
+
+def digest_clip(video: np.ndarray) -> str:
+    """What tells that two clips are the same."""
+    return hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()
