@@ -801,7 +801,7 @@ def test_interpretation_reads_every_region_of_a_phantom(tmp_path) -> None:
 def test_the_comparison_of_ways_to_retrieve_is_paired_by_clip() -> None:
     """Two subjects, 40 clips: text finds the object in 10 clips, the mixture in these and 10 more."""
     rows = [
-        {"way": way, "subject": subject, "clip": clip, "first": clip < found, "any": True}
+        {"way": way, "subject": subject, "clip": clip, "first": clip < found, "any": True, "as_mixture": True}
         for way, found in ((LEARNED, 20), ("text alone", 10), ("image alone", 20))
         for subject in (1, 2)
         for clip in range(40)

@@ -47,7 +47,8 @@ def find_memories(method: CineNeuron, brain: BrainData, k: int) -> dict[str, Int
 
 
 def measure_recall(dataset: Any, suite: Any, split: str, *, k: int = 5, seed: int = 0) -> pd.DataFrame:
-    """One row a test trial and way: subject, clip, whether the first memory shows the true object, and any of K."""
+    """One row a test trial and way: subject, clip, whether the first memory shows the true object, and any of K does,
+    and whether it shows the object that the mixture's shows."""
     from bench.normalise import normalised
     from bench.runner import fold_scalings, training_set
     from bench.splits import make_folds
@@ -69,20 +70,25 @@ def measure_recall(dataset: Any, suite: Any, split: str, *, k: int = 5, seed: in
             sampling_rate=dataset.sampling_rate,
         )
         shown = np.unique(np.asarray(dataset.trials["clip"])[fold.test])[test.clip]
-        for way, entries in find_memories(method, brain, k).items():
+        found = find_memories(method, brain, k)
+        chosen = train.concepts[found[LEARNED][:, 0]]
+        for way, entries in found.items():
             right = train.concepts[entries] == test.concepts[test.clip][:, None]  # (trial, K)
             part = {"subject": test.subject, "clip": shown, "first": right[:, 0], "any": right.any(axis=1)}
+            part["as_mixture"] = train.concepts[entries[:, 0]] == chosen
             rows.append(pd.DataFrame({"way": way, **part}))
     return pd.concat(rows, ignore_index=True)
 
 
 def compare_ways(recall: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """A row a way: share of trials whose first memory (any of K) is right; the mixture minus it, interval and p."""
+    """A row a way: share of trials whose first memory (any of K) is right, and whose first is of the mixture's object;
+    the mixture minus it, interval and p."""
     made = []
     by_clip = recall.pivot_table("first", "clip", "way", aggfunc="mean")  # over subjects
     for way in dict.fromkeys(recall["way"]):
         own = recall[recall["way"] == way]
         row: dict[str, Any] = {"way": way, "first": own["first"].mean(), "any": own["any"].mean()}
+        row["as_mixture"] = own["as_mixture"].mean()
         difference = (by_clip[LEARNED] - by_clip[way]).to_numpy()
         if way != LEARNED and np.ptp(difference):
             interval = ttest_1samp(difference, 0).confidence_interval()
