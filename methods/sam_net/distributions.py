@@ -196,8 +196,8 @@ def score_labels(
     weight = np.array([1 / max(1, counts[name]) / present for name in labels])[tested]
     by_clip = pd.DataFrame({"clip": clips[tested], "right": weight * right[tested], "weight": weight})
     sums = by_clip.groupby("clip")[["right", "weight"]].sum().to_numpy()
-    value = float(sums[:, 0].sum())
-    spread = sums[:, 0] - value * sums[:, 1]  # the ratio's linearisation: clips may have unequal trials
+    value = round(float(sums[:, 0].sum()), 12)  # a sum of shares: all right is 1
+    spread = (sums[:, 0] - value * sums[:, 1]).round(12)  # the ratio's linearisation: clips may have unequal trials
     deviation = float(np.sqrt(len(sums) / max(1, len(sums) - 1) * (spread**2).sum()))
     return Accuracy(value=value, deviation=deviation, chance=1 / len(names))
 

@@ -37,11 +37,11 @@ def draw_distributions(stages: Sequence[Stage], table: pd.DataFrame, setting: st
     figure = new_figure(11, 1.3 + 3.7 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     subjects = np.unique(np.concatenate([stage.trials.subject for stage in stages]))
-    style = {
-        subject: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
-        for place, subject in enumerate(subjects)
-    }
     new = {int(one) for stage in stages for one in stage.trials.subject[stage.trials.new]}
+    style = {  # new ones first: they never get the palette's grey
+        subject: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
+        for place, subject in enumerate(sorted(subjects, key=lambda one: one not in new))
+    }
     for stage, axes in zip(stages, panels, strict=False):
         draw_stage(axes, stage, style)
         lines = [stage.title, *(describe_row(row) for _, row in table[table["stage"] == stage.title].iterrows())]
