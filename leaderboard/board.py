@@ -208,6 +208,6 @@ def panel_of(rows: pd.DataFrame, method: str, metric: str) -> Panel:
 
 def write_number(value: float) -> str:
     """Three significant digits, no exponent, no more than a reader needs: 0.0876, 13.1, 161."""
-    if value == 0:
+    if abs(value) < 1e-9:  # a difference of equals, but for rounding
         return "0"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")

@@ -87,7 +87,7 @@ def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable
 def write_section(section: Section) -> str:
     """Heading, table of at most eight columns, and what it generalises to."""
     kind = " (phantom)" if section.phantom else ""
-    names = [name.replace("_", " ") for name in (metric.name for metric in section.metrics)]
+    names = [metric.name.replace("_", " ").replace("way", "-way") for metric in section.metrics]
     rows = []
     for row in section.rows:
         rows.append([write_place(row), row.method, *write_scores(row, section), str(row.brain_share) or "–"])
@@ -97,7 +97,7 @@ def write_section(section: Section) -> str:
     primary = section.primary
     chance = "" if primary.chance == "measured" else f", chance {primary.chance:.3g}"
     about = (
-        f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.subjects} subjects × {section.clips} "
+        f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.subjects} subject{'s' * (section.subjects > 1)} × {section.clips} "
         f"clips; suite {section.suite}, {section.classes} classes. Intervals are for new {section.generalises_to}."
     )
     return f"## {section.dataset}{kind}: {section.split.replace('_', ' ')}\n\n{about}\n\n{table}"
@@ -153,6 +153,8 @@ def board_rows(sections: Sequence[Section]) -> pd.DataFrame:
                 record |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
             records.append(record)
     table = pd.DataFrame(records)
+    for name in table.select_dtypes("float"):  # six digits: the last ones differ between processors
+        table[name] = [float(f"{value:.6g}") for value in table[name]]
     whole = [name for name in ("tier", "rank_low", "rank_high", "classes", "parameters", "seeds") if name in table]
     return table.astype(dict.fromkeys(whole, "Int64"))
 

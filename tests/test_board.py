@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench.registry import resolve
+from bench.spec import find_variant
 from leaderboard.board import Section, make_board, write_number
-from leaderboard.publication import board_rows, write_board, write_evaluation, write_markdown
+from leaderboard.publication import FOLDER, board_rows, write_board, write_evaluation, write_markdown
+from leaderboard.results import read_manifests, read_results
 
 SUBJECTS, CLIPS = 6, 40
 
@@ -102,7 +105,7 @@ def test_files_say_the_same_as_the_sections(sections, tmp_path):
     assert {path.name for path in paths} >= {"LEADERBOARD.md", "board.csv", "board.json", "sam_net.yaml"}
     records = json.loads((tmp_path / "board.json").read_text())
     assert [one["method"] for one in records] == [row.method for row in sections[0].rows]
-    assert records[0]["video_40way"] == sections[0].ranked[0].scores["video_40way"].value
+    assert records[0]["video_40way"] == pytest.approx(sections[0].ranked[0].scores["video_40way"].value, rel=1e-5)
     assert records[-1]["tier"] is None
     assert len(pd.read_csv(tmp_path / "board.csv")) == len(board_rows(sections)) == 7
     card = yaml.safe_load(write_evaluation("sam_net", sections))
@@ -116,3 +119,17 @@ def test_files_say_the_same_as_the_sections(sections, tmp_path):
 )
 def test_numbers_have_three_digits(value, text):
     assert write_number(value) == text
+
+
+def test_the_published_board_is_what_the_committed_results_make(tmp_path):
+    for path in write_board(make_board(read_results()), tmp_path):
+        assert (FOLDER / path.relative_to(tmp_path)).read_text() == path.read_text(), f"stale: {path.name}"
+
+
+def test_committed_results_are_of_the_methods_as_they_are():
+    for manifest in read_manifests():
+        spec = manifest["spec"]
+        method = resolve("methods", spec["method"])
+        assert spec["method_version"] == method.version, f"run {spec['method']} again and publish it"
+        assert spec["parameters"] == find_variant(spec["method"], manifest["variant"])
+        assert not manifest["provenance"]["dirty"], f"{manifest['key']} comes from code that is not committed"
