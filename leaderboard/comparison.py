@@ -1,6 +1,6 @@
 """Two methods on the same subjects and clips: how far apart, how surely, for whom, and on which clips most.
 
-A row a metric. `a_minus_b` is the difference with the two-way interval over subjects and concepts, and `p` its test, with
+A row a metric. `a_minus_b` is the difference with the two-way interval over subjects and concepts, `p` its test, with
 Holm's correction over the metrics of the table (`p_holm`). Beside it stand tests that assume less and claim less:
 `p_concepts` flips the signs of the concepts' differences, averaged over subjects, and holds for new concepts with
 these subjects; `p_subjects` flips those of the subjects, and holds for new subjects with these concepts (empty below
