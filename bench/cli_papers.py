@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def print_paper(options: argparse.Namespace) -> int:
     """The table with what the store holds of it, and the command that fills what it lacks."""
     from bench.store import Store
-    from leaderboard.papers import lay_out, measure, missing_cells
+    from leaderboard.paper_layout import lay_out
+    from leaderboard.papers import measure, missing_cells
     from leaderboard.rendering import render, write
 
     refuse_choices(options)

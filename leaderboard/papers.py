@@ -1,9 +1,10 @@
 """A paper's table with what was measured here: each reported number beside our value, its chance level and best floor.
 
 `survey` finds the cells of ours that stand beside the numbers of a table (`leaderboard.reported` says which), `measure`
-reads what the store has of them, one record a number, and `lay_out` puts the records into the paper's own rows and
-columns. Nothing is run here. A number without a counterpart is *reported only*; what has no scores yet is *not run*; a
-metric that the suite has no judge for, or that no protocol has, is *n/a* unless the table names another *instead*.
+reads what the store has of them, one record a number; `leaderboard.paper_layout` puts the records into the paper's own
+rows and columns. Nothing is run here. A number without a counterpart is *reported only*; what has no scores yet is *not
+run*, what no command can run *not here*; a metric that the suite has no judge for, or that no protocol has, is *n/a*
+unless the table names another *instead*.
 
 Measured is the mean over subjects with its 95 % interval, as in `leaderboard.tables`. Where a paper prints its best
 subject, that is given too: the one with the best `best_by` on the test clips, for all columns, as papers choose it.
@@ -36,7 +37,6 @@ RECORD = [
     *("method", "variant", "dataset", "split", "classes", "suite", "protocol", "metric", "instead"),
     *("n_subjects", "n_clips", "seeds", "phantom"),
 ]
-SHOWN_MARK = "†"  # measured by another metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,25 +91,34 @@ def survey(
     jobs: dict[Need, list[Job]] = {}
     references: dict[str, dict[str, Job]] = {name: {} for name in opened}
     absent: dict[Need, str] = {}
+    variants: dict[tuple[str, str, str, int], dict[Need, dict[str, Any]]] = {}  # of the needs that one run covers
     for need in needs:
         try:
+            parameters = find_variant(need.method, need.variant)
+        except BenchError as error:
+            absent[need] = first_part(str(error))
+            continue
+        variants.setdefault((need.dataset, need.method, need.split, need.classes), {})[need] = parameters
+    for (name, method, split, classes), together in variants.items():
+        try:
             run = Run(
-                method=need.method,
-                split=need.split,
-                variants={need.variant: find_variant(need.method, need.variant)},
-                dataset=need.dataset,
+                method=method,
+                split=split,
+                variants={need.variant: parameters for need, parameters in together.items()},
+                dataset=name,
                 suite=suite,
-                classes=need.classes,
+                classes=classes,
                 seeds=seeds,
                 data_root=data_root,
                 protocols=table.protocols,
             )
-            planned = plan(run, opened[need.dataset], loaded.digest)
+            planned = plan(run, opened[name], loaded.digest)
         except BenchError as error:
-            absent[need] = first_part(str(error))
+            absent |= dict.fromkeys(together, first_part(str(error)))
             continue
-        jobs[need] = [job for job in planned if job.spec.method == need.method]
-        references[need.dataset] |= {job.spec.key: job for job in planned if job.spec.method != need.method}
+        for need in together:
+            jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
+        references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
     return Survey(
         table=table,
         asked=dataset,
@@ -289,104 +298,3 @@ def missing_cells(records: pd.DataFrame) -> pd.DataFrame:
     """The numbers that `run --paper` would fill: not run, or with some of their cells only."""
     partial = (records["state"] == MEASURED) & (records["cells_there"] < records["cells"]).fillna(False)
     return records[(records["state"] == NOT_RUN) | partial]
-
-
-def lay_out(records: pd.DataFrame, table: ReportedTable) -> pd.DataFrame:
-    """The paper's own rows and columns, as text: under each reported row what was measured and the best floor.
-
-    The notes that belong to it are in `attrs["notes"]`.
-    """
-    columns = table.columns
-    heads = {
-        column: f"{column} {'↑' if part['direction'].iloc[0] == 'higher' else '↓'}"
-        if part["direction"].nunique() == 1
-        else column
-        for column, part in records.groupby("column", sort=False)
-    }
-    chance = [records["chance"][records["column"] == column].unique() for column in columns]
-    one_level = all(len(levels) == 1 for levels in chance)
-    lines = []
-
-    def add(labels: Sequence[str], what: str, cells: Sequence[str]) -> None:
-        lines.append([*labels, what, *cells])
-
-    if one_level and any(pd.notna(levels[0]) for levels in chance):
-        add([""] * len(table.stub), "chance", [show_number(levels[0]) for levels in chance])
-    for place, row in enumerate(table.rows):
-        part = records.iloc[place * len(columns) : (place + 1) * len(columns)]
-        blank = [""] * len(row.labels)
-        add(row.labels, "reported", part["reported"].tolist())
-        if not one_level and part["chance"].notna().any():
-            add(blank, "chance", [show_number(level) for level in part["chance"]])
-        if part["method"].isna().all():
-            continue
-        if part["best_value"].notna().any():
-            add(blank, "measured, best subject", [show_best(record) for _, record in part.iterrows()])
-        add(blank, "measured, mean", [show_measured(record) for _, record in part.iterrows()])
-        if part["floor"].notna().any():
-            add(blank, "best floor", [show_floor(record) for _, record in part.iterrows()])
-    laid = pd.DataFrame(lines, columns=[*table.stub, " ", *(heads[column] for column in columns)])
-    laid.attrs["notes"] = list_notes(records, table)
-    return laid
-
-
-def list_notes(records: pd.DataFrame, table: ReportedTable) -> list[str]:
-    """Where the numbers are from, what of them was measured on what, and why some are not there."""
-    notes = [f"Reported: {table.source}.", *table.notes]
-    ours = records[records["state"] == MEASURED]
-    if len(ours):
-        where = ours[["dataset", "suite", "phantom"]].drop_duplicates()
-        places = [f"{d}{' (phantom)' if p else ''}, suite {s}" for d, s, p in where.itertuples(index=False)]
-        notes.append(
-            f"Measured: {'; '.join(places)}; [low, high] is the 95 % interval; n.s.: not above shuffled brain."
-        )
-        notes.append("Best floor: the best of what sees no brain and of the method's own shuffled brain.")
-        if ours["phantom"].any():
-            notes.append(
-                "A phantom is synthetic: its numbers say nothing of real brains, nor whether a paper is right."
-            )
-    if records["method"].isna().all():
-        notes.append("Reported only: nothing of ours stands beside these numbers.")
-    for reason, part in records[records["instead"].notna()].groupby("reason", sort=False):
-        other = ", ".join(part["instead"].unique())
-        notes.append(f"{SHOWN_MARK} {what_of(part)}: measured by {other} instead, whose values differ; {reason}.")
-    left = records[records["state"].isin([NOT_HERE, UNAVAILABLE])]
-    for about, part in left.groupby(["state", "reason"], sort=False):
-        notes.append(f"{about[0]}: {what_of(part)}: {about[1]}.")
-    return notes
-
-
-def what_of(part: pd.DataFrame) -> str:
-    """The rows or the columns that some records are of, whichever are fewer."""
-    columns, rows = (part[name].unique().tolist() for name in ("column", "row"))
-    return ", ".join(rows if len(rows) < len(columns) else columns)
-
-
-def show_measured(record: pd.Series) -> str:
-    if record["state"] != MEASURED:
-        return "" if record["state"] == REPORTED else str(record["state"])
-    text = show_number(record["value"])
-    if pd.notna(record["low"]):
-        text += f" [{show_number(record['low'])}, {show_number(record['high'])}]"
-    text += SHOWN_MARK if pd.notna(record["instead"]) else ""
-    text += f" {record['mark']}" if record["mark"] else ""
-    if record["cells_there"] < record["cells"]:
-        text += f" ({record['cells_there']} of {record['cells']} cells)"
-    return text
-
-
-def show_best(record: pd.Series) -> str:
-    if pd.isna(record["best_value"]):
-        return ""
-    return f"{show_number(record['best_value'])} (subject {record['best_subject']})"
-
-
-def show_floor(record: pd.Series) -> str:
-    return "" if pd.isna(record["floor"]) else f"{show_number(record['floor'])} ({record['floor_name']})"
-
-
-def show_number(value: Any) -> str:
-    """Three significant digits, as in all tables."""
-    if value is None or pd.isna(value):
-        return ""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{float(value):#.3g}".rstrip(".")

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from contextlib import redirect_stdout
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,8 @@ import pytest
 from bench.cli import main
 from bench.errors import BenchError
 from leaderboard import papers, reported
-from leaderboard.papers import (
-    MEASURED,
-    NOT_HERE,
-    NOT_RUN,
-    REPORTED,
-    UNAVAILABLE,
-    lay_out,
-    measure,
-    missing_cells,
-    survey,
-)
+from leaderboard.paper_layout import lay_out
+from leaderboard.papers import MEASURED, NOT_HERE, NOT_RUN, REPORTED, UNAVAILABLE, measure, missing_cells, survey
 from leaderboard.reported import load_table, table_names
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
@@ -146,7 +137,8 @@ def test_best_is_one_subject_beside_the_mean(shelve, phantom):
     assert first["best_value"][0] < first["value"][0]
     assert records["best_subject"].tolist()[5:] == [3] * 45
     lines = [cells_of(line) for line in lay(records, found)]
-    assert [line[1] for line in lines[3:7]] == ["reported", "measured, best subject", "measured, mean", "best floor"]
+    kinds = ["reported, n = 15", "measured, best subject", "measured, mean", "best floor"]
+    assert [line[1] for line in lines[3:7]] == kinds
     assert lines[4][2] == f"{own['video_2way']:.3f} (subject 1)"
 
 
@@ -162,8 +154,9 @@ def test_markdown_reads_like_the_paper(table4, shelve):
     assert head == ["Method", "", "Video-based 2-way ↑", "Video-based 40-way ↑", "Frame-based 2-way ↑",
                     "Frame-based 40-way ↑", "SSIM ↑"]  # fmt: skip
     assert chance == ["", "chance", "0.750", "0.0714", "0.750", "0.0714", ""]
-    assert [line[0] for line in lines if line[1] == "reported"] == [row.labels[0] for row in table4.table.rows]
-    assert lines[0] == ["Ours", "reported", "0.841", "0.228", "0.810", "0.262", "0.280"]
+    told = [line[0] for line in lines if line[1].startswith("reported, n = ")]
+    assert told == [row.labels[0] for row in table4.table.rows]
+    assert lines[0] == ["Ours", "reported, n = 15", "0.841", "0.228", "0.810", "0.262", "0.280"]
     record = records.iloc[0]
     assert lines[1][2] == f"{record['value']:.3f} [{record['low']:.3f}, {record['high']:.3f}]"
     assert lines[2][1:3] == ["best floor", "0.400 (shuffled_brain)"]
@@ -186,32 +179,38 @@ def test_what_is_not_run_is_shown_and_counted(table4, shelve):
     assert "best floor" not in "".join(lay(empty, table4))
 
 
-def test_a_number_of_some_folds_only_says_so(shelve, phantom):
-    found = survey(load_table("eeg2video.seed_dv"), dataset="phantom_eeg:tiny", suite="mini")
-    if found.absent:  # another method takes its place where the baseline is not registered
-        pytest.skip("eeg2video is not registered")
+def hand_made(tmp_path, monkeypatch, text):
+    (tmp_path / "hand.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(reported, "FOLDER", tmp_path)
+    return load_table("hand")
+
+
+ONE_ROW = """
+title = "t"
+source = "s"
+common = { dataset = "seed_dv", method = "sam_net", split = "single_subject" }
+columns = [{ name = "2-way", metric = "eeg2video.video_2way" }, { name = "FVMD", defined = "of videos" }]
+stub = ["Method"]
+grid = [["A", "0.5", "1600"]]
+"""
+
+
+def test_a_number_of_some_folds_only_says_so(tmp_path, monkeypatch, shelve, phantom):
+    found = survey(hand_made(tmp_path, monkeypatch, ONE_ROW), dataset="phantom_eeg:tiny", suite="mini")
     jobs = [job for job in all_jobs(found) if job.spec.fold != "sub02"]
-    records = measure(found, shelve(jobs))
-    assert set(records["cells_there"].dropna()) == {3}
-    assert "(3 of 4 cells)" in "".join(lay(records, found))
-    lacking = missing_cells(records)
-    assert len(lacking) == 20  # SSIM and accuracies of four subsets; FVMD has no protocol
-    fvmd = records[records["column"] == "FVMD"]
-    assert set(fvmd["state"]) == {UNAVAILABLE}
-    assert "Fréchet" in fvmd["reason"].iloc[0]
+    records = measure(found, shelve(jobs, metrics=("video_2way",)))
+    assert records["cells_there"][0] == 3
+    assert any("(3 of 4 cells)" in line for line in lay(records, found))
+    assert missing_cells(records)["column"].tolist() == ["2-way"]  # FVMD has no protocol, so no run would fill it
+    assert (records["state"][1], records["reason"][1]) == (UNAVAILABLE, "of videos")
 
 
-def test_further_seeds_that_are_there_count(table4, shelve):
-    import dataclasses
-
-    more = [
-        dataclasses.replace(job, spec=dataclasses.replace(job.spec, seed=seed))
-        for job in all_jobs(table4)
-        for seed in (1, 2)
-        if job.spec.method == "sam_net"
-    ]
-    records = measure(table4, shelve([*all_jobs(table4), *more]))
-    assert set(records["seeds"]) == {3}
+def test_further_seeds_that_are_there_count(tmp_path, monkeypatch, shelve, phantom):
+    found = survey(hand_made(tmp_path, monkeypatch, ONE_ROW), dataset="phantom_eeg:tiny", suite="mini")
+    jobs = [job for job in all_jobs(found) if job.spec.method == "sam_net"]
+    more = [replace(job, spec=replace(job.spec, seed=seed)) for job in jobs for seed in (1, 2, 4)]
+    records = measure(found, shelve([*jobs, *more], metrics=("video_2way",)))
+    assert records["seeds"][0] == 3  # the first that is not there ends them
 
 
 def test_people_are_reported_only(shelve):
@@ -223,12 +222,6 @@ def test_people_are_reported_only(shelve):
     laid = lay_out(records, found.table)
     assert laid[" "].tolist() == ["chance", *["reported"] * 4]
     assert any("judgement" in note for note in laid.attrs["notes"])
-
-
-def hand_made(tmp_path, monkeypatch, text):
-    (tmp_path / "hand.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(reported, "FOLDER", tmp_path)
-    return load_table("hand")
 
 
 HAND = """
@@ -266,7 +259,8 @@ def test_metrics_without_a_judge_and_methods_that_are_not_there(tmp_path, monkey
     assert "†" in lines[4][3] and lines[4][4] == "n/a"
     assert lines[-1][2:] == ["not here", "not here", "n/a"]
     notes = lay_out(records, found.table).attrs["notes"]
-    assert any(note.startswith("† MS: measured by vbench.motion_smoothness_dis instead") for note in notes)
+    (other,) = [note for note in notes if note.startswith("† ")]
+    assert other.startswith("† MS: measured by vbench.motion_smoothness_dis instead") and "amt" in other
     assert any(note.startswith("not here: C: ") for note in notes)
 
 
@@ -354,4 +348,4 @@ def test_every_table_names_variants_and_metrics_that_are_there():
                     find_variant(cell.method, cell.variant)
                 for text in filter(None, (cell.metric, cell.instead)):
                     protocol, metric = text.split(".")
-                    assert SimpleNamespace(spec=PROTOCOLS[protocol][metric]).spec
+                    assert PROTOCOLS[protocol][metric].name == metric
