@@ -76,7 +76,7 @@ def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.Da
     """
     parts = []
     made_from: dict[tuple[str, str], tuple[str, str, Path]] = {}
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(folder.glob("*/*/*.json")):
         record = read_record(path)
         if dataset is not None and record["cells"][0]["spec"]["dataset"] != dataset:
             continue
@@ -107,7 +107,7 @@ def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.Da
 
 def read_manifests(folder: Path = RESULTS) -> Iterator[dict[str, Any]]:
     """All committed manifests, verified, in the order of their files."""
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(folder.glob("*/*/*.json")):
         yield from read_record(path)["cells"]
 
 
