@@ -349,6 +349,11 @@ def audit_data(options: argparse.Namespace) -> int:
 
 
 def measure_speed(options: argparse.Namespace) -> int:
+    if options.what == "statistics":
+        from leaderboard.speed import measure_statistics
+
+        show(measure_statistics(), options)
+        return 0
     from bench import speed
 
     if options.what == "memory":
@@ -391,9 +396,9 @@ VERBS = {
 
 
 def find_verb(name: str) -> Callable[[argparse.Namespace], int]:
-    """The function of a verb, from here or from `bench.cli_board`."""
+    """The function of a verb, from here, from `bench.cli_board` or from `bench.cli_human`."""
     if name in VERBS:
         return VERBS[name]
-    from bench import cli_board
+    from bench import cli_board, cli_human
 
-    return cli_board.VERBS[name]
+    return (cli_board.VERBS | cli_human.VERBS)[name]

@@ -94,8 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_output(audit)
     audit.set_defaults(verb="audit_data")
 
-    speed = verbs.add_parser("speed", help="time the harness against a plain script, in one process")
-    speed.add_argument("what", choices=("scoring", "memory"))
+    speed = verbs.add_parser("speed", help="time scoring against a plain script, and the board's statistics")
+    speed.add_argument("what", choices=("scoring", "memory", "statistics"))
     speed.add_argument("--clips", type=positive, default=16)
     speed.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="beside exact fp32")
     speed.add_argument("--threads", type=positive, help="threads the judges compute with (default: all cores)")

@@ -63,8 +63,8 @@ def draw_means(
     concept_times = draw_counts(len(size), draws, generator)  # (B, C)
     subject_times = draw_counts(subjects, draws, generator)  # (B, S)
     by_subject = (sums @ concept_times.T) / (concept_times @ size)  # (M S, B): mean over the clips drawn
-    weighed = by_subject.reshape(methods, subjects, draws) * (subject_times / subjects).T
-    return np.ascontiguousarray(weighed.sum(axis=1).T)
+    weight = np.ascontiguousarray((subject_times / subjects).T)  # (S, B)
+    return np.ascontiguousarray(np.einsum("msb,sb->mb", by_subject.reshape(methods, subjects, draws), weight).T)
 
 
 def draw_counts(units: int, draws: int, generator: np.random.Generator) -> Array:
