@@ -45,7 +45,20 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "baselines.eeg2video:EEG2Video",
             "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
         ),
+        "mind_video": ("baselines.mind_video:MindVideo", "baseline: MinD-Video: fMRI to video by a brain encoder"),
+        "mind_animator": (
+            "baselines.mind_animator:MindAnimator",
+            "baseline: Mind-Animator: fMRI to video through semantics, structure and motion",
+        ),
         "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
+        "neuroclips": (
+            "baselines.neuroclips:NeuroClips",
+            "baseline: NeuroClips: fMRI to key frame and blurry video, then AnimateDiff from both",
+        ),
+        "kupershmidt": (
+            "baselines.kupershmidt:Kupershmidt",
+            "baseline: Kupershmidt et al.: fMRI to frames, also taught by unseen video through an encoder",
+        ),
         "glfa": ("baselines.glfa:Glfa", "baseline: GLFA: fMRI of several subjects on one common map, then to video"),
         "cinesync": (
             "baselines.cinesync:CineSync",

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from baselines.dynamind.aligner import SpectralFilter, TemporalAligner, measure_alignment, measure_distances
 from baselines.dynamind.mapper import RegionalMapper, info_nce
-from baselines.dynamind.method import DynaMind, NotFitted, build_networks, read_parameters
+from baselines.dynamind.method import DynaMind, NotFitted
+from baselines.dynamind.networks import build_networks, read_parameters
 from baselines.dynamind.oracle import DynaMindOracle
 from baselines.dynamind.prior import Prior, TokenCode, draw_code, measure_prior, mix
 from baselines.dynamind.regions import UnknownElectrode, assign_regions

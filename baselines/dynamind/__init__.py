@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return DynaMindOracle
     if name in __all__:
-        from baselines.dynamind import method
+        from baselines.dynamind import method, networks
 
-        return getattr(method, name)
+        return getattr(networks if name == "Parameters" else method, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from baselines.ceilings import CeilingBase
-from baselines.dynamind.method import Parameters
+from baselines.dynamind.networks import Parameters
 from bench.clips import fit_clips
 from bench.data import BrainData, TrainingSet, VideoBatch
 from bench.pretrained.generators import draw_noise

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.dynamind.method import Parameters, build_networks, read_parameters
+from baselines.dynamind.networks import Parameters, build_networks, read_parameters
 from bench.datasets.geometry import CHANNELS
 from bench.pretrained.tune_a_video import InflatedUNet
 

@@ -20,7 +20,7 @@ from bench.training import Optimiser, walk_batches
 CHECKS = 8  # looks at the validation block in a training
 
 
-def train(
+def train_network(
     module: nn.Module,
     measure: Callable[[np.ndarray], Float[Tensor, ""]],
     *,

@@ -1,0 +1,356 @@
+"""Mind-Animator: `fit` trains the three decoders, `adapt` gives new subjects input layers, `reconstruct` makes video.
+
+The way from a trial to a video: the structure decoder gives the first frame's latent, the motion decoder the latents of
+the other frames, the semantic decoder the text; the inflated image network, never tuned on video, starts from the
+latents and denoises them under the text. Defaults are of a size for the mini suite; `ablations.toml` has the paper's.
+
+Where the descriptions leave a choice, each module says what was chosen. Here:
+
+- How the image network "starts from the latents" is `start`: "inversion" follows DDIM backwards under the empty caption
+  and forwards under the decoded text, as described; "renoised" adds noise of the trial's own seed and denoises the last
+  `strength` of the steps.
+- Visual regions are read. The paper takes the 4,500 voxels whose repeats agree best, most of them visual.
+- Without semantics (`semantic=False`) the text is the empty caption's; without structure the first frame is the
+  training clips' mean; without motion every frame is the first.
+- The validation trials are not used. Repeats of a clip, and other subjects' trials, are so many trials with the same
+  targets; the paper averages the repeats.
+- New subjects: a fresh input layer in each decoder, trained on the calibration trials, all else frozen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from baselines.clip_targets import encode_targets
+from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, add_inputs
+from baselines.mind_animator.training import (
+    Loss,
+    Reader,
+    measure_motion,
+    measure_semantics,
+    measure_structure,
+    train_decoder,
+)
+from baselines.voxels import PerSubject, Voxels, choose_voxels
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.generators import draw_noise, start_latents
+from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
+from bench.progress import track
+from bench.training import make_generator, seeded
+
+DECODED = 16  # trials decoded at once
+STARTS = ("inversion", "renoised")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of Mind-Animator with its default; a variant is a change of these and of nothing else."""
+
+    # Input; names of regions match whatever their case
+    leave_out: tuple[str, ...] = ("auditory", "mPFC", "hippocampus")
+
+    # Which decoders there are (the paper's ablations)
+    semantic: bool = True
+    structure: bool = True
+    motion: bool = True
+
+    # Sizes; the paper's values in the comments
+    width: int = 256  # of the semantic decoder (512)
+    blocks: int = 3  # 3
+    tokens: int | None = None  # text tokens that are decoded; None: all (19)
+    structure_width: int = 256  # 1,024
+    motion_width: int = 128  # between voxels and the motion decoder
+    motion_layers: int = 2  # 2
+    motion_heads: int = 4  # 4
+    motion_feedforward: int = 512
+    fmri_tokens: int = 4
+    dropout: float = 0.3
+
+    # Losses
+    alignment_frames: int = 3  # frames of a clip that CLIP sees
+    temperature: float = 0.07
+    contrast_weight: float = 1.0
+
+    # Generator
+    start: str = "inversion"  # or "renoised"
+    iterations: int = 1  # of the fixed point in each step of the inversion
+    strength: float = 0.6  # of "renoised"
+    steps: int | None = None  # these two: None is the suite's own
+    guidance: float | None = None
+
+    # Training
+    semantic_steps: int = 300
+    structure_steps: int = 200
+    motion_steps: int = 80
+    batch_size: int = 64
+    motion_batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A decoder, how it is trained, and on how many steps."""
+
+    decoder: nn.Module
+    inputs: PerSubject
+    measure: Loss
+    steps: int
+    batch_size: int
+
+
+class MindAnimator:
+    """Mind-Animator as the harness runs it. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "fmri"
+    version = 1
+    uses = ()
+    asks = ("clip_large",)
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.decoders: dict[str, nn.Module] = {}  # by name: those that the variant has
+        self.losses: dict[str, list[float]] = {}
+        self.fitted = False
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """Trains the decoders that the variant has, each on its own."""
+        self.clip_shape = train.video.shape[1:]
+        latents = encode_clips(self.suite, train.video)
+        self.mean_first = latents[:, 0].mean(dim=0).to(self.device)
+        with torch.no_grad():
+            mean_text = self.suite.encode_text(list(dict.fromkeys(train.captions))).float().mean(dim=0)
+        embedding = torch.as_tensor(self.suite.embed_texts([train.captions[0]])).shape[1]
+        with seeded(self.device, "mind_animator", "decoders", self.seed):
+            self.decoders = build_decoders(
+                self.parameters,
+                volumes=train.brain.shape[2],
+                voxels=choose_voxels(train, leave_out=self.parameters.leave_out),
+                embedding=embedding,
+                mean_text=mean_text,
+                mean_first=self.mean_first.cpu(),
+                frames=latents.shape[1],
+            )
+        for name, part in self.list_parts(train, latents).items():
+            self.losses[name] = self.train_part(name, part, train, None)
+        self.generator: InflatedUNet = inflate(self.suite.unet)
+        self.fitted = True
+
+    def list_parts(self, data: TrainingSet, latents: Float[Tensor, "clip frame c y x"]) -> dict[str, Part]:
+        """The decoders with what they learn from these clips."""
+        own, parts = self.parameters, {}
+        for name, decoder in self.decoders.items():
+            decoder.to(self.device)
+            if isinstance(decoder, SemanticDecoder):
+                part = Part(
+                    decoder, decoder.inputs, self.semantic_loss(decoder, data), own.semantic_steps, own.batch_size
+                )
+            elif isinstance(decoder, StructureDecoder):
+                loss = self.structure_loss(decoder, latents)
+                part = Part(decoder, decoder.inputs, loss, own.structure_steps, own.batch_size)
+            else:
+                assert isinstance(decoder, MotionDecoder)
+                loss = self.motion_loss(decoder, latents)
+                part = Part(decoder, decoder.inputs, loss, own.motion_steps, own.motion_batch_size)
+            parts[name] = part
+        return parts
+
+    def semantic_loss(self, decoder: SemanticDecoder, data: TrainingSet) -> Loss:
+        own = self.parameters
+        targets = encode_targets(self.suite, data, frames=own.alignment_frames)
+
+        def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
+            weights = {"temperature": own.temperature, "contrast_weight": own.contrast_weight}
+            return measure_semantics(decoder, signals, subject, clip, targets, **weights)
+
+        return measure
+
+    def structure_loss(self, decoder: StructureDecoder, latents: Tensor) -> Loss:
+        def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
+            return measure_structure(decoder, signals, subject, latents[clip.cpu(), 0].to(signals))
+
+        return measure
+
+    def motion_loss(self, decoder: MotionDecoder, latents: Tensor) -> Loss:
+        masks = make_generator("mind_animator", "masks", self.seed)
+
+        def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
+            return measure_motion(decoder, signals, subject, latents[clip.cpu()].to(signals), masks)
+
+        return measure
+
+    def train_part(self, name: str, part: Part, data: TrainingSet, number: int | None) -> list[float]:
+        """All of a decoder, or its input layer of one new subject on that subject's trials."""
+        own = self.parameters
+        trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
+        trained = part.decoder if number is None else part.inputs.modules_of[str(number)]
+        whose = "all" if number is None else f"subject {number}"
+        with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
+            return train_decoder(
+                part.decoder,
+                self.reader(data, trials),
+                torch.from_numpy(data.clip[trials]).to(self.device),
+                part.measure,
+                parameters=list(trained.parameters()),
+                steps=part.steps if number is None else max(1, round(own.calibration_share * part.steps)),
+                batch_size=part.batch_size,
+                learning_rate=own.learning_rate,
+                weight_decay=own.weight_decay,
+                batches=make_generator("mind_animator", f"{name} batches {whose}", self.seed),
+                phase=f"training the {name} decoder, {whose}",
+            )
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """A fresh input layer in each decoder for every subject here; everything else stays."""
+        self.check_fitted()
+        for decoder in self.decoders.values():
+            decoder.requires_grad_(False)
+        parts = self.list_parts(calibration, encode_clips(self.suite, calibration.video))
+        for number, columns in choose_voxels(calibration, leave_out=self.parameters.leave_out).items():
+            for name, part in parts.items():
+                with seeded(self.device, "mind_animator", f"{name} layer of subject {number}", self.seed):
+                    part.inputs.add_subject(number, columns).to(self.device)
+                self.train_part(name, part, calibration, number)
+
+    @torch.inference_mode()
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From fMRI to video, in the size of the training clips."""
+        self.check_fitted()
+        made = [np.zeros((0, *self.clip_shape), np.uint8)]
+        for start in track(range(0, len(brain.subject), DECODED), "making videos"):
+            rows = np.arange(start, min(start + DECODED, len(brain.subject)))
+            signals = self.read(brain.brain, rows).to(self.device)
+            text, latents = self.decode(signals, torch.from_numpy(brain.subject[rows]).to(self.device))
+            made.append(fit_clips(self.render(text, latents, brain.seed[rows].tolist()), self.clip_shape))
+        return np.concatenate(made)
+
+    def decode(
+        self, signals: Float[Tensor, "trial column volume"], subject: Int64[Tensor, " trial"]
+    ) -> tuple[Float[Tensor, "trial token D"], Float[Tensor, "trial frame c y x"]]:
+        """Text tokens and the frames' latents of trials; what the variant lacks is filled as the module says."""
+        trials, frames = len(signals), self.suite.geometry.frames
+        text = self.suite.negative_embedding.to(signals).expand(trials, -1, -1)
+        first = self.mean_first.expand(trials, -1, -1, -1)
+        if "semantic" in self.decoders:
+            text = self.decoders["semantic"](signals, subject)[1]
+        if "structure" in self.decoders:
+            first = self.decoders["structure"](signals, subject)
+        latents = first[:, None].expand(-1, frames, -1, -1, -1)
+        motion = self.decoders.get("motion")
+        if isinstance(motion, MotionDecoder):
+            latents = motion.animate(first, signals, subject)
+        return text, latents
+
+    def render(
+        self, text: Float[Tensor, "trial token D"], latents: Float[Tensor, "trial frame c y x"], seeds: Sequence[int]
+    ) -> VideoBatch:
+        """Videos from text and latents by the inflated image network."""
+        own = self.parameters
+        steps = self.suite.settings["steps"] if own.steps is None else own.steps
+        given, share = latents.transpose(1, 2).cpu(), 1.0  # (n, c, f, y, x)
+        if own.start == "inversion":
+            empty = self.suite.negative_embedding.expand(len(given), -1, -1)
+            start = invert(self.suite, self.generator, given, empty, steps=steps, iterations=own.iterations)
+        else:
+            share, noise = own.strength, draw_noise(seeds, given.shape[1:])
+            scheduler = load_scheduler(self.suite)
+            start = start_latents("renoised", noise, given, scheduler, steps=steps, strength=share)
+        return sample(self.suite, self.generator, text, start, steps=steps, guidance=own.guidance, share=share)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through: the decoders but for the head beside CLIP."""
+        self.check_fitted()
+        total = sum(one.numel() for decoder in self.decoders.values() for one in decoder.parameters())
+        semantic = self.decoders.get("semantic")
+        if isinstance(semantic, SemanticDecoder):
+            total -= sum(one.numel() for one in semantic.to_clip.parameters())
+        return total
+
+    def check_fitted(self) -> None:
+        if not self.fitted:
+            raise NotFitted("mind_animator has not been fitted yet: call fit(train, validation) first")
+
+    def read(self, brain: Any, rows: np.ndarray) -> Float[Tensor, "trial column volume"]:
+        return torch.from_numpy(np.array(brain[rows], dtype=np.float32))
+
+    def reader(self, data: TrainingSet, trials: np.ndarray) -> Reader:
+        """Reads trials by their place among `trials`."""
+
+        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+            subject = torch.from_numpy(data.subject[trials[rows]])
+            return self.read(data.brain, trials[rows]).to(self.device), subject.to(self.device)
+
+        return read
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"mind_animator has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    own = Parameters(**values)
+    if own.start not in STARTS:
+        raise BenchError(f"start {own.start!r} is none of {', '.join(STARTS)}")
+    if not 0 < own.strength <= 1:
+        raise BenchError(f"strength={own.strength} is outside (0, 1]; it is the share of the denoising that is run")
+    if not (own.semantic or own.structure or own.motion):
+        raise BenchError("semantic, structure and motion are all off: nothing would see the brain; leave one on")
+    return own
+
+
+def build_decoders(
+    own: Parameters,
+    *,
+    volumes: int,
+    voxels: Voxels,
+    embedding: int,
+    mean_text: Float[Tensor, "token D"],
+    mean_first: Float[Tensor, "c y x"],
+    frames: int,
+) -> dict[str, nn.Module]:
+    """The untrained decoders that the parameters ask for, for subjects with that many voxels."""
+    made: dict[str, nn.Module] = {}
+    if own.semantic:
+        made["semantic"] = SemanticDecoder(
+            add_inputs(voxels, volumes=volumes, width=own.width),
+            blocks=own.blocks,
+            dropout=own.dropout,
+            embedding=embedding,
+            tokens=own.tokens,
+            mean=mean_text,
+        )
+    if own.structure:
+        inputs = add_inputs(voxels, volumes=volumes, width=own.structure_width)
+        made["structure"] = StructureDecoder(inputs, dropout=own.dropout, mean=mean_first)
+    if own.motion:
+        made["motion"] = MotionDecoder(
+            add_inputs(voxels, volumes=volumes, width=own.motion_width),
+            frames=frames,
+            shape=mean_first.shape,
+            layers=own.motion_layers,
+            heads=own.motion_heads,
+            feedforward=own.motion_feedforward,
+            fmri_tokens=own.fmri_tokens,
+            dropout=own.dropout,
+        )
+    return made

@@ -1,0 +1,327 @@
+"""MinD-Video: `fit` runs the three stages, `adapt` gives a new subject its layers, `reconstruct` makes video.
+
+The way from a trial to a video: encoder → text tokens → inflated UNet, from noise of the trial's own seed, guided away
+from what the subject's mean fMRI would give. Defaults are of a size for the mini suite; `ablations.toml` has the
+paper's size as the variant `paper`.
+
+Where the descriptions leave a choice, each module says what was chosen. Here:
+
+- "No condition" is the mean fMRI of a subject's training (or calibration) trials. The published code takes the mean of
+  the split that it is run on: of the test trials in a test. Then a reconstruction would depend on the trials beside it.
+- The validation trials are not used: every stage has a fixed number of steps.
+- Repeats of a clip, and presentations to several subjects, are so many trials with the same targets.
+- A new subject gets fresh layers, trained on its calibration trials by the loss of stage 2 with all else frozen.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from baselines.clip_targets import ClipTargets, encode_targets
+from baselines.mind_video.encoder import FmriEncoder
+from baselines.mind_video.masking import MaskedDecoder
+from baselines.mind_video.training import Reader, Recipe, train_alignment, train_masked, train_together
+from baselines.voxels import Voxels, choose_voxels
+from bench.clips import fit_clips
+from bench.data import BrainData, Modality, TrainingSet, VideoBatch
+from bench.errors import BenchError
+from bench.pretrained.generators import draw_noise
+from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
+from bench.progress import track
+from bench.training import make_generator, seeded
+
+DECODED = 16  # trials decoded at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of MinD-Video with its default; a variant is a change of these and of nothing else."""
+
+    # Input: the paper reads the visual cortex; names of regions match whatever their case
+    leave_out: tuple[str, ...] = ("auditory", "mPFC", "hippocampus")
+
+    # Encoder; the paper's values in the comments
+    window: int = 0  # volumes of a trial that are read, from its first; 0: all (2)
+    temporal: bool = True  # attention over the window
+    patch: int = 16  # 16 voxels
+    own_patches: bool = False  # True: each patch has weights of its own
+    width: int = 64  # 1,024
+    layers: int = 2  # 24
+    heads: int = 4  # 16
+    feedforward: int = 128  # 4,096
+    dropout: float = 0.1
+
+    # Masked brain modelling
+    masked_steps: int = 100  # 0: none
+    mask_ratio: float = 0.75
+    mask_width: int = 32  # of the decoder (512)
+
+    # Alignment
+    alignment_steps: int = 200
+    alignment_frames: int = 3  # frames of a clip that CLIP sees
+    temperature: float = 0.07
+    contrast_weight: float = 1.0  # 0: no contrastive learning
+    token_weight: float = 1.0  # 0: no path from the caption's embedding to text tokens, as published
+
+    # Generator
+    tuning_steps: int = 20  # on clips and captions, before co-training
+    together_steps: int = 20
+    together_batch_size: int = 4
+    generator_learning_rate: float = 1e-4
+    together_learning_rate: float = 1e-4  # of the encoder in co-training
+    drop: float = 0.1  # share of trials whose condition is the mean fMRI's
+    steps: int | None = None  # None: the suite's own (200)
+    guidance: float | None = None  # None: the suite's own (12.5)
+
+    # Training
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    calibration_steps: int = 150
+    calibration_learning_rate: float = 2e-3
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class MindVideo:
+    """MinD-Video as the harness runs it. Raises BenchError for unknown parameters or values."""
+
+    modality: Modality = "fmri"
+    version = 1
+    uses = ()
+    asks = ("clip_large",)
+
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        self.parameters = read_parameters(parameters)
+        self.suite = suite
+        self.seed = seed
+        self.device = torch.device(suite.device)
+        self.encoder: FmriEncoder | None = None
+        self.means: dict[int, Tensor] = {}  # mean signals of each subject, (column, volume)
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        """The three stages."""
+        own = self.parameters
+        encoder = self.align(train)
+        tuned = tune(
+            self.suite,
+            train.video,
+            train.captions,
+            steps=max(1, own.tuning_steps),
+            batch_size=own.together_batch_size,
+            learning_rate=own.generator_learning_rate,
+            seed=self.seed,
+        )
+        self.generator: InflatedUNet = copy.deepcopy(tuned)
+        if own.together_steps:
+            with seeded(self.device, "mind_video", "dropout together", self.seed):
+                self.together_losses = train_together(
+                    encoder,
+                    self.generator,
+                    load_scheduler(self.suite),
+                    self.reader(train),
+                    torch.from_numpy(train.clip).to(self.device),
+                    encode_clips(self.suite, train.video),
+                    self.means,
+                    self.recipe,
+                    steps=own.together_steps,
+                    batch_size=own.together_batch_size,
+                    learning_rate=own.together_learning_rate,
+                    generator_learning_rate=own.generator_learning_rate,
+                    batches=make_generator("mind_video", "batches together", self.seed),
+                    noise=make_generator("mind_video", "diffusion noise", self.seed),
+                )
+
+    def align(self, train: TrainingSet) -> FmriEncoder:
+        """Stages 1 and 2."""
+        own = self.parameters
+        self.clip_shape = train.video.shape[1:]
+        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        targets = encode_targets(self.suite, train, frames=own.alignment_frames)
+        voxels = choose_voxels(train, leave_out=own.leave_out)
+        with seeded(self.device, "mind_video", "encoder", self.seed):
+            encoder = build_encoder(
+                own,
+                volumes=self.choose_window(train.brain.shape[2]),
+                voxels=voxels,
+                embedding=targets.image.shape[1],
+                mean_text=targets.tokens.mean(dim=0),
+            ).to(self.device)
+        self.encoder = encoder
+        self.means.update(self.measure_means(train))
+        if own.masked_steps:
+            with seeded(self.device, "mind_video", "masked", self.seed):
+                decoder = MaskedDecoder(encoder, width=own.mask_width, heads=own.heads).to(self.device)
+                self.masked_losses = train_masked(
+                    encoder,
+                    decoder,
+                    self.reader(train),
+                    len(train.clip),
+                    self.recipe,
+                    steps=own.masked_steps,
+                    learning_rate=own.learning_rate,
+                    batches=make_generator("mind_video", "masked batches", self.seed),
+                    masks=make_generator("mind_video", "masks", self.seed),
+                )
+        self.alignment_losses = self.train_stage2(train, targets, None)
+        return encoder
+
+    def train_stage2(self, data: TrainingSet, targets: ClipTargets, number: int | None) -> list[float]:
+        """Stage 2 for all of the encoder, or for the layers of one new subject on its trials."""
+        own, encoder = self.parameters, self.trained()
+        trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
+        trained = encoder if number is None else encoder.find(number)
+        whose = "all" if number is None else f"subject {number}"
+        with seeded(self.device, "mind_video", f"dropout {whose}", self.seed):
+            return train_alignment(
+                encoder,
+                self.reader(data, trials),
+                torch.from_numpy(data.clip[trials]).to(self.device),
+                targets,
+                self.recipe,
+                parameters=list(trained.parameters()),
+                steps=own.alignment_steps if number is None else own.calibration_steps,
+                learning_rate=own.learning_rate if number is None else own.calibration_learning_rate,
+                batches=make_generator("mind_video", f"batches {whose}", self.seed),
+                phase="aligning fMRI" if number is None else f"adapting to subject {number}",
+            )
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        """Fresh layers for every subject here, from its own trials; everything else stays."""
+        encoder = self.trained()
+        targets = encode_targets(self.suite, calibration, frames=self.parameters.alignment_frames)
+        encoder.requires_grad_(False)
+        self.means.update(self.measure_means(calibration))
+        for number, columns in choose_voxels(calibration, leave_out=self.parameters.leave_out).items():
+            with seeded(self.device, "mind_video", f"layers of subject {number}", self.seed):
+                encoder.add_subject(number, torch.from_numpy(columns))
+            self.train_stage2(calibration, targets, number)
+
+    @torch.inference_mode()
+    def reconstruct(self, brain: BrainData) -> VideoBatch:
+        """From fMRI to video, in the size of the training clips."""
+        encoder, own, g = self.trained(), self.parameters, self.suite.geometry
+        shape = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
+        made = np.zeros((len(brain.subject), *self.clip_shape), np.uint8)
+        for number in np.unique(brain.subject).tolist():
+            trials = np.flatnonzero(brain.subject == number)
+            empty = self.embed(encoder, self.means[number][None], number) if number in self.means else None
+            for start in track(range(0, len(trials), DECODED), f"making videos of subject {number}"):
+                rows = trials[start : start + DECODED]
+                video = sample(
+                    self.suite,
+                    self.generator,
+                    self.embed(encoder, self.read(brain.brain, rows), number),
+                    draw_noise(brain.seed[rows].tolist(), shape),
+                    steps=own.steps,
+                    guidance=own.guidance,
+                    negative=empty,
+                )
+                made[rows] = fit_clips(video, self.clip_shape)
+        return made
+
+    def embed(
+        self, encoder: FmriEncoder, signals: Float[Tensor, "trial column volume"], number: int
+    ) -> Float[Tensor, "trial token D"]:
+        """The condition of trials of one subject."""
+        return encoder(signals.to(self.device), torch.full((len(signals),), number, device=self.device))
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers that a reconstruction passes through: the encoder but for what is compared with CLIP
+        alone, and what of the generator was tuned."""
+        encoder = self.trained()
+        unused = [encoder.to_image] if encoder.from_caption is not None else [encoder.to_image, encoder.to_caption]
+        heads = sum(one.numel() for head in unused for one in head.parameters())
+        tuned = sum(one.numel() for one in self.generator.trained_parameters())
+        return sum(one.numel() for one in encoder.parameters()) - heads + tuned
+
+    def trained(self) -> FmriEncoder:
+        if self.encoder is None:
+            raise NotFitted("mind_video has not been fitted yet: call fit(train, validation) first")
+        return self.encoder
+
+    def choose_window(self, volumes: int) -> int:
+        return min(self.parameters.window or volumes, volumes)
+
+    def read(self, brain: Any, rows: np.ndarray) -> Float[Tensor, "trial column volume"]:
+        return torch.from_numpy(np.ascontiguousarray(brain[rows][:, :, : self.choose_window(brain.shape[2])])).float()
+
+    def reader(self, data: TrainingSet, trials: np.ndarray | None = None) -> Reader:
+        """Reads trials by their place among `trials`."""
+        chosen = np.arange(len(data.subject)) if trials is None else trials
+
+        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+            subject = torch.from_numpy(data.subject[chosen[rows]])
+            return self.read(data.brain, chosen[rows]).to(self.device), subject.to(self.device)
+
+        return read
+
+    def measure_means(self, data: TrainingSet) -> dict[int, Float[Tensor, "column volume"]]:
+        """The mean signals of each subject's trials."""
+        means = {}
+        for number in np.unique(data.subject).tolist():
+            trials = np.flatnonzero(data.subject == number)
+            parts = [self.read(data.brain, trials[at : at + 256]).sum(dim=0) for at in range(0, len(trials), 256)]
+            means[int(number)] = (torch.stack(parts).sum(dim=0) / len(trials)).to(self.device)
+        return means
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    known = {field.name for field in dataclasses.fields(Parameters)}
+    if unknown := sorted(set(given) - known):
+        raise BenchError(f"mind_video has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    own = Parameters(**values)
+    if own.width % own.heads or own.mask_width % own.heads:
+        raise BenchError(
+            f"{own.heads} heads do not divide widths of {own.width} and {own.mask_width}; change heads or widths"
+        )
+    if own.contrast_weight == 0 and own.token_weight == 0:
+        raise BenchError(
+            "contrast_weight and token_weight are both 0: a new subject's layers would have nothing to learn from; "
+            "leave one on"
+        )
+    if not 0 <= own.mask_ratio < 1:
+        raise BenchError(f"mask_ratio={own.mask_ratio} is outside [0, 1); it is the share of patches that are hidden")
+    return own
+
+
+def build_encoder(
+    own: Parameters,
+    *,
+    volumes: int,
+    voxels: Voxels,
+    embedding: int,
+    mean_text: Float[Tensor, "token D"],
+) -> FmriEncoder:
+    """The untrained encoder for subjects with voxels in those columns."""
+    encoder = FmriEncoder(
+        volumes=volumes,
+        patch=own.patch,
+        width=own.width,
+        layers=own.layers,
+        heads=own.heads,
+        feedforward=own.feedforward,
+        dropout=own.dropout,
+        own_patches=own.own_patches,
+        temporal=own.temporal,
+        caption_path=own.token_weight > 0,
+        embedding=embedding,
+        mean_text=mean_text,
+    )
+    for number, columns in voxels.items():
+        encoder.add_subject(number, torch.as_tensor(columns))
+    return encoder

@@ -1,0 +1,152 @@
+"""The three stages: masked brain modelling, alignment with CLIP and text, co-training with the generator.
+
+Where the descriptions leave a choice:
+
+- Alignment is the mean of CLIP's loss with pictures and with captions. The published model learns its text tokens from
+  the generator's loss alone, over many epochs on GPUs; here the part of them that is read from the aligned embedding
+  also has a squared error to the caption's tokens, in units of their variance (`token_weight`; 0 is the letter).
+- Before co-training the generator is tuned on the training clips and their captions (`tune_a_video.tune`).
+- Co-training passes the generator's loss through its condition into the encoder. In `drop` of the trials the condition
+  is that of the subject's mean fMRI, which stands for "no condition" in classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from baselines.clip_targets import ClipTargets
+from baselines.contrast import contrast
+from baselines.mind_video.encoder import FmriEncoder
+from baselines.mind_video.masking import MaskedDecoder, measure_masked
+from bench.pretrained.tune_a_video import InflatedUNet, measure_loss
+from bench.progress import track
+from bench.training import Optimiser, walk_batches
+
+Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the stages are trained; the fields are explained where `Parameters` declares them."""
+
+    mask_ratio: float
+    temperature: float
+    contrast_weight: float
+    token_weight: float
+    drop: float
+    batch_size: int
+    weight_decay: float
+
+
+def train_masked(
+    encoder: FmriEncoder,
+    decoder: MaskedDecoder,
+    read: Reader,
+    trials: int,
+    recipe: Recipe,
+    *,
+    steps: int,
+    learning_rate: float,
+    batches: torch.Generator,
+    masks: torch.Generator,
+) -> list[float]:
+    """Stage 1, in place. Returns the loss of each step."""
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
+    encoder.train()
+    losses = []
+    for rows in track(walk_batches(trials, recipe.batch_size, steps, batches), "masked brain modelling", total=steps):
+        losses.append(optimise.step(measure_masked(encoder, decoder, *read(rows), recipe.mask_ratio, masks)))
+    encoder.eval()
+    return losses
+
+
+def measure_alignment(
+    encoder: FmriEncoder,
+    tokens: Float[Tensor, "trial token width"],
+    clip: Int64[Tensor, " trial"],
+    targets: ClipTargets,
+    recipe: Recipe,
+) -> Float[Tensor, ""]:
+    """Stage 2's loss; see the module."""
+    image, text = encoder.read_clip(tokens)
+    loss = tokens.new_zeros(())
+    if recipe.contrast_weight > 0:
+        pictures = contrast(image, targets.image[clip], recipe.temperature, clip)
+        captions = contrast(text, targets.text[clip], recipe.temperature, targets.caption[clip])
+        loss = loss + recipe.contrast_weight * (pictures + captions) / 2
+    if recipe.token_weight > 0:
+        spread = (targets.tokens - encoder.mean_text).square().mean().clamp_min(1e-8)
+        error = (encoder.read_caption(tokens) - targets.tokens[clip]).square().mean() / spread
+        loss = loss + recipe.token_weight * error
+    return loss
+
+
+def train_alignment(
+    encoder: FmriEncoder,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    targets: ClipTargets,
+    recipe: Recipe,
+    *,
+    parameters: Sequence[nn.Parameter],
+    steps: int,
+    learning_rate: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Stage 2, or a new subject's layers, in place: trains `parameters`. Returns the loss of each step."""
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
+    encoder.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), recipe.batch_size, steps, batches), phase, total=steps):
+        losses.append(
+            optimise.step(measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, recipe))
+        )
+    encoder.eval()
+    return losses
+
+
+def train_together(
+    encoder: FmriEncoder,
+    generator: InflatedUNet,
+    scheduler: Any,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    latents: Float[Tensor, "clip f c y x"],
+    means: Mapping[int, Float[Tensor, "column volume"]],
+    recipe: Recipe,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    generator_learning_rate: float,
+    batches: torch.Generator,
+    noise: torch.Generator,
+) -> list[float]:
+    """Stage 3, in place; `means` are the subjects' mean signals. Returns the generator's loss of each step."""
+    trained = generator.trained_parameters()
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    groups = [(list(encoder.parameters()), learning_rate), (trained, generator_learning_rate)]
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    encoder.train()
+    generator.train()
+    losses = []
+    for rows in track(walk_batches(len(clip), batch_size, steps, batches), "co-training", total=steps):
+        signals, subject = read(rows)
+        empty = torch.rand(len(rows), generator=noise) < recipe.drop
+        for row in empty.nonzero()[:, 0].tolist():
+            signals[row] = means[int(subject[row])]
+        shown = latents[clip[rows].to(latents.device)].transpose(1, 2).to(signals)  # (n, c, f, y, x)
+        losses.append(optimise.step(measure_loss(generator, scheduler, shown, encoder(signals, subject), noise)))
+    encoder.eval()
+    generator.eval().requires_grad_(False)
+    return losses

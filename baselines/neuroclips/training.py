@@ -1,0 +1,150 @@
+"""Training: the backbone (stage A), the prior (stage B), the perception reconstructor.
+
+| | loss |
+|---|---|
+| stage A | BiMixCo to the key frame's embedding + text weight × BiMixCo to the caption's |
+| stage B, only the prior | prior scale × MSE + SoftCLIP of its output to the key frame + text weight × to the caption |
+| perception | (L1 of the latents + contrast × SoftCLIP of the features) × 0.5 |
+
+In stage B the backbone is frozen: the contrastive losses can reach nothing but the prior and are taken on its output.
+The temperature of SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
+from baselines.neuroclips.perception import PerceptionReconstructor
+from baselines.neuroclips.prior import DiffusionPrior
+from baselines.neuroclips.semantic import SemanticReconstructor
+from baselines.voxels import Reader
+from bench.progress import track
+from bench.training import Optimiser, walk_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """One phase of training: what is trained, for how long, and what draws its batches."""
+
+    parameters: Sequence[nn.Parameter]
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    batches: torch.Generator
+    phase: str
+
+
+def train_backbone(
+    semantic: SemanticReconstructor,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    images: Float[Tensor, "clip 2 embedding"],
+    texts: Float[Tensor, "clip embedding"],
+    schedule: Schedule,
+    *,
+    temperature: float,
+    text_weight: float,
+    mixtures: np.random.Generator | None,
+) -> list[float]:
+    """Stage A, in place; `mixtures` None: trials are not mixed. Returns the loss of each step."""
+    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
+    semantic.train()
+    losses = []
+    for step, rows in enumerate(_walk(schedule, len(clip))):
+        signals, subject = read(rows)
+        other = share = None
+        if mixtures is not None:
+            signals, other, share = mix_trials(signals, subject, mixtures)
+        shown = clip[rows]
+        predicted = semantic.project(semantic(signals, subject))
+        loss = torch.zeros((), device=predicted.device)
+        for weight, targets in ((1.0, images[shown, _view(step, schedule, len(clip))]), (text_weight, texts[shown])):
+            loss = loss + weight * bimixco(predicted, targets, shown, temperature=temperature, other=other, share=share)
+        losses.append(optimise.step(loss))
+    semantic.eval()
+    return losses
+
+
+def train_prior(
+    semantic: SemanticReconstructor,
+    prior: DiffusionPrior,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    images: Float[Tensor, "clip 2 embedding"],
+    texts: Float[Tensor, "clip embedding"],
+    schedule: Schedule,
+    *,
+    temperatures: tuple[float, float],
+    text_weight: float,
+    scale: float,
+    drop: float,
+    noise: torch.Generator,
+) -> list[float]:
+    """Stage B, in place, the backbone as it is. Returns the squared error of each step."""
+    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
+    prior.train()
+    losses = []
+    for step, rows in enumerate(_walk(schedule, len(clip))):
+        signals, subject = read(rows)
+        shown = clip[rows]
+        targets = images[shown, _view(step, schedule, len(clip))]
+        with torch.no_grad():
+            brain = semantic(signals, subject)
+        clean = prior.measure(targets[:, None], brain, noise, drop=drop)[:, 0]
+        error = functional.mse_loss(clean, targets)
+        warmth = temperatures[0] + (temperatures[1] - temperatures[0]) * step / max(1, schedule.steps - 1)
+        contrast = soft_clip(clean, targets, temperature=warmth)
+        contrast = contrast + text_weight * soft_clip(clean, texts[shown], temperature=warmth)
+        optimise.step(scale * error + contrast)
+        losses.append(float(error.detach()))
+    prior.eval()
+    return losses
+
+
+def train_perception(
+    perception: PerceptionReconstructor,
+    read: Reader,
+    clip: Int64[Tensor, " trial"],
+    latents: Float[Tensor, "clip frame c y x"],
+    features: Float[Tensor, "clip feature"],
+    schedule: Schedule,
+    *,
+    contrast: float,
+    temperature: float,
+) -> list[float]:
+    """In place. Returns the L1 of each step."""
+    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
+    perception.train()
+    losses = []
+    for rows in _walk(schedule, len(clip)):
+        signals, subject = read(rows)
+        shown = clip[rows]
+        made, described = perception(signals, subject)
+        error = functional.l1_loss(made, latents[shown])
+        optimise.step(0.5 * (error + contrast * soft_clip(described, features[shown], temperature=temperature)))
+        losses.append(float(error.detach()))
+    perception.eval()
+    return losses
+
+
+def _walk(schedule: Schedule, trials: int):
+    walked = walk_batches(trials, schedule.batch_size, schedule.steps, schedule.batches)
+    return track(walked, schedule.phase, total=schedule.steps)
+
+
+def _cycle(schedule: Schedule) -> dict:
+    return {"steps": schedule.steps, "weight_decay": schedule.weight_decay}
+
+
+def _view(step: int, schedule: Schedule, trials: int) -> int:
+    """Which of the two key frames: they alternate from epoch to epoch."""
+    return step * min(schedule.batch_size, trials) // trials % 2
