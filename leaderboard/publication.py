@@ -155,7 +155,7 @@ def board_rows(sections: Sequence[Section]) -> pd.DataFrame:
                 record |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
             records.append(record)
     table = pd.DataFrame(records)
-    for name in table.select_dtypes("float"):  # six digits: the last ones differ between processors
+    for name in table.select_dtypes("float").columns:  # six digits: the last ones differ between processors
         table[name] = [float(f"{value:.6g}") for value in table[name]]
     whole = [name for name in ("tier", "rank_low", "rank_high", "classes", "parameters", "seeds") if name in table]
     return table.astype(dict.fromkeys(whole, "Int64"))
