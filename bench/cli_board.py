@@ -65,6 +65,7 @@ def publish_results(options: argparse.Namespace) -> int:
     from bench.jury import Jury
     from bench.scoring import read_scores
     from bench.store import Store
+    from leaderboard.clip_export import export_clips
     from leaderboard.results import RESULTS, publish
 
     options.dataset = options.dataset or "phantom_eeg"
@@ -77,8 +78,11 @@ def publish_results(options: argparse.Namespace) -> int:
     if not cells:
         raise BenchError(f"{options.runs} holds no cells of {options.dataset} as it is now; run a method first")
     scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
-    written = publish(cells, scores, options.results or RESULTS)
-    say(f"{len(cells)} cells in {len(written)} files below {options.results or RESULTS}")
+    folder = options.results or RESULTS
+    written = publish(cells, scores, folder)
+    clips = export_clips(cells, dataset, scores, folder)
+    size = sum(path.stat().st_size for path in clips) / 2**20
+    say(f"{len(cells)} cells in {len(written)} files, and {size:.1f} MiB of clips, below {folder}; next: board")
     return 0
 
 
@@ -86,23 +90,29 @@ def make_board(options: argparse.Namespace) -> int:
     import tempfile
 
     from leaderboard import board, publication
+    from leaderboard.clip_wall import read_walls
     from leaderboard.results import RESULTS, read_results
+    from leaderboard.site import list_media, write_site
 
     scores = read_results(options.results or RESULTS)
     if scores.empty:
         raise BenchError(f"no committed results below {options.results or RESULTS}; `publish` puts some there")
-    sections = board.make_board(scores)
+    sections, walls = board.make_board(scores), read_walls(options.results or RESULTS)
     place = options.output or publication.FOLDER
     if not options.check:
         written = publication.write_board(sections, place)
-        say(f"{len(sections)} sections; written: {', '.join(str(path) for path in written)}")
+        page, *media = write_site(sections, walls, place / "site")
+        say(f"{len(sections)} sections; written: {', '.join(str(path) for path in (*written, page))}")
+        say(f"{len(media)} files of clips: {sum(path.stat().st_size for path in media) / 2**20:.1f} MiB")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        made = publication.write_board(sections, Path(folder))
-        stale = [path for path in made if differ(path, place / path.relative_to(folder))]
-        names = [str(path.relative_to(folder)) for path in stale]
-    say(f"not what the results make: {', '.join(names)}; run `python -m bench board`" if names else "up to date")
-    return 1 if names else 0
+        made = [*publication.write_board(sections, Path(folder)), *write_site(sections, walls, Path(folder) / "site")]
+        names = [str(path.relative_to(folder)) for path in made]
+        stale = [name for name in names if differ(Path(folder) / name, place / name)]
+    stale += [name for path in list_media(place / "site") if (name := str(path.relative_to(place))) not in names]
+    some = ", ".join(stale[:8]) + (f" and {len(stale) - 8} more" if len(stale) > 8 else "")
+    say(f"not what the results make: {some}; run `python -m bench board`" if stale else "up to date")
+    return 1 if stale else 0
 
 
 def differ(made: Path, there: Path) -> bool:

@@ -23,16 +23,22 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     add_output(compare)
     compare.set_defaults(verb="compare")
 
-    publish = verbs.add_parser("publish", help="copy manifests and scores of a store into the committed results")
+    publish = verbs.add_parser("publish", help="copy manifests, scores and a few clips of a store into the results")
     publish.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")
     add_setting(publish)
     publish.set_defaults(verb="publish_results")
 
-    board = verbs.add_parser("board", help="LEADERBOARD.md and its exports from the committed results")
+    board = verbs.add_parser("board", help="LEADERBOARD.md, its exports and its site from the committed results")
     board.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")
     board.add_argument("--output", type=Path, metavar="DIR", help="default: leaderboard of this checkout")
     board.add_argument("--check", action="store_true", help="write nothing; exit 1 if the files there would change")
     board.set_defaults(verb="make_board")
+
+    add_human(
+        verbs.add_parser("human", help="people's judgement: a page for raters, and what they answered"),
+        add_setting,
+        add_output,
+    )
 
     check = verbs.add_parser("check", help="try every contract of a method on the tiny phantom")
     check.add_argument("method", help="a name of `list methods`, or path/file.py:Class")
@@ -60,3 +66,25 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     verify.add_argument("--data-root", metavar="DIR", help="where a real data set lies")
     add_output(verify)
     verify.set_defaults(verb="verify_file")
+
+
+def add_human(parser: argparse.ArgumentParser, add_setting: Adder, add_output: Adder) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="a static page that shows truth and anonymous methods; runs nothing")
+    build.add_argument("--method", action="append", required=True, help="a method, or method:variant (again for more)")
+    build.add_argument("--split", default="cross_subject")
+    build.add_argument("--seed", type=int, default=0, help="of the runs")
+    build.add_argument("--count", type=int, default=12, metavar="N", help="how many clips the hash chooses")
+    build.add_argument("--no-shuffled", action="store_true", help="leave the shuffled brains out: half as many videos")
+    build.add_argument(
+        "--name-seed", type=int, metavar="N", help="of the videos' names (default: drawn; the key has it)"
+    )
+    build.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
+    add_setting(build)
+    build.set_defaults(verb="build_study")
+
+    tally = actions.add_parser("tally", help="means with intervals, and the raters' agreement, of their answers")
+    tally.add_argument("key", type=Path, metavar="DIR/key.json", help="what `build` wrote beside the page")
+    tally.add_argument("answers", type=Path, nargs="+", metavar="answers.json", help="a file a rater")
+    add_output(tally)
+    tally.set_defaults(verb="tally_answers")

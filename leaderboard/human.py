@@ -71,15 +71,16 @@ def build_study(
     """Write the page and its key into a new folder; returns the page.
 
     rows: the cells of each method and variant, of one split, as `figures.find_rows` gives them. seed: of the videos'
-    names; the same arguments give the same files. shuffled: show each method's shuffled brain too (twice as many
-    videos to judge). Raises HumanError where the folder holds something, or a method has no cells.
+    names, for the raters a secret: who knows it and the methods can tell them apart. The same arguments give the same
+    files. shuffled: show each method's shuffled brain too (twice as many
+    videos to judge). Raises HumanError where the folder holds something, a method has no cells, or nothing is asked for.
     """
     if folder.exists() and any(folder.iterdir()):
         raise HumanError(f"{folder} holds files: a study whose key is replaced cannot be tallied; name a new folder")
     if absent := [" ".join(side) for side, cells in rows.items() if not cells]:
         raise HumanError(f"no reconstructions of {', '.join(absent)} in the store; run them first")
-    if not rows:
-        raise HumanError("no methods to judge; name some")
+    if not rows or count < 1:
+        raise HumanError(f"{len(rows)} methods and {count} clips to judge; name at least one of both")
     places = figures.choose_places({" ".join(side): cells for side, cells in rows.items()}, dataset.digest, count=count)
     stimuli = dataset.stimuli.to_pandas().set_index("clip")
     media = folder / "page" / "media"

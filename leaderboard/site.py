@@ -3,6 +3,9 @@
     site/index.html      sections with their tables, dots of the subjects, pairs and clip wall; the papers' numbers
     site/media/          WebM clips and PNG posters, copied from the committed walls
 
+Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
+They are named by content: git keeps a copy and its original once, so only a checkout grows (by about 5 MB).
+
 The page is a pure function of sections, walls and reported tables. Style and script stand in it, allowed by their
 digests alone (Content-Security-Policy), so that it works from a file URL, and nothing that a name smuggles in can run;
 all names are escaped besides. Without a script it is a plain page with players. Templates: `templates/board.*`.
@@ -61,12 +64,17 @@ def write_site(
     media.mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(page, encoding="utf-8")
     sources = {name: wall.folder / name for _, wall in shown if wall is not None for name in wall.files()}
-    for old in media.iterdir():
-        if MEDIA.fullmatch(old.name) and old.name not in sources:
+    for old in list_media(folder):
+        if old.name not in sources:
             old.unlink()
     for name, source in sorted(sources.items()):
         shutil.copyfile(source, media / name)
     return [folder / "index.html", *(media / name for name in sorted(sources))]
+
+
+def list_media(folder: Path) -> list[Path]:
+    """The files of clips in a site's folder, those that an older board left among them."""
+    return sorted(path for path in (folder / "media").glob("*") if MEDIA.fullmatch(path.name))
 
 
 def fill_page(name: str, **content: Any) -> str:
@@ -155,7 +163,7 @@ def view_row(place: int, row: Row, section: Section) -> dict[str, Any]:
     for metric in section.metrics:
         score = row.scores.get(metric.name)
         there = score is not None and np.isfinite(score.value)
-        cells.append({"text": str(score) if there else "", "sort": repr(float(score.value)) if score and there else ""})
+        cells.append({"text": str(score) if there else "", "sort": f"{score.value:.6g}" if score and there else ""})
     share = row.brain_share
     return {
         "method": row.method,
@@ -166,7 +174,7 @@ def view_row(place: int, row: Row, section: Section) -> dict[str, Any]:
         "scores": cells,
         "marks": marks,
         "share": str(share) or "–",
-        "share_sort": repr(float(share.value)) if np.isfinite(share.value) else "",
+        "share_sort": f"{share.value:.6g}" if np.isfinite(share.value) else "",
         "coverage": f"{row.coverage:.3g}",
         "door": row.door,
     }

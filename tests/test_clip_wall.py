@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from bench.scoring import permute
 from bench.spec import digest
 from bench.video import decode
 from leaderboard import figures
-from leaderboard.clip_wall import choose_clips, export_clips, read_walls
+from leaderboard.clip_export import choose_clips, export_clips
+from leaderboard.clip_wall import read_walls
 from leaderboard.media import LONGEST, encode_poster, encode_webm, name_content, shrink, summarise_frames
 from leaderboard.results import ResultsError, publish, read_results
 
@@ -151,6 +153,24 @@ def test_exporting_again_gives_the_same_files_and_removes_old_ones(exported):
     assert shown[0] == shown[1]
 
 
+def test_methods_of_another_store_stay_until_their_results_go(exported, tmp_path):
+    folder, cells, scores, _ = exported
+    shutil.copytree(folder, tmp_path / "results")
+    before = read_walls(tmp_path / "results")[0]
+    publish(cells[:1], scores, tmp_path / "results")
+    export_clips(cells[:1], make_dataset(), scores[scores["method"] == "one"], tmp_path / "results", count=1)
+    (wall,) = read_walls(tmp_path / "results")
+    kept, drawn = ([tile for tile in wall.tiles if tile.method == name] for name in ("two", "one"))
+    assert kept == [tile for tile in before.tiles if tile.method == "two"]
+    assert [tile.why for tile in drawn] == ["chosen", "best", "median", "worst"]
+    for path in (tmp_path / "results" / PLACE).parents[1].glob("two.*"):
+        path.unlink()
+    export_clips(cells[:1], make_dataset(), scores[scores["method"] == "one"], tmp_path / "results", count=1)
+    (wall,) = read_walls(tmp_path / "results")
+    assert {tile.method for tile in wall.tiles} == {"one"}
+    assert {path.name for path in wall.folder.iterdir()} == {"index.json", *wall.files()}
+
+
 def test_a_missing_reconstruction_keeps_its_place(tmp_path):
     cells = make_cells(tmp_path / "runs", methods=("one",), missing=24)
     export_clips(cells, make_dataset(), make_scores(cells), tmp_path / "results", count=2)
@@ -185,8 +205,6 @@ def test_no_frame_of_a_licensed_data_set_is_written(tmp_path):
 
 
 def test_altered_files_are_refused(exported, tmp_path):
-    import shutil
-
     folder = tmp_path / "results"
     shutil.copytree(exported[0], folder)
     index = folder / PLACE / "index.json"
@@ -206,8 +224,6 @@ def test_altered_files_are_refused(exported, tmp_path):
 
 @pytest.mark.parametrize("name", ["../../../secret.webm", "/etc/passwd", "<script>.png", "a.webm"])
 def test_names_that_lead_elsewhere_are_refused(exported, tmp_path, name):
-    import shutil
-
     folder = tmp_path / "results"
     shutil.copytree(exported[0], folder)
     index = folder / PLACE / "index.json"
@@ -222,8 +238,6 @@ def test_names_that_lead_elsewhere_are_refused(exported, tmp_path, name):
 
 
 def test_clips_of_runs_that_are_not_published_are_refused(exported, tmp_path):
-    import shutil
-
     folder = tmp_path / "results"
     shutil.copytree(exported[0], folder)
     for path in (folder / PLACE).parents[1].glob("two.*"):
