@@ -72,8 +72,8 @@ def build_study(
 
     rows: the cells of each method and variant, of one split, as `figures.find_rows` gives them. seed: of the videos'
     names, for the raters a secret: who knows it and the methods can tell them apart. The same arguments give the same
-    files. shuffled: show each method's shuffled brain too (twice as many
-    videos to judge). Raises HumanError where the folder holds something, a method has no cells, or nothing is asked for.
+    files. shuffled: show each method's shuffled brain too (twice as many videos to judge). Raises HumanError where the
+    folder holds something, a method has no cells, or nothing is asked for.
     """
     if folder.exists() and any(folder.iterdir()):
         raise HumanError(f"{folder} holds files: a study whose key is replaced cannot be tallied; name a new folder")

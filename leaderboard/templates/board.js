@@ -35,6 +35,7 @@
         part.hidden = (role && part.dataset.role !== role) || !part.dataset.method.toLowerCase().includes(text);
         if (!part.hidden && "row" in part.dataset) here += 1;
       }
+      for (const block of all("[data-block]", section)) block.hidden = !all("[data-role]", block).some((one) => !one.hidden);
       section.hidden = !wanted || here === 0;
       const link = all("nav a").find((one) => one.dataset.for === section.id);
       link.parentElement.hidden = section.hidden;
