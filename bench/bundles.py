@@ -30,6 +30,7 @@ import pandas as pd
 
 from bench.errors import BenchError
 from bench.jury import Jury
+from bench.registry import names
 from bench.runner import describe_trials
 from bench.scoring import list_scores, score_cell
 from bench.spec import CellSpec
@@ -123,8 +124,9 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
         raise BadBundle(f"bundle.json names the cells {keys}, the bundle holds {there}")
     for key in keys:
         check_files(json.loads((folder / "cells" / key / "manifest.json").read_bytes()), key, members)
-    if not isinstance(protocols, list) or not all(isinstance(one, str) for one in protocols):
-        raise BadBundle(f"bundle.json names the protocols {protocols!r}; a list of names is needed")
+    if not isinstance(protocols, list) or not all(one in names("protocols") for one in protocols):
+        allowed = ", ".join(names("protocols"))  # never a file, which would be run
+        raise BadBundle(f"bundle.json names the protocols {protocols!r}; a list of these is needed: {allowed}")
     return head
 
 
@@ -202,6 +204,8 @@ def read_spec(cell: Cell) -> CellSpec:
         raise BadBundle(f"cell {cell.key}: its manifest has no spec of this version ({error})") from error
     if spec.key != cell.key:
         raise BadBundle(f"cell {cell.key} is not the cell of its own spec ({spec.key})")
+    if str(spec.dataset).partition(":")[0] not in names("datasets"):  # never a file, which would be run
+        raise BadBundle(f"cell {cell.key} is of data set {spec.dataset!r}; there are {', '.join(names('datasets'))}")
     return spec
 
 

@@ -43,10 +43,12 @@ def run_method(options: argparse.Namespace) -> int:
         return run_paper(options)
     from bench.executor import default_processes, execute, take_shard
     from bench.jury import Jury
+    from bench.protocols import find_protocols
     from bench.runner import Run, plan
     from bench.scoring import unfinished
     from bench.store import Store
 
+    find_protocols(options.protocol)  # a wrong name is refused before anything runs
     options.dataset = options.dataset or default_dataset(options.method)
     if options.quick:
         options.dataset = options.dataset.partition(":")[0] + ":tiny"
@@ -60,7 +62,7 @@ def run_method(options: argparse.Namespace) -> int:
         classes=options.classes,
         seeds=options.seeds,
         data_root=options.data_root,
-        protocols=("corrected", PUBLISHED[dataset.modality]),
+        protocols=tuple(dict.fromkeys(("corrected", PUBLISHED[dataset.modality], *options.protocol))),
     )
     jobs = plan(run, dataset, suite.digest)
     store = Store(options.runs)
@@ -119,6 +121,7 @@ def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Namespace) -> None:
+    from bench.protocols import find_protocols
     from bench.scoring import read_scores
     from leaderboard.tables import result_table
 
@@ -127,7 +130,7 @@ def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Names
     if scores.empty:
         say("no scores to show yet")
         return
-    table = result_table(scores)
+    table = result_table(scores, protocols=find_protocols(protocols))
     rows = table[(table["method"] == jobs[0].spec.method) | options.references]
     if rows.empty:
         say(f"no scores of {jobs[0].spec.method} yet; --references shows those of floors and ceilings")
@@ -141,16 +144,14 @@ def print_table(options: argparse.Namespace) -> int:
 
         return print_paper(options)
     from bench.jury import Jury
+    from bench.protocols import find_protocols
     from bench.scoring import read_scores
     from bench.spec import find_group, find_owner
     from bench.store import Store
     from leaderboard.tables import ablation_table, result_table
-    from metrics.protocols import PROTOCOLS
 
-    protocols = tuple(PROTOCOLS) if options.protocol == "all" else (options.protocol,)
-    for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise BenchError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}, or all")
+    protocols = tuple(names("protocols")) if options.protocol == "all" else (options.protocol,)
+    rules = find_protocols(protocols)
     method: str | None = options.method or (find_owner(options.ablation) if options.ablation else None)
     options.dataset = options.dataset or (default_dataset(method) if method else "phantom_eeg")
     dataset, suite = open_setting(options)
@@ -183,7 +184,7 @@ def print_table(options: argparse.Namespace) -> int:
             raise BenchError(f"the base of {options.ablation} has no scores, so there is nothing to compare with")
         beside = references & scores["split"].isin([split, "clips"])
         variants = [name for name in group if name not in (*missing, base)]
-        show(ablation_table(scores[mine | beside], base, variants), options)
+        show(ablation_table(scores[mine | beside], base, variants, protocols=rules), options)
         return 0
     chosen = scores["role"] == "method"
     if options.method:
@@ -191,7 +192,7 @@ def print_table(options: argparse.Namespace) -> int:
     if options.split:
         references &= scores["split"].isin([options.split, "clips"])
         chosen &= scores["split"].isin([options.split, "clips"])
-    table = result_table(scores[chosen | references])
+    table = result_table(scores[chosen | references], protocols=rules)
     asked = table["method"] == options.method if options.method else table["role"] == "method"
     show(table[asked | options.references], options)
     return 0
@@ -227,7 +228,6 @@ def score_folder(options: argparse.Namespace) -> int:
     from bench.submissions import score_videos
     from leaderboard.clips import clip_table, summary_table
     from leaderboard.rendering import render, write
-    from metrics.protocols import PROTOCOLS
 
     pairs = find_pairs(
         options.predictions,
@@ -239,7 +239,7 @@ def score_folder(options: argparse.Namespace) -> int:
     jury = Jury(load_suite(options.suite, precision=options.precision, threads=options.threads).judges)
     if options.suite == "mini":
         say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite paper)")
-    protocols = tuple(PROTOCOLS) if options.protocol == "all" else (options.protocol,)
+    protocols = tuple(names("protocols")) if options.protocol == "all" else (options.protocol,)
     if options.protocol == "all" and not pairs.has_truth:
         protocols = ("vbench",)
     scored = pd.concat(
@@ -269,7 +269,7 @@ def list_names(options: argparse.Namespace) -> int:
     if options.kind == "protocols":
         explain_protocols()
         return 0
-    for kind in [options.kind] if options.kind else KINDS:
+    for kind in [options.kind] if options.kind else filter(names, KINDS):
         print(f"{kind}:")
         for name in names(kind):
             print(f"  {name:18} {describe(kind, name)}")
@@ -281,9 +281,9 @@ def list_names(options: argparse.Namespace) -> int:
 
 def explain_protocols() -> None:
     """Print what each protocol computes and how it differs from ours."""
-    from metrics.protocols import PROTOCOLS
+    from bench.protocols import find_protocols
 
-    for protocol in PROTOCOLS.values():
+    for protocol in find_protocols(names("protocols")).values():
         print(f"{protocol.name}: {protocol.summary}")
         if protocol.differs:
             print(f"  beside corrected: {protocol.differs}")

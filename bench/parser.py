@@ -9,7 +9,7 @@ from bench.parser_board import add_board_verbs
 
 FORMATS = ("md", "csv", "json", "latex")
 CLASSES = (10, 20, 30, 40)
-KINDS = ("methods", "datasets", "splits", "protocols", "suites")
+KINDS = ("methods", "datasets", "splits", "protocols", "metrics", "suites")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,17 +31,23 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--shard", metavar="i/n", help="only this part of the cells, for several machines")
     run.add_argument("--dry-run", action="store_true", help="print the cells and whether they are there")
     run.add_argument("--quick", action="store_true", help="the same chain on the tiny phantom")
+    run.add_argument(
+        "--protocol", action="append", default=[], metavar="NAME", help="score by this one too, or path/file.py:NAME"
+    )
     add_references(run)
     add_output(run)
     run.set_defaults(verb="run_method")
 
     table = verbs.add_parser("table", help="tables of what the store holds")
     table.add_argument("--paper", metavar="TABLE", help="a paper's table, reported beside measured, such as sam_net.1")
+    table.add_argument(
+        "--differences", action="store_true", help="with --paper: what its ablations claim, and whether it was measured"
+    )
     table.add_argument("--ablation", help="paired differences between a group's base and its variants")
     table.add_argument("--method", help="only this method (with --ablation: default the one that has it)")
     table.add_argument("--split", help="only this split")
     add_setting(table)
-    table.add_argument("--protocol", default="corrected", help="eeg2video, corrected or all")
+    table.add_argument("--protocol", default="corrected", help="a name of `list protocols`, path/file.py:NAME, or all")
     table.add_argument("--metric", help="only this metric")
     add_references(table)
     add_output(table)
@@ -55,8 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--target-name", default="{}", metavar="gt_{}", help="how a target is named after its clip")
     score.add_argument("--side-by-side", choices=("truth-left", "truth-right"), help="both videos in one picture")
     score.add_argument("--frames", default="same", metavar="RULE", help="same, first:N or even:N frames are compared")
-    score.add_argument("--protocol", default="eeg2video", help="a name of `list protocols`, or all")
-    score.add_argument("--metrics", default="all", help="names, separated by commas; or all")
+    score.add_argument("--protocol", default="eeg2video", help="a name of `list protocols`, path/file.py:NAME, or all")
+    score.add_argument("--metrics", default="all", help="names or path/file.py:NAME, separated by commas; or all")
     score.add_argument("--suite", default="mini")
     score.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the judges; fp32 is exact")
     score.add_argument("--threads", type=positive, help="threads the judges compute with (default: all cores)")
@@ -152,7 +158,9 @@ def positive(text: str) -> int:
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", help="default: the phantom of the kind that the method decodes")
+    parser.add_argument(
+        "--dataset", help="or path/file.py:Class; default: the phantom of the kind that the method decodes"
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where a real data set lies")
     parser.add_argument("--suite", default="mini", help="mini, paper or a folder")
     parser.add_argument("--classes", type=int, default=40, choices=CLASSES, help="subset of concepts")

@@ -111,6 +111,7 @@ BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "vbench": ("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
         "corrected": ("metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"),
     },
+    "metrics": {},  # those of the project come with their protocols
     "suites": {
         "mini": ("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
         "paper": ("bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"),

@@ -18,10 +18,11 @@ import pandas as pd
 
 from bench.data import Dataset
 from bench.jury import Jury, summarise
+from bench.protocols import find_protocol
+from bench.registry import digest_source
 from bench.seeds import derive_seed
-from bench.spec import ScoreSpec
+from bench.spec import ScoreSpec, digest
 from bench.store import Cell, Store
-from metrics.protocols import PROTOCOLS
 from metrics.specs import MetricSpec, Scored
 
 if TYPE_CHECKING:
@@ -35,19 +36,23 @@ Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 
 def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wanted]:
-    """The scores that a cell should have: of each metric that this suite and data set can be asked for."""
-    for protocol in protocols:
-        for metric in PROTOCOLS[protocol].metrics:
+    """The scores that a cell should have: of each metric that this suite and data set can be asked for.
+
+    Of a protocol in a file, whose metrics nobody versions while trying them out, the key also holds the file's content.
+    """
+    for name in protocols:
+        rules, source = find_protocol(name), digest_source("protocols", name)
+        for metric in rules.metrics:
             if jury.missing(metric):
                 continue
             spec = ScoreSpec(
                 prediction_digest=cell.manifest["prediction_digest"],
-                protocol=protocol,
+                protocol=rules.name,
                 metric=metric.name,
                 metric_version=metric.version,
-                judge_digest=jury.digest(metric),
+                judge_digest=digest([jury.digest(metric), source]) if source else jury.digest(metric),
             )
-            yield protocol, metric, spec.key
+            yield rules.name, metric, spec.key
 
 
 def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protocols: tuple[str, ...]) -> None:

@@ -103,7 +103,8 @@ class CellSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSpec:
-    """All that determines the scores of one metric on one cell; `judge_digest` is empty where no judge is asked."""
+    """All that determines the scores of one metric on one cell; `judge_digest` is empty where no judge is asked, and
+    of the file too where the metric lies in one."""
 
     prediction_digest: str
     protocol: str

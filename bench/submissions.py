@@ -25,7 +25,8 @@ from bench.errors import BenchError
 from bench.jury import Jury, Views, summarise, unit
 from bench.pairs import Pair, Pairs, report
 from bench.progress import say, track
-from metrics.protocols import PROTOCOLS, Protocol
+from bench.protocols import MetricError, find_metric, find_protocol, is_outside
+from metrics.protocols import Protocol
 from metrics.specs import MetricSpec, Scored
 
 GREY = 128  # as in baselines.controls
@@ -43,7 +44,10 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
     Raises BenchError for unknown names and where no clip at all could be scored.
     """
     rules = find_protocol(protocol)
-    chosen = [metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, jury, asked=metrics)]
+    everything = "all" in split_names(metrics)
+    chosen = [
+        metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, jury, needed=not everything)
+    ]
     if not chosen:
         raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
     late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
@@ -78,33 +82,36 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
     tables = [one for one in (*tables, pd.DataFrame(rows)) if len(one)]
     table = pd.concat(tables, ignore_index=True)
     table = table.sort_values("clip", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-    table.insert(1, "protocol", protocol)
+    table.insert(1, "protocol", rules.name)
     return table
 
 
-def find_protocol(name: str) -> Protocol:
-    if name not in PROTOCOLS:
-        raise BenchError(f"unknown protocol {name!r}; there are {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
-
-
 def choose_metrics(protocol: Protocol, metrics: str) -> list[MetricSpec]:
-    if metrics == "all":
-        return list(protocol.metrics)
+    """The metrics of a list of names: of the protocol's own ("all" of them), and from outside, `path/file.py:NAME`."""
     known = {metric.name: metric for metric in protocol.metrics}
-    asked = [name.strip() for name in metrics.split(",")]
-    for name in asked:
-        if name not in known:
-            raise BenchError(f"unknown metric {name!r}; protocol {protocol.name} has {', '.join(known)}")
-    return [known[name] for name in asked]
+    chosen: dict[str, MetricSpec] = {}
+    for name in split_names(metrics):
+        if name != "all" and name not in known and not is_outside(name):
+            raise BenchError(
+                f"unknown metric {name!r}; protocol {protocol.name} has {', '.join(known)}; all, or path/file.py:NAME "
+                "for one of your own"
+            )
+        for metric in known.values() if name == "all" else [known[name] if name in known else find_metric(name)]:
+            if chosen.setdefault(metric.name, metric) is not metric:
+                raise MetricError(f"{name} calls its metric {metric.name!r}, and another asked for does too; rename it")
+    return list(chosen.values())
 
 
-def can_score(metric: MetricSpec, pairs: Pairs, jury: Jury, *, asked: str) -> bool:
-    """Whether the metric can be computed here; says why not, and raises BenchError if it was asked for by name."""
+def split_names(metrics: str) -> list[str]:
+    return [name.strip() for name in metrics.split(",")]
+
+
+def can_score(metric: MetricSpec, pairs: Pairs, jury: Jury, *, needed: bool) -> bool:
+    """Whether the metric can be computed here; says why not, and raises BenchError if it is needed."""
     why = jury.missing(metric)
     if not pairs.has_truth and (metric.paired or metric.level == "set"):
         why = "there are no true videos (--targets)"
-    if why and asked != "all":
+    if why and needed:
         raise BenchError(f"{metric.name} cannot be computed: {why}")
     if why:
         say(f"left out {metric.name}: {why}")

@@ -1,7 +1,7 @@
 """The data sets by name: opens them, makes the phantoms that are not there yet, verifies and describes.
 
-A name is `kind` or, for a phantom, `kind:size`. `cinebrain_eeg` and `phantom_cinebrain_eeg` are the EEG in the same
-files as `cinebrain` and `phantom_cinebrain`.
+A name is `kind` or, for a phantom, `kind:size`; or it is one from outside (`bench.datasets.outside`). `cinebrain_eeg`
+and `phantom_cinebrain_eeg` are the EEG in the same files as `cinebrain` and `phantom_cinebrain`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.datasets.phantom import fmri_spec
 from bench.datasets.phantom.fmri_spec import FmriSpec, find_fmri_spec
 from bench.datasets.phantom.spec import SIZES, PhantomSpec, find_spec
 from bench.errors import BenchError
+from bench.registry import entry_points
 from bench.registry import names as registered_names
 from bench.spec import digest
 
@@ -61,19 +62,34 @@ def open_dataset(name: str, *, data_root: Path | str | None = None, processes: i
     `data_root` (or BENCH_DATA) is where a real data set lies; for a phantom, a folder to read instead of the cache.
     Raises UnknownName for an unknown name, DatasetError where a root is missing or incomplete.
     """
+    if is_outside(name):
+        from bench.datasets.outside import open_outside
+
+        return open_outside(name, find_root(data_root), bench_home() / "cache")
     spec = phantom_spec(name)
     if spec is not None:
         root = Path(data_root) if data_root else make_phantom(spec, processes=processes)
         if not (root / "manifest.json").is_file():
             raise DatasetError(f"{root} holds no phantom (no manifest.json); leave the root out and it is made")
         return read_dataset(name, root)
-    place = data_root or os.environ.get("BENCH_DATA")
-    if not place:
+    place = find_root(data_root)
+    if place is None:
         raise DatasetError(
             f"{name} is not shipped: name its folder with --data-root DIR or BENCH_DATA ({content_of(name)}), "
             f"or use --dataset {STAND_INS[name]}, which is made here"
         )
-    return read_dataset(name, Path(place))
+    return read_dataset(name, place)
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name is a file's class, or the data set of an installed package."""
+    return ".py" in name or name in entry_points("datasets")
+
+
+def find_root(data_root: Path | str | None) -> Path | None:
+    """The folder that was named, by an option or BENCH_DATA."""
+    place = data_root or os.environ.get("BENCH_DATA")
+    return Path(place) if place else None
 
 
 def read_dataset(name: str, root: Path) -> Any:
@@ -119,7 +135,7 @@ def phantom_spec(name: str) -> AnySpec | None:
         from bench.registry import UnknownName
 
         known = sorted({*dataset_names(), *registered_names("datasets")})
-        raise UnknownName(f"unknown data set {name!r}; there are {', '.join(known)}")
+        raise UnknownName(f"unknown data set {name!r}; there are {', '.join(known)}, or path/file.py:Class")
     return None
 
 
@@ -158,14 +174,18 @@ def available_cores() -> int:
 
 
 def verify(name: str, root: Path | str | None) -> pd.DataFrame:
-    """What of a data set is there, missing or malformed: file, status, detail."""
+    """What of a data set is there, missing or malformed: file (or part), status, detail."""
+    if is_outside(name):
+        from bench.datasets.outside import verify_outside
+
+        return verify_outside(name, find_root(root), bench_home() / "cache")
     from bench.datasets.verify import verify_seed_dv
     from bench.datasets.verify_fmri import verify_cc2017, verify_cinebrain
 
     spec = phantom_spec(name)
     if root is None and spec is not None:
         root = make_phantom(spec)
-    root = root or os.environ.get("BENCH_DATA")
+    root = find_root(root)
     if root is None:
         raise DatasetError(f"verify {name}: name its folder with --root DIR or BENCH_DATA")
     kind = name.partition(":")[0]
@@ -196,5 +216,5 @@ def info(dataset: Any) -> pd.DataFrame:
         "digest": dataset.digest,
     }
     if dataset.modality == "fmri":
-        facts["voxels by subject"] = " ".join(str(count) for count in dataset.voxels.values())
+        facts["voxels by subject"] = " ".join(str(len(regions)) for regions in dataset.rois.values())
     return pd.DataFrame({"figure": list(facts), "value": [str(value) for value in facts.values()]})
