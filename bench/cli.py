@@ -143,6 +143,8 @@ def print_table(options: argparse.Namespace) -> int:
         from bench.cli_papers import print_paper
 
         return print_paper(options)
+    if options.differences:
+        raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
     from bench.jury import Jury
     from bench.protocols import find_protocols
     from bench.scoring import read_scores

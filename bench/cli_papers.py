@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.cli import show
 from bench.errors import BenchError
 from bench.progress import say
 
@@ -24,6 +25,11 @@ def print_paper(options: argparse.Namespace) -> int:
 
     refuse_choices(options)
     found = look_up(options)
+    if options.differences:
+        from leaderboard.paper_differences import compare_differences
+
+        show(compare_differences(found, Store(options.runs)), options)
+        return 0
     records = measure(found, Store(options.runs))
     if options.format in ("csv", "json"):
         text = render(records, options.format)

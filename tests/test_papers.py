@@ -14,7 +14,7 @@ import pytest
 
 from bench.cli import main
 from bench.errors import BenchError
-from leaderboard import papers, reported
+from leaderboard import paper_differences, papers, reported
 from leaderboard.paper_layout import lay_out
 from leaderboard.papers import MEASURED, NOT_HERE, NOT_RUN, REPORTED, UNAVAILABLE, measure, missing_cells, survey
 from leaderboard.reported import load_table, table_names
@@ -349,3 +349,30 @@ def test_every_table_names_variants_and_metrics_that_are_there():
                 for text in filter(None, (cell.metric, cell.instead)):
                     protocol, metric = text.split(".")
                     assert PROTOCOLS[protocol][metric].name == metric
+
+
+def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4, shelve, monkeypatch):
+    """A variant's clips are .5 + its name's length / 100 with noise that it shares with its base: one sure difference."""
+    shelf = shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")])
+    monkeypatch.setattr(paper_differences, "read_scores", papers.read_scores)
+    table = paper_differences.compare_differences(table4, shelf)
+    by = table.set_index(["variant", "metric"])
+    assert table["row"].unique().tolist() == [
+        *("A. w/o C-SA", "B. w/o Center", "C. w/o Progressive", "D. w/o New2Source"),
+    ]
+    first = by.loc["wo_csa", "eeg2video.video_2way"]
+    assert first["paper_difference"] == 0.042  # .841 − .799
+    assert first["difference"] == pytest.approx((len("base") - len("wo_csa")) / 100)
+    assert first["verdict"] == "disagree"  # ours is surely the other way round
+    assert (by.loc["wo_center"]["verdict"] == "not run").all()
+    lost = by.loc["wo_new2source", "eeg2video.ssim"]  # beside the base of new subjects, not that of known ones
+    assert lost["paper_difference"] == pytest.approx(0.257 - 0.199)
+
+
+@pytest.mark.parametrize(
+    ("paper", "ours", "p", "verdict"),
+    [(0.1, 0.02, 0.01, "agree"), (0.1, -0.02, 0.01, "disagree"), (-0.1, -0.02, 0.05, "agree"),
+     (0.1, 0.02, 0.06, "undecided"), (0.0, 0.02, 0.01, "disagree"), (0.1, 0.02, np.nan, "undecided")],
+)  # fmt: skip
+def test_a_verdict_needs_the_sign_and_holms_p(paper, ours, p, verdict):
+    assert paper_differences.judge(paper, pd.Series({"difference": ours, "p_holm": p})) == verdict
