@@ -352,7 +352,7 @@ def test_every_table_names_variants_and_metrics_that_are_there():
 
 
 def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4, shelve, monkeypatch):
-    """A variant's clips are .5 + its name's length / 100 with noise that it shares with its base: one sure difference."""
+    """A variant is .5 + its name's length / 100, with noise that it shares with its base: the difference is sure."""
     shelf = shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")])
     monkeypatch.setattr(paper_differences, "read_scores", papers.read_scores)
     table = paper_differences.compare_differences(table4, shelf)
