@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 
 
 def compare(options: argparse.Namespace) -> int:
+    from bench.protocols import find_protocols
     from leaderboard.comparison import compare_methods, list_extremes, parse_side
     from leaderboard.rendering import render, write
 
     a, b = parse_side(options.a), parse_side(options.b)
     options.dataset = options.dataset or default_dataset(a[0])
+    rules = find_protocols([options.protocol])
     scores, captions = read_sides(options)
-    scores = scores[(scores["protocol"] == options.protocol) & (scores["classes"] == options.classes)]
+    scores = scores[scores["protocol"].isin(rules) & (scores["classes"] == options.classes)]
     for name in ("split", "metric"):
         if asked := getattr(options, name):
             known = sorted(scores[name].unique())
             if asked not in known:
                 raise BenchError(f"no scores of {name} {asked!r}; there are {', '.join(map(str, known)) or 'none'}")
             scores = scores[scores[name] == asked]
-    table = compare_methods(scores, a, b)
+    table = compare_methods(scores, a, b, protocols=rules)
     if not options.metric or table["split"].nunique() > 1:
         show(table, options)
         return 0
@@ -97,6 +99,12 @@ def make_board(options: argparse.Namespace) -> int:
     scores = read_results(options.results or RESULTS)
     if scores.empty:
         raise BenchError(f"no committed results below {options.results or RESULTS}; `publish` puts some there")
+    if options.hub:
+        from leaderboard.hub import write_hub
+
+        card, *files = write_hub(scores, options.hub)
+        say(f"{len(scores)} scores in {len(files)} files below {options.hub}, with a card: {card}")
+        return 0
     sections, walls = board.make_board(scores), read_walls(options.results or RESULTS)
     place = options.output or publication.FOLDER
     if not options.check:

@@ -16,7 +16,7 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     compare.add_argument("a", metavar="A", help="a method, or method:variant")
     compare.add_argument("b", metavar="B", help="another method or variant")
     compare.add_argument("--split", help="only this split")
-    compare.add_argument("--protocol", default="corrected", help="a name of `list protocols`")
+    compare.add_argument("--protocol", default="corrected", help="a name of `list protocols`, or path/file.py:NAME")
     compare.add_argument("--metric", help="only this metric, with the clips where both differ most")
     compare.add_argument("--published", action="store_true", help="compare committed results, not those of --runs")
     add_setting(compare)
@@ -32,6 +32,12 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     board.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")
     board.add_argument("--output", type=Path, metavar="DIR", help="default: leaderboard of this checkout")
     board.add_argument("--check", action="store_true", help="write nothing; exit 1 if the files there would change")
+    board.add_argument(
+        "--hub",
+        type=Path,
+        metavar="DIR",
+        help="instead, write every clip's scores there as a data set for Hugging Face",
+    )
     board.set_defaults(verb="make_board")
 
     add_human(

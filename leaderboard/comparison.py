@@ -159,5 +159,7 @@ def name_side(side: Side) -> str:
 
 
 def parse_side(text: str) -> Side:
-    method, _, variant = text.partition(":")
-    return method, variant or "base"
+    """A method and its variant, of `method`, `method:variant`, or either behind a `path/file.py:Class`."""
+    path, dot, rest = text.partition(".py:")
+    method, _, variant = rest.partition(":") if dot else text.partition(":")
+    return f"{path}{dot}{method}" if dot else method, variant or "base"

@@ -99,6 +99,8 @@ def test_one_metric_agrees_with_a_t_test_over_concepts_for_one_subject():
 
 def test_sides_are_named_as_method_and_variant(scores):
     assert parse_side("sam_net:wo_hrt") == ("sam_net", "wo_hrt") and parse_side("sam_net") == ("sam_net", "base")
+    assert parse_side("a/mine.py:Mine") == ("a/mine.py:Mine", "base")
+    assert parse_side("a/mine.py:Mine:dark") == ("a/mine.py:Mine", "dark")
     with pytest.raises(TableError, match="there are one, two"):
         compare_methods(scores, ("one", "base"), ("three", "base"))
     with pytest.raises(TableError, match="against itself"):
