@@ -40,7 +40,9 @@ def open_browser(downloads: Path | None = None) -> Iterator[Any]:
         browser.quit()
 
 
-def open_page(browser: Any, page: Path, *, size: tuple[int, int] = DESK, dark: bool = False, calm: bool = False) -> None:
+def open_page(
+    browser: Any, page: Path, *, size: tuple[int, int] = DESK, dark: bool = False, calm: bool = False
+) -> None:
     """Load a file as a screen of this size shows it, in light or dark, with or without motion."""
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -65,3 +67,26 @@ def wait(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {condition}"
         time.sleep(0.02)
     return found
+
+
+def find(browser: Any, selector: str) -> list[Any]:
+    return browser.find_elements("css selector", selector)
+
+
+def press(browser: Any, *keys: str) -> None:
+    """Keys, to whatever has the focus."""
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def list_shown(browser: Any, selector: str, attribute: str) -> list[str]:
+    """An attribute of the elements that can be seen, by scrolling at most."""
+    script = "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())"
+    return browser.execute_script(f"{script}.map((one) => one.getAttribute(arguments[1]))", selector, attribute)
+
+
+def click(browser: Any, element: Any) -> None:
+    """At once where the page is still scrolling smoothly."""
+    browser.execute_script("arguments[0].scrollIntoView({ behavior: 'instant', block: 'center' })", element)
+    element.click()

@@ -1,0 +1,400 @@
+"""People's judgement: agreement as published, a tally as in closed form, answers refused, and the page in a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import PHONE, click, open_browser, open_page, read_console, wait
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from walls import CLIPS, SUBJECTS, make_cells, make_dataset
+
+from leaderboard.agreement import krippendorff_alpha
+from leaderboard.human import LARGEST, QUESTIONS, HumanError, build_study, tally
+
+X = float("nan")
+KRIPPENDORFF = [  # 4 observers × 12 units: his paper of 2011, section C
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, X, X, X],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, X, 3],
+    [X, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, X],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, X],
+]
+Rate = Callable[[dict[str, Any], str], int]  # what is known of a video, and a question → 1 to 5
+
+
+# Agreement
+
+
+@pytest.mark.parametrize(("level", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
+def test_alpha_is_the_published_one(level, published):
+    assert krippendorff_alpha(KRIPPENDORFF, level=level) == pytest.approx(published, abs=5e-4)
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=4, max_size=4), min_size=2, max_size=4))
+def test_alpha_is_one_less_observed_over_expected_disagreement(ratings):
+    """Against the definition, over pairs of values, for a table without holes."""
+    table = np.array(ratings, dtype=float)
+    raters, units = table.shape
+    within = [
+        (table[i, u] - table[j, u]) ** 2 for u in range(units) for i in range(raters) for j in range(raters) if i != j
+    ]
+    values = table.ravel()
+    apart = np.subtract.outer(values, values) ** 2
+    expected = apart.sum() / (len(values) * (len(values) - 1))
+    alpha = krippendorff_alpha(table, level="interval")
+    if expected == 0:
+        assert np.isnan(alpha)
+    else:
+        assert alpha == pytest.approx(1 - np.mean(within) / expected)
+
+
+def test_raters_who_agree_have_one_and_order_matters_not():
+    table = np.array([[1, 5, 3, 2], [1, 5, 3, 2], [1, 5, 3, 2]], dtype=float)
+    assert krippendorff_alpha(table) == 1
+    mixed = np.random.default_rng(0).integers(1, 6, (4, 9)).astype(float)
+    assert krippendorff_alpha(mixed[::-1, ::-1]) == pytest.approx(krippendorff_alpha(mixed))
+
+
+@pytest.mark.parametrize("bad", [[1, 2, 3], [[1.0, float("inf")], [1, 2]], [[1, X], [X, 2]]])
+def test_what_has_no_pairs_has_no_agreement(bad):
+    with pytest.raises(ValueError, match=r"allowed is|two raters"):
+        krippendorff_alpha(bad)
+
+
+# A study
+
+
+METHODS = ("one", "two")
+
+
+def make_study(
+    folder: Path,
+    *,
+    methods: tuple[str, ...] = METHODS,
+    count: int = len(CLIPS),
+    shuffled: bool = True,
+    missing: int = 0,
+    seed: int = 5,
+) -> Path:
+    cells = make_cells(folder / "runs", methods=methods, missing=missing)
+    rows = {(cell.manifest["spec"]["method"], "base"): [cell] for cell in cells}
+    build_study(rows, make_dataset(), folder / "study", count=count, shuffled=shuffled, seed=seed)
+    return folder / "study"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    return make_study(tmp_path_factory.mktemp("human"))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """Two clips, two videos each."""
+    return make_study(tmp_path_factory.mktemp("short"), methods=("alpha_net", "beta_net"), count=2, shuffled=False)
+
+
+def write_answers(study: Path, path: Path, rater: str, rate: Rate) -> Path:
+    key = json.loads((study / "key.json").read_text())
+    asked = [(name, about) for name, about in key["items"].items() if not about["absent"]]
+    answers = [
+        {"item": name, "letter": "A", "position": place + 1, **{one: rate(about, one) for one in QUESTIONS}}
+        for place, (name, about) in enumerate(asked)
+    ]
+    record = {"schema": 1, "study": key["study"], "rater": rater, "answers": answers}
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_the_page_does_not_say_what_is_what(study):
+    page = (study / "page" / "index.html").read_text()
+    key = json.loads((study / "key.json").read_text())
+    assert len(key["items"]) == 4 * len(CLIPS)  # two methods and their shuffled brains
+    shown = json.loads(page.partition('id="study">')[2].partition("</script>")[0])
+    assert sorted(item for clip in shown["clips"] for item in clip["items"]) == sorted(key["items"])
+    assert {name for clip in shown["clips"] for name in clip} == {"truth", "items"}
+    assert {path.name.split(".")[0] for path in (study / "page" / "media").iterdir()} == {
+        *key["items"],
+        *(clip["truth"] for clip in shown["clips"]),
+    }
+    places = {name: place for clip in shown["clips"] for place, name in enumerate(clip["items"])}
+    by_method = [
+        [places[name] for name, about in key["items"].items() if about["method"] == one] for one in ("one", "two")
+    ]
+    assert all(len(set(one)) > 2 for one in by_method)  # no method has its place
+
+
+def test_no_name_is_in_the_page(short):
+    page = (short / "page" / "index.html").read_text()
+    methods = {about["method"] for about in json.loads((short / "key.json").read_text())["items"].values()}
+    assert methods == {"alpha_net", "beta_net"}
+    assert not [word for word in (*methods, "phantom", "cross_subject", "shuffled brain") if word in page]
+
+
+def test_the_same_study_has_the_same_files_and_another_seed_other_names(tmp_path):
+    names = []
+    for number, seed in enumerate((5, 5, 6)):
+        folder = make_study(tmp_path / str(number), count=2, seed=seed)
+        names.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")})
+    assert names[0] == names[1] and not set(names[0]) & {one for one in names[2] if one.suffix == ".webm"}
+
+
+def test_a_study_is_not_overwritten_and_not_empty(study, tmp_path):
+    with pytest.raises(HumanError, match="name a new folder"):
+        make_study(study.parent)
+    with pytest.raises(HumanError, match="no reconstructions of one base"):
+        build_study({("one", "base"): []}, make_dataset(), tmp_path / "new")
+    with pytest.raises(HumanError, match="at least one"):
+        build_study({}, make_dataset(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_licensed_study_says_that_it_is_not_to_be_passed_on(tmp_path):
+    cells = make_cells(tmp_path / "runs", methods=("one",), dataset="seed_dv")
+    page = build_study({("one", "base"): cells}, make_dataset("seed_dv"), tmp_path / "study", count=1)
+    assert "do not publish" in (page.parent / "NOTE.txt").read_text()
+
+
+# The tally
+
+
+def test_one_rater_gives_the_interval_over_concepts(study, tmp_path):
+    """One rater, two clips a concept: Student's interval of the concepts' means."""
+    rng = np.random.default_rng(3)
+    level = {clip: int(rng.integers(2, 6)) for clip in CLIPS}
+    one = write_answers(
+        study, tmp_path / "a.json", "a", lambda about, _: 1 if about["shuffled"] else level[about["clip"]]
+    )
+    table = tally([one], study / "key.json").set_index(["question", "method"])
+    means = np.array([level[clip] for clip in CLIPS]).reshape(-1, 2).mean(axis=1)
+    expected = stats.ttest_1samp(means, 0).confidence_interval()
+    for question in QUESTIONS:
+        row = table.loc[question, "two"]
+        assert row["value"] == pytest.approx(means.mean())
+        assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
+        assert row["shuffled"] == 1 and row["difference_to_shuffled"] == pytest.approx(means.mean() - 1)
+        assert row["mark"] == "" and np.isnan(row["alpha"]) and row["generalises_to"] == "stimuli"
+
+
+def test_methods_and_floors_are_told_apart(study, tmp_path):
+    """`one` is planted a point above its shuffled brain, `two` is not; raters differ in level alone."""
+
+    def rate(level: int) -> Rate:
+        def give(about: dict[str, Any], question: str) -> int:
+            better = about["method"] == "one" and not about["shuffled"] and question != "visual"
+            return level + better + about["clip"] % 2
+
+        return give
+
+    files = [write_answers(study, tmp_path / f"{level}.json", f"r{level}", rate(level)) for level in (1, 2, 3)]
+    table = tally(files, study / "key.json").set_index(["question", "method"])
+    assert table.loc[("semantic", "one"), "value"] == pytest.approx(2 + 1 + 0.5)
+    assert table.loc[("semantic", "one"), "difference_to_shuffled"] == pytest.approx(1)
+    assert table["mark"].to_dict() == {
+        (question, method): "" if (method, question != "visual") == ("one", True) else "n.s."
+        for question in QUESTIONS
+        for method in ("one", "two")
+    }
+    assert set(table["raters"]) == {3} and set(table["n_clips"]) == {len(CLIPS)}
+    again = tally(files[::-1], study / "key.json").set_index(["question", "method"])
+    assert again.equals(table)
+
+
+def test_alpha_is_that_of_all_videos(study, tmp_path):
+    rng = np.random.default_rng(0)
+    key = json.loads((study / "key.json").read_text())
+    given = {rater: {name: int(rng.integers(1, 6)) for name in key["items"]} for rater in "abc"}
+    names = {id(about): name for name, about in key["items"].items()}
+    assert len(names) == len(key["items"])
+    files = []
+    for rater, ratings in given.items():
+        place = iter(ratings.items())
+        answers = [
+            {"item": name, "letter": "A", "position": number + 1, **dict.fromkeys(QUESTIONS, value)}
+            for number, (name, value) in enumerate(place)
+        ]
+        files.append(tmp_path / f"{rater}.json")
+        record = {"schema": 1, "study": key["study"], "rater": rater, "answers": answers}
+        files[-1].write_text(json.dumps(record))
+    table = tally(files, study / "key.json")
+    expected = krippendorff_alpha([list(one.values()) for one in given.values()])
+    np.testing.assert_allclose(table["alpha"], expected)
+
+
+def test_what_is_missing_is_shown_to_nobody_and_scores_the_worst(tmp_path):
+    folder = make_study(tmp_path, shuffled=False, missing=len(SUBJECTS) * len(CLIPS))
+    page = (folder / "page" / "index.html").read_text()
+    shown = json.loads(page.partition('id="study">')[2].partition("</script>")[0])
+    assert not any(clip["items"] for clip in shown["clips"])
+
+
+# Answers that nobody's page wrote
+
+
+def change(**parts: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda record: record | parts
+
+
+def first(**parts: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda record: record | {"answers": [record["answers"][0] | parts, *record["answers"][1:]]}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (change(study="0" * 64), "of another study"),
+        (change(schema=2), "schema 2"),
+        (change(schema=True), "schema True"),
+        (change(rater="a b"), "an id has"),
+        (change(rater="../../x"), "an id has"),
+        (change(rater=3), "an id has"),
+        (change(more=1), "exactly"),
+        (change(answers={}), "must be a list"),
+        (lambda record: [record], "exactly"),
+        (lambda record: record | {"answers": record["answers"][1:]}, "have no answer"),
+        (lambda record: record | {"answers": [*record["answers"], record["answers"][0]]}, "twice"),
+        (lambda record: record | {"answers": [*record["answers"], 3]}, "an answer has exactly"),
+        (first(item="0" * 16), "not of this study"),
+        (first(item=["x"]), "not of this study"),
+        (first(semantic=0), "semantic of item"),
+        (first(temporal=6), "whole numbers from 1 to 5"),
+        (first(visual=3.5), "whole numbers"),
+        (first(visual=3.0), "whole numbers"),
+        (first(fidelity=True), "whole numbers"),
+        (first(fidelity="3"), "whole numbers"),
+        (first(fidelity=None), "whole numbers"),
+        (first(fidelity=float("nan")), "NaN is no JSON"),
+        (first(fidelity=float("inf")), "Infinity is no JSON"),
+        (first(position=0), "has the place"),
+        (first(letter="<b>"), "has the place"),
+        (first(extra=1), "an answer has exactly"),
+    ],
+)
+def test_answers_that_are_not_the_page_s_are_refused(study, tmp_path, spoil, message):
+    path = write_answers(study, tmp_path / "a.json", "a", lambda *_: 3)
+    assert len(tally([path], study / "key.json")) == 8
+    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
+    with pytest.raises(HumanError, match=message):
+        tally([path], study / "key.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no file of answers"),
+        (b"\xff\xfe\x00", "no file of answers"),
+        (b"[" * 100_000, "no file of answers"),
+        (b'{"schema": 1, "schema": 1}', "a name stands twice"),
+        (b" " * (LARGEST + 1), "larger than 1 MiB"),
+    ],
+    ids=["empty", "bytes", "deep", "repeated", "huge"],
+)
+def test_files_that_are_no_answers_are_refused(study, tmp_path, content, message):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(HumanError, match=message):
+        tally([tmp_path / "a.json"], study / "key.json")
+
+
+def test_a_rater_counts_once_and_a_key_is_whole(study, tmp_path):
+    files = [write_answers(study, tmp_path / f"{name}.json", "a", lambda *_: 3) for name in "xy"]
+    with pytest.raises(HumanError, match="'a' is in another file"):
+        tally(files, study / "key.json")
+    with pytest.raises(HumanError, match="no answers"):
+        tally([], study / "key.json")
+    with pytest.raises(HumanError, match="name a file that a rater downloaded"):
+        tally([tmp_path / "none.json"], study / "key.json")
+    altered = (study / "key.json").read_text().replace('"method": "one"', '"method": "two"', 1)
+    (tmp_path / "key.json").write_text(altered)
+    with pytest.raises(HumanError, match="was altered"):
+        tally(files[:1], tmp_path / "key.json")
+    (tmp_path / "key.json").write_text("[]")
+    with pytest.raises(HumanError, match="no key of a study"):
+        tally(files[:1], tmp_path / "key.json")
+
+
+# In the browser
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def chromium(downloads):
+    with open_browser(downloads) as browser:
+        yield browser
+
+
+def sign_in(browser: Any, study: Path, rater: str, **screen: Any) -> None:
+    from selenium.webdriver import Keys
+
+    open_page(browser, study / "page" / "index.html", **screen)
+    browser.find_element("id", "rater").send_keys(rater, Keys.ENTER)
+
+
+def test_a_rater_judges_by_keyboard_and_the_file_is_tallied(chromium, short, downloads):
+    from selenium.webdriver import ActionChains, Keys
+
+    sign_in(chromium, short, "ann")
+    ratings = (4, 3, 5, 2)
+    for number in (1, 2):
+        assert chromium.find_element("id", "where").text == f"Clip {number} of 2"
+        keys = [Keys.TAB]  # from the heading to "Play all"
+        for _ in range(2):  # videos
+            for rating in ratings:  # questions: into the group, its first, and on to the rating
+                keys += [Keys.TAB, Keys.SPACE, *[Keys.ARROW_RIGHT] * (rating - 1)]
+        back = [] if number == 1 else [Keys.TAB]  # is disabled at the first clip
+        ActionChains(chromium).send_keys(*keys, *back, Keys.TAB, Keys.ENTER).perform()
+    assert chromium.find_element("id", "thanks").is_displayed()
+    ActionChains(chromium).send_keys(Keys.TAB, Keys.TAB, Keys.ENTER).perform()
+    path = downloads / "answers-ann.json"
+    wait(path.is_file)
+    table = tally([path], short / "key.json").set_index(["question", "method"])
+    for question, rating in zip(QUESTIONS, ratings, strict=True):
+        assert (table.loc[question]["value"] == rating).all()
+    assert read_console(chromium) == []
+
+
+def test_videos_play_and_what_is_open_is_asked_for(chromium, short):
+    sign_in(chromium, short, "bob")
+    videos = chromium.find_elements("css selector", "#judge video")
+    assert len(videos) == 3
+    click(chromium, chromium.find_element("id", "play"))
+    moved = "return [...document.querySelectorAll('#judge video')].every((one) => one.currentTime > 0.2)"
+    wait(lambda: chromium.execute_script(moved))
+    click(chromium, chromium.find_element("id", "next"))
+    assert chromium.find_element("id", "alert").text == "8 questions have no answer yet."
+    assert len(chromium.find_elements("css selector", "fieldset.lacking")) == 8
+    assert chromium.switch_to.active_element.get_attribute("type") == "radio"
+    assert read_console(chromium) == []
+
+
+def test_letters_are_dealt_anew_for_each_rater(chromium, study):
+    orders = []
+    for rater in ("cy", "di", "cy"):
+        sign_in(chromium, study, rater)
+        shown = "return [...document.querySelectorAll('#judge video')].map((one) => one.getAttribute('src'))"
+        orders.append(chromium.execute_script(shown))
+    assert orders[0] == orders[2] != orders[1]
+    assert all(len(set(order)) == 5 for order in orders)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_phone_does_not_scroll_sideways(chromium, study, dark):
+    sign_in(chromium, study, "eve", size=PHONE, dark=dark)
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    ground = chromium.execute_script("return getComputedStyle(document.querySelector('.reference')).backgroundColor")
+    assert (sum(int(part) for part in ground[4:-1].split(",")) < 150) == dark
+    assert read_console(chromium) == []
+
+
+def test_ids_that_no_tally_would_take_do_not_begin(chromium, short):
+    for rater in ("a b", "<b>", "é"):
+        sign_in(chromium, short, rater)
+        assert chromium.find_element("id", "start").is_displayed(), rater
