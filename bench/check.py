@@ -121,7 +121,7 @@ class Trial:
     def declares(self) -> str:
         for attribute in ("modality", "version"):
             if not hasattr(self.made, attribute):
-                raise Broken(f"the class has no attribute {attribute!r}; see CONTRIBUTING.md, Add a method")
+                raise Broken(f"the class has no attribute {attribute!r}; see README.md, Add a method")
         if self.made.modality not in ("eeg", "fmri", "any", "none"):
             raise Broken(f"modality {self.made.modality!r}: allowed are 'eeg', 'fmri', 'any' and 'none'")
         if not isinstance(self.made.version, int) or isinstance(self.made.version, bool):

@@ -47,7 +47,7 @@ def describe_split(dataset: Any, split: str) -> str:
         folds = make_folds(dataset, split)
     except SplitError as error:
         return f"{split}: not offered ({error})"
-    return f"{split}: {len(folds)} folds, {sum(len(fold.test) for fold in folds)} test trials"
+    return f"{split}: folds {len(folds)}, test trials {sum(len(fold.test) for fold in folds)}"
 
 
 def examine(dataset: Any) -> Iterator[Row]:
