@@ -12,8 +12,10 @@ import yaml
 from bench.registry import resolve
 from bench.spec import find_variant
 from leaderboard.board import Section, make_board, write_number
+from leaderboard.clip_wall import read_walls
 from leaderboard.publication import FOLDER, board_rows, write_board, write_evaluation, write_markdown
 from leaderboard.results import read_manifests, read_results
+from leaderboard.site import list_media, write_site
 
 SUBJECTS, CLIPS = 6, 40
 
@@ -122,8 +124,10 @@ def test_numbers_have_three_digits(value, text):
 
 
 def test_the_published_board_is_what_the_committed_results_make(tmp_path):
-    for path in write_board(make_board(read_results()), tmp_path):
-        assert (FOLDER / path.relative_to(tmp_path)).read_text() == path.read_text(), f"stale: {path.name}"
+    sections = make_board(read_results())
+    for path in (*write_board(sections, tmp_path), *write_site(sections, read_walls(), tmp_path / "site")):
+        assert (FOLDER / path.relative_to(tmp_path)).read_bytes() == path.read_bytes(), f"stale: {path.name}"
+    assert [path.name for path in list_media(FOLDER / "site")] == [path.name for path in list_media(tmp_path / "site")]
 
 
 def test_committed_results_are_of_the_methods_as_they_are():

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from walls import CLIPS, SUBJECTS, make_cells, make_dataset
 
+from bench import cli_human
+from bench.cli import main
 from leaderboard.agreement import krippendorff_alpha
 from leaderboard.human import LARGEST, QUESTIONS, HumanError, build_study, tally
 
@@ -315,6 +317,41 @@ def test_a_rater_counts_once_and_a_key_is_whole(study, tmp_path):
     (tmp_path / "key.json").write_text("[]")
     with pytest.raises(HumanError, match="no key of a study"):
         tally(files[:1], tmp_path / "key.json")
+
+
+# The commands
+
+
+def test_a_study_is_built_and_tallied_by_command(tmp_path, monkeypatch, capsys):
+    dataset = make_dataset()
+    make_cells(tmp_path / "runs", methods=("sam_net", "retrieval"))
+    monkeypatch.setattr(cli_human, "open_setting", lambda options: (dataset, None))
+    monkeypatch.setattr(cli_human, "is_current", lambda *about: True)
+
+    def build(name: str, *more: str) -> int:
+        sides = ["--method", "sam_net", "--method", "retrieval", "--count", "2", "--dataset", dataset.name]
+        return main(
+            ["human", "build", *sides, "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / name), *more]
+        )
+
+    assert build("a") == build("b") == 0
+    keys = [json.loads((tmp_path / name / "key.json").read_text()) for name in "ab"]
+    assert not set(keys[0]["items"]) & set(keys[1]["items"])  # nobody knows the names beforehand
+    assert build("c", "--name-seed", str(keys[0]["seed"])) == 0
+    assert (tmp_path / "c" / "key.json").read_bytes() == (tmp_path / "a" / "key.json").read_bytes()
+    answers = write_answers(tmp_path / "a", tmp_path / "answers.json", "ann", lambda *_: 4)
+    capsys.readouterr()
+    assert main(["human", "tally", str(tmp_path / "a" / "key.json"), str(answers), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {(row["method"], row["value"], row["mark"]) for row in rows} == {
+        ("sam_net", 4, "n.s."),
+        ("retrieval", 4, "n.s."),
+    }
+    assert main(["human", "tally", str(tmp_path / "b" / "key.json"), str(answers)]) == 1
+    assert "of another study" in capsys.readouterr().err
+    assert build("d", "--split", "new_subject") == 1
+    said = capsys.readouterr().err
+    assert "python -m bench run --method sam_net --variant base --seeds 1 --split new_subject" in said
 
 
 # In the browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from browser import DESK, PHONE, click, find, list_shown, open_browser, open_page, press, read_console, wait
 from walls import make_cells, make_dataset, make_scores
 
+from bench import cli_board, scoring
+from bench.cli import main
 from leaderboard.board import Section, make_board
-from leaderboard.clip_export import export_clips
+from leaderboard.clip_export import COUNT, export_clips
 from leaderboard.clip_wall import Wall, read_walls
 from leaderboard.results import publish, read_results
 from leaderboard.site import choose_ticks, list_media, write_site
@@ -132,6 +135,49 @@ def test_ticks_are_round_few_and_inside(low, high):
     step = np.diff(ticks)
     np.testing.assert_allclose(step, step[0])
     assert f"{step[0]:e}"[0] in "125"
+
+
+# The commands
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """Results and clips that `publish` wrote of a small store."""
+    cells = make_cells(tmp_path / "runs", methods=("sam_net", "retrieval"))
+    dataset = make_dataset()
+    dataset.modality = "eeg"
+    suite = SimpleNamespace(judges=None, digest="s" * 64)
+    monkeypatch.setattr(cli_board, "open_setting", lambda options: (dataset, suite))
+    monkeypatch.setattr(cli_board, "is_current", lambda *about: True)
+    monkeypatch.setattr(scoring, "read_scores", lambda *about: make_scores(cells))
+    arguments = ["publish", "--dataset", dataset.name, "--runs", tmp_path / "runs", "--results", tmp_path / "results"]
+    assert main([str(one) for one in arguments]) == 0
+    return tmp_path
+
+
+def test_what_is_published_makes_a_site_that_check_watches(published, capsys):
+    (wall,) = read_walls(published / "results")
+    assert len(wall.tiles) == 2 * (COUNT + 3)
+
+    def board(*more: str) -> int:
+        return main(["board", "--results", str(published / "results"), "--output", str(published / "board"), *more])
+
+    assert board("--check") == 1 and not (published / "board").exists()
+    assert board() == 0 and board("--check") == 0
+    site = published / "board" / "site"
+    assert [path.name for path in list_media(site)] == wall.files()
+    clip = list_media(site)[0]
+    content = clip.read_bytes()
+    clip.write_bytes(content[:-1] + b"x")
+    capsys.readouterr()
+    assert board("--check") == 1 and clip.name in "".join(capsys.readouterr())
+    clip.write_bytes(content)
+    (site / "media" / ("0" * 24 + ".png")).write_bytes(content)  # of nothing on the board
+    assert board("--check") == 1
+    assert board() == 0 and board("--check") == 0
+    first = next(wall.folder.glob("*.webm"))
+    first.write_bytes(first.read_bytes() + b"x")
+    assert board("--check") == 1 and "not what the index says" in "".join(capsys.readouterr())
 
 
 # In the browser
