@@ -27,11 +27,11 @@ from torch.nn import functional
 
 from baselines import clip_targets
 from baselines.contrast import contrast
-from baselines.voxels import Reader
 from bench.data import TrainingSet
 from bench.pretrained.video_decoders import Decoder, list_lora
 from bench.progress import track
 from bench.training import ENCODED, Optimiser, remember, walk_batches
+from bench.trials import Reader
 
 
 @dataclass(frozen=True, kw_only=True)

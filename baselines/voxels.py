@@ -1,4 +1,4 @@
-"""What fMRI baselines share: the voxels that are read, a linear layer for each subject, and reading trials in batches.
+"""What fMRI baselines share: the voxels that are read, and a linear layer for each subject.
 
 A data set pads its signals with zeros to the widest subject and names the region of each voxel (`rois`). A subject's
 layer reads its own voxels alone, so the padding never counts, and it is all that a network knows of the subject: a new
@@ -14,19 +14,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.data import BrainData, TrainingSet
-from bench.errors import BenchError
+from bench.data import TrainingSet
+from bench.errors import BenchError, UnknownSubject
 
 Voxels = Mapping[int, Int64[np.ndarray, " voxel"]]  # subject -> columns of the signals
-Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
 
 
 class NoVoxels(BenchError):
     """A subject of whom nothing is left to read."""
-
-
-class UnknownSubject(BenchError):
-    """A subject without a layer of its own."""
 
 
 def choose_voxels(data: TrainingSet, *, leave_out: Sequence[str]) -> dict[int, Int64[np.ndarray, " voxel"]]:
@@ -43,19 +38,6 @@ def choose_voxels(data: TrainingSet, *, leave_out: Sequence[str]) -> dict[int, I
             raise NoVoxels(f"subject {subject} has no voxel outside {', '.join(leave_out)}; leave out fewer regions")
         chosen[int(subject)] = kept
     return chosen
-
-
-def read_trials(
-    data: TrainingSet | BrainData, device: torch.device, trials: Int64[np.ndarray, " trial"] | None = None
-) -> Reader:
-    """Reads trials by their place among `trials` (None: all), from their files: a data set need not fit in memory."""
-    chosen = np.arange(len(data.subject)) if trials is None else trials
-
-    def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        signals = torch.from_numpy(np.ascontiguousarray(data.brain[chosen[rows]], dtype=np.float32))
-        return signals.to(device), torch.from_numpy(data.subject[chosen[rows]]).to(device)
-
-    return read
 
 
 class PerSubject(nn.Module):

@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Made = TypeVar("Made")
+
 
 class BenchError(Exception):
     """A problem that the user can act on. The message names the bad value, what is allowed and the next step."""
+
+
+class NotFitted(BenchError):
+    """A method that is asked for something before it has learned."""
+
+
+class UnknownElectrode(BenchError):
+    """An electrode whose place on the head its name does not tell."""
+
+
+class UnknownRegion(BenchError):
+    """A region of interest that was named and is not in the data."""
+
+
+class UnknownSubject(BenchError):
+    """A subject without a layer of its own."""
+
+
+def require_fitted(made: Made | None, method: str) -> Made:
+    """What `fit` made of a method. Raises NotFitted where there is none yet."""
+    if made is None:
+        raise NotFitted(f"{method} has not been fitted yet: call fit(train, validation) first")
+    return made

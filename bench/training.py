@@ -1,6 +1,6 @@
-"""What training loops share: seeded generators, batches, the optimiser; and clips encoded once a process.
+"""What training shares: seeded generators, batches, the optimiser, the plain loop; and clips encoded once a process.
 
-Methods and baselines build on these; each keeps its own losses and its own loop.
+Methods and baselines build on these; each keeps its own losses, and its own loop where that does more than step.
 """
 
 from __future__ import annotations
@@ -68,6 +68,28 @@ def walk_batches(trials: int, size: int, steps: int, generator: torch.Generator)
             pool = torch.randperm(trials, generator=generator)
         yield pool[:size].numpy()
         pool = pool[size:]
+
+
+def train_steps(
+    network: nn.Module,
+    measure: Callable[[np.ndarray], Float[Tensor, ""]],
+    *,
+    parameters: Sequence[nn.Parameter],
+    trials: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train `parameters` of a network in place by `measure`, the loss of some rows. Returns the loss of each step."""
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay)
+    network.train()
+    walked = walk_batches(trials, batch_size, steps, batches)
+    losses = [optimise.step(measure(rows)) for rows in track(walked, phase, total=steps)]
+    network.eval()
+    return losses
 
 
 def remember(

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from bench.data import BrainData, TrainingSet
 from bench.datasets.catalogue import open_dataset
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.pretrained.video_decoders import (
     AnimateDiffDecoder,
     WanDecoder,
@@ -34,7 +34,7 @@ from bench.spec import check_plain, read_group, read_toml
 from bench.training import remember
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.alignment import FrameProjection, ViClip, info_nce
-from methods.cine_neuron.brain_model import BrainModel, UnknownSubject
+from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.categories import answer_by, ask, category_loss, find_categories, focal_loss, merge_categories
 from methods.cine_neuron.integration import Fusion, measure_scale
 from methods.cine_neuron.interpretation import (
@@ -57,7 +57,7 @@ from methods.cine_neuron.method import CineNeuron, Parameters, build_networks, m
 from methods.cine_neuron.networks import make_memories
 from methods.cine_neuron.retrieval_accuracy import EQUAL, LEARNED, compare_ways, find_memories
 from methods.cine_neuron.sizes import count_paper_size
-from methods.cine_neuron.voxels import UnknownRegion, choose_voxels, read_signals
+from methods.cine_neuron.voxels import choose_voxels, read_signals
 
 TEXT_TOKENS, TEXT_WIDTH = 12, 16
 NAMES = ("cat", "car", "pizza", "piano")

@@ -14,10 +14,9 @@ from painted import PaintedDecoder, PaintedSuite, ask, record, share_right, shar
 from baselines.brain_tokens import rescale
 from baselines.cinesync import method as method_module
 from baselines.cinesync.encoders import ChannelLayer, SampleStem, VolumeStem, VoxelLayer
-from baselines.cinesync.method import CineSync, Parameters, UnknownRegion, build_encoder, read_parameters
+from baselines.cinesync.method import CineSync, Parameters, build_encoder, read_parameters
 from baselines.cinesync.sizes import count_paper_size
-from baselines.voxels import UnknownSubject
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.pretrained.suite import load_suite
 from bench.spec import check_plain, read_group, read_toml
 

@@ -11,15 +11,15 @@ from torch.nn import functional
 
 from baselines.dynamind.aligner import SpectralFilter, TemporalAligner, measure_alignment, measure_distances
 from baselines.dynamind.mapper import RegionalMapper, info_nce
-from baselines.dynamind.method import DynaMind, NotFitted
+from baselines.dynamind.method import DynaMind
 from baselines.dynamind.networks import build_networks, read_parameters
 from baselines.dynamind.oracle import DynaMindOracle
 from baselines.dynamind.prior import Prior, TokenCode, draw_code, measure_prior, mix
-from baselines.dynamind.regions import UnknownElectrode, assign_regions
+from baselines.dynamind.regions import assign_regions
 from baselines.dynamind.sizes import count_paper_size
 from bench.data import Answers, BrainData, Ceiling, TrainingSet
 from bench.datasets.geometry import CHANNELS
-from bench.errors import BenchError
+from bench.errors import BenchError, NotFitted, UnknownElectrode
 from bench.pretrained.suite import load_suite
 from bench.runner import CEILINGS, role_of
 from bench.spec import load_variants

@@ -25,11 +25,11 @@ from baselines.eeg2video.features import (
     measure_scaler,
 )
 from baselines.eeg2video.glmnet import GLMNet, find_visual
-from baselines.eeg2video.method import EEG2Video, NotFitted, Parameters, build_networks
+from baselines.eeg2video.method import EEG2Video, Parameters, build_networks
 from baselines.eeg2video.sizes import CAP, count_paper_size
 from bench.data import BrainData, TrainingSet
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
-from bench.errors import BenchError
+from bench.errors import BenchError, NotFitted
 from bench.pretrained.suite import load_suite
 from bench.pretrained.tune_a_video import encode_clips, sample
 from bench.registry import resolve

@@ -23,10 +23,11 @@ from baselines.glfa.alignment import (
     solve_ridge,
 )
 from baselines.glfa.encoder import TextProjection
-from baselines.glfa.method import Glfa, Parameters, build_alignment, build_encoder, count_parameters, match_capacity
+from baselines.glfa.method import Glfa, Parameters, build_alignment, build_encoder, match_capacity
 from baselines.glfa.sizes import count_paper_size
 from bench.errors import BenchError
 from bench.pretrained.suite import load_suite
+from bench.sizes import count_parameters
 from bench.spec import check_plain, read_group, read_toml
 
 SMALL: dict[str, Any] = {

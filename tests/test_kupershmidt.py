@@ -15,9 +15,8 @@ from baselines.kupershmidt.clips import Footage, cut_windows, draw_order, encode
 from baselines.kupershmidt.method import read_parameters
 from baselines.kupershmidt.networks import perceptual_distance
 from baselines.kupershmidt.sizes import build_paper_size, count_paper_size
-from baselines.voxels import UnknownSubject
 from bench.data import BrainData, TrainingSet
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownSubject
 from bench.spec import load_variants
 
 SIDE, FRAMES, LEVELS = 16, 4, 4

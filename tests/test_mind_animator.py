@@ -15,8 +15,7 @@ from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add
 from baselines.mind_animator.method import MindAnimator, Parameters, read_parameters
 from baselines.mind_animator.sizes import count_paper_size
 from baselines.mind_animator.training import draw_known, measure_motion
-from baselines.voxels import UnknownSubject
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownSubject
 from bench.pretrained.suite import load_suite
 from bench.registry import resolve
 from bench.spec import load_variants

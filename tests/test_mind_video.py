@@ -16,9 +16,8 @@ from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, draw_kept, measure_masked
 from baselines.mind_video.method import MindVideo, Parameters, read_parameters
 from baselines.mind_video.sizes import count_paper_size
-from baselines.voxels import UnknownSubject
 from bench.data import TrainingSet
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownSubject
 from bench.pretrained.suite import load_suite
 from bench.registry import resolve
 from bench.spec import load_variants

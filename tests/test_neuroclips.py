@@ -12,14 +12,15 @@ from torch.nn import functional
 
 from baselines.neuroclips import NeuroClips
 from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
-from baselines.neuroclips.method import RELEASED_SEED, read_parameters
+from baselines.neuroclips.method import RELEASED_SEED
+from baselines.neuroclips.networks import read_parameters
 from baselines.neuroclips.perception import PerceptionReconstructor, interpolate_frames
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.sizes import build_paper_size, count_paper_size
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
-from baselines.voxels import NoVoxels, PerSubject, UnknownSubject, choose_voxels
+from baselines.voxels import NoVoxels, PerSubject, choose_voxels
 from bench.data import BrainData, TrainingSet
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownSubject
 from bench.pretrained.generators import count_steps
 from bench.spec import load_variants
 
@@ -343,7 +344,7 @@ def test_every_variant_is_made_of_parameters() -> None:
     [
         ({"stength": 1.0}, "no parameter stength"),
         ({"start": "middle"}, "renoised, noise"),
-        ({"strength": 0.0}, "share of the video"),
+        ({"strength": 0.0}, "share of the video's denoising"),
         ({"keyframe": False, "caption": False, "start": "noise"}, "no brain is left"),
     ],
 )

@@ -27,7 +27,6 @@ Other choices:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,18 +38,18 @@ from torch import Tensor
 
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
-from baselines.voxels import choose_voxels, read_trials
-from bench.clips import fit_clips
+from baselines.voxels import choose_voxels
+from bench.clips import make_videos
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownRegion, require_fitted
+from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
 from bench.pretrained.video_decoders import WanDecoder, list_lora
-from bench.progress import track
 from bench.training import make_generator, seeded
+from bench.trials import read_trials
 
 DECODED = 32  # trials decoded at once
 SLOWEST_EEG = 10.0  # Hz
 LEFT_OUT = {"visual": ("auditory", "hippocampus", "mPFC"), "visual_auditory": ("hippocampus", "mPFC")}
-PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +97,6 @@ class Parameters:
     calibration_learning_rate: float = 1e-3
 
 
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
-
-
-class UnknownRegion(BenchError):
-    """A choice of regions that the data cannot serve."""
-
-
 class CineSync:
     """CineSync. Raises BenchError for unknown parameters or values."""
 
@@ -150,7 +141,7 @@ class CineSync:
                 encoder.add_subject(number, layer)
         encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
         clip = torch.from_numpy(train.clip).to(self.device)
-        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        self.recipe = take_fields(Recipe, own)
         with seeded(self.device, "cinesync", "dropout", self.seed):
             self.losses = train_alone(
                 encoder,
@@ -210,20 +201,18 @@ class CineSync:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From recordings to video, in the size of the training clips."""
         self.trained()
-        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
-        for start in track(range(0, len(brain.brain), DECODED), "making videos"):
-            rows = np.arange(start, min(start + DECODED, len(brain.brain)))
-            _, tokens = self.read_brain(brain, rows)
-            parts.append(fit_clips(self.decoder.generate(tokens, brain.seed[rows].tolist()), self.clip_shape))
-        return np.concatenate(parts)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            return self.decoder.generate(self.read_brain(brain, rows)[1], brain.seed[rows].tolist())
+
+        return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 
     @torch.inference_mode()
     def read_brain(
         self, brain: BrainData, rows: np.ndarray
     ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
         """What the encoder makes of these trials: embeddings, and tokens for the video model."""
-        signals = torch.from_numpy(np.asarray(brain.brain[rows], dtype=np.float32)).to(self.device)
-        return self.trained()(signals, torch.from_numpy(brain.subject[rows]).to(self.device))
+        return self.trained()(*read_trials(brain, self.device)(rows))
 
     @property
     def parameter_count(self) -> int:
@@ -232,9 +221,7 @@ class CineSync:
         return sum(one.numel() for one in networks)
 
     def trained(self) -> BrainEncoder:
-        if self.encoder is None:
-            raise NotFitted("cinesync has not been fitted yet: call fit(train, validation) first")
-        return self.encoder
+        return require_fitted(self.encoder, "cinesync")
 
     def make_layers(self, encoder: BrainEncoder, data: TrainingSet) -> dict[int, VoxelLayer | ChannelLayer]:
         """A fresh first layer for each subject here. Raises UnknownRegion where the choice of regions means nothing."""
@@ -257,16 +244,9 @@ class CineSync:
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"cinesync has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    own = Parameters(**given)
-    if own.regions not in LEFT_OUT:
-        raise BenchError(f"regions {own.regions!r} is none of {', '.join(LEFT_OUT)}")
-    if own.precision not in PRECISIONS:
-        raise BenchError(f"precision {own.precision!r} is none of {', '.join(PRECISIONS)}")
-    if own.width % own.heads:
-        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    own = read_given(Parameters, given, method="cinesync")
+    check_choices(own, regions=LEFT_OUT, precision=PRECISIONS)
+    check_heads(own, "width")
     if own.kernel % 2 == 0:
         raise BenchError(f"kernel {own.kernel} has no middle; take an odd number of samples")
     return own

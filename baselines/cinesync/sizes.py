@@ -7,15 +7,15 @@ prints the parts' parameter counts beside what the paper and its code say of the
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from baselines.cinesync.encoders import ChannelLayer, VoxelLayer
-from baselines.cinesync.method import Parameters, build_encoder, read_parameters
+from baselines.cinesync.method import build_encoder, read_parameters
 from bench.pretrained.video_decoders import attach_lora, list_lora
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 VOXELS, ALL_VOXELS, VOLUMES = 8405, 18946, 5
 CHANNELS, SAMPLES = 64, 4000  # of an EEG trial: five volumes of 0.8 s at 1 kHz
@@ -29,17 +29,11 @@ COG_VIDEO: dict[str, Any] = {
 }
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def count_paper_size() -> list[tuple[str, int, str]]:
     """Part, its parameters, and what is said of it."""
     from diffusers import CogVideoXTransformer3DModel
 
-    own = read_paper_size()
+    own = read_parameters(load_variants("cinesync")["size"]["paper"])
     widths = {"tokens": TEXT_TOKENS, "embedding": SIGLIP_WIDTH, "text": TEXT_WIDTH}
     with torch.device("meta"):
         fmri = build_encoder(own, fmri=True, signals=(VOXELS, VOLUMES), **widths)
@@ -63,13 +57,8 @@ def count_paper_size() -> list[tuple[str, int, str]]:
     ]
 
 
-def count_parameters(module: torch.nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
-
-
 def main() -> None:
-    for part, count, said in count_paper_size():
-        print(f"{part:45} {count:>15,}   paper: {said}")
+    print_counts(count_paper_size(), "paper")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,11 @@ suite; `ablations.toml` has the paper's size as the variant `paper`. Where the s
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from scipy.signal import resample_poly
 from torch import Tensor, nn
 
 from baselines.dynamind.aligner import measure_alignment
@@ -37,17 +35,14 @@ from baselines.dynamind.prior import draw_code, measure_prior
 from baselines.dynamind.training import train_network
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import require_fitted
 from bench.pretrained.generators import draw_noise
 from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, sample, tune
 from bench.seeds import derive_seed
 from bench.training import make_generator, remember, seeded
+from bench.trials import read_resampled
 
-CHUNK = 512  # trials read and resampled, or passed through a network, at once
-
-
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
+CHUNK = 512  # trials passed through a network at once
 
 
 class DynaMind:
@@ -277,9 +272,7 @@ class DynaMind:
         return self.trained().parameter_count + maps + tuned
 
     def trained(self) -> Networks:
-        if self.networks is None:
-            raise NotFitted("dynamind has not been fitted yet: call fit(train, validation) first")
-        return self.networks
+        return require_fitted(self.networks, "dynamind")
 
     @torch.no_grad()
     def map(self, signals: Float[Tensor, "trial channel time"]) -> list[Float[Tensor, "trial _"]]:
@@ -313,12 +306,7 @@ class DynaMind:
         self, brain: Signals, rate: float, subject: Int64[np.ndarray, " trial"] | None = None
     ) -> Float[Tensor, "trial channel time"]:
         """All trials in memory at the networks' sampling rate, through their subjects' maps where there are any."""
-        wanted = self.parameters.sampling_rate
-        parts = [brain[np.arange(start, min(start + CHUNK, len(brain)))] for start in range(0, len(brain), CHUNK)]
-        if wanted < rate:
-            ratio = Fraction(wanted / rate).limit_denominator(1000)
-            parts = [resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line") for part in parts]
-        signals = torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(self.device)
+        signals = torch.from_numpy(read_resampled(brain, rate, self.parameters.sampling_rate)).to(self.device)
         for number, matrix in self.maps.items() if subject is not None else ():
             rows = np.flatnonzero(subject == number)
             if len(rows):

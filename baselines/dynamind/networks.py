@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from baselines.dynamind.aligner import TemporalAligner
 from baselines.dynamind.mapper import RegionalMapper
 from baselines.dynamind.prior import Prior, TokenCode
 from bench.errors import BenchError
+from bench.parameters import read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +95,8 @@ class Networks(nn.Module):
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"dynamind has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    own = read_given(Parameters, given, method="dynamind")
     if not 0 <= own.contrast <= 1:
         raise BenchError(f"contrast={own.contrast} is no share; choose it within 0 and 1")
     if own.text_weight <= 0 and own.image_weight <= 0 and own.category_weight <= 0:

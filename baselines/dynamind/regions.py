@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownElectrode
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "anatomical": ("frontal", "temporal", "parietal", "occipital"),
@@ -28,10 +28,6 @@ REGION_OF = {
 }
 LATERAL = ("P7", "P8", "P9", "P10")  # over the temporal lobe, whatever their letter
 CUTS = (17 / 62, 35 / 62, 51 / 62)  # of the released runs
-
-
-class UnknownElectrode(BenchError):
-    """An electrode whose name says nothing about the region that it lies over."""
 
 
 def assign_regions(channels: Sequence[str], layout: str) -> dict[str, list[int]]:

@@ -5,16 +5,15 @@ python -m baselines.dynamind.sizes
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from baselines.dynamind.networks import Parameters, build_networks, read_parameters
+from baselines.dynamind.networks import build_networks, read_parameters
 from bench.datasets.geometry import CHANNELS
 from bench.pretrained.tune_a_video import InflatedUNet
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 TOKENS, LATENT, IMAGE, CATEGORIES, SAMPLES = (77, 768), (6, 4, 36, 64), 768, 40, 400  # SEED-DV and Stable Diffusion 1.x
 UNET: dict[str, Any] = {  # Stable Diffusion 1.x, from the configuration of its release in diffusers' format
@@ -26,19 +25,14 @@ UNET: dict[str, Any] = {  # Stable Diffusion 1.x, from the configuration of its 
 }
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def count_paper_size() -> list[tuple[str, int]]:
     """Parts and their parameters, for SEED-DV's 62 channels and 400 samples."""
     from diffusers import UNet2DConditionModel
 
+    own = read_parameters(load_variants("dynamind")["size"]["paper"])
     with torch.device("meta"):
         networks = build_networks(
-            read_paper_size(), CHANNELS, SAMPLES, tokens=TOKENS, latent=LATENT, image=IMAGE, categories=CATEGORIES
+            own, CHANNELS, SAMPLES, tokens=TOKENS, latent=LATENT, image=IMAGE, categories=CATEGORIES
         )
         inflated = InflatedUNet(UNet2DConditionModel(**UNET))
     mapper, aligner = networks.mapper, networks.aligner
@@ -55,13 +49,8 @@ def count_paper_size() -> list[tuple[str, int]]:
     ]
 
 
-def count_parameters(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(one.numel() for one in module.parameters())
-
-
 def main() -> None:
-    for part, count in count_paper_size():
-        print(f"{part:45} {count:>15,}")
+    print_counts(count_paper_size())
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ second counts, and that under the rising half of the window. Its bands share an 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
-from scipy.signal import resample_poly
 
 from bench.data import Signals
 from bench.errors import BenchError
@@ -28,18 +26,6 @@ Trials = Float32[np.ndarray, "trial channel time"]
 
 class BadSignals(BenchError):
     """Signals that are too short or too slow for what is to be read from them."""
-
-
-def read_signals(brain: Signals, rate: float, wanted: float) -> Trials:
-    """All trials in memory, low-passed and resampled to `wanted` Hz where they are faster."""
-    ratio = Fraction(min(wanted, rate) / rate).limit_denominator(1000)
-    parts = []
-    for start in range(0, len(brain), CHUNK):
-        part = brain[np.arange(start, min(start + CHUNK, len(brain)))]
-        if ratio < 1:
-            part = resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line")
-        parts.append(part.astype(np.float32))
-    return np.concatenate(parts)
 
 
 def cut_windows(

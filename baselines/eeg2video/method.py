@@ -19,7 +19,6 @@ Chosen here:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +36,6 @@ from baselines.eeg2video.features import (
     cut_windows,
     measure_scaler,
     read_band_powers,
-    read_signals,
 )
 from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.semantic import TARGETS, SemanticPredictor, average_concepts
@@ -45,10 +43,12 @@ from baselines.eeg2video.seq2seq import Seq2Seq
 from baselines.eeg2video.training import Recipe, train_network
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import check_choices, check_heads, check_strength, read_given
 from bench.pretrained.generators import draw_noise, start_latents
 from bench.pretrained.tune_a_video import encode_clips, load_scheduler, sample, tune
 from bench.training import make_generator, seeded
+from bench.trials import read_resampled
 
 STARTS = ("renoised", "released")
 PREDICTED = 128  # trials through the networks at once
@@ -110,10 +110,6 @@ class Parameters:
     guidance: float | None = None  # 12.5
 
 
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
-
-
 class EEG2Video:
     """EEG2Video as the harness runs it. Raises BenchError for unknown parameters or values."""
 
@@ -143,7 +139,7 @@ class EEG2Video:
             learning_rate=own.tuning_learning_rate,
             seed=self.seed,
         )
-        signals = read_signals(train.brain, train.sampling_rate, own.sampling_rate)
+        signals = read_resampled(train.brain, train.sampling_rate, own.sampling_rate)
         windows = self.cut(signals, train.sampling_rate)
         features = read_band_powers(train.brain, train.sampling_rate, whole=own.whole_trial)
         self.scaler = measure_scaler(features, train.subject)
@@ -215,7 +211,7 @@ class EEG2Video:
     ) -> tuple[Float[Tensor, "trial f c y x"] | None, Float[Tensor, "trial token d"], Bool[Tensor, " trial"]]:
         """Latents (None without seq2seq), text embeddings, and whether each clip is fast."""
         own, networks = self.parameters, self.trained()
-        windows = self.cut(read_signals(brain.brain, brain.sampling_rate, own.sampling_rate), brain.sampling_rate)
+        windows = self.cut(read_resampled(brain.brain, brain.sampling_rate, own.sampling_rate), brain.sampling_rate)
         features = read_band_powers(brain.brain, brain.sampling_rate, whole=own.whole_trial)
         scaled = torch.from_numpy(self.scaler.scale(features, brain.subject)).to(self.device)
         latents, text, fast = [], [], []
@@ -256,9 +252,7 @@ class EEG2Video:
         return sum(one.numel() for one in parts)
 
     def trained(self) -> Networks:
-        if self.networks is None:
-            raise NotFitted("eeg2video has not been fitted yet: call fit(train, validation) first")
-        return self.networks
+        return require_fitted(self.networks, "eeg2video")
 
     def cut(self, signals: np.ndarray, rate: float) -> np.ndarray:
         own = self.parameters
@@ -301,22 +295,13 @@ def build_networks(
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"eeg2video has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
-    if own.semantic_targets not in TARGETS:
-        raise BenchError(f"semantic_targets {own.semantic_targets!r} is none of {', '.join(TARGETS)}")
-    if own.start not in STARTS:
-        raise BenchError(f"start {own.start!r} is none of {', '.join(STARTS)}")
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    own = read_given(Parameters, given, method="eeg2video")
+    check_choices(own, semantic_targets=TARGETS, start=STARTS)
+    check_heads(own, "width")
+    check_strength(own)
     if own.first_token not in (0, 1):
         raise BenchError(f"first_token={own.first_token} is neither 1 nor 0 (the released form)")
-    if own.width % own.heads:
-        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
     if not (0 <= own.beta_fast <= 1 and 0 <= own.beta_slow <= 1):
         raise BenchError(f"beta_fast={own.beta_fast} and beta_slow={own.beta_slow} are shares: set both within 0 to 1")
-    if not 0 < own.strength <= 1:
-        raise BenchError(f"strength={own.strength} is outside (0, 1]")
     return own

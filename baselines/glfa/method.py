@@ -17,7 +17,6 @@ It is built from a description, not from the authors' code. Where that is silent
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,16 +29,16 @@ from torch import Tensor
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
-from bench.clips import fit_clips
+from bench.clips import make_videos
 from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
 from bench.pretrained.video_decoders import AnimateDiffDecoder, list_lora
-from bench.progress import track
-from bench.training import make_generator, seeded
+from bench.sizes import count_parameters
+from bench.training import digest_video, make_generator, seeded
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once
-PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +86,6 @@ class Parameters:
     precision: str = "fp32"  # or "bf16", of the networks in training
 
 
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
-
-
 class Glfa:
     """GLFA. Raises BenchError for unknown parameters or values."""
 
@@ -109,7 +104,7 @@ class Glfa:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
         own = self.parameters
         self.clip_shape = train.video.shape[1:]
-        self.known = {digest_clip(video): number for number, video in enumerate(train.video)}
+        self.known = {digest_video(video): number for number, video in enumerate(train.video)}
         with seeded(self.device, "glfa", "lora", self.seed):
             self.decoder = AnimateDiffDecoder(
                 self.suite,
@@ -143,7 +138,7 @@ class Glfa:
             encoder = build_encoder(sized, regions, **widths).to(self.device)
         encoder.head.learn_axes(targets.tokens[targets.caption])
         subject, clip = torch.from_numpy(train.subject), torch.from_numpy(train.clip).to(self.device)
-        recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        recipe = take_fields(Recipe, own)
 
         def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
             return maps[rows].to(self.device), subject[rows].to(self.device)
@@ -184,7 +179,7 @@ class Glfa:
     def adapt(self, calibration: TrainingSet) -> None:
         """A map for each new subject, by the clips that known subjects saw; all else stays."""
         self.trained()
-        shown = np.array([self.known.get(digest_clip(video), -1) for video in calibration.video], dtype=np.int64)
+        shown = np.array([self.known.get(digest_video(video), -1) for video in calibration.video], dtype=np.int64)
         regions = name_regions(calibration)
         for number in np.unique(calibration.subject).tolist():
             rows = np.flatnonzero(calibration.subject == number)
@@ -196,12 +191,11 @@ class Glfa:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From fMRI to video, in the size of the training clips."""
         self.trained()
-        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
-        for start in track(range(0, len(brain.brain), DECODED), "making videos"):
-            rows = np.arange(start, min(start + DECODED, len(brain.brain)))
-            _, tokens = self.read_brain(brain, rows)
-            parts.append(fit_clips(self.decoder.generate(tokens, brain.seed[rows].tolist()), self.clip_shape))
-        return np.concatenate(parts)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            return self.decoder.generate(self.read_brain(brain, rows)[1], brain.seed[rows].tolist())
+
+        return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 
     @torch.inference_mode()
     def read_brain(
@@ -219,21 +213,14 @@ class Glfa:
         return self.alignment.parameter_count + count_parameters(self.trained()) + lora
 
     def trained(self) -> MapEncoder:
-        if self.encoder is None:
-            raise NotFitted("glfa has not been fitted yet: call fit(train, validation) first")
-        return self.encoder
+        return require_fitted(self.encoder, "glfa")
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"glfa has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    own = Parameters(**given)
-    if own.precision not in PRECISIONS:
-        raise BenchError(f"precision {own.precision!r} is none of {', '.join(PRECISIONS)}")
-    if own.width % own.heads:
-        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    own = read_given(Parameters, given, method="glfa")
+    check_choices(own, precision=PRECISIONS)
+    check_heads(own, "width")
     if own.local_patches + own.global_patches == 0:
         raise BenchError("local_patches=0 and global_patches=0 leave no map; raise one of them")
     return own
@@ -282,10 +269,6 @@ def match_capacity(own: Parameters, regions: Mapping[int, Sequence[str]], **widt
     return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
 
 
-def count_parameters(module: torch.nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
-
-
 def name_regions(data: TrainingSet) -> dict[int, Sequence[str]]:
     """Region of each voxel of each subject; one region where the data names none."""
     width = data.brain.shape[1]
@@ -297,8 +280,3 @@ def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray
     rows = np.arange(len(brain)) if rows is None else rows
     parts = [brain[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK)]
     return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
-
-
-def digest_clip(video: np.ndarray) -> str:
-    """What tells that two clips are the same."""
-    return hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()

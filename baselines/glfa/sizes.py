@@ -8,29 +8,23 @@ prints the parts' parameter counts beside what is known of the paper's.
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 
 import torch
 
-from baselines.glfa.method import Parameters, build_alignment, build_encoder, count_parameters, read_parameters
+from baselines.glfa.method import build_alignment, build_encoder, read_parameters
 from bench.pretrained.video_decoders import LORA_TARGETS
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 REGIONS = 10
 CLIP_WIDTH, TEXT_TOKENS, TEXT_WIDTH = 1024, 77, 1024  # of OpenCLIP's ViT-H, zeroscope's text encoder
-
-
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
 
 
 def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]:
     """Part, its parameters, and what is known of it, for one subject of that many voxels in ten regions."""
     from diffusers import UNet3DConditionModel
 
-    own = read_paper_size()
+    own = read_parameters(load_variants("glfa")["size"]["paper"])
     regions = {1: [f"region {voxel * REGIONS // voxels}" for voxel in range(voxels)]}
     with torch.device("meta"):
         encoder = build_encoder(
@@ -60,8 +54,7 @@ def main() -> None:
     parser.add_argument("--voxels", type=int, default=13447, help="of the subject (13447: subject 1 of cc2017)")
     parser.add_argument("--volumes", type=int, default=5, help="of the window (5: GLFA's)")
     options = parser.parse_args()
-    for part, count, said in count_paper_size(voxels=options.voxels, volumes=options.volumes):
-        print(f"{part:45} {count:>15,}   paper: {said}")
+    print_counts(count_paper_size(voxels=options.voxels, volumes=options.volumes), "paper")
 
 
 if __name__ == "__main__":

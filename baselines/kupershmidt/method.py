@@ -19,7 +19,6 @@ here of the paper is its idea; sizes, weights and features are ours (README). Ch
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +31,15 @@ from torch.nn import functional
 
 from baselines.kupershmidt.clips import Footage, cut_windows, encode_footage, read_pixels
 from baselines.kupershmidt.networks import GROUPS, FrameDecoder, VoxelEncoder, perceptual_distance
-from baselines.voxels import Reader, Voxels, choose_voxels, read_trials
-from bench.clips import fit_clips
+from baselines.voxels import Voxels, choose_voxels
+from bench.clips import make_videos
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import read_given
 from bench.progress import track
 from bench.seeds import derive_seed
 from bench.training import Optimiser, make_generator, seeded, walk_batches
+from bench.trials import Reader, read_trials
 
 DECODED = 64  # trials decoded at once
 
@@ -73,10 +74,6 @@ class Parameters:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     calibration_steps: int = 120
-
-
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
 
 
 class Kupershmidt:
@@ -278,12 +275,11 @@ class Kupershmidt:
         """The decoder's frames, in the size of the training clips."""
         decoder = self.trained()
         read = read_trials(brain, self.device)
-        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
-        for start in range(0, len(brain.brain), DECODED):
-            frames = decoder(*read(np.arange(start, min(start + DECODED, len(brain.brain)))))
-            pixels = frames.mul(255).round().byte().movedim(2, -1).contiguous().cpu().numpy()
-            parts.append(fit_clips(pixels, self.clip_shape))
-        return np.concatenate(parts)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            return decoder(*read(rows)).mul(255).round().byte().movedim(2, -1).contiguous().cpu().numpy()
+
+        return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 
     @property
     def parameter_count(self) -> int:
@@ -291,18 +287,12 @@ class Kupershmidt:
         return sum(one.numel() for one in self.trained().parameters())
 
     def trained(self) -> FrameDecoder:
-        if self.decoder is None:
-            raise NotFitted("kupershmidt has not been fitted yet: call fit(train, validation) first")
-        return self.decoder
+        return require_fitted(self.decoder, "kupershmidt")
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"kupershmidt has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    own = read_given(Parameters, given, method="kupershmidt")
     if own.channels % (4 * GROUPS):
         raise BenchError(f"channels={own.channels} is no multiple of {4 * GROUPS}; take {4 * GROUPS} or {8 * GROUPS}")
     return own

@@ -6,45 +6,37 @@ python -m baselines.kupershmidt.sizes [--voxels 13447]
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from baselines.kupershmidt.method import Parameters, build_networks, read_parameters
+from baselines.kupershmidt.method import build_networks, read_parameters
 from baselines.kupershmidt.networks import FrameDecoder, VoxelEncoder
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 FEATURES = 768 + 4 * 36 * 64  # CLIP L/14 and Stable Diffusion's latents of 288 × 512 pixels
 FRAMES = 6
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def build_paper_size(*, voxels: int) -> tuple[VoxelEncoder, FrameDecoder]:
     """Encoder and decoder for one subject of so many voxels and one volume a trial, on the meta device."""
+    own = read_parameters(load_variants("kupershmidt")["size"]["paper"])
     with torch.device("meta"):
-        return build_networks(
-            read_paper_size(), volumes=1, frames=FRAMES, features=FEATURES, voxels={1: np.arange(voxels)}
-        )
+        return build_networks(own, volumes=1, frames=FRAMES, features=FEATURES, voxels={1: np.arange(voxels)})
 
 
 def count_paper_size(*, voxels: int) -> list[tuple[str, int]]:
     """Parts and their parameters."""
     encoder, decoder = build_paper_size(voxels=voxels)
     parts = {"encoder": encoder, "decoder: input layer": decoder.regress, "decoder": decoder}
-    return [(name, sum(one.numel() for one in part.parameters())) for name, part in parts.items()]
+    return [(name, count_parameters(part)) for name, part in parts.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="parameter counts of the full-size configuration")
     parser.add_argument("--voxels", type=int, default=13447, help="of the subject (13447: cc2017's first)")
-    for part, count in count_paper_size(voxels=parser.parse_args().voxels):
-        print(f"{part:24} {count:>13,}")
+    print_counts(count_paper_size(voxels=parser.parse_args().voxels))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,20 +32,20 @@ from baselines.clip_targets import encode_targets
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, add_inputs
 from baselines.mind_animator.training import (
     Loss,
-    Reader,
     measure_motion,
     measure_semantics,
     measure_structure,
     train_decoder,
 )
 from baselines.voxels import PerSubject, Voxels, choose_voxels
-from bench.clips import fit_clips
+from bench.clips import make_videos
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import check_choices, check_strength, read_given
 from bench.pretrained.generators import draw_noise, start_latents
 from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
-from bench.progress import track
 from bench.training import make_generator, seeded
+from bench.trials import read_trials
 
 DECODED = 16  # trials decoded at once
 STARTS = ("inversion", "renoised")
@@ -99,10 +98,6 @@ class Parameters:
     calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
 
 
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
-
-
 @dataclass(frozen=True)
 class Part:
     """A decoder, how it is trained, and on how many steps."""
@@ -129,7 +124,7 @@ class MindAnimator:
         self.device = torch.device(suite.device)
         self.decoders: dict[str, nn.Module] = {}  # by name: those that the variant has
         self.losses: dict[str, list[float]] = {}
-        self.fitted = False
+        self.generator: InflatedUNet | None = None
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Trains the decoders that the variant has, each on its own."""
@@ -151,8 +146,7 @@ class MindAnimator:
             )
         for name, part in self.list_parts(train, latents).items():
             self.losses[name] = self.train_part(name, part, train, None)
-        self.generator: InflatedUNet = inflate(self.suite.unet)
-        self.fitted = True
+        self.generator = inflate(self.suite.unet)
 
     def list_parts(self, data: TrainingSet, latents: Float[Tensor, "clip frame c y x"]) -> dict[str, Part]:
         """The decoders with what they learn from these clips."""
@@ -206,7 +200,7 @@ class MindAnimator:
         with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
             return train_decoder(
                 part.decoder,
-                self.reader(data, trials),
+                read_trials(data, self.device, trials),
                 torch.from_numpy(data.clip[trials]).to(self.device),
                 part.measure,
                 parameters=list(trained.parameters()),
@@ -220,7 +214,7 @@ class MindAnimator:
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh input layer in each decoder for every subject here; everything else stays."""
-        self.check_fitted()
+        self.trained()
         for decoder in self.decoders.values():
             decoder.requires_grad_(False)
         parts = self.list_parts(calibration, encode_clips(self.suite, calibration.video))
@@ -233,14 +227,13 @@ class MindAnimator:
     @torch.inference_mode()
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From fMRI to video, in the size of the training clips."""
-        self.check_fitted()
-        made = [np.zeros((0, *self.clip_shape), np.uint8)]
-        for start in track(range(0, len(brain.subject), DECODED), "making videos"):
-            rows = np.arange(start, min(start + DECODED, len(brain.subject)))
-            signals = self.read(brain.brain, rows).to(self.device)
-            text, latents = self.decode(signals, torch.from_numpy(brain.subject[rows]).to(self.device))
-            made.append(fit_clips(self.render(text, latents, brain.seed[rows].tolist()), self.clip_shape))
-        return np.concatenate(made)
+        self.trained()
+        read = read_trials(brain, self.device)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            return self.render(*self.decode(*read(rows)), brain.seed[rows].tolist())
+
+        return make_videos(len(brain.subject), make, at_once=DECODED, shape=self.clip_shape)
 
     def decode(
         self, signals: Float[Tensor, "trial column volume"], subject: Int64[Tensor, " trial"]
@@ -263,56 +256,37 @@ class MindAnimator:
         self, text: Float[Tensor, "trial token D"], latents: Float[Tensor, "trial frame c y x"], seeds: Sequence[int]
     ) -> VideoBatch:
         """Videos from text and latents by the inflated image network."""
-        own = self.parameters
+        own, generator = self.parameters, self.trained()
         steps = self.suite.settings["steps"] if own.steps is None else own.steps
         given, share = latents.transpose(1, 2).cpu(), 1.0  # (n, c, f, y, x)
         if own.start == "inversion":
             empty = self.suite.negative_embedding.expand(len(given), -1, -1)
-            start = invert(self.suite, self.generator, given, empty, steps=steps, iterations=own.iterations)
+            start = invert(self.suite, generator, given, empty, steps=steps, iterations=own.iterations)
         else:
             share, noise = own.strength, draw_noise(seeds, given.shape[1:])
             scheduler = load_scheduler(self.suite)
             start = start_latents("renoised", noise, given, scheduler, steps=steps, strength=share)
-        return sample(self.suite, self.generator, text, start, steps=steps, guidance=own.guidance, share=share)
+        return sample(self.suite, generator, text, start, steps=steps, guidance=own.guidance, share=share)
 
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: the decoders but for the head beside CLIP."""
-        self.check_fitted()
+        self.trained()
         total = sum(one.numel() for decoder in self.decoders.values() for one in decoder.parameters())
         semantic = self.decoders.get("semantic")
         if isinstance(semantic, SemanticDecoder):
             total -= sum(one.numel() for one in semantic.to_clip.parameters())
         return total
 
-    def check_fitted(self) -> None:
-        if not self.fitted:
-            raise NotFitted("mind_animator has not been fitted yet: call fit(train, validation) first")
-
-    def read(self, brain: Any, rows: np.ndarray) -> Float[Tensor, "trial column volume"]:
-        return torch.from_numpy(np.array(brain[rows], dtype=np.float32))
-
-    def reader(self, data: TrainingSet, trials: np.ndarray) -> Reader:
-        """Reads trials by their place among `trials`."""
-
-        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-            subject = torch.from_numpy(data.subject[trials[rows]])
-            return self.read(data.brain, trials[rows]).to(self.device), subject.to(self.device)
-
-        return read
+    def trained(self) -> InflatedUNet:
+        return require_fitted(self.generator, "mind_animator")
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"mind_animator has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
-    if own.start not in STARTS:
-        raise BenchError(f"start {own.start!r} is none of {', '.join(STARTS)}")
-    if not 0 < own.strength <= 1:
-        raise BenchError(f"strength={own.strength} is outside (0, 1]; it is the share of the denoising that is run")
+    own = read_given(Parameters, given, method="mind_animator")
+    check_choices(own, start=STARTS)
+    check_strength(own)
     if not (own.semantic or own.structure or own.motion):
         raise BenchError("semantic, structure and motion are all off: nothing would see the brain; leave one on")
     return own

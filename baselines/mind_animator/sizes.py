@@ -6,21 +6,15 @@ python -m baselines.mind_animator.sizes [--voxels 4500] [--frames 8] [--latent 6
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from baselines.mind_animator.method import Parameters, build_decoders, read_parameters
+from baselines.mind_animator.method import build_decoders, read_parameters
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 TOKENS, TEXT_WIDTH, CLIP_WIDTH, CHANNELS = 77, 768, 512, 4  # Stable Diffusion 1.5's text and latents, CLIP B/32
-
-
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
 
 
 def count_paper_size(*, voxels: int, frames: int, latent: int) -> list[tuple[str, int, str]]:
@@ -30,7 +24,7 @@ def count_paper_size(*, voxels: int, frames: int, latent: int) -> list[tuple[str
     """
     with torch.device("meta"):
         decoders = build_decoders(
-            read_paper_size(),
+            read_parameters(load_variants("mind_animator")["size"]["paper"]),
             volumes=1,
             voxels={1: np.arange(voxels)},
             embedding=CLIP_WIDTH,
@@ -43,7 +37,7 @@ def count_paper_size(*, voxels: int, frames: int, latent: int) -> list[tuple[str
         "structure": f"{voxels:,} → 1,024 → 4 × 64 × 64",
         "motion": "2 layers, width 4,096 · 4, 4 heads, 8 frames",
     }
-    return [(name, sum(one.numel() for one in decoder.parameters()), said[name]) for name, decoder in decoders.items()]
+    return [(name, count_parameters(decoder), said[name]) for name, decoder in decoders.items()]
 
 
 def main() -> None:
@@ -52,8 +46,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="of a clip (8: as published)")
     parser.add_argument("--latent", type=int, default=64, help="height and width of a latent (64: of 512 pixels)")
     options = parser.parse_args()
-    for part, count, said in count_paper_size(voxels=options.voxels, frames=options.frames, latent=options.latent):
-        print(f"{part:12} {count:>15,}   published: {said}")
+    print_counts(count_paper_size(voxels=options.voxels, frames=options.frames, latent=options.latent))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -24,8 +23,8 @@ from baselines.contrast import contrast
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
+from bench.trials import Reader
 
-Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # signals, subject, clip -> a number
 
 

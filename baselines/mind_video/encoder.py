@@ -28,7 +28,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.voxels import UnknownSubject
+from bench.errors import UnknownSubject
 
 
 class SubjectLayers(nn.Module):

@@ -16,7 +16,6 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,15 +28,17 @@ from torch import Tensor
 from baselines.clip_targets import ClipTargets, encode_targets
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder
-from baselines.mind_video.training import Reader, Recipe, train_alignment, train_masked, train_together
+from baselines.mind_video.training import Recipe, train_alignment, train_masked, train_together
 from baselines.voxels import Voxels, choose_voxels
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import check_heads, read_given, take_fields
 from bench.pretrained.generators import draw_noise
 from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
 from bench.progress import track
 from bench.training import make_generator, seeded
+from bench.trials import Reader, read_trials
 
 DECODED = 16  # trials decoded at once
 
@@ -88,10 +89,6 @@ class Parameters:
     weight_decay: float = 0.01
     calibration_steps: int = 150
     calibration_learning_rate: float = 2e-3
-
-
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
 
 
 class MindVideo:
@@ -147,7 +144,7 @@ class MindVideo:
         """Stages 1 and 2."""
         own = self.parameters
         self.clip_shape = train.video.shape[1:]
-        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        self.recipe = take_fields(Recipe, own)
         targets = encode_targets(self.suite, train, frames=own.alignment_frames)
         voxels = choose_voxels(train, leave_out=own.leave_out)
         with seeded(self.device, "mind_video", "encoder", self.seed):
@@ -212,17 +209,18 @@ class MindVideo:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From fMRI to video, in the size of the training clips."""
         encoder, own, g = self.trained(), self.parameters, self.suite.geometry
-        shape = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
+        read, shape = self.reader(brain), (g.latent_channels, g.frames, g.latent_height, g.latent_width)
         made = np.zeros((len(brain.subject), *self.clip_shape), np.uint8)
         for number in np.unique(brain.subject).tolist():
             trials = np.flatnonzero(brain.subject == number)
-            empty = self.embed(encoder, self.means[number][None], number) if number in self.means else None
+            mean = self.means.get(number)
+            empty = None if mean is None else encoder(mean[None], torch.tensor([number], device=self.device))
             for start in track(range(0, len(trials), DECODED), f"making videos of subject {number}"):
                 rows = trials[start : start + DECODED]
                 video = sample(
                     self.suite,
                     self.generator,
-                    self.embed(encoder, self.read(brain.brain, rows), number),
+                    encoder(*read(rows)),
                     draw_noise(brain.seed[rows].tolist(), shape),
                     steps=own.steps,
                     guidance=own.guidance,
@@ -230,12 +228,6 @@ class MindVideo:
                 )
                 made[rows] = fit_clips(video, self.clip_shape)
         return made
-
-    def embed(
-        self, encoder: FmriEncoder, signals: Float[Tensor, "trial column volume"], number: int
-    ) -> Float[Tensor, "trial token D"]:
-        """The condition of trials of one subject."""
-        return encoder(signals.to(self.device), torch.full((len(signals),), number, device=self.device))
 
     @property
     def parameter_count(self) -> int:
@@ -248,47 +240,29 @@ class MindVideo:
         return sum(one.numel() for one in encoder.parameters()) - heads + tuned
 
     def trained(self) -> FmriEncoder:
-        if self.encoder is None:
-            raise NotFitted("mind_video has not been fitted yet: call fit(train, validation) first")
-        return self.encoder
+        return require_fitted(self.encoder, "mind_video")
 
     def choose_window(self, volumes: int) -> int:
         return min(self.parameters.window or volumes, volumes)
 
-    def read(self, brain: Any, rows: np.ndarray) -> Float[Tensor, "trial column volume"]:
-        return torch.from_numpy(np.ascontiguousarray(brain[rows][:, :, : self.choose_window(brain.shape[2])])).float()
-
-    def reader(self, data: TrainingSet, trials: np.ndarray | None = None) -> Reader:
-        """Reads trials by their place among `trials`."""
-        chosen = np.arange(len(data.subject)) if trials is None else trials
-
-        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-            subject = torch.from_numpy(data.subject[chosen[rows]])
-            return self.read(data.brain, chosen[rows]).to(self.device), subject.to(self.device)
-
-        return read
+    def reader(self, data: TrainingSet | BrainData, trials: np.ndarray | None = None) -> Reader:
+        """Reads the window of trials by their place among `trials`."""
+        return read_trials(data, self.device, trials, volumes=self.parameters.window or None)
 
     def measure_means(self, data: TrainingSet) -> dict[int, Float[Tensor, "column volume"]]:
         """The mean signals of each subject's trials."""
-        means = {}
+        means, read = {}, read_trials(data, torch.device("cpu"), volumes=self.parameters.window or None)
         for number in np.unique(data.subject).tolist():
             trials = np.flatnonzero(data.subject == number)
-            parts = [self.read(data.brain, trials[at : at + 256]).sum(dim=0) for at in range(0, len(trials), 256)]
+            parts = [read(trials[at : at + 256])[0].sum(dim=0) for at in range(0, len(trials), 256)]
             means[int(number)] = (torch.stack(parts).sum(dim=0) / len(trials)).to(self.device)
         return means
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"mind_video has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
-    if own.width % own.heads or own.mask_width % own.heads:
-        raise BenchError(
-            f"{own.heads} heads do not divide widths of {own.width} and {own.mask_width}; change heads or widths"
-        )
+    own = read_given(Parameters, given, method="mind_video")
+    check_heads(own, "width", "mask_width")
     if own.contrast_weight == 0 and own.token_weight == 0:
         raise BenchError(
             "contrast_weight and token_weight are both 0: a new subject's layers would have nothing to learn from; "

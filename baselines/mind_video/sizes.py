@@ -6,15 +6,14 @@ python -m baselines.mind_video.sizes [--voxels 6016] [--volumes 2]
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from baselines.mind_video.method import Parameters, build_encoder, read_parameters
+from baselines.mind_video.method import build_encoder, read_parameters
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 # Stable Diffusion 1.5, from the configuration of its release in diffusers' format
 STABLE_DIFFUSION: dict[str, Any] = {
@@ -26,12 +25,6 @@ STABLE_DIFFUSION: dict[str, Any] = {
 TOKENS, TEXT_WIDTH, CLIP_WIDTH = 77, 768, 768
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]:
     """Part, its parameters, and what is published of it, for one subject with that many voxels and volumes."""
     from diffusers import UNet2DConditionModel
@@ -40,7 +33,7 @@ def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]
 
     with torch.device("meta"):
         encoder = build_encoder(
-            read_paper_size(),
+            read_parameters(load_variants("mind_video")["size"]["paper"]),
             volumes=volumes,
             voxels={1: np.arange(voxels)},
             embedding=CLIP_WIDTH,
@@ -57,17 +50,12 @@ def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]
     ]
 
 
-def count_parameters(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="parameter counts of the full-size configuration")
     parser.add_argument("--voxels", type=int, default=6016, help="of the subject (6016: cc2017's first, as published)")
     parser.add_argument("--volumes", type=int, default=2, help="of a trial (2: the published window)")
     options = parser.parse_args()
-    for part, count, said in count_paper_size(voxels=options.voxels, volumes=options.volumes):
-        print(f"{part:30} {count:>15,}   published: {said}")
+    print_counts(count_paper_size(voxels=options.voxels, volumes=options.volumes))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ Where the descriptions leave a choice:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -28,8 +27,7 @@ from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from bench.pretrained.tune_a_video import InflatedUNet, measure_loss
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
-
-Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
+from bench.trials import Reader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,32 +6,26 @@ python -m baselines.neuroclips.sizes [--voxels 13447]
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from baselines.neuroclips.method import Parameters, build_networks, read_parameters
+from baselines.neuroclips.networks import build_networks, read_parameters
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
 
 TOKENS, EMBEDDING = 256, 1664  # OpenCLIP ViT-bigG-14
 LATENT = (4, 28, 28)  # Stable Diffusion's, of 224 pixels
 FEATURES = 2048  # ConvNeXt-XL, last width
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def build_paper_size(*, voxels: int) -> Any:
     """The paper's networks for one subject of so many voxels and one volume a trial, on the meta device."""
     with torch.device("meta"):
         return build_networks(
-            read_paper_size(),
+            read_parameters(load_variants("neuroclips")["size"]["paper"]),
             volumes=1,
             voxels={1: np.arange(voxels)},
             embedding=EMBEDDING,
@@ -58,14 +52,13 @@ def count_paper_size(*, voxels: int) -> list[tuple[str, int]]:
         ),
         "all": networks,
     }
-    return [(name, sum(one.numel() for one in part.parameters())) for name, part in parts.items()]
+    return [(name, count_parameters(part)) for name, part in parts.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="parameter counts of the full-size configuration")
     parser.add_argument("--voxels", type=int, default=13447, help="of the subject (13447: cc2017's first)")
-    for part, count in count_paper_size(voxels=parser.parse_args().voxels):
-        print(f"{part:34} {count:>15,}")
+    print_counts(count_paper_size(voxels=parser.parse_args().voxels))
 
 
 if __name__ == "__main__":

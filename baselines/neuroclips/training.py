@@ -25,9 +25,9 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
-from baselines.voxels import Reader
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
+from bench.trials import Reader
 
 
 @dataclass(frozen=True, kw_only=True)

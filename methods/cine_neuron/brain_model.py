@@ -26,11 +26,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.errors import BenchError
-
-
-class UnknownSubject(BenchError):
-    """A subject that the Brain Model has no input layer for."""
+from bench.errors import UnknownSubject
 
 
 class InputLayer(nn.Module):

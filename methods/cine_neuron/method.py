@@ -22,15 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.clips import fit_clips
+from bench.clips import make_videos
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
 from bench.pretrained.video_decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
-from bench.progress import track
 from bench.seeds import derive_seed
 from bench.training import make_generator, seeded
+from bench.trials import Reader
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.categories import Extractor, find_all_categories
@@ -38,12 +39,11 @@ from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks, make_memories
 from methods.cine_neuron.targets import Targets, encode_captions, encode_clips, encode_targets
-from methods.cine_neuron.training import Reader, Recipe, train_stage1, train_stage2
+from methods.cine_neuron.training import Recipe, train_stage1, train_stage2
 from methods.cine_neuron.voxels import VoxelChoice, choose_voxels, read_signals
 
 DECODED = 32  # trials decoded at once
 DECODERS = ("wan", "animatediff")
-PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +104,6 @@ class Parameters:
     precision: str = "fp32"  # or "bf16", of the transformers in training
     calibration_steps: int = 300
     calibration_learning_rate: float = 1e-3
-
-
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
 
 
 class CineNeuron:
@@ -179,7 +175,7 @@ class CineNeuron:
             ).to(self.device)
         if networks.fusion is not None:
             networks.fusion.set_scale(measure_scale(texts))
-        self.recipe = Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)})
+        self.recipe = take_fields(Recipe, own)
         with seeded(self.device, "cine_neuron", "dropout", self.seed):
             self.stage1_losses = train_stage1(
                 networks,
@@ -227,13 +223,11 @@ class CineNeuron:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From fMRI to video (§3.3), in the size of the training clips."""
         self.trained()
-        parts = [np.zeros((0, *self.clip_shape), np.uint8)]
-        for start in track(range(0, len(brain.brain), DECODED), "making videos"):
-            rows = np.arange(start, min(start + DECODED, len(brain.brain)))
-            condition = self.make_condition(brain, rows)
-            made = self.decoder.generate(condition, brain.seed[rows].tolist())
-            parts.append(fit_clips(made, self.clip_shape))
-        return np.concatenate(parts)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            return self.decoder.generate(self.make_condition(brain, rows), brain.seed[rows].tolist())
+
+        return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 
     @torch.inference_mode()
     def make_condition(self, brain: BrainData, rows: np.ndarray) -> Float[Tensor, "trial token text"]:
@@ -250,9 +244,7 @@ class CineNeuron:
         return self.trained().parameter_count + sum(one.numel() for one in list_lora(self.decoder.network))
 
     def trained(self) -> Networks:
-        if self.networks is None:
-            raise NotFitted("cine_neuron has not been fitted yet: call fit(train, validation) first")
-        return self.networks
+        return require_fitted(self.networks, "cine_neuron")
 
     def choose(self, data: TrainingSet) -> dict[int, VoxelChoice]:
         own = self.parameters
@@ -283,18 +275,10 @@ class CineNeuron:
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords, lists as tuples. Raises BenchError for what does not exist or does not go together."""
-    known = {field.name for field in dataclasses.fields(Parameters)}
-    if unknown := sorted(set(given) - known):
-        raise BenchError(f"cine_neuron has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
-    own = Parameters(**values)
-    if own.decoder not in DECODERS:
-        raise BenchError(f"decoder {own.decoder!r} is none of {', '.join(DECODERS)}")
-    if own.precision not in PRECISIONS:
-        raise BenchError(f"precision {own.precision!r} is none of {', '.join(PRECISIONS)}")
-    if own.width % own.heads:
-        raise BenchError(f"{own.heads} heads do not divide a width of {own.width}; change heads or width")
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    own = read_given(Parameters, given, method="cine_neuron")
+    check_choices(own, decoder=DECODERS, precision=PRECISIONS)
+    check_heads(own, "width")
     if "action" in own.modalities and own.action_weight == 0 and own.condition != "fmri":
         raise BenchError(
             "action_weight=0 leaves the action head untrained, and modalities ask it; "
@@ -385,7 +369,3 @@ def fill_memories(networks: Networks, targets: Targets, texts: Float[Tensor, "ca
     images = networks.alignment.frames(targets.frames)
     pool = make_pool({"text": targets.text, "image": images, "action": targets.action})
     return make_memories(pool, texts, targets.caption)
-
-
-def count_parameters(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(one.numel() for one in module.parameters())

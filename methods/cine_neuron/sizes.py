@@ -8,15 +8,15 @@ prints the parts' parameter counts beside what the paper says of them.
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from bench.pretrained.video_decoders import attach_lora, list_lora
-from methods.cine_neuron.method import Parameters, build_networks, count_parameters, read_parameters
+from bench.sizes import count_parameters, print_counts
+from bench.spec import load_variants
+from methods.cine_neuron.method import build_networks, read_parameters
 
 # Wan 2.1 1.3B, from the configuration of its release in diffusers' format
 WAN: dict[str, Any] = {
@@ -33,17 +33,11 @@ WAN: dict[str, Any] = {
 CLIP_WIDTH, ACTION_WIDTH, CATEGORIES = 768, 768, 20  # CLIP L/14, ViCLIP L/14; the paper does not give its superclasses
 
 
-def read_paper_size() -> Parameters:
-    """The variant `paper` of ablations.toml."""
-    table = tomllib.loads((Path(__file__).parent / "ablations.toml").read_text())
-    return read_parameters(table["size"]["variants"]["paper"]["parameters"])
-
-
 def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]:
     """Part, its parameters, and what the paper says of it, for one subject with that many voxels and volumes."""
     from diffusers import WanTransformer3DModel
 
-    own = read_paper_size()
+    own = read_parameters(load_variants("cine_neuron")["size"]["paper"])
     with torch.device("meta"):
         networks = build_networks(
             own,
@@ -76,8 +70,7 @@ def main() -> None:
     parser.add_argument("--voxels", type=int, default=8405, help="of the subject (8405: CineBrain's visual cortex)")
     parser.add_argument("--volumes", type=int, default=5, help="of a trial (5: CineBrain's 4 s at TR 0.8 s)")
     options = parser.parse_args()
-    for part, count, said in count_paper_size(voxels=options.voxels, volumes=options.volumes):
-        print(f"{part:45} {count:>15,}   paper: {said}")
+    print_counts(count_paper_size(voxels=options.voxels, volumes=options.volumes), "paper")
 
 
 if __name__ == "__main__":

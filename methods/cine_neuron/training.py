@@ -10,10 +10,9 @@ mixture scores, which the router learns by, is explained in memory.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -21,13 +20,12 @@ from torch import Tensor, nn
 from bench.pretrained.video_decoders import Decoder, list_lora
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
+from bench.trials import Reader
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks
 from methods.cine_neuron.targets import Targets
-
-Reader = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> signals and subjects, on the device
 
 
 @dataclass(frozen=True, kw_only=True)

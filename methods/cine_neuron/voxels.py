@@ -20,11 +20,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from bench.data import Signals
-from bench.errors import BenchError
-
-
-class UnknownRegion(BenchError):
-    """A region of interest that was named and is not in the data."""
+from bench.errors import UnknownRegion
 
 
 @dataclass(frozen=True)

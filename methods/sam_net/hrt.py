@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UnknownElectrode
 
 REGIONS = ("frontal", "parietal", "central", "temporal", "occipital")
 REGION_OF = {
@@ -42,10 +42,6 @@ REGION_OF = {
     **dict.fromkeys(("PO", "O", "CB", "I"), "occipital"),
 }
 SCALES = (5, 11, 21)  # kernels of (4), in steps
-
-
-class UnknownElectrode(BenchError):
-    """An electrode whose name says nothing about the region it lies over."""
 
 
 def assign_regions(channels: Sequence[str]) -> dict[str, list[int]]:

@@ -17,24 +17,22 @@ Both readings of the paper are variants (`--ablation reading`).
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import BenchError
+from bench.errors import BenchError, require_fitted
+from bench.parameters import check_choices, read_given, take_fields
 from bench.progress import track
-from bench.training import make_generator, seeded
+from bench.training import digest_video, make_generator, seeded
+from bench.trials import read_resampled
 from methods.sam_net.covariance import (
     ChannelMap,
     apply_map,
@@ -56,7 +54,6 @@ from methods.sam_net.subjects import (
 )
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
 
-CHUNK = 512  # trials read and resampled at once
 ENCODED = 64  # clips encoded at once
 ADAPTATIONS = ("new2source", "recolour", "none")
 READINGS = ("nearest", "mean")
@@ -133,10 +130,6 @@ class Parameters:
         return self.text_rescale, self.latent_rescale
 
 
-class NotFitted(BenchError):
-    """A method that is asked for something before it has learned."""
-
-
 class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
@@ -144,16 +137,8 @@ class SamNet:
     version = 2
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
-        known = {field.name for field in dataclasses.fields(Parameters)}
-        if unknown := sorted(set(parameters) - known):
-            raise BenchError(f"sam_net has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        if "regions" in parameters:
-            parameters["regions"] = tuple(parameters["regions"])
-        self.parameters = Parameters(**parameters)
-        if self.parameters.adaptation not in ADAPTATIONS:
-            raise BenchError(f"adaptation {self.parameters.adaptation!r} is none of {', '.join(ADAPTATIONS)}")
-        if self.parameters.concept_reading not in READINGS:
-            raise BenchError(f"concept_reading {self.parameters.concept_reading!r} is none of {', '.join(READINGS)}")
+        self.parameters = read_given(Parameters, parameters, method="sam_net")
+        check_choices(self.parameters, adaptation=ADAPTATIONS, concept_reading=READINGS)
         self.suite = suite
         self.seed = seed
         self.device = torch.device(suite.device)
@@ -199,7 +184,7 @@ class SamNet:
                 classifier,
                 examples,
                 plan_stages(order, steps=steps, progressive=own.progressive, last_share=own.last_share),
-                Recipe(**{field.name: getattr(own, field.name) for field in dataclasses.fields(Recipe)}),
+                take_fields(Recipe, own),
                 batches=make_generator("sam_net", "batches", self.seed),
                 augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
@@ -284,18 +269,11 @@ class SamNet:
         return self.trained().parameter_count + sum(matrix.numel() for matrix in self.maps.values())
 
     def trained(self) -> Decoder:
-        if self.decoder is None:
-            raise NotFitted("sam_net has not been fitted yet: call fit(train, validation) first")
-        return self.decoder
+        return require_fitted(self.decoder, "sam_net")
 
     def prepare(self, brain: Signals, rate: float) -> Float[Tensor, "trial channel time"]:
         """All trials in memory at the encoder's sampling rate, on the device."""
-        wanted = self.parameters.sampling_rate
-        parts = [brain[np.arange(start, min(start + CHUNK, len(brain)))] for start in range(0, len(brain), CHUNK)]
-        if wanted < rate:
-            ratio = Fraction(wanted / rate).limit_denominator(1000)
-            parts = [resample_poly(part, ratio.numerator, ratio.denominator, axis=2, padtype="line") for part in parts]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(self.device)
+        return torch.from_numpy(read_resampled(brain, rate, self.parameters.sampling_rate)).to(self.device)
 
     def to_encoder(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
         return apply_map(self.sphere, signals) if self.parameters.sphering else signals
@@ -364,5 +342,5 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
 
 def digest_clips(data: TrainingSet) -> list[str]:
     """For each trial, the digest of the clip that it shows: training and calibration number their clips separately."""
-    digests = [hashlib.sha256(np.ascontiguousarray(clip).tobytes()).hexdigest() for clip in data.video]
+    digests = [digest_video(clip) for clip in data.video]
     return [digests[clip] for clip in data.clip]
