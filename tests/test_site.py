@@ -37,7 +37,7 @@ def add_rows(scores: pd.DataFrame, method: str, role: str, level: float, *, spli
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, list[Section], list[Wall], pd.DataFrame]:
-    """A site of two sections: one with clips, and one whose method has a name that would be a script."""
+    """A site of two sections: one with clips, and one of many methods, of which two have names that would be scripts."""
     folder = tmp_path_factory.mktemp("site")
     cells = make_cells(folder / "runs")
     scores = make_scores(cells)
@@ -51,6 +51,7 @@ def made(tmp_path_factory) -> tuple[Path, list[Section], list[Wall], pd.DataFram
             add_rows(scores, "codec", "ceiling", 0.95, split="clips"),
             add_rows(scores, HOSTILE, "method", 0.6).assign(split="new_subject"),
             add_rows(scores, ALSO_HOSTILE, "method", 0.2).assign(split="new_subject"),
+            *(add_rows(scores, f"method_{i}", "method", i / 100).assign(split="new_subject") for i in range(12)),
         ],
         ignore_index=True,
     )
@@ -107,7 +108,9 @@ def test_nothing_is_fetched_and_all_media_are_there(made):
     folder, _, walls, _ = made
     reader = Reader()
     reader.feed((folder / "index.html").read_text())
-    sources = [value for tag, about in reader.tags for name, value in about.items() if name in ("src", "poster")]
+    sources = [
+        value for tag, about in reader.tags for name, value in about.items() if name in ("src", "poster", "data-poster")
+    ]
     assert sources and all(re.fullmatch(r"media/[0-9a-f]{24}\.(webm|png)", str(one)) for one in sources)
     assert {str(one).removeprefix("media/") for one in sources} == {name for wall in walls for name in wall.files()}
     assert all((folder / str(one)).is_file() for one in sources)
@@ -216,7 +219,7 @@ def test_filters_leave_what_was_asked_for(page):
     from selenium.webdriver import Keys
 
     count = page.find_element("id", "count")
-    assert count.text == "9 rows in 2 of 2 sections"
+    assert count.text == "21 rows in 2 of 2 sections"
     page.find_element("id", "by-split").send_keys("cross")
     sections = ["phantom_eeg-tiny-cross_subject-40-mini"]
     assert list_shown(page, "main > section[data-dataset]", "id") == sections
@@ -269,6 +272,12 @@ def test_clips_play_together_and_stop(page):
     assert all(page.execute_script("return arguments[0].loop && arguments[0].muted", one) for one in videos)
     click(page, button)
     assert all(page.execute_script("return arguments[0].paused", one) for one in videos)
+    closed = find(page, ".group")[1]
+    still = closed.find_element("css selector", "video")
+    assert not still.get_attribute("poster")  # until somebody wants to see it
+    click(page, closed.find_element("css selector", "summary"))
+    wait(lambda: still.get_attribute("poster"))
+    click(page, closed.find_element("css selector", "summary"))
     every = find(page, "button.all")[0]
     click(page, every)
     assert list_shown(page, ".card", "class") == ["card playing"] * 5

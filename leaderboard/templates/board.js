@@ -82,14 +82,20 @@
       button.textContent = playing.length ? "Play all of this section" : "Stop all of this section";
     });
   }
+  // Posters of closed groups are loaded when they are opened: a board has thousands.
+  const unveil = (part) => all("video[data-poster]", part).forEach((video) => {
+    video.poster = video.dataset.poster;
+    video.removeAttribute("data-poster");
+  });
   for (const group of all(".group")) {
-    group.addEventListener("toggle", () => { if (!group.open) stop(all(".card.playing", group)); });
+    group.addEventListener("toggle", () => { if (group.open) unveil(group); else stop(all(".card.playing", group)); });
   }
 
   // On paper everything is open.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = all("details:not([open])");
+    unveil(document);
     closed.forEach((one) => { one.open = true; });
   });
   addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
