@@ -37,7 +37,7 @@ def add_rows(scores: pd.DataFrame, method: str, role: str, level: float, *, spli
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, list[Section], list[Wall], pd.DataFrame]:
-    """A site of two sections: one with clips, and one of many methods, of which two have names that would be scripts."""
+    """A site of two sections: one with clips, and one of many methods, two of them with scripts for names."""
     folder = tmp_path_factory.mktemp("site")
     cells = make_cells(folder / "runs")
     scores = make_scores(cells)
