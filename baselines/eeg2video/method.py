@@ -12,6 +12,7 @@ Chosen here:
 - One model for all subjects of a fold, where the paper has one a subject (`single_subject`): band powers are
   standardised by each subject's own trials. A new subject brings nothing but that standardisation, from its
   calibration trials: the paper has no new subjects.
+- AdamW with one cycle of the rate (`bench.training`), where the paper has Adam and a cosine schedule.
 - The raw signal is standardised by the harness, not once more a sample of a window.
 - Fast and slow clips are told apart by optical flow measured on the training clips.
 - The video model is tuned on all training clips of the fold; the authors name 50, 80, 200 and 1,200.
@@ -40,14 +41,13 @@ from baselines.eeg2video.features import (
 from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.semantic import TARGETS, SemanticPredictor, average_concepts
 from baselines.eeg2video.seq2seq import Seq2Seq
-from baselines.eeg2video.training import Recipe, train_network
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError, require_fitted
 from bench.parameters import check_choices, check_heads, check_strength, read_given
 from bench.pretrained.generators import draw_noise, start_latents
 from bench.pretrained.tune_a_video import encode_clips, load_scheduler, sample, tune
-from bench.training import make_generator, seeded
+from bench.training import make_generator, seeded, train_steps
 from bench.trials import read_resampled
 
 STARTS = ("renoised", "released")
@@ -171,17 +171,20 @@ class EEG2Video:
 
     def train(self, name: str, network: nn.Module, read: Any, measure: Any, trials: int) -> None:
         own = self.parameters
-        recipe = Recipe(
-            steps=getattr(own, f"{name}_steps"),
-            batch_size=own.batch_size,
-            learning_rate=getattr(own, f"{name}_learning_rate"),
-            weight_decay=own.weight_decay,
-        )
         with seeded(self.device, "eeg2video", f"{name} dropout", self.seed):
-            batches = make_generator("eeg2video", f"{name} batches", self.seed)
-            self.losses[name] = train_network(
-                network, read, measure, trials, recipe, batches=batches, phase=f"training the {name} network"
+            self.losses[name] = train_steps(
+                network,
+                lambda rows: measure(network(read(rows)), rows),
+                parameters=list(network.parameters()),
+                trials=trials,
+                steps=getattr(own, f"{name}_steps"),
+                batch_size=own.batch_size,
+                learning_rate=getattr(own, f"{name}_learning_rate"),
+                weight_decay=own.weight_decay,
+                batches=make_generator("eeg2video", f"{name} batches", self.seed),
+                phase=f"training the {name} network",
             )
+        network.requires_grad_(False)
 
     def flag(self, train: TrainingSet) -> Bool[Tensor, " clip"]:
         """Which training clips are fast; in the released form those flags belong to other clips."""

@@ -35,7 +35,6 @@ from baselines.mind_animator.training import (
     measure_motion,
     measure_semantics,
     measure_structure,
-    train_decoder,
 )
 from baselines.voxels import PerSubject, Voxels, choose_voxels
 from bench.clips import make_videos
@@ -44,7 +43,7 @@ from bench.errors import BenchError, require_fitted
 from bench.parameters import check_choices, check_strength, read_given
 from bench.pretrained.generators import draw_noise, start_latents
 from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
-from bench.training import make_generator, seeded
+from bench.training import make_generator, seeded, train_steps
 from bench.trials import read_trials
 
 DECODED = 16  # trials decoded at once
@@ -197,13 +196,13 @@ class MindAnimator:
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = part.decoder if number is None else part.inputs.modules_of[str(number)]
         whose = "all" if number is None else f"subject {number}"
+        read, clip = read_trials(data, self.device, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
-            return train_decoder(
+            return train_steps(
                 part.decoder,
-                read_trials(data, self.device, trials),
-                torch.from_numpy(data.clip[trials]).to(self.device),
-                part.measure,
+                lambda rows: part.measure(*read(rows), clip[rows]),
                 parameters=list(trained.parameters()),
+                trials=len(trials),
                 steps=part.steps if number is None else max(1, round(own.calibration_share * part.steps)),
                 batch_size=part.batch_size,
                 learning_rate=own.learning_rate,

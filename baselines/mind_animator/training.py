@@ -1,4 +1,4 @@
-"""Losses and the one training loop of the three decoders.
+"""Losses of the three decoders.
 
 - Semantics: CLIP's loss with pictures and with captions, and the squared error of the text tokens.
 - Structure: the squared error of the first frame's latent.
@@ -12,18 +12,15 @@ Squared errors are in units of the variance of what is predicted (for motion, of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines.clip_targets import ClipTargets
 from baselines.contrast import contrast
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder
-from bench.progress import track
-from bench.training import Optimiser, walk_batches
-from bench.trials import Reader
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # signals, subject, clip -> a number
 
@@ -79,27 +76,3 @@ def measure_motion(
     error = (decoder(latents, known, signals, subject) - latents).square() * hidden
     change = (latents - latents[:, :1]).square() * hidden
     return error.sum() / change.sum().clamp_min(1e-8)
-
-
-def train_decoder(
-    decoder: nn.Module,
-    read: Reader,
-    clip: Int64[Tensor, " trial"],
-    measure: Loss,
-    *,
-    parameters: Sequence[nn.Parameter],
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    batches: torch.Generator,
-    phase: str,
-) -> list[float]:
-    """Train `parameters` of a decoder in place by `measure`. Returns the loss of each step."""
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay)
-    decoder.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
-        losses.append(optimise.step(measure(*read(rows), clip[rows])))
-    decoder.eval()
-    return losses

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from baselines.clip_targets import ClipTargets, encode_targets
 from baselines.mind_video.encoder import FmriEncoder
-from baselines.mind_video.masking import MaskedDecoder
-from baselines.mind_video.training import Recipe, train_alignment, train_masked, train_together
+from baselines.mind_video.masking import MaskedDecoder, measure_masked
+from baselines.mind_video.training import Recipe, measure_alignment, train_together
 from baselines.voxels import Voxels, choose_voxels
 from bench.clips import fit_clips
 from bench.data import BrainData, Modality, TrainingSet, VideoBatch
@@ -37,7 +37,7 @@ from bench.parameters import check_heads, read_given, take_fields
 from bench.pretrained.generators import draw_noise
 from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
 from bench.progress import track
-from bench.training import make_generator, seeded
+from bench.training import make_generator, seeded, train_steps
 from bench.trials import Reader, read_trials
 
 DECODED = 16  # trials decoded at once
@@ -158,18 +158,20 @@ class MindVideo:
         self.encoder = encoder
         self.means.update(self.measure_means(train))
         if own.masked_steps:
+            read, masks = self.reader(train), make_generator("mind_video", "masks", self.seed)
             with seeded(self.device, "mind_video", "masked", self.seed):
                 decoder = MaskedDecoder(encoder, width=own.mask_width, heads=own.heads).to(self.device)
-                self.masked_losses = train_masked(
+                self.masked_losses = train_steps(
                     encoder,
-                    decoder,
-                    self.reader(train),
-                    len(train.clip),
-                    self.recipe,
+                    lambda rows: measure_masked(encoder, decoder, *read(rows), own.mask_ratio, masks),
+                    parameters=[*encoder.parameters(), *decoder.parameters()],
+                    trials=len(train.clip),
                     steps=own.masked_steps,
+                    batch_size=own.batch_size,
                     learning_rate=own.learning_rate,
+                    weight_decay=own.weight_decay,
                     batches=make_generator("mind_video", "masked batches", self.seed),
-                    masks=make_generator("mind_video", "masks", self.seed),
+                    phase="masked brain modelling",
                 )
         self.alignment_losses = self.train_stage2(train, targets, None)
         return encoder
@@ -180,16 +182,17 @@ class MindVideo:
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = encoder if number is None else encoder.find(number)
         whose = "all" if number is None else f"subject {number}"
+        read, clip = self.reader(data, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_video", f"dropout {whose}", self.seed):
-            return train_alignment(
+            return train_steps(
                 encoder,
-                self.reader(data, trials),
-                torch.from_numpy(data.clip[trials]).to(self.device),
-                targets,
-                self.recipe,
+                lambda rows: measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, self.recipe),
                 parameters=list(trained.parameters()),
+                trials=len(trials),
                 steps=own.alignment_steps if number is None else own.calibration_steps,
+                batch_size=own.batch_size,
                 learning_rate=own.learning_rate if number is None else own.calibration_learning_rate,
+                weight_decay=own.weight_decay,
                 batches=make_generator("mind_video", f"batches {whose}", self.seed),
                 phase="aligning fMRI" if number is None else f"adapting to subject {number}",
             )

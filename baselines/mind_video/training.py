@@ -1,4 +1,4 @@
-"""The three stages: masked brain modelling, alignment with CLIP and text, co-training with the generator.
+"""The loss of alignment with CLIP and text (stage 2), and co-training with the generator (stage 3).
 
 Where the descriptions leave a choice:
 
@@ -12,18 +12,17 @@ Where the descriptions leave a choice:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines.clip_targets import ClipTargets
 from baselines.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
-from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from bench.pretrained.tune_a_video import InflatedUNet, measure_loss
 from bench.progress import track
 from bench.training import Optimiser, walk_batches
@@ -32,38 +31,13 @@ from bench.trials import Reader
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the stages are trained; the fields are explained where `Parameters` declares them."""
+    """How both stages are trained; the fields are explained where `Parameters` declares them."""
 
-    mask_ratio: float
     temperature: float
     contrast_weight: float
     token_weight: float
     drop: float
-    batch_size: int
     weight_decay: float
-
-
-def train_masked(
-    encoder: FmriEncoder,
-    decoder: MaskedDecoder,
-    read: Reader,
-    trials: int,
-    recipe: Recipe,
-    *,
-    steps: int,
-    learning_rate: float,
-    batches: torch.Generator,
-    masks: torch.Generator,
-) -> list[float]:
-    """Stage 1, in place. Returns the loss of each step."""
-    parameters = [*encoder.parameters(), *decoder.parameters()]
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
-    encoder.train()
-    losses = []
-    for rows in track(walk_batches(trials, recipe.batch_size, steps, batches), "masked brain modelling", total=steps):
-        losses.append(optimise.step(measure_masked(encoder, decoder, *read(rows), recipe.mask_ratio, masks)))
-    encoder.eval()
-    return losses
 
 
 def measure_alignment(
@@ -85,31 +59,6 @@ def measure_alignment(
         error = (encoder.read_caption(tokens) - targets.tokens[clip]).square().mean() / spread
         loss = loss + recipe.token_weight * error
     return loss
-
-
-def train_alignment(
-    encoder: FmriEncoder,
-    read: Reader,
-    clip: Int64[Tensor, " trial"],
-    targets: ClipTargets,
-    recipe: Recipe,
-    *,
-    parameters: Sequence[nn.Parameter],
-    steps: int,
-    learning_rate: float,
-    batches: torch.Generator,
-    phase: str,
-) -> list[float]:
-    """Stage 2, or a new subject's layers, in place: trains `parameters`. Returns the loss of each step."""
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
-    encoder.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), recipe.batch_size, steps, batches), phase, total=steps):
-        losses.append(
-            optimise.step(measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, recipe))
-        )
-    encoder.eval()
-    return losses
 
 
 def train_together(
