@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.datasets.concepts import CONCEPTS
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 
@@ -47,17 +46,6 @@ class World:
             sampling_rate=0.5,
             rois={number: ("V1",) * count for number, count in zip(subjects, self.voxels, strict=True)},
         )
-
-
-def questions(data: TrainingSet, rows: Any = slice(None)) -> BrainData:
-    """What `reconstruct` is asked; a trial's seed is its row."""
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(len(data.subject))[rows],
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
 
 
 def squared_errors(made: np.ndarray, data: TrainingSet, rows: np.ndarray) -> np.ndarray:

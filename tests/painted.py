@@ -13,17 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from asking import draw
 from torch import nn
 
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 
 NAMES = ("cat", "car", "pizza", "piano")
 TOKENS, TEXT = 6, 10
 SHAPE = (4, 16, 16)
-
-
-def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def brightness(concept: np.ndarray) -> np.ndarray:
@@ -120,17 +117,6 @@ def mark(video: np.ndarray) -> np.ndarray:
     """One pixel of each clip tells it from the others of its concept."""
     video[:, 0, 0, 0, 0] += np.arange(len(video), dtype=np.uint8) % 32
     return video
-
-
-def ask(data: TrainingSet, rows: slice | np.ndarray = slice(None)) -> BrainData:
-    count = len(data.subject[rows])
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(count),
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
 
 
 def share_right(video: np.ndarray, data: TrainingSet) -> float:

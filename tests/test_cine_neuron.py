@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
+from asking import draw, hide_answers
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.pretrained.video_decoders import (
@@ -53,8 +54,8 @@ from methods.cine_neuron.memory import (
     retrieve_singly,
     score_entries,
 )
-from methods.cine_neuron.method import CineNeuron, Parameters, build_networks, match_capacity, read_parameters
-from methods.cine_neuron.networks import make_memories
+from methods.cine_neuron.method import CineNeuron
+from methods.cine_neuron.networks import Parameters, build_networks, make_memories, match_capacity, read_parameters
 from methods.cine_neuron.retrieval_accuracy import EQUAL, LEARNED, compare_ways, find_memories
 from methods.cine_neuron.sizes import count_paper_size
 from methods.cine_neuron.voxels import choose_voxels, read_signals
@@ -71,10 +72,6 @@ SMALL: dict[str, Any] = {
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=seeded(seed))
 
 
 def make_wan() -> tuple[WanTransformer3DModel, AutoencoderKLWan]:
@@ -162,17 +159,6 @@ class World:
             sampling_rate=0.5,
             rois=rois,
         )
-
-
-def questions(data: TrainingSet, rows: slice = slice(None)) -> BrainData:
-    count = len(data.subject[rows])
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(count),
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
 
 
 def top_concepts(fitted: CineNeuron, test: TrainingSet, train: TrainingSet) -> float:
@@ -607,11 +593,11 @@ def test_memories_of_the_right_concept_are_found_for_new_trials(fitted: CineNeur
 def test_a_new_subject_is_decoded_after_adaptation_and_the_known_ones_as_before(suite: FakeSuite) -> None:
     method = CineNeuron(suite=suite, seed=0, **SMALL)
     method.fit(World().record(), World().record(seed=1))
-    known = questions(World().record(seed=5), slice(0, 2))
+    known = hide_answers(World().record(seed=5), slice(0, 2))
     before = method.reconstruct(known)
     newcomers = World(voxels=(36,))
     with pytest.raises(UnknownSubject, match="call adapt"):
-        method.reconstruct(questions(newcomers.record(first_subject=9)))
+        method.reconstruct(hide_answers(newcomers.record(first_subject=9)))
     count = method.parameter_count
     method.adapt(newcomers.record(first_subject=9))
     assert method.parameter_count == count + (36 + 1) * 6 * 4
@@ -620,7 +606,7 @@ def test_a_new_subject_is_decoded_after_adaptation_and_the_known_ones_as_before(
 
 
 def test_from_fmri_to_video_in_one_call(fitted: CineNeuron) -> None:
-    asked = questions(World().record(seed=5), slice(22, 26))  # of both subjects
+    asked = hide_answers(World().record(seed=5), slice(22, 26))  # of both subjects
     video = fitted.reconstruct(asked)
     assert video.shape == (4, 4, 32, 32, 3) and video.dtype == np.uint8
     one = fitted.reconstruct(replace(asked, brain=asked.brain[2:3], subject=asked.subject[2:3], seed=asked.seed[2:3]))
@@ -681,7 +667,7 @@ def test_variants_train_and_make_videos(suite: FakeSuite, name: str) -> None:
     parameters = {"precision": "bf16"} if name == "bf16" else variants()[name]
     method = CineNeuron(suite=suite, **{**quick, **parameters})
     method.fit(World().record(), World().record(seed=1))
-    assert method.reconstruct(questions(World().record(seed=5), slice(0, 1))).shape == (1, 4, 32, 32, 3)
+    assert method.reconstruct(hide_answers(World().record(seed=5), slice(0, 1))).shape == (1, 4, 32, 32, 3)
     assert all(math.isfinite(loss) for loss in method.stage1_losses + method.stage2_losses)
 
 
@@ -715,7 +701,7 @@ def test_bad_parameters_are_named(given: dict[str, Any], said: str) -> None:
 
 def test_what_is_not_fitted_says_so(suite: FakeSuite) -> None:
     with pytest.raises(BenchError, match="call fit"):
-        CineNeuron(suite=suite).reconstruct(questions(World().record()))
+        CineNeuron(suite=suite).reconstruct(hide_answers(World().record()))
 
 
 def test_a_variant_of_a_region_that_the_data_lacks_is_refused(suite: FakeSuite) -> None:
@@ -818,7 +804,7 @@ def test_the_comparison_of_ways_to_retrieve_is_paired_by_clip() -> None:
 
 def test_each_way_of_retrieving_is_measured_on_the_same_networks(fitted: CineNeuron) -> None:
     test, train = World().record(seed=5), World().record()
-    found = find_memories(fitted, questions(test), k=3)
+    found = find_memories(fitted, hide_answers(test), k=3)
     assert set(found) == {LEARNED, EQUAL, "text alone", "image alone", "action alone"}
     right = {way: (train.concepts[entries[:, 0]] == test.concepts[test.clip]).mean() for way, entries in found.items()}
     assert right[LEARNED] == top_concepts(fitted, test, train)

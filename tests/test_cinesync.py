@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from painted import PaintedDecoder, PaintedSuite, ask, record, share_right, share_right_shuffled
+from asking import hide_answers
+from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
 from baselines.brain_tokens import rescale
 from baselines.cinesync import method as method_module
@@ -78,7 +79,7 @@ def test_a_fresh_mixture_of_channels_mixes_nothing() -> None:
 def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: PaintedSuite, kind: str) -> None:
     made, test = fit(painted, kind), record(seed=5, **KINDS[kind])
     assert isinstance(made.trained().stem, VolumeStem if kind == "fmri" else SampleStem)
-    video = made.reconstruct(ask(test))
+    video = made.reconstruct(hide_answers(test))
     assert video.shape == (160, 4, 16, 16, 3) and video.dtype == np.uint8
     assert share_right(video, test) > 0.75 > 0.4 > share_right_shuffled(video, test)
     assert made.losses[-1] < 0.7 * made.losses[0]
@@ -87,8 +88,8 @@ def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: P
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trial_does_not_see_its_batch(painted: PaintedSuite, kind: str) -> None:
     made, test = fit(painted, kind, align_steps=5), record(seed=5, **KINDS[kind])
-    _, whole = made.read_brain(ask(test), np.arange(160))
-    _, alone = made.read_brain(ask(test, slice(100, 101)), np.arange(1))
+    _, whole = made.read_brain(hide_answers(test), np.arange(160))
+    _, alone = made.read_brain(hide_answers(test, slice(100, 101)), np.arange(1))
     torch.testing.assert_close(alone[0], whole[100], atol=1e-4, rtol=1e-4)
 
 
@@ -96,16 +97,16 @@ def test_a_trial_does_not_see_its_batch(painted: PaintedSuite, kind: str) -> Non
 def test_a_new_subject_is_decoded_after_adaptation_and_the_known_ones_as_before(
     painted: PaintedSuite, kind: str
 ) -> None:
-    made, known = fit(painted, kind), ask(record(seed=5, **KINDS[kind]), slice(0, 6))
+    made, known = fit(painted, kind), hide_answers(record(seed=5, **KINDS[kind]), slice(0, 6))
     before, count = made.reconstruct(known), made.parameter_count
     newcomer = {**KINDS[kind], "voxels": (12,) if kind == "eeg" else (36,), "first_subject": 9}
     with pytest.raises(UnknownSubject, match="call adapt"):
-        made.reconstruct(ask(record(**newcomer)))
+        made.reconstruct(hide_answers(record(**newcomer)))
     made.adapt(record(**newcomer))
     first_layer = 12 * 12 if kind == "eeg" else (18 + 1) * 6 * 4  # mPFC's 18 voxels are not read
     assert made.parameter_count == count + first_layer
     test = record(seed=5, **newcomer)
-    assert share_right(made.reconstruct(ask(test)), test) > 0.6
+    assert share_right(made.reconstruct(hide_answers(test)), test) > 0.6
     assert np.array_equal(made.reconstruct(known), before)
 
 
@@ -114,7 +115,7 @@ def test_the_same_seed_gives_the_same_method(painted: PaintedSuite) -> None:
     for number, seed in enumerate((3, 3, 4)):
         torch.manual_seed(number)  # torch's own generator must not matter
         made = fit(painted, seed=seed, align_steps=4, dropout=0.2)
-        tokens.append(made.read_brain(ask(record(seed=5)), np.arange(8))[1])
+        tokens.append(made.read_brain(hide_answers(record(seed=5)), np.arange(8))[1])
     assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
 
 
@@ -158,7 +159,7 @@ def test_with_the_networks_that_ship() -> None:
     train = replace(train, video=np.repeat(np.repeat(train.video, 4, axis=2), 4, axis=3), captions=captions)
     made = CineSync(suite=suite, **{**SMALL, "align_steps": 2, "joint_steps": 1, "joint_batch_size": 2, "steps": 1})
     made.fit(train, train)
-    asked = ask(train, slice(0, 2))
+    asked = hide_answers(train, slice(0, 2))
     video = made.reconstruct(asked)
     assert video.shape == (2, 4, 64, 64, 3)
     alone = made.reconstruct(replace(asked, brain=asked.brain[1:], subject=asked.subject[1:], seed=asked.seed[1:]))
@@ -179,7 +180,7 @@ def variants() -> dict[str, dict[str, Any]]:
 def test_every_variant_trains_and_makes_videos(painted: PaintedSuite, kind: str, name: str) -> None:
     check_plain(variants()[name], name)
     made = fit(painted, kind, **{"align_steps": 2, **variants()[name]})
-    assert made.reconstruct(ask(record(seed=5, **KINDS[kind]), slice(0, 2))).shape == (2, 4, 16, 16, 3)
+    assert made.reconstruct(hide_answers(record(seed=5, **KINDS[kind]), slice(0, 2))).shape == (2, 4, 16, 16, 3)
 
 
 def test_without_any_loss_of_the_first_stage_the_second_still_trains(painted: PaintedSuite) -> None:
@@ -220,4 +221,4 @@ def test_windows_must_fit() -> None:
 
 def test_what_is_not_fitted_says_so(painted: PaintedSuite) -> None:
     with pytest.raises(BenchError, match="call fit"):
-        CineSync(suite=painted).reconstruct(ask(record()))
+        CineSync(suite=painted).reconstruct(hide_answers(record()))

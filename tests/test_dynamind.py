@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import hide_answers
 from torch.nn import functional
 
 from baselines.dynamind.aligner import SpectralFilter, TemporalAligner, measure_alignment, measure_distances
@@ -17,7 +18,7 @@ from baselines.dynamind.oracle import DynaMindOracle
 from baselines.dynamind.prior import Prior, TokenCode, draw_code, measure_prior, mix
 from baselines.dynamind.regions import assign_regions
 from baselines.dynamind.sizes import count_paper_size
-from bench.data import Answers, BrainData, Ceiling, TrainingSet
+from bench.data import Answers, Ceiling, TrainingSet
 from bench.datasets.geometry import CHANNELS
 from bench.errors import BenchError, NotFitted, UnknownElectrode
 from bench.pretrained.suite import load_suite
@@ -62,16 +63,6 @@ def record(*, subjects: tuple[int, ...], clips: int = 24, seed: int = 0, shift: 
         concepts=concepts,
         channels=CHANNELS,
         sampling_rate=50.0,
-    )
-
-
-def ask(data: TrainingSet, rows: slice | np.ndarray = slice(None)) -> BrainData:
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(len(data.subject))[rows],
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
     )
 
 
@@ -253,7 +244,7 @@ def test_aligner_learns_a_planted_picture():
 def test_planted_signal_is_decoded(fitted, suite):
     """CLIP, which had no part in it, finds the video nearer to its own caption than to another trial's."""
     test = record(subjects=(1,), clips=12, seed=7)
-    video = fitted.reconstruct(ask(test))
+    video = fitted.reconstruct(hide_answers(test))
     assert video.shape == (12, 6, 64, 64, 3) and video.dtype == np.uint8
     pictures = torch.from_numpy(suite.embed_images(video[:, 3]))
     texts = torch.from_numpy(suite.embed_texts(list(test.captions)))
@@ -265,10 +256,10 @@ def test_planted_signal_is_decoded(fitted, suite):
 
 def test_a_trial_stands_alone_and_its_seed_counts(fitted):
     test = record(subjects=(1,), clips=5, seed=8)
-    together = fitted.reconstruct(ask(test))
-    alone = fitted.reconstruct(ask(test, np.array([4, 1])))
+    together = fitted.reconstruct(hide_answers(test))
+    alone = fitted.reconstruct(hide_answers(test, np.array([4, 1])))
     assert np.abs(together[[4, 1]].astype(int) - alone).max() <= 1
-    other = ask(test, np.array([4]))
+    other = hide_answers(test, np.array([4]))
     other.seed[:] = 99
     assert np.abs(together[[4]].astype(int) - fitted.reconstruct(other)).max() > 5
 
@@ -279,7 +270,7 @@ def test_same_seed_same_networks_and_videos(suite):
     for _ in range(2):
         method = DynaMind(suite=suite, seed=1, **quick)
         method.fit(record(subjects=(1,)), record(subjects=(1,), clips=8, seed=1))
-        made.append(method.reconstruct(ask(record(subjects=(1,), clips=3, seed=2))))
+        made.append(method.reconstruct(hide_answers(record(subjects=(1,), clips=3, seed=2))))
     assert np.array_equal(*made)
 
 
@@ -296,12 +287,12 @@ def test_start_is_noise_and_blueprint_in_the_given_share(fitted):
 def test_a_new_subject_gets_a_map_and_nothing_else_changes(fitted):
     before = {name: one.clone() for name, one in fitted.trained().state_dict().items()}
     known = record(subjects=(1,), clips=5, seed=8)
-    old = fitted.reconstruct(ask(known))
+    old = fitted.reconstruct(hide_answers(known))
     calibration = record(subjects=(7,), clips=16, seed=5, shift=3)
     fitted.adapt(calibration)
     assert list(fitted.maps) == [7]
     assert all(torch.equal(one, before[name]) for name, one in fitted.trained().state_dict().items())
-    assert np.array_equal(fitted.reconstruct(ask(known)), old)
+    assert np.array_equal(fitted.reconstruct(hide_answers(known)), old)
     test = record(subjects=(7,), clips=40, seed=6, shift=3)
     clip, answers = torch.from_numpy(test.clip), fitted.answer(test, fitted.suite.encode_text(list(test.captions)))
     with torch.no_grad():
@@ -312,7 +303,7 @@ def test_a_new_subject_gets_a_map_and_nothing_else_changes(fitted):
 
 def test_test_trials_change_nothing_that_was_learned(fitted):
     before = {name: one.clone() for name, one in fitted.trained().state_dict().items()}
-    fitted.reconstruct(ask(record(subjects=(1,), clips=2, seed=9)))
+    fitted.reconstruct(hide_answers(record(subjects=(1,), clips=2, seed=9)))
     assert all(torch.equal(one, before[name]) for name, one in fitted.trained().state_dict().items())
     assert not hasattr(fitted, "reveal")
 
@@ -372,5 +363,7 @@ def test_oracle_comes_back_to_the_true_clip(suite):
         oracle = DynaMindOracle(suite=suite, latents=latents, tuning_steps=1)
         oracle.fit(data, data)
         oracle.reveal(Answers(test=data, trials=np.arange(4), truth=None))
-        errors[latents] = float(((oracle.reconstruct(ask(data)).astype(float) - data.video[data.clip]) ** 2).mean())
+        errors[latents] = float(
+            ((oracle.reconstruct(hide_answers(data)).astype(float) - data.video[data.clip]) ** 2).mean()
+        )
     assert errors[True] < 0.7 * errors[False]

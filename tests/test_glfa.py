@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from painted import PaintedDecoder, PaintedSuite, ask, record, share_right, share_right_shuffled
+from asking import hide_answers
+from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
 from baselines.brain_tokens import Recipe, Targets, measure_alignment
 from baselines.glfa import method as method_module
@@ -172,7 +173,7 @@ def test_losses_of_the_right_answer_are_lowest() -> None:
 
 def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: PaintedSuite) -> None:
     made, test = fit(painted), record(seed=5)
-    video = made.reconstruct(ask(test))
+    video = made.reconstruct(hide_answers(test))
     assert video.shape == (160, 4, 16, 16, 3) and video.dtype == np.uint8
     assert share_right(video, test) > 0.8 > 0.4 > share_right_shuffled(video, test)
     assert made.losses[-1] < 0.7 * made.losses[0]
@@ -180,8 +181,8 @@ def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: P
 
 def test_a_trial_does_not_see_its_batch(painted: PaintedSuite) -> None:
     made, test = fit(painted, train_steps=5), record(seed=5)
-    _, whole = made.read_brain(ask(test), np.arange(160))
-    _, alone = made.read_brain(ask(test, slice(100, 101)), np.arange(1))
+    _, whole = made.read_brain(hide_answers(test), np.arange(160))
+    _, alone = made.read_brain(hide_answers(test, slice(100, 101)), np.arange(1))
     torch.testing.assert_close(alone[0], whole[100], atol=1e-4, rtol=1e-4)
 
 
@@ -190,20 +191,20 @@ def test_the_same_seed_gives_the_same_method(painted: PaintedSuite) -> None:
     for number, seed in enumerate((3, 3, 4)):
         torch.manual_seed(number)  # torch's own generator must not matter
         made = fit(painted, seed=seed, train_steps=4, dropout=0.2)
-        tokens.append(made.read_brain(ask(record(seed=5)), np.arange(8))[1])
+        tokens.append(made.read_brain(hide_answers(record(seed=5)), np.arange(8))[1])
     assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
 
 
 def test_a_new_subject_is_decoded_by_common_clips_and_the_known_ones_as_before(painted: PaintedSuite) -> None:
-    made, known = fit(painted), ask(record(seed=5), slice(0, 6))
+    made, known = fit(painted), hide_answers(record(seed=5), slice(0, 6))
     before, count = made.reconstruct(known), made.parameter_count
     newcomer = {"first_subject": 9}
     with pytest.raises(CannotAlign, match="call adapt"):
-        made.reconstruct(ask(record((36,), **newcomer)))
+        made.reconstruct(hide_answers(record((36,), **newcomer)))
     made.adapt(record((36,), **newcomer))
     assert made.parameter_count == count + 36 * (4 + 8)
     test = record((36,), seed=5, **newcomer)
-    assert share_right(made.reconstruct(ask(test)), test) > 0.7
+    assert share_right(made.reconstruct(hide_answers(test)), test) > 0.7
     assert np.array_equal(made.reconstruct(known), before)
 
 
@@ -217,7 +218,7 @@ def test_captions_and_videos_of_the_validation_trials_are_not_needed(painted: Pa
     one, other = Glfa(suite=painted, **{**SMALL, "train_steps": 2}), Glfa(suite=painted, **{**SMALL, "train_steps": 2})
     one.fit(record(), record(seed=1))
     other.fit(record(), replace(record(seed=1), captions=("a pizza",) * 40))
-    asked = ask(record(seed=5))
+    asked = hide_answers(record(seed=5))
     assert torch.equal(one.read_brain(asked, np.arange(3))[1], other.read_brain(asked, np.arange(3))[1])
 
 
@@ -227,7 +228,7 @@ def test_with_the_networks_that_ship() -> None:
     train = replace(train, video=np.repeat(np.repeat(train.video, 4, axis=2), 4, axis=3), captions=CAPTIONS)
     made = Glfa(suite=suite, **{**SMALL, "train_steps": 2, "joint_steps": 1, "joint_batch_size": 2, "steps": 1})
     made.fit(train, train)
-    asked = ask(train, slice(0, 2))
+    asked = hide_answers(train, slice(0, 2))
     video = made.reconstruct(asked)
     assert video.shape == (2, 4, 64, 64, 3)
     alone = made.reconstruct(replace(asked, brain=asked.brain[1:], subject=asked.subject[1:], seed=asked.seed[1:]))
@@ -257,7 +258,7 @@ def variants() -> dict[str, dict[str, Any]]:
 def test_every_variant_trains_and_makes_videos(painted: PaintedSuite, name: str) -> None:
     check_plain(variants()[name], name)
     made = fit(painted, **{"train_steps": 2, **variants()[name]})
-    assert made.reconstruct(ask(record(seed=5), slice(0, 2))).shape == (2, 4, 16, 16, 3)
+    assert made.reconstruct(hide_answers(record(seed=5), slice(0, 2))).shape == (2, 4, 16, 16, 3)
     parts = set(made.alignment.parts)
     assert (WHOLE in parts) == (name != "wo_global" and name != "wo_global_matched")
     assert ("V1" in parts) == (name != "wo_local" and name != "wo_local_matched")
@@ -303,4 +304,4 @@ def test_bad_parameters_are_named(given: dict[str, Any], said: str) -> None:
 
 def test_what_is_not_fitted_says_so(painted: PaintedSuite) -> None:
     with pytest.raises(BenchError, match="call fit"):
-        Glfa(suite=painted).reconstruct(ask(record()))
+        Glfa(suite=painted).reconstruct(hide_answers(record()))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import error_to, hide_answers
 from torch.nn import functional
 
 from baselines.kupershmidt import Kupershmidt
@@ -15,7 +16,7 @@ from baselines.kupershmidt.clips import Footage, cut_windows, draw_order, encode
 from baselines.kupershmidt.method import read_parameters
 from baselines.kupershmidt.networks import perceptual_distance
 from baselines.kupershmidt.sizes import build_paper_size, count_paper_size
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.errors import BenchError, UnknownSubject
 from bench.spec import load_variants
 
@@ -74,21 +75,6 @@ def record(*, subjects: tuple[int, ...] = (1, 2), clips: int = 24, seed: int = 0
     )
 
 
-def ask(data: TrainingSet, rows: slice = slice(None)) -> BrainData:
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(len(data.subject))[rows],
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
-
-
-def error_to(video: np.ndarray, data: TrainingSet, order: np.ndarray | None = None) -> float:
-    truth = data.video[data.clip].astype(float)
-    return float(np.abs(video - (truth if order is None else truth[order])).mean())
-
-
 @pytest.fixture(scope="module")
 def suite() -> FakeSuite:
     return FakeSuite()
@@ -145,7 +131,7 @@ def test_what_was_planted_is_encoded_and_decoded(fitted: Kupershmidt) -> None:
     truth = 1.5 * np.random.default_rng((7, 1)).standard_normal((LEVELS, 24))[test.concepts]
     assert np.corrcoef(voxels.ravel(), truth.ravel())[0, 1] > 0.8
     assert fitted.noise[1].shape == (24, 2) and float(fitted.noise[1].mean()) == pytest.approx(1.0, abs=0.25)
-    video = fitted.reconstruct(ask(test))
+    video = fitted.reconstruct(hide_answers(test))
     assert video.shape == (48, FRAMES, SIDE, SIDE, 3) and video.dtype == np.uint8
     assert error_to(video, test) < 0.65 * error_to(video, test, np.random.default_rng(0).permutation(48))
 
@@ -163,22 +149,22 @@ def test_imagined_voxels_lie_in_the_subject_s_columns(fitted: Kupershmidt) -> No
 
 def test_the_same_seed_gives_the_same_video_whatever_the_batch(fitted: Kupershmidt, again: Kupershmidt) -> None:
     test = record(seed=5)
-    video = fitted.reconstruct(ask(test))
-    assert np.array_equal(again.reconstruct(ask(test)), video)
-    alone = fitted.reconstruct(ask(test, slice(40, 43)))
+    video = fitted.reconstruct(hide_answers(test))
+    assert np.array_equal(again.reconstruct(hide_answers(test)), video)
+    alone = fitted.reconstruct(hide_answers(test, slice(40, 43)))
     assert np.abs(alone.astype(int) - video[40:43]).max() <= 1  # float rounding of another batch
 
 
 def test_a_new_subject_gets_layers_of_its_own_and_nothing_else_changes(again: Kupershmidt) -> None:
     test = record(subjects=(5,), seed=5)
     with pytest.raises(UnknownSubject, match="subject 5"):
-        again.reconstruct(ask(test))
+        again.reconstruct(hide_answers(test))
     before = {name: values.clone() for name, values in again.trained().state_dict().items()}
     again.adapt(record(subjects=(5,), seed=6))
     after = again.trained().state_dict()
     assert all(torch.equal(after[name], values) for name, values in before.items())
     assert all(".5." in name for name in set(after) - set(before))
-    video = again.reconstruct(ask(test))
+    video = again.reconstruct(hide_answers(test))
     assert error_to(video, test) < 0.7 * error_to(video, test, np.random.default_rng(0).permutation(24))
 
 
@@ -189,7 +175,7 @@ def test_variants_run(suite: FakeSuite, parameters: dict[str, Any]) -> None:
     quick = {"encoder_steps": 1, "decoder_steps": 1}
     made = Kupershmidt(suite=suite, seed=0, **{**SMALL, **quick, **parameters})
     made.fit(record(clips=8), record(clips=8))
-    assert made.reconstruct(ask(record(clips=8), slice(0, 2))).shape == (2, FRAMES, SIDE, SIDE, 3)
+    assert made.reconstruct(hide_answers(record(clips=8), slice(0, 2))).shape == (2, FRAMES, SIDE, SIDE, 3)
 
 
 def test_parameters_are_checked_and_every_variant_is_made_of_them(suite: FakeSuite) -> None:
@@ -201,7 +187,7 @@ def test_parameters_are_checked_and_every_variant_is_made_of_them(suite: FakeSui
     with pytest.raises(BenchError, match="channels=24"):
         Kupershmidt(suite=suite, channels=24)
     with pytest.raises(BenchError, match="has not been fitted"):
-        Kupershmidt(suite=suite).reconstruct(ask(record()))
+        Kupershmidt(suite=suite).reconstruct(hide_answers(record()))
 
 
 def test_the_large_size_is_counted_without_its_weights() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import CAPTIONS, World, questions, squared_errors
+from asking import draw, hide_answers
+from drawn import CAPTIONS, World, squared_errors
 
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add_inputs, sparse_causal
 from baselines.mind_animator.method import MindAnimator, Parameters, read_parameters
@@ -26,10 +27,6 @@ SMALL: dict[str, Any] = {
     "motion_feedforward": 64, "fmri_tokens": 2, "dropout": 0.0, "alignment_frames": 1, "steps": 3, "batch_size": 32,
     "semantic_steps": 60, "structure_steps": 60, "motion_steps": 25, "learning_rate": 3e-3, "calibration_share": 1.0,
 }  # fmt: skip
-
-
-def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +123,7 @@ def test_true_text_and_latents_make_the_true_clip(fitted: MindAnimator, suite: A
 
 def test_planted_objects_are_reconstructed_and_every_loss_falls(fitted: MindAnimator, suite: Any) -> None:
     test, rows = World().record(seed=2), np.array([0, 1, 2, 3, 16, 17, 18, 19])
-    made = fitted.reconstruct(questions(test, rows))
+    made = fitted.reconstruct(hide_answers(test, rows))
     assert made.shape == (8, 6, 64, 64, 3) and made.dtype == np.uint8
     errors = squared_errors(made, test, rows)
     assert np.diag(errors).mean() < 0.7 * errors.mean()
@@ -142,7 +139,7 @@ def test_planted_objects_are_reconstructed_and_every_loss_falls(fitted: MindAnim
 @pytest.mark.parametrize("start", ["inversion", "renoised"])
 def test_a_reconstruction_depends_on_its_trial_and_seed_alone(fitted: MindAnimator, start: str) -> None:
     own, fitted.parameters = fitted.parameters, replace(fitted.parameters, start=start)
-    asked = questions(World().record(seed=2), np.array([0, 17, 5]))
+    asked = hide_answers(World().record(seed=2), np.array([0, 17, 5]))
     together = fitted.reconstruct(asked)
     assert np.array_equal(together, fitted.reconstruct(asked))
     order = np.array([2, 0])
@@ -172,7 +169,7 @@ def test_new_subjects_get_input_layers_of_their_own_and_the_rest_stays(suite: An
     new = World(voxels=(25, 37), clips=12)
     calibration, test = new.record(first_subject=8), new.record(first_subject=8, seed=3)
     with pytest.raises(UnknownSubject, match="call adapt"):
-        made.reconstruct(questions(test, np.array([0])))
+        made.reconstruct(hide_answers(test, np.array([0])))
     before = {name: decoder.state_dict() for name, decoder in made.decoders.items()}
     before = {name: {key: one.clone() for key, one in state.items()} for name, state in before.items()}
     made.adapt(calibration)
@@ -180,7 +177,7 @@ def test_new_subjects_get_input_layers_of_their_own_and_the_rest_stays(suite: An
         after = made.decoders[name].state_dict()
         assert all(torch.equal(one, after[key]) for key, one in state.items()) and len(after) == len(state) + 4
     rows = np.array([0, 1, 2, 3, 12, 13, 14, 15])
-    errors = squared_errors(made.reconstruct(questions(test, rows)), test, rows)
+    errors = squared_errors(made.reconstruct(hide_answers(test, rows)), test, rows)
     assert np.diag(errors).mean() < 0.85 * errors.mean()
 
 

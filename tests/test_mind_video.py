@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import CAPTIONS, World, questions
+from asking import draw, hide_answers
+from drawn import CAPTIONS, World
 
 from baselines.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
@@ -29,10 +30,6 @@ SMALL: dict[str, Any] = {
     "together_batch_size": 2, "together_learning_rate": 1e-5, "generator_learning_rate": 1e-5, "batch_size": 32,
     "learning_rate": 3e-3, "calibration_steps": 60, "calibration_learning_rate": 5e-3, "steps": 3,
 }  # fmt: skip
-
-
-def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def top_captions(fitted: MindVideo, suite: Any, test: TrainingSet) -> float:
@@ -157,7 +154,7 @@ def test_videos_show_the_objects_that_the_brain_saw(fitted: MindVideo, suite: An
     """Text that hits the captions makes their clips: CLIP finds each caption in its own videos more than in others."""
     test = World().record(seed=2)
     rows = np.arange(8)
-    made = fitted.reconstruct(questions(test, rows))
+    made = fitted.reconstruct(hide_answers(test, rows))
     assert made.shape == (8, 6, 64, 64, 3) and made.dtype == np.uint8
     seen = suite.embed_images(made[:, 3])
     texts = suite.embed_texts(CAPTIONS)
@@ -167,7 +164,7 @@ def test_videos_show_the_objects_that_the_brain_saw(fitted: MindVideo, suite: An
 
 
 def test_a_reconstruction_depends_on_its_trial_and_seed_alone(fitted: MindVideo) -> None:
-    asked = questions(World().record(seed=2), np.array([0, 17, 5]))
+    asked = hide_answers(World().record(seed=2), np.array([0, 17, 5]))
     together = fitted.reconstruct(asked)
     again = fitted.reconstruct(asked)
     assert np.array_equal(together, again)
@@ -201,7 +198,7 @@ def test_new_subjects_get_layers_of_their_own_and_the_rest_stays(suite: Any, fit
     after = fitted.trained().state_dict()
     assert all(torch.equal(one, after[name]) for name, one in before.items())
     assert top_captions(fitted, suite, test) > 0.7
-    assert fitted.reconstruct(questions(test, np.array([3]))).shape == (1, 6, 64, 64, 3)
+    assert fitted.reconstruct(hide_answers(test, np.array([3]))).shape == (1, 6, 64, 64, 3)
 
 
 def test_every_variant_constructs_and_unknown_values_are_named(suite: Any) -> None:

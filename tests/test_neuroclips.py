@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import draw, error_to, hide_answers
 from torch.nn import functional
 
 from baselines.neuroclips import NeuroClips
@@ -19,7 +20,7 @@ from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.sizes import build_paper_size, count_paper_size
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from baselines.voxels import NoVoxels, PerSubject, choose_voxels
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.errors import BenchError, UnknownSubject
 from bench.pretrained.generators import count_steps
 from bench.spec import load_variants
@@ -33,10 +34,6 @@ SMALL: dict[str, Any] = {
     "perception_blocks": 1, "decoder_channels": (16, 16, 8), "perception_steps": 40, "perception_batch_size": 16,
     "perception_learning_rate": 5e-3, "calibration_steps": 60,
 }  # fmt: skip
-
-
-def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 class FakeSuite:
@@ -112,21 +109,6 @@ def record(*, subjects: tuple[int, ...] = (1, 2), clips: int = 24, seed: int = 0
         sampling_rate=0.5,
         rois=rois,
     )
-
-
-def ask(data: TrainingSet, rows: slice = slice(None)) -> BrainData:
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=(1000 + np.arange(len(data.subject)))[rows],
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
-
-
-def error_to(video: np.ndarray, data: TrainingSet, order: np.ndarray | None = None) -> float:
-    truth = data.video[data.clip].astype(float)
-    return float(np.abs(video - (truth if order is None else truth[order])).mean())
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +238,7 @@ def test_what_was_planted_is_decoded(fitted: NeuroClips) -> None:
     for phase in fitted.losses.values():
         assert np.mean(phase[-10:]) < 0.7 * np.mean(phase[:10])
     test = record(seed=5)
-    video = fitted.reconstruct(ask(test))
+    video = fitted.reconstruct(hide_answers(test))
     assert video.shape == (48, FRAMES, SIDE, SIDE, 3) and video.dtype == np.uint8
     shuffled = np.random.default_rng(0).permutation(48)
     assert error_to(video, test) < 0.5 * error_to(video, test, shuffled)
@@ -267,9 +249,9 @@ def test_what_was_planted_is_decoded(fitted: NeuroClips) -> None:
 
 def test_the_same_seed_gives_the_same_video_whatever_the_batch(fitted: NeuroClips, again: NeuroClips) -> None:
     test = record(seed=5)
-    video = fitted.reconstruct(ask(test))
-    assert np.array_equal(again.reconstruct(ask(test)), video)
-    alone = fitted.reconstruct(ask(test, slice(40, 43)))
+    video = fitted.reconstruct(hide_answers(test))
+    assert np.array_equal(again.reconstruct(hide_answers(test)), video)
+    alone = fitted.reconstruct(hide_answers(test, slice(40, 43)))
     assert np.abs(alone.astype(int) - video[40:43]).max() <= 1  # float rounding of another batch
 
 
@@ -277,14 +259,14 @@ def test_a_new_subject_gets_layers_of_its_own_and_nothing_else_changes(again: Ne
     made = again
     test = record(subjects=(5,), seed=5)
     with pytest.raises(UnknownSubject, match="subject 5"):
-        made.reconstruct(ask(test))
+        made.reconstruct(hide_answers(test))
     before = {name: values.clone() for name, values in made.trained().state_dict().items()}
     count = made.parameter_count
     made.adapt(record(subjects=(5,), seed=6))
     after = made.trained().state_dict()
     assert all(torch.equal(after[name], values) for name, values in before.items())
     assert all(".5." in name for name in set(after) - set(before)) and made.parameter_count > count
-    video = made.reconstruct(ask(test))
+    video = made.reconstruct(hide_answers(test))
     assert error_to(video, test) < 0.6 * error_to(video, test, np.random.default_rng(0).permutation(24))
 
 
@@ -302,7 +284,7 @@ def test_variants_reach_the_generator(suite: FakeSuite, parameters: dict[str, An
     quick = {"semantic_steps": 1, "prior_steps": 1, "perception_steps": 1}
     made = NeuroClips(suite=suite, seed=0, **{**SMALL, **quick, **parameters})
     made.fit(record(clips=8), record(clips=8))
-    made.reconstruct(ask(record(clips=8), slice(0, 2)))
+    made.reconstruct(hide_answers(record(clips=8), slice(0, 2)))
     assert {name: suite.calls[-1][name] for name in call} == call
 
 
@@ -352,7 +334,7 @@ def test_bad_parameters_are_named(suite: FakeSuite, parameters: dict[str, Any], 
     with pytest.raises(BenchError, match=message):
         NeuroClips(suite=suite, **parameters)
     with pytest.raises(BenchError, match="has not been fitted"):
-        NeuroClips(suite=suite).reconstruct(ask(record()))
+        NeuroClips(suite=suite).reconstruct(hide_answers(record()))
 
 
 def test_the_paper_s_size_is_counted_without_its_weights() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import hide_answers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.errors import BenchError
 from bench.spec import load_variants
 from methods.sam_net.augmentation import augment
@@ -127,16 +128,6 @@ class World:
         )
 
 
-def questions(data: TrainingSet) -> BrainData:
-    return BrainData(
-        brain=data.brain,
-        subject=data.subject,
-        seed=np.arange(len(data.subject)),
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
-
-
 def fitted(world: World, **parameters: Any) -> SamNet:
     method = SamNet(suite=FakeSuite(), seed=0, **{**SMALL, **parameters})
     method.fit(world.record(), world.record(first_clip=50))
@@ -145,7 +136,7 @@ def fitted(world: World, **parameters: Any) -> SamNet:
 
 def concept_accuracy(method: SamNet, test: TrainingSet) -> float:
     """Share of trials whose E is nearest to that of the right concept."""
-    embeddings, _ = method.decode(questions(test))
+    embeddings, _ = method.decode(hide_answers(test))
     known = FakeSuite().encode_text(list("abcd"))
     distance = torch.cdist(embeddings.flatten(1), known.flatten(1))
     return float(np.mean(distance.argmin(dim=1).numpy() == test.concepts[test.clip]))
@@ -405,7 +396,7 @@ def test_it_learns_a_planted_response_and_nothing_from_shuffled_brains(world: Wo
 
 def test_its_videos_show_the_right_brightness(world: World, method: SamNet) -> None:
     test = world.record(first_clip=100)
-    video = method.reconstruct(questions(test))
+    video = method.reconstruct(hide_answers(test))
     assert video.dtype == np.uint8
     assert video.shape == (len(test.subject), 2, 16, 16, 3)
     truth = test.video[test.clip].mean(axis=(1, 2, 3, 4))
@@ -413,16 +404,16 @@ def test_its_videos_show_the_right_brightness(world: World, method: SamNet) -> N
 
 
 def test_the_same_seed_gives_the_same_video_and_a_trial_depends_on_itself_alone(world: World, method: SamNet) -> None:
-    ask = questions(world.record(first_clip=100))
+    asked = hide_answers(world.record(first_clip=100))
     again = fitted(world)
-    assert np.array_equal(method.reconstruct(ask), again.reconstruct(ask))
+    assert np.array_equal(method.reconstruct(asked), again.reconstruct(asked))
     rows = np.arange(7, 30)
-    few = replace(ask, brain=ask.brain[rows], subject=ask.subject[rows], seed=ask.seed[rows])
-    difference = method.decode(few)[0] - method.decode(ask)[0][rows]
+    few = replace(asked, brain=asked.brain[rows], subject=asked.subject[rows], seed=asked.seed[rows])
+    difference = method.decode(few)[0] - method.decode(asked)[0][rows]
     assert difference.abs().max() < 1e-4
     other = SamNet(suite=FakeSuite(), seed=1, **SMALL)
     other.fit(world.record(), world.record(first_clip=50))
-    assert not np.array_equal(method.reconstruct(ask), other.reconstruct(ask))
+    assert not np.array_equal(method.reconstruct(asked), other.reconstruct(asked))
 
 
 def test_fitting_leaves_torchs_own_generator_alone() -> None:
@@ -441,7 +432,7 @@ def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None
         rows = np.arange(0, 40, 3)
         method.adapt(replace(calibration, brain=calibration.brain[rows], subject=calibration.subject[rows],
                              clip=calibration.clip[rows]))  # fmt: skip
-        results[adaptation] = method.decode(questions(strange.record(first_clip=100, subjects=(9,))))[1]
+        results[adaptation] = method.decode(hide_answers(strange.record(first_clip=100, subjects=(9,))))[1]
         assert method.parameter_count - before == (0 if adaptation == "none" else 62 * 62)
     assert not torch.equal(results["none"], results["new2source"])
     assert not torch.equal(results["none"], results["recolour"])
@@ -451,7 +442,7 @@ def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -
     with pytest.raises(BenchError, match="lamda"):
         SamNet(suite=FakeSuite(), lamda=1.0)
     with pytest.raises(BenchError, match="fit"):
-        SamNet(suite=FakeSuite()).reconstruct(questions(world.record()))
+        SamNet(suite=FakeSuite()).reconstruct(hide_answers(world.record()))
 
 
 def test_a_concept_is_read_as_the_nearest_of_the_training_concepts():

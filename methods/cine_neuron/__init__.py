@@ -13,7 +13,7 @@ __all__ = ["CineNeuron", "Parameters"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from methods.cine_neuron import method
+        from methods.cine_neuron import method, networks
 
-        return getattr(method, name)
+        return getattr(networks if name == "Parameters" else method, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -1,4 +1,4 @@
-"""All trained networks of CineNeuron but LoRA, and the way from fMRI to the decoder's condition (Figure 2).
+"""CineNeuron's parameters and networks (LoRA apart), and the way from fMRI to the decoder's condition (Figure 2).
 
     f^c, f^e = f(x)  →  router and retrieval  →  fusion  →  f^fuse
 
@@ -8,20 +8,87 @@ Table 4 without the Mixture-of-Memories; "fmri" the fMRI embedding alone (Table 
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.errors import BenchError
+from bench.parameters import PRECISIONS, check_choices, check_heads, read_given
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.integration import Fusion, ScaledProjection, fill_tokens
 from methods.cine_neuron.memory import MODALITIES, MemoryPool, Router, retrieve, score_entries
 
+DECODERS = ("wan", "animatediff")
 CONDITIONS = ("fused", "text", "fmri")
 ROUTERS = ("learned", "fixed")
 QUERIES = ("global", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of CineNeuron with its default; an ablation is a change of these and of nothing else."""
+
+    # Input (Table 5); names of regions match whatever their case
+    leave_out: tuple[str, ...] = ("auditory", "mPFC")
+    noise_rois: tuple[str, ...] = ()  # regions whose voxels are noise: their parameters stay, their information goes
+
+    # Brain Model (§3.1)
+    tokens: int = 4  # of f^e, at most as many as the decoder's text tokens (paper: 512)
+    token_channels: int = 64  # numbers that the input layer gives a token at each volume
+    width: int = 128  # paper: 2048
+    layers: int = 2  # paper: 24
+    heads: int = 4
+    feedforward: int = 512
+    dropout: float = 0.1
+    match_base: bool = False  # True: `feedforward` is set so that there are as many parameters as in the base
+
+    # Semantic enrichment, equations (1) to (3)
+    alignment_frames: int = 6  # frames of a clip that CLIP sees
+    temperature: float = 0.07
+    action_weight: float = 1.0  # lambda_1; 0 trains no action head
+    category_weight: float = 1.0  # lambda_2; 0 finds no categories
+    category_least: int = 10  # clips that must show a category, or it is merged or dropped
+    focal_gamma: float = 2.0
+
+    # Mixture-of-Memories, equations (4) to (8)
+    modalities: tuple[str, ...] = ("text", "image", "action")  # that the mixture score is made of
+    router: str = "learned"  # or "fixed": all modalities weigh the same
+    query: str = "global"  # or "embedding"
+    memories: int = 5  # K
+    own_clip: bool = False  # True: in training a trial may retrieve its own clip
+    router_weight: float = 1.0  # of the mixture scores' loss, which the paper does not have
+    condition: str = "fused"  # or "text" (no MoM), "fmri" (no integration)
+    alpha: float = 1.0
+    residual: bool = True  # False: equation (6) to the letter
+
+    # Decoder (§3.2, equation 9)
+    decoder: str = "wan"  # or "animatediff"
+    lora_rank: int = 16
+    lora_scale: int = 16
+    flow_shift: float = 3.0  # of Wan's noise levels
+    steps: int | None = None  # these two: None is the suite's own
+    guidance: float | None = None
+    checkpointing: bool = False  # less memory in training, more time
+
+    # Training; the paper's values in the comments
+    stage1_steps: int = 400  # 8,000
+    batch_size: int = 64  # 144
+    learning_rate: float = 5e-4  # 1e-4
+    joint_epochs: float = 2.0  # 20
+    joint_batch_size: int = 32  # 32
+    joint_learning_rate: float = 1e-5  # 1e-6, of the Brain Model and its heads
+    decoder_learning_rate: float = 3e-4  # 1e-6 for router and fusion; silent on LoRA
+    weight_decay: float = 0.01
+    precision: str = "fp32"  # or "bf16", of the transformers in training
+    calibration_steps: int = 300
+    calibration_learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -138,3 +205,75 @@ class Networks(nn.Module):
         if self.condition != "fmri" and "action" in self.modalities:
             parts.append(self.alignment.action)
         return sum(one.numel() for part in parts if part is not None for one in part.parameters())
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    own = read_given(Parameters, given, method="cine_neuron")
+    check_choices(own, decoder=DECODERS, precision=PRECISIONS)
+    check_heads(own, "width")
+    if "action" in own.modalities and own.action_weight == 0 and own.condition != "fmri":
+        raise BenchError(
+            "action_weight=0 leaves the action head untrained, and modalities ask it; "
+            "set action_weight, or modalities without 'action'"
+        )
+    return own
+
+
+def build_networks(
+    own: Parameters,
+    *,
+    volumes: int,
+    voxels: Mapping[int, np.ndarray],
+    embedding: int,
+    action: int,
+    categories: int,
+    text: int,
+) -> Networks:
+    """The untrained networks: `voxels` are each subject's columns, the rest widths of what the encoders give."""
+    if own.match_base:
+        own = match_capacity(own, volumes=volumes, voxels=voxels, embedding=embedding, action=action, text=text)
+    brain = BrainModel(
+        volumes=volumes,
+        tokens=own.tokens,
+        channels=own.token_channels,
+        width=own.width,
+        layers=own.layers,
+        heads=own.heads,
+        feedforward=own.feedforward,
+        dropout=own.dropout,
+        embedding=embedding,
+    )
+    for number, columns in voxels.items():
+        brain.add_subject(number, torch.as_tensor(columns))
+    alignment = Alignment(embedding=embedding, action=action, categories=categories, dropout=own.dropout)
+    return Networks(
+        brain,
+        alignment,
+        width=own.width,
+        action=action,
+        text=text,
+        heads=own.heads,
+        condition=own.condition,
+        modalities=own.modalities,
+        router=own.router,
+        query=own.query,
+        memories=own.memories,
+        alpha=own.alpha,
+        residual=own.residual,
+    )
+
+
+def match_capacity(own: Parameters, **widths: Any) -> Parameters:
+    """The parameters with the feed-forward layer so wide that the networks count what the base's count, to half a unit.
+
+    The base is `own` with all of the Mixture-of-Memories; `widths` are `build_networks`' but for the categories, which
+    are in no reconstruction's way. LoRA is no part of it.
+    """
+    plain = Parameters()
+    own = dataclasses.replace(own, match_base=False)
+    base = dataclasses.replace(own, **{name: getattr(plain, name) for name in ("condition", "modalities", "router")})
+    with torch.device("meta"):
+        wanted, found = (build_networks(one, categories=1, **widths).parameter_count for one in (base, own))
+    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))

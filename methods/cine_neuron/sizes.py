@@ -16,7 +16,7 @@ import torch
 from bench.pretrained.video_decoders import attach_lora, list_lora
 from bench.sizes import count_parameters, print_counts
 from bench.spec import load_variants
-from methods.cine_neuron.method import build_networks, read_parameters
+from methods.cine_neuron.networks import build_networks, read_parameters
 
 # Wan 2.1 1.3B, from the configuration of its release in diffusers' format
 WAN: dict[str, Any] = {
