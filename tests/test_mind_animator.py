@@ -13,9 +13,9 @@ from asking import draw, hide_answers
 from drawn import CAPTIONS, World, squared_errors
 
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add_inputs, sparse_causal
+from baselines.mind_animator.losses import draw_known, measure_motion
 from baselines.mind_animator.method import MindAnimator, Parameters, read_parameters
 from baselines.mind_animator.sizes import count_paper_size
-from baselines.mind_animator.training import draw_known, measure_motion
 from bench.errors import BenchError, UnknownSubject
 from bench.pretrained.suite import load_suite
 from bench.registry import resolve

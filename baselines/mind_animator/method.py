@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from baselines.clip_targets import encode_targets
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, add_inputs
-from baselines.mind_animator.training import (
+from baselines.mind_animator.losses import (
     Loss,
     measure_motion,
     measure_semantics,
