@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.parser import KINDS, build_parser
+from bench.parser import build_parser
 from bench.progress import say
-from bench.registry import describe, names
+from bench.registry import names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,8 @@ def print_table(options: argparse.Namespace) -> int:
     from bench.scoring import read_scores
     from bench.spec import find_group, find_owner
     from bench.store import Store
-    from leaderboard.tables import ablation_table, result_table
+    from leaderboard.ablations import ablation_table
+    from leaderboard.tables import result_table
 
     protocols = tuple(names("protocols")) if options.protocol == "all" else (options.protocol,)
     rules = find_protocols(protocols)
@@ -258,121 +259,6 @@ def score_folder(options: argparse.Namespace) -> int:
     return 0
 
 
-def draw_figure(options: argparse.Namespace) -> int:
-    from bench.cli_figures import draw
-
-    return draw(options)
-
-
-def list_names(options: argparse.Namespace) -> int:
-    """Print names with a line each; loads none of what it lists."""
-    from bench.spec import load_variants
-
-    if options.kind == "protocols":
-        explain_protocols()
-        return 0
-    for kind in [options.kind] if options.kind else filter(names, KINDS):
-        print(f"{kind}:")
-        for name in names(kind):
-            print(f"  {name:18} {describe(kind, name)}")
-            if kind == "methods":
-                for group, variants in load_variants(name).items():
-                    print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
-    return 0
-
-
-def explain_protocols() -> None:
-    """Print what each protocol computes and how it differs from ours."""
-    from bench.protocols import find_protocols
-
-    for protocol in find_protocols(names("protocols")).values():
-        print(f"{protocol.name}: {protocol.summary}")
-        if protocol.differs:
-            print(f"  beside corrected: {protocol.differs}")
-        frames = f"exactly {protocol.frames}" if protocol.frames else "any shared number"
-        print(
-            f"  frames: {frames} (published: {protocol.published}); side-by-side videos: grid border {protocol.border}"
-        )
-        for metric in protocol.metrics:
-            arrow = "↑" if metric.direction == "higher" else "↓"
-            chance = "" if metric.chance == "measured" else f"; chance {metric.chance:.3g}"
-            judge = f" [{metric.judge}]" if metric.judge else ""
-            print(f"    {metric.name} {arrow}{judge}: {metric.summary}{chance}")
-
-
-def handle_data(options: argparse.Namespace) -> int:
-    from bench.datasets import catalogue
-
-    if options.action == "verify":
-        report = catalogue.verify(options.dataset, options.data_root)
-        show(report, options)
-        return 0 if (report["status"] == "ok").all() else 1
-    dataset = catalogue.open_dataset(options.dataset, data_root=options.data_root, processes=options.jobs)
-    if options.action == "make":
-        say(f"{options.dataset}: {len(dataset.trials)} trials of {len(dataset.subjects)} subjects, {dataset.digest}")
-        return 0
-    show(catalogue.info(dataset), options)
-    return 0
-
-
-def handle_suite(options: argparse.Namespace) -> int:
-    if options.action == "build":
-        from bench.pretrained.build import build_suite
-
-        build_suite(options.suite, only=options.only)
-        return 0
-    if options.action == "fetch":
-        from bench.pretrained.suite import fetch_suite
-
-        fetch_suite(options.suite)
-        return 0
-    if options.action == "verify":
-        from bench.pretrained.suite import verify_suite
-
-        show(verify_suite(options.suite), options)
-        return 0
-    from bench.pretrained.card import suite_table
-
-    show(suite_table(options.suite), options)
-    return 0
-
-
-def audit_data(options: argparse.Namespace) -> int:
-    from bench import audit
-    from bench.datasets.catalogue import open_dataset
-
-    if options.measure:
-        show(audit.measure_audits(options.seeds, processes=options.jobs), options)
-        return 0
-    dataset = open_dataset(options.dataset, data_root=options.data_root)
-    report = audit.audit_dataset(dataset, runs=options.runs)
-    show(report, options)
-    return 1 if (report["verdict"] == "found").any() else 0
-
-
-def measure_speed(options: argparse.Namespace) -> int:
-    if options.what == "statistics":
-        from leaderboard.speed import measure_statistics
-
-        show(measure_statistics(), options)
-        return 0
-    from bench import speed
-
-    if options.what == "memory":
-        show(speed.measure_memory(), options)
-    else:
-        show(speed.measure_scoring(options.clips, precision=options.precision, threads=options.threads), options)
-    return 0
-
-
-def examine(options: argparse.Namespace) -> int:
-    from bench.doctor import examine_machine
-
-    report = examine_machine(options.runs)
-    show(report, options)
-    return 0 if (report["status"] != "bad").all() else 1
-
-
 def find_split(method: str, group: str) -> str:
     from bench.spec import group_split
 
@@ -388,19 +274,13 @@ def show(table: pd.DataFrame, options: argparse.Namespace) -> None:
         say(f"written: {options.output}")
 
 
-VERBS = {
-    verb.__name__: verb
-    for verb in (
-        *(run_method, print_table, draw_figure, score_folder, list_names, handle_data, handle_suite),
-        *(audit_data, measure_speed, examine),
-    )
-}
+VERBS = {verb.__name__: verb for verb in (run_method, print_table, score_folder)}
 
 
 def find_verb(name: str) -> Callable[[argparse.Namespace], int]:
-    """The function of a verb, from here, from `bench.cli_board` or from `bench.cli_human`."""
+    """The function of a verb, from here or from one of the other `cli_*` modules."""
     if name in VERBS:
         return VERBS[name]
-    from bench import cli_board, cli_human
+    from bench import cli_board, cli_human, cli_inspect
 
-    return (cli_board.VERBS | cli_human.VERBS)[name]
+    return (cli_board.VERBS | cli_human.VERBS | cli_inspect.VERBS)[name]

@@ -2,7 +2,7 @@
 
 Of each number that stands for a variant, the base is the number in the same column for the same method, data set,
 split and classes. The paper's difference is that of the two printed numbers (most tables print no interval for it);
-ours is paired over subjects, clips and seeds (`tables.ablation_table`), in the paper's own metric or in the one that
+ours is paired over subjects, clips and seeds (`ablations.ablation_table`), in the paper's own metric or in the one that
 stands in for it. A verdict is about the sign alone: a phantom's effects have no size in common with a brain's.
 
     agree       Holm's p over the variants of the table is at most .05, and the sign is the paper's
@@ -18,10 +18,10 @@ import pandas as pd
 
 from bench.scoring import read_scores
 from bench.store import Store
+from leaderboard.ablations import ablation_table
 from leaderboard.board import BASE
 from leaderboard.papers import Need, Survey, choose_metric, find_keys, find_need
 from leaderboard.reported import ReportedCell, join
-from leaderboard.tables import ablation_table
 
 LEVEL = 0.05
 COLUMNS = [
