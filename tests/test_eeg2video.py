@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from asking import hide_answers
 
 from baselines.eeg2video.dynamics import (
     add_released_noise,
@@ -27,7 +28,7 @@ from baselines.eeg2video.features import (
 from baselines.eeg2video.glmnet import GLMNet, find_visual
 from baselines.eeg2video.method import EEG2Video, Parameters, build_networks
 from baselines.eeg2video.sizes import CAP, count_paper_size
-from bench.data import BrainData, TrainingSet
+from bench.data import TrainingSet
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 from bench.errors import BenchError, NotFitted
 from bench.pretrained.suite import load_suite
@@ -71,16 +72,6 @@ class Recording:
             channels=CHANNELS,
             sampling_rate=RATE,
         )
-
-
-def ask(data: TrainingSet, rows: slice = slice(None)) -> BrainData:
-    return BrainData(
-        brain=data.brain[rows],
-        subject=data.subject[rows],
-        seed=np.arange(len(data.subject))[rows] + 7,
-        channels=data.channels,
-        sampling_rate=data.sampling_rate,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -240,14 +231,14 @@ def test_it_is_registered_and_every_variant_constructs(suite) -> None:
         with pytest.raises(BenchError):
             EEG2Video(suite=suite, **bad)
     with pytest.raises(NotFitted):
-        EEG2Video(suite=suite).reconstruct(ask(Recording().record()))
+        EEG2Video(suite=suite).reconstruct(hide_answers(Recording().record()))
 
 
 def test_losses_fall_and_a_planted_object_is_decoded(suite, fitted) -> None:
     for name in ("seq2seq", "semantic", "dynamic"):
         assert np.mean(fitted.losses[name][-5:]) < 0.9 * np.mean(fitted.losses[name][:5]), name
     test = Recording().record(clips=16, seed=5)
-    latents, text, _ = fitted.decode(ask(test))
+    latents, text, _ = fitted.decode(hide_answers(test))
     nearest = torch.cdist(text.flatten(1), suite.encode_text(list(test.captions[: len(OBJECTS)])).flatten(1))
     assert (nearest.argmin(1).numpy() == test.concepts).mean() > 0.8
     true = encode_clips(suite, test.video)[: len(OBJECTS)]
@@ -256,15 +247,15 @@ def test_losses_fall_and_a_planted_object_is_decoded(suite, fitted) -> None:
 
 
 def test_reconstructions_beat_shuffled_and_depend_on_their_own_trial_alone(fitted) -> None:
-    test = Recording().record(clips=4, seed=6)
-    made = fitted.reconstruct(ask(test))
+    test = Recording().record(clips=12, seed=6)
+    made = fitted.reconstruct(hide_answers(test))
     assert made.shape == test.video.shape
     assert made.dtype == np.uint8
     error = ((made[:, None].astype(float) - test.video[None]) ** 2).mean(axis=(2, 3, 4, 5))
-    assert np.diag(error).mean() < 0.8 * error[~np.eye(4, dtype=bool)].mean()
-    alone = fitted.reconstruct(ask(test, slice(2, 3)))
+    assert np.diag(error).mean() < 0.7 * error[~np.eye(12, dtype=bool)].mean()
+    alone = fitted.reconstruct(hide_answers(test, slice(2, 3)))
     assert np.abs(alone.astype(int) - made[2:3]).max() <= 1
-    again = fitted.reconstruct(ask(test, slice(2, 3)))
+    again = fitted.reconstruct(hide_answers(test, slice(2, 3)))
     np.testing.assert_array_equal(alone, again)
 
 
@@ -272,13 +263,13 @@ def test_a_new_subject_brings_its_own_scale(fitted) -> None:
     loud = Recording(subject_gain=20.0)
     calibration, test = loud.record(clips=8, subject=9, seed=7), loud.record(clips=4, subject=9, seed=8)
     with pytest.raises(BadSignals, match="subject 9"):
-        fitted.decode(ask(test))
+        fitted.decode(hide_answers(test))
     weights = [one.clone() for one in fitted.trained().parameters()]
     fitted.adapt(calibration)
     assert all(torch.equal(a, b) for a, b in zip(weights, fitted.trained().parameters(), strict=True))
-    _, text, _ = fitted.decode(ask(test))
+    _, text, _ = fitted.decode(hide_answers(test))
     quiet = replace(test, brain=test.brain / 20, subject=np.full(4, 1))
-    _, known, _ = fitted.decode(ask(quiet))
+    _, known, _ = fitted.decode(hide_answers(quiet))
     assert (text - known).abs().mean() < 0.5 * known.std()
 
 
@@ -300,9 +291,9 @@ def test_variants_change_what_they_name(suite) -> None:
     none = EEG2Video(suite=suite, **small, seq2seq=False)
     none.fit(train, train)
     assert none.trained().seq2seq is None
-    assert none.decode(ask(train))[0] is None
+    assert none.decode(hide_answers(train))[0] is None
     assert none.make_start(None, torch.zeros(2, dtype=torch.bool), [1, 2])[1] == 1.0
-    assert none.reconstruct(ask(train, slice(0, 1))).shape == (1, 6, 64, 64, 3)
+    assert none.reconstruct(hide_answers(train, slice(0, 1))).shape == (1, 6, 64, 64, 3)
     latents, flags = encode_clips(suite, train.video)[:2], torch.tensor([True, False])
     starts = {
         name: EEG2Video(suite=suite, **changes).make_start(latents, flags, [1, 2])[0]
