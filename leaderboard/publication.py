@@ -36,6 +36,8 @@ Every score stands between floors that see no brain and ceilings that cheat open
   nothing is known of its spread between seeds.
 - A **phantom** is a synthetic recording: it shows that a method works here, and says nothing of a brain. `mini` is the
   suite of small networks that ships with the project.
+- Methods are **rebuilt here** from what papers say of them, at the suite's size; each one's page says what is faithful.
+  SAM-Net and CineNeuron were worked on longest. A low place says nothing of the method that its authors published.
 """
 REPORTED = """\
 ## Reported by papers

@@ -3,6 +3,10 @@
 A block is one stretch of time. Each clip's response goes on for up to 0.8 s into the next clip, and the noise is
 drawn for the whole block at once, so nothing starts anew with a trial. The noise is Gaussian and stationary: 1/f
 (background and ongoing activity of the task dipoles), an alpha rhythm and white sensor noise.
+
+All that a clip says is in the evoked waveform, and nothing in how strong the rhythms are: what reads band powers alone
+("DE features") finds no concept here. It is the ideal observer's condition (stationary Gaussian noise), not a claim
+about people.
 """
 
 from __future__ import annotations
