@@ -43,6 +43,7 @@ def run_method(options: argparse.Namespace) -> int:
         return run_paper(options)
     from bench.executor import default_processes, execute, take_shard
     from bench.jury import Jury
+    from bench.parameters import try_parameters
     from bench.protocols import find_protocols
     from bench.runner import Run, plan
     from bench.scoring import unfinished
@@ -53,10 +54,13 @@ def run_method(options: argparse.Namespace) -> int:
     if options.quick:
         options.dataset = options.dataset.partition(":")[0] + ":tiny"
     dataset, suite = open_setting(options)
+    variants = chosen_variants(options)
+    for parameters in variants.values():
+        try_parameters(options.method, parameters, suite)
     run = Run(
         method=options.method,
         split=options.split,
-        variants=chosen_variants(options),
+        variants=variants,
         dataset=options.dataset,
         suite=options.suite,
         classes=options.classes,
@@ -162,9 +166,12 @@ def print_table(options: argparse.Namespace) -> int:
     keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
     scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols)
     if scores.empty:
+        there = sorted({str(cell.manifest["spec"]["dataset"]) for cell in store.cells()})
         raise BenchError(
             f"{options.runs} holds no scores for {options.dataset} with suite {options.suite} and {options.classes} "
-            f"classes; make them with `python -m bench run --method {method or 'sam_net'} --split cross_subject`"
+            f"classes (it holds cells of {', '.join(there) or 'nothing'}: --dataset, --suite and --classes choose); "
+            f"make them with `python -m bench run --method {method or 'sam_net'} --split cross_subject "
+            f"--dataset {options.dataset}`"
         )
     if options.metric:
         known = sorted(scores["metric"].unique())
@@ -185,6 +192,8 @@ def print_table(options: argparse.Namespace) -> int:
         base = next(iter(group))
         if base in missing:
             raise BenchError(f"the base of {options.ablation} has no scores, so there is nothing to compare with")
+        if len(missing) == len(group) - 1:
+            raise BenchError(f"{options.ablation} has scores of its base alone, so there is nothing to compare it with")
         beside = references & scores["split"].isin([split, "clips"])
         variants = [name for name in group if name not in (*missing, base)]
         show(ablation_table(scores[mine | beside], base, variants, protocols=rules), options)
@@ -197,7 +206,15 @@ def print_table(options: argparse.Namespace) -> int:
         chosen &= scores["split"].isin([options.split, "clips"])
     table = result_table(scores[chosen | references], protocols=rules)
     asked = table["method"] == options.method if options.method else table["role"] == "method"
-    show(table[asked | options.references], options)
+    rows = table[asked | options.references]
+    if rows.empty:
+        wanted = f"of {options.method}" if options.method else "of a method"
+        where = f" on {options.split}" if options.split else ""
+        raise BenchError(
+            f"{options.runs} holds no scores {wanted}{where} for {options.dataset}; it holds those of "
+            f"{', '.join(dict.fromkeys(scores['method']))}; --method NAME or --references shows these"
+        )
+    show(rows, options)
     return 0
 
 

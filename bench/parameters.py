@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from bench.errors import BenchError
+from bench.registry import resolve
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -22,6 +23,17 @@ def read_given(Parameters: type[Made], given: Mapping[str, Any], *, method: str)
     if unknown := sorted(set(given) - known):
         raise BenchError(f"{method} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return Parameters(**{name: tuple(one) if isinstance(one, list) else one for name, one in given.items()})
+
+
+def try_parameters(method: str, given: Mapping[str, Any], suite: Any) -> None:
+    """Raises BenchError for parameters that the method refuses: before anything is run, floors included."""
+    if not given:
+        return
+    try:
+        resolve("methods", method)(suite=suite, seed=0, **given)
+    except (TypeError, ValueError) as error:
+        settings = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise BenchError(f"{method} does not take the parameters {settings}: {error}") from error
 
 
 def take_fields(Taken: type[Made], parameters: Any) -> Made:

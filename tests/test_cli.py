@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli import main
@@ -40,6 +41,8 @@ def test_list_names_everything_and_loads_no_torch():
         (["run", "--method", "samnet"], ["samnet", "sam_net"]),
         (["run", "--method", "sam_net", "--variant", "wo_hrtt", "--quick"], ["wo_hrtt", "wo_hrt"]),
         (["run", "--method", "sam_net", "--split", "cross", "--quick"], ["cross", "cross_subject"]),
+        (["run", "--method", "sam_net", "--set", "widht=3", "--quick"], ["widht", "width"]),
+        (["run", "--method", "train_mean", "--set", "width=3", "--quick"], ["train_mean", "width"]),
         (["run", "--method", "train_mean", "--dataset", "phantom_eg"], ["phantom_eg", "phantom_eeg"]),
         (["run", "--method", "train_mean", "--dataset", "seed_dv"], ["seed_dv", "--data-root"]),
         (["run", "--method", "train_mean", "--suite", "minny", "--quick"], ["minny", "mini"]),
@@ -50,6 +53,35 @@ def test_unknown_names_say_what_is_allowed(arguments, words, capsys, tmp_path):
     assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 1
     said = capsys.readouterr().err
     assert "Traceback" not in said
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("scored", "arguments", "words"),
+    [
+        ([], [], ["no scores for phantom_eeg:tiny", "holds cells of nothing", "--dataset phantom_eeg:tiny"]),
+        (["train_mean"], [], ["no scores of a method", "train_mean", "--references"]),
+        (["train_mean"], ["--method", "sam_net", "--split", "new_subject"], ["sam_net on new_subject", "train_mean"]),
+        (["sam_net", "train_mean"], ["--ablation", "hrt"], ["hrt", "base alone", "--ablation hrt --seeds 3"]),
+    ],
+)
+def test_a_table_of_nothing_says_what_there_is(scored, arguments, words, capsys, monkeypatch, tmp_path):
+    shared = {"dataset": "phantom_eeg:tiny", "classes": 40, "suite": "mini", "protocol": "corrected", "metric": "ssim"}
+    shared |= {"variant": "base", "seed": 0, "status": "ok", "parameters": 0, "phantom": True}
+    shared |= {"value": 0.5, "shuffled": 0.4}
+    kinds = {
+        "sam_net": {"role": "method", "split": "cross_subject", "subject": 1},
+        "train_mean": {"role": "control", "split": "clips", "subject": 0},
+    }
+    rows = [
+        {**shared, **kinds[method], "method": method, "clip": clip, "concept": clip}
+        for method in scored
+        for clip in range(4)
+    ]
+    monkeypatch.setattr("bench.scoring.read_scores", lambda *_: pd.DataFrame(rows))
+    assert main(["table", "--dataset", "phantom_eeg:tiny", "--runs", str(tmp_path), *arguments]) == 1
+    said = capsys.readouterr().err
     for word in words:
         assert word in said
 
