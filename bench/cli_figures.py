@@ -26,7 +26,7 @@ def draw(options: argparse.Namespace) -> int:
     if options.dataset is None:
         first = getattr(options, "method", None) or ["cine_neuron" if options.figure == "voxels" else "sam_net"]
         options.dataset = default_dataset(first[0])
-    path = options.output or default_path(options.figure, options.dataset)
+    path = options.output or default_path(name_figure(options), options.dataset)
     check_path(path)
     dataset, suite = open_setting(options)
     figure, table = painters[options.figure](options, dataset, suite, describe_setting(dataset, options.suite))
@@ -34,6 +34,13 @@ def draw(options: argparse.Namespace) -> int:
     write(render(table, options.format), None)
     say(f"written: {path}")
     return 0
+
+
+def name_figure(options: argparse.Namespace) -> str:
+    """A name of its own for each group and split, so that one picture does not overwrite another."""
+    if options.figure != "clips":
+        return options.figure
+    return "_".join(("clips", *filter(None, (options.ablation, options.split))))
 
 
 def draw_clips(options: argparse.Namespace, dataset: Any, suite: Any, setting: str) -> Drawn:

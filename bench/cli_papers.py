@@ -28,7 +28,11 @@ def print_paper(options: argparse.Namespace) -> int:
     if options.differences:
         from leaderboard.paper_differences import compare_differences
 
-        show(compare_differences(found, Store(options.runs)), options)
+        claims = compare_differences(found, Store(options.runs))
+        show(claims, options)
+        lacking = int((claims["verdict"] == "not run").sum())
+        if lacking:
+            say(f"{lacking} of {len(claims)} differences are not run; fill in with `{fill_in(options)} --seeds 3`")
         return 0
     records = measure(found, Store(options.runs))
     if options.format in ("csv", "json"):
@@ -39,9 +43,9 @@ def print_paper(options: argparse.Namespace) -> int:
     write(text, options.output)
     if options.output is not None:
         say(f"written: {options.output}")
-    lacking = missing_cells(records)
-    if len(lacking):
-        say(f"{len(lacking)} of {len(records)} numbers are not run, or only in part; fill in with `{fill_in(options)}`")
+    unrun = missing_cells(records)
+    if len(unrun):
+        say(f"{len(unrun)} of {len(records)} numbers are not run, or only in part; fill in with `{fill_in(options)}`")
     tell_absent(found)
     return 0
 

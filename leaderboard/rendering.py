@@ -107,8 +107,9 @@ def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[st
         marks = " n.s.: not above the method's own shuffled brain." if "difference_to_shuffled" in table else ""
         notes.insert(0, f"value [low, high]: {interval}.{marks}")
     notes += table.attrs.get("notes", [])
-    if same:
-        notes.append("All rows: " + ", ".join(f"{name} {value}" for name, value in same.items()) + ".")
+    known = ", ".join(f"{name} {value}" for name, value in same.items() if value)
+    if known:
+        notes.append(f"All rows: {known}.")
     return text, notes
 
 
