@@ -115,7 +115,8 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
                 place.write_bytes(content)
             head = json.loads((folder / "bundle.json").read_bytes())
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
-        raise BadBundle(f"{path} cannot be read as a bundle: {error}; `python -m bench pack` makes one") from error
+        why = getattr(error, "strerror", None) or error
+        raise BadBundle(f"{path} cannot be read as a bundle: {why}; `python -m bench pack` makes one") from error
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         raise BadBundle(f"bundle.json has no schema {SCHEMA}; pack it again with this version")
     keys, protocols = head.get("cells"), head.get("protocols")

@@ -155,7 +155,7 @@ def print_table(options: argparse.Namespace) -> int:
     from bench.spec import find_group, find_owner
     from bench.store import Store
     from leaderboard.ablations import ablation_table
-    from leaderboard.tables import result_table
+    from leaderboard.tables import SEES_BRAIN, result_table
 
     protocols = tuple(names("protocols")) if options.protocol == "all" else (options.protocol,)
     rules = find_protocols(protocols)
@@ -198,14 +198,14 @@ def print_table(options: argparse.Namespace) -> int:
         variants = [name for name in group if name not in (*missing, base)]
         show(ablation_table(scores[mine | beside], base, variants, protocols=rules), options)
         return 0
-    chosen = scores["role"] == "method"
+    chosen = scores["role"].isin(SEES_BRAIN)
     if options.method:
         chosen = scores["method"] == options.method
     if options.split:
         references &= scores["split"].isin([options.split, "clips"])
         chosen &= scores["split"].isin([options.split, "clips"])
     table = result_table(scores[chosen | references], protocols=rules)
-    asked = table["method"] == options.method if options.method else table["role"] == "method"
+    asked = table["method"] == options.method if options.method else table["role"].isin(SEES_BRAIN)
     rows = table[asked | options.references]
     if rows.empty:
         wanted = f"of {options.method}" if options.method else "of a method"

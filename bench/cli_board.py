@@ -58,7 +58,9 @@ def read_sides(options: argparse.Namespace) -> tuple[pd.DataFrame, dict[int, str
     keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
     scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), (options.protocol,))
     if scores.empty:
-        raise BenchError(f"{options.runs} holds no scores of {options.dataset}; run both methods first")
+        raise BenchError(
+            f"{options.runs} holds no scores of {options.dataset}; run both methods first, or name another --dataset"
+        )
     stimuli = dataset.stimuli.to_pandas()
     return scores, dict(zip(stimuli["clip"], stimuli["caption"], strict=True))
 
@@ -162,6 +164,12 @@ def pack_method(options: argparse.Namespace) -> int:
         asked = (options.method, options.variant, options.dataset, options.split or spec["split"])
         if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:
             cells.append(cell)
+    if not cells:
+        where = f"{options.dataset}, {options.split or 'any split'}, {options.classes} classes, suite {options.suite}"
+        raise BenchError(
+            f"{options.runs} holds no cells of {options.method} {options.variant} on {where}; run it first, or name "
+            "what was run with --dataset, --split, --variant and --runs"
+        )
     path = options.bundle or Path(f"{Path(options.method.partition(':')[0]).stem}.{options.variant}.zip")
     pack_cells(cells, Jury(suite.judges, dataset.concepts), ("corrected", PUBLISHED[dataset.modality]), path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")

@@ -117,7 +117,7 @@ def parse_rule(text: str) -> FrameRule:
         return FrameRule()
     found = re.fullmatch(r"(first|even):([1-9][0-9]{0,5})", text)
     if found is None:
-        raise BenchError(f"frame rule {text!r}: allowed are same, first:N and even:N, such as even:6")
+        raise BenchError(f"--frames {text!r}: allowed are same, first:N and even:N, such as even:6")
     return FrameRule(kind="first" if found[1] == "first" else "even", count=int(found[2]))
 
 

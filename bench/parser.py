@@ -20,9 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = run.add_mutually_exclusive_group(required=True)
     what.add_argument("--method", help="a name of `list methods`, or path/file.py:Class")
     what.add_argument("--paper", metavar="TABLE", help="all that a paper's table lacks, such as sam_net.3")
-    run.add_argument(
-        "--split", default="cross_subject", help="single_subject, cross_subject (default) or new_subject"
-    )
+    run.add_argument("--split", default="cross_subject", help="single_subject, cross_subject (default) or new_subject")
     run.add_argument("--variant", action="append", default=[], help="a named variant (again for more)")
     run.add_argument("--ablation", help="every variant of a group, with its base")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method")

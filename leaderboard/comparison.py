@@ -110,8 +110,8 @@ def pairs_of(scores: pd.DataFrame, a: Side, b: Side) -> list[tuple[tuple[str, st
     side = [(method, variant) for method, variant in zip(scores["method"], scores["variant"], strict=True)]
     for one in (a, b):
         if one not in side:
-            known = ", ".join(dict.fromkeys(name_side(some) for some in side))
-            raise TableError(f"no scores of {name_side(one)}; there are {known}")
+            known = ", ".join(dict.fromkeys(name_side(some) for some in side)) or "none"
+            raise TableError(f"no scores of {name_side(one)}; there are {known}; run it, or name one of these")
     mine = scores[[one in (a, b) for one in side]]
     made = []
     for key, part in mine.groupby(["dataset", "split", "protocol", "metric"], sort=False):
