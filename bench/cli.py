@@ -170,8 +170,8 @@ def print_table(options: argparse.Namespace) -> int:
         raise BenchError(
             f"{options.runs} holds no scores for {options.dataset} with suite {options.suite} and {options.classes} "
             f"classes (it holds cells of {', '.join(there) or 'nothing'}: --dataset, --suite and --classes choose); "
-            f"make them with `python -m bench run --method {method or 'sam_net'} --split cross_subject "
-            f"--dataset {options.dataset}`"
+            f"make them with `python -m bench run --method {method or 'METHOD'} "
+            f"--split {options.split or 'cross_subject'} {repeat_setting(options)}`"
         )
     if options.metric:
         known = sorted(scores["metric"].unique())
@@ -187,7 +187,7 @@ def print_table(options: argparse.Namespace) -> int:
         if missing:
             say(
                 f"not in {options.runs}: {', '.join(missing)}; fill in with `python -m bench run --method {method} "
-                f"--split {split} --classes {options.classes} --ablation {options.ablation} --seeds 3`"
+                f"--split {split} {repeat_setting(options)} --ablation {options.ablation} --seeds 3`"
             )
         base = next(iter(group))
         if base in missing:
@@ -216,6 +216,14 @@ def print_table(options: argparse.Namespace) -> int:
         )
     show(rows, options)
     return 0
+
+
+def repeat_setting(options: argparse.Namespace) -> str:
+    """The options of a command that asks for the same data, suite, classes and store."""
+    root = f" --data-root {options.data_root}" if options.data_root else ""
+    return (
+        f"--dataset {options.dataset}{root} --suite {options.suite} --classes {options.classes} --runs {options.runs}"
+    )
 
 
 def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:

@@ -63,7 +63,11 @@ def test_unknown_names_say_what_is_allowed(arguments, words, capsys, tmp_path):
         ([], [], ["no scores for phantom_eeg:tiny", "holds cells of nothing", "--dataset phantom_eeg:tiny"]),
         (["train_mean"], [], ["no scores of a method", "train_mean", "--references"]),
         (["train_mean"], ["--method", "sam_net", "--split", "new_subject"], ["sam_net on new_subject", "train_mean"]),
-        (["sam_net", "train_mean"], ["--ablation", "hrt"], ["hrt", "base alone", "--ablation hrt --seeds 3"]),
+        (
+            ["sam_net", "train_mean"],
+            ["--ablation", "hrt"],
+            ["base alone", "--dataset phantom_eeg:tiny", "--ablation hrt --seeds 3"],
+        ),
     ],
 )
 def test_a_table_of_nothing_says_what_there_is(scored, arguments, words, capsys, monkeypatch, tmp_path):
