@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,18 +28,19 @@ SPLITS = ("single_subject", "cross_subject", "new_subject")
 BASE = "base"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Score:
     value: float
     low: float
     high: float
+    below: bool = False  # worse than the best floor
 
     def __str__(self) -> str:
-        """`0.213 [0.198, 0.229]`: three significant digits; empty where there is no score."""
+        """`0.213 [0.198, 0.229]`: three significant digits, ↓ behind one below its floor; empty without a score."""
         if np.isnan(self.value):
             return ""
         ends = "" if np.isnan(self.low) else f" [{write_number(self.low)}, {write_number(self.high)}]"
-        return write_number(self.value) + ends
+        return write_number(self.value) + ends + (" ↓" if self.below else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,24 +185,32 @@ def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, prim
         rows[(rows["method"] == method) & (rows["metric"] == primary.name)].groupby(["seed", "subject"])["value"].mean()
     )
     by_seed = of_seed.groupby("seed").mean()
+    value, low, high = (first[f"brain_share{end}"] for end in ("", "_low", "_high"))
     return Row(
         method=method,
         role=role,
-        scores={str(name): Score(value=row["value"], low=row["low"], high=row["high"]) for name, row in mine.items()},
+        scores={name: read_score(row) for name, row in mine.items()},
         by_subject={
             int(subject): float(value)
             for subject, value in zip(panel.subjects, panel.value.mean(axis=1), strict=True)
             if subject != 0
         },
-        shuffled=float(first["shuffled"]) if role in SEES_BRAIN else float("nan"),
-        brain_share=Score(value=first["brain_share"], low=first["brain_share_low"], high=first["brain_share_high"]),
+        shuffled=float(first["shuffled"]) if role in SEES_BRAIN else nan,
+        brain_share=Score(value, low, high)
+        if role != "control"
+        else Score(nan, nan, nan),  # of a floor it says nothing
         coverage=float(first["coverage"]),
         door="reproduced",
-        marks=tuple(mark for mark in str(first["mark"]).split(", ") if mark),
+        marks=tuple(mark for mark in str(first["mark"]).split(", ") if mark and mark != "below floor"),
         parameters=int(first["parameters"]),
         seeds=int(first["seeds"]),
-        seed_sd=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan"),
+        seed_sd=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else nan,
     )
+
+
+def read_score(row: Mapping[Any, Any]) -> Score:
+    below = "below floor" in str(row["mark"]).split(", ")
+    return Score(value=row["value"], low=row["low"], high=row["high"], below=below)
 
 
 def panel_of(rows: pd.DataFrame, method: str, metric: str) -> Panel:

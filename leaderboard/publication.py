@@ -26,12 +26,14 @@ Made by `python -m bench board` from the committed results in `results/`; do not
 
 Every score stands between floors that see no brain and ceilings that cheat openly. Read a section so:
 
-- **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval.
+- **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval. Intervals are
+  symmetric, so that of a small accuracy may reach below 0.
 - **tier**: methods that the data cannot tell apart share one. Behind it the ranks that a method can have, all of a
-  section together with 95 %.
+  section together with 95 %. Methods are ranked among themselves: the first tier may be no better than a floor.
 - **brain share**: (score − best floor) / (ceiling − best floor), with its interval.
 - **coverage**: share of trials with a reconstruction; below 1 a row is listed, not ranked.
 - **door**: *reproduced* here from code, or *submitted* as videos.
+- **↓**: worse than the best floor of that column. *not above floor*: not surely better than it.
 - *n.s.*: not above its own shuffled brain. *partial*: some trials have no reconstruction. *one seed*: trained once, so
   nothing is known of its spread between seeds.
 - A **phantom** is a synthetic recording: it shows that a method works here, and says nothing of a brain. `mini` is the
@@ -39,6 +41,9 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - Methods are **rebuilt here** from what papers say of them, at the suite's size; each one's page says what is faithful.
   SAM-Net and CineNeuron were worked on longest. A low place says nothing of the method that its authors published.
 """
+PHANTOMS = (
+    "**All that is measured here is measured on phantoms, synthetic recordings: it says nothing about a brain.**\n"
+)
 REPORTED = """\
 ## Reported by papers
 
@@ -80,7 +85,8 @@ def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path
 
 def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable]) -> str:
     """The whole of `LEADERBOARD.md`."""
-    parts = [HEAD, *(write_section(section) for section in sections)]
+    synthetic = [PHANTOMS] if sections and all(section.phantom for section in sections) else []
+    parts = [HEAD, *synthetic, *(write_section(section) for section in sections)]
     if reported:
         parts += [REPORTED, *(write_reported(table) for table in reported)]
     return "\n".join(parts)

@@ -31,6 +31,10 @@ INTERVALS = {  # estimate: its lower and upper end
 }
 NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_subject"}  # number: what it is of
 NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
+MARKS = (
+    " n.s.: not above the method's own shuffled brain. below floor: worse than the best floor; not above floor: not "
+    "surely better than it."
+)
 TITLES = {
     "best_value": "best (subject, chosen on test)",
     "difference": "base − variant",
@@ -104,7 +108,7 @@ def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[st
     if "value" in text and "low" in table:
         scope = same.pop("generalises_to", "")
         interval = f"95 % interval for new {scope}" if scope not in ("", "nothing") else "95 % interval"
-        marks = " n.s.: not above the method's own shuffled brain." if "difference_to_shuffled" in table else ""
+        marks = MARKS if "difference_to_shuffled" in table else ""
         notes.insert(0, f"value [low, high]: {interval}.{marks}")
     notes += table.attrs.get("notes", [])
     known = ", ".join(f"{name} {value}" for name, value in same.items() if value)

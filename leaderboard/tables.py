@@ -10,6 +10,8 @@ with the clips of a concept as one cluster. Beside it stand
   (subject 0, split "clips") belong to every split of the same data set, classes and suite; they count only over the
   very clips (and subjects) of the row.
 - `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
+  One whose mean is worse than the best floor's is marked "below floor", and one whose brain share may be 0 or less
+  "not above floor".
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
   marked "partial": listed, not ranked.
@@ -158,7 +160,11 @@ def _result_row(
     sees_brain = bool((subjects != 0).all())
     coverage = float((group["status"] == "ok").mean())
     tested = first["role"] in SEES_BRAIN and metric.paired  # other metrics are the same for a shuffled brain
+    share = statistics.brain_share(interval.mean, floor, ceiling, metric.direction)
     marks = ["n.s."] if tested and not _is_better(versus, metric) else []
+    if first["role"] in SEES_BRAIN and best_floor[0]:
+        worse = interval.mean < floor if metric.direction == "higher" else interval.mean > floor
+        marks += ["below floor"] if worse else ["not above floor"] if share_low <= 0 else []
     marks += ["partial"] if coverage < 1 else []
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
@@ -170,7 +176,7 @@ def _result_row(
         "floor_name": best_floor[0],
         "ceiling": ceiling,
         "ceiling_name": best_ceiling[0],
-        "brain_share": statistics.brain_share(interval.mean, floor, ceiling, metric.direction),
+        "brain_share": share,
         "brain_share_low": share_low,
         "brain_share_high": share_high,
         "n_subjects": len(subjects) if sees_brain else 0,

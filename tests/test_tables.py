@@ -144,7 +144,7 @@ def test_a_baseline_sees_the_brain_so_it_is_no_floor(parts):
     assert (row["floor_name"], row["mark"]) == ("train_mean", "")
     worse = better.assign(shuffled=0.65)  # it is held against its own shuffled brain as a method is
     row = select(result_table(pd.concat([*parts.values(), worse])), "retrieval")
-    assert (row["floor_name"], row["mark"]) == ("shuffled_brain", "n.s.")
+    assert (row["floor_name"], row["mark"]) == ("shuffled_brain", "n.s., below floor")
 
 
 def test_a_floor_with_subjects_counts_for_its_own_split(parts):
@@ -167,9 +167,20 @@ def test_no_ceiling_no_share(parts):
 def test_a_method_not_above_its_own_shuffled_brain_is_marked(parts):
     values = parts["sam_net"]["value"]
     assert select(result_table(parts["sam_net"].assign(shuffled=values)), "sam_net")["mark"] == "n.s."
-    assert select(result_table(parts["sam_net"].assign(shuffled=values + 0.01)), "sam_net")["mark"] == "n.s."
+    above = parts["sam_net"].assign(shuffled=values + 0.01)
+    assert select(result_table(above), "sam_net")["mark"] == "n.s., below floor"
     one_clip = parts["sam_net"][lambda rows: (rows["clip"] == 0) & (rows["subject"] == 1)]
     assert select(result_table(one_clip), "sam_net")["mark"] == "n.s."  # no interval, no claim
+
+
+def test_a_method_is_marked_by_where_it_stands_to_the_best_floor(parts):
+    ours, floor = parts["sam_net"], parts["train_mean"]
+    level = ours["value"].mean()
+    for gap, mark in ((0.1, ""), (0.002, "not above floor"), (-0.002, "below floor")):
+        beside = floor.assign(value=floor["value"] - floor["value"].mean() + level - gap)
+        row = select(result_table(pd.concat([ours, beside, parts["codec"]])), "sam_net")
+        assert (row["floor_name"], row["mark"]) == ("train_mean", mark)
+        assert (row["brain_share"] < 0) == (mark == "below floor")
 
 
 def test_coverage_counts_what_scored_the_worst(parts):
@@ -215,7 +226,7 @@ def test_lower_is_better(parts):
     for name in ("brain_share", "brain_share_low", "brain_share_high"):
         assert row[name] == pytest.approx(mirror[name])
     worse = scores.assign(shuffled=0.0)
-    assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s."
+    assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s., below floor"
 
 
 @pytest.mark.parametrize(
