@@ -7,10 +7,12 @@ harness's own, so what passes here runs there.
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +166,10 @@ class Trial:
 
     def reconstructs(self) -> str:
         started = time.monotonic()
-        self.method = self.make(self.data, self.fold)
-        fitted = time.monotonic() - started
-        self.video = np.asarray(self.method.reconstruct(self.ask(self.data, self.fold)))
+        with global_generators(1):
+            self.method = self.make(self.data, self.fold)
+            fitted = time.monotonic() - started
+            self.video = np.asarray(self.method.reconstruct(self.ask(self.data, self.fold)))
         shape = (len(self.fold.test), *self.data.video(np.array([0])).shape[1:])
         if self.video.dtype != np.uint8 or self.video.shape != shape:
             raise Broken(f"reconstruct returned {self.video.dtype} {self.video.shape}; it must return uint8 {shape}")
@@ -218,22 +221,14 @@ class Trial:
 
     def repeats(self) -> str:
         """Fitted again where test recordings and test clips are others, and global generators stand elsewhere."""
-        import torch
-
-        state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-        np.random.seed(12345)  # noqa: NPY002 - exactly what a method must not draw from
-        torch.manual_seed(54321)
-        try:
+        with global_generators(2):
             other = self.make(Planted(self.real, altered=(self.fold.test,)), self.fold)
             again = np.asarray(other.reconstruct(self.ask(self.data, self.fold)))
-        finally:
-            np.random.set_state(state[0])  # noqa: NPY002
-            torch.set_rng_state(state[1])
         far = largest(again, self.video)
         if far:
             raise Broken(
                 f"fitted again with the same seed, a video changed by {far} of 255: the fit looked at test recordings "
-                "or test clips (others this time), or draws from numpy's or torch's global generator"
+                "or test clips (others this time), or draws from a global generator of numpy, torch or Python"
             )
         return "bit for bit, with other test recordings and clips and other global generators"
 
@@ -274,6 +269,26 @@ class Trial:
             if unfinished([job], store, Jury(self.suite.judges, self.real.concepts)):
                 raise Broken("the cell is not complete after a second run: a score is missing")
         return "nothing was left behind; the second run made and scored the cell"
+
+
+@contextmanager
+def global_generators(seed: int) -> Iterator[None]:
+    """Python's, numpy's and torch's own generators, which a method must not draw from, at a known place; then put back.
+
+    The place is known so that a verdict does not hang on where the process happens to stand.
+    """
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
 
 
 def largest(one: np.ndarray, other: np.ndarray) -> int:
