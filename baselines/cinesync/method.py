@@ -44,6 +44,7 @@ from bench.data import BrainData, Modality, TrainingSet, VideoBatch
 from bench.errors import BenchError, UnknownRegion, require_fitted
 from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
 from bench.pretrained.video_decoders import WanDecoder, list_lora
+from bench.sizes import count_parameters
 from bench.training import make_generator, seeded
 from bench.trials import read_trials
 
@@ -217,8 +218,8 @@ class CineSync:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: encoder with all first layers, LoRA."""
-        networks = [*self.trained().parameters(), *list_lora(self.decoder.network)]
-        return sum(one.numel() for one in networks)
+        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        return count_parameters(self.trained()) + lora
 
     def trained(self) -> BrainEncoder:
         return require_fitted(self.encoder, "cinesync")

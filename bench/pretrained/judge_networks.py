@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -93,15 +94,15 @@ class VideoClassifier:
         return {"logits": self.module.classifier(chosen), "pooled": pooled}
 
 
-class FrameNetwork:
+class FrameNetwork(ABC):
     """A network that looks at one frame at a time: `output` is [n, f, width]."""
 
     module: Any
     preparation: Preparation
     output: str
 
-    def look(self, frames: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m width"]:
-        raise NotImplementedError
+    @abstractmethod
+    def look(self, frames: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m width"]: ...
 
     def see(self, pixels: Float[Tensor, "n f 3 H W"]) -> Outputs:
         return {self.output: self.look(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])}
