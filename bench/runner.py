@@ -66,6 +66,10 @@ class Job:
 def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
     """The cells of a run, the method's first; raises BenchError for names or splits that do not exist."""
 
+    @functools.cache
+    def name_folds(split: str) -> list[str]:
+        return [fold.name for fold in make_folds(dataset, split, classes=run.classes)]
+
     def cells(method: str, variant: str, parameters: Mapping[str, Any], role: str, seeds: int) -> list[Job]:
         made = resolve("methods", method)
         split = "clips" if made.modality == "none" else run.split
@@ -77,7 +81,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
                     dataset=run.dataset,
                     data_digest=dataset.digest,
                     split=split,
-                    fold=fold.name,
+                    fold=fold,
                     classes=run.classes,
                     method=method,
                     method_version=made.version,
@@ -93,7 +97,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
                 protocols=run.protocols,
             )
             for seed in range(seeds)
-            for fold in make_folds(dataset, split, classes=run.classes)
+            for fold in name_folds(split)
         ]
 
     jobs = [

@@ -189,8 +189,8 @@ def read_scores(store: Store, keys: list[str], jury: Jury, protocols: tuple[str,
             "parameters": cell.manifest["parameter_count"],
             "phantom": cell.manifest["phantom"],
         }
-        for _, _, score_key in list_scores(cell, jury, protocols):
-            scores = cell.scores(score_key)
-            if scores is not None:
-                parts.append(scores.assign(**about))
+        scores = [cell.scores(score_key) for _, _, score_key in list_scores(cell, jury, protocols)]
+        there = [table for table in scores if table is not None]
+        if there:
+            parts.append(pd.concat(there, ignore_index=True).assign(**about))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -24,7 +24,6 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
-from scipy.stats import hypergeom
 
 Array = npt.NDArray[np.float64]
 
@@ -117,6 +116,8 @@ def normalise_by_chance(accuracy: npt.ArrayLike, chance_level: float) -> Array:
 @lru_cache(maxsize=64)
 def _hit_by_rank(n_others: int, drawn: int, top_k: int) -> Array:
     """P(hit) for each number r = 0..n_others of others above the best right class; computed once, then looked up."""
+    from scipy.stats import hypergeom  # half a second, which a table of stored scores need not wait for
+
     return hypergeom.cdf(top_k - 1, n_others, np.arange(n_others + 1), drawn)
 
 
