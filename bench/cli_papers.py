@@ -18,22 +18,34 @@ if TYPE_CHECKING:
 
 def print_paper(options: argparse.Namespace) -> int:
     """The table with what the store holds of it, and the command that fills what it lacks."""
+    refuse_choices(options)
+    found = look_up(options)
+    if options.differences:
+        show_differences(found, options)
+    else:
+        show_paper(found, options)
+    return 0
+
+
+def show_differences(found: Survey, options: argparse.Namespace) -> None:
+    """What a paper's ablations claim, and whether it was measured."""
+    from bench.store import Store
+    from leaderboard.paper_differences import compare_differences
+
+    claims = compare_differences(found, Store(options.runs))
+    show(claims, options)
+    lacking = int((claims["verdict"] == "not run").sum())
+    if lacking:
+        say(f"{lacking} of {len(claims)} differences are not run; fill in with `{fill_in(options)} --seeds 3`")
+
+
+def show_paper(found: Survey, options: argparse.Namespace) -> None:
+    """Reported beside measured, and the command that fills what is not."""
     from bench.store import Store
     from leaderboard.paper_layout import lay_out
     from leaderboard.papers import measure, missing_cells
     from leaderboard.rendering import render, write
 
-    refuse_choices(options)
-    found = look_up(options)
-    if options.differences:
-        from leaderboard.paper_differences import compare_differences
-
-        claims = compare_differences(found, Store(options.runs))
-        show(claims, options)
-        lacking = int((claims["verdict"] == "not run").sum())
-        if lacking:
-            say(f"{lacking} of {len(claims)} differences are not run; fill in with `{fill_in(options)} --seeds 3`")
-        return 0
     records = measure(found, Store(options.runs))
     if options.format in ("csv", "json"):
         text = render(records, options.format)
@@ -47,7 +59,6 @@ def print_paper(options: argparse.Namespace) -> int:
     if len(unrun):
         say(f"{len(unrun)} of {len(records)} numbers are not run, or only in part; fill in with `{fill_in(options)}`")
     tell_absent(found)
-    return 0
 
 
 def run_paper(options: argparse.Namespace) -> int:
@@ -66,7 +77,8 @@ def run_paper(options: argparse.Namespace) -> int:
         todo += unfinished(planned, store, found.juries[dataset])
     if not jobs and not found.absent:
         say(f"{found.table.name} is reported only: nothing of it is run")
-        return print_paper(options)
+        show_paper(found, options)
+        return 0
     if options.dry_run:
         keys = {job.spec.key for job in todo}
         for job in jobs:
@@ -81,7 +93,7 @@ def run_paper(options: argparse.Namespace) -> int:
     ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
     processes = min(options.jobs or default_processes(), max(1, len(ours)))
     outcomes = list(execute(ours, options.runs, processes=processes, threads=options.threads))
-    print_paper(options)
+    show_paper(found, options)
     failures = [outcome.error for outcome in outcomes if outcome.error]
     for failure in failures:
         say(f"failed: {failure}")

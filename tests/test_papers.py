@@ -14,6 +14,7 @@ import pytest
 
 from bench.cli import main
 from bench.errors import BenchError
+from bench.executor import Outcome
 from leaderboard import paper_differences, papers, reported
 from leaderboard.paper_layout import lay_out
 from leaderboard.papers import MEASURED, NOT_HERE, NOT_RUN, REPORTED, UNAVAILABLE, measure, missing_cells, survey
@@ -305,6 +306,19 @@ def test_table_says_which_command_fills_it(tmp_path, phantom, capsys):
     said = capsys.readouterr().err
     assert "30 of 30 numbers are not run" in said
     assert f"`python -m bench run --paper sam_net.4 --dataset phantom_eeg:tiny --runs {tmp_path}`" in said
+
+
+def test_a_paper_s_run_ends_with_its_table_and_what_failed(tmp_path, phantom, monkeypatch, capsys):
+    broken = "sam_net base cross_subject/known seed 0: no space"
+    monkeypatch.setattr("bench.executor.execute", lambda jobs, runs, **how: [Outcome(jobs[0], broken)])
+    code, text = run_main("run", "--paper", "sam_net.4", "--quick", "--runs", tmp_path)
+    assert code == 1
+    assert text.startswith("sam_net.4: Ablation")
+    said = capsys.readouterr().err
+    assert f"failed: {broken}" in said and "30 of 30 numbers are not run" in said
+    code, text = run_main("run", "--paper", "cine_neuron.3", "--runs", tmp_path)
+    assert code == 0
+    assert text.startswith("cine_neuron.3: ")
 
 
 def test_json_has_one_record_a_number(tmp_path, phantom):
