@@ -8,8 +8,11 @@ clips of a concept are averaged within a subject, and the mean of the subject ×
     se_subj² = var(row means) / S,  se_stim² = var(column means) / K,
 
 with t quantiles at Satterthwaite's degrees of freedom: the variance-components form for two random factors, whose
-fixed-table counterpart is Clark's (1973) quasi-F. With fewer than six subjects, or six clusters, the residual part is
-not subtracted (that is conservative, Clark's min-F′), because so few levels estimate the parts too badly.
+fixed-table counterpart is Clark's (1973) quasi-F. With fewer than six subjects, or six clusters, so few levels estimate
+the parts too badly: the residual part is not subtracted (that is conservative, Clark's min-F′), and the degrees of
+freedom are the harmonic mean of the parts' own, weighted by the parts. Satterthwaite's weights are their squares, so a
+part that two subjects happen to show too small would also count for too little there: with three subjects that vary as
+concepts do, its 95 % interval covers 91.6 %, this one 94 % or more.
 
 The estimand is the mean over clips within a subject, then over subjects. Where clusters differ in size their means
 are replaced by pseudo-values (the linearised ratio estimator) whose mean is still that estimand. A table of one
@@ -250,11 +253,11 @@ def _standard_error(table: Array) -> tuple[float, float]:
     parts = np.array(
         [rows.var(ddof=1) / n_rows, columns.var(ddof=1) / n_columns, (residual**2).sum() / df[2] / table.size]
     )
-    if min(n_rows, n_columns) < FEW_LEVELS:
-        variance, used = parts[0] + parts[1], parts[:2]
-    else:
-        variance, used = parts[0] + parts[1] - parts[2], parts
+    few = min(n_rows, n_columns) < FEW_LEVELS
+    variance, used = (parts[:2].sum(), parts[:2]) if few else (parts[0] + parts[1] - parts[2], parts)
     if variance <= parts[:2].max():
         larger = int(parts[:2].argmax())
         return float(np.sqrt(parts[larger])), float(df[larger])
-    return float(np.sqrt(variance)), float(variance**2 / (used**2 / df[: len(used)]).sum())
+    if few:
+        return float(np.sqrt(variance)), float(variance / (used / df[:2]).sum())
+    return float(np.sqrt(variance)), float(variance**2 / (used**2 / df).sum())

@@ -22,7 +22,7 @@ def test_two_way_interval_by_hand():
     interval = mean_interval([[1, 2, 3], [3, 4, 5]])
     subject, stimulus = 2 / 2, 1 / 3  # var(rows)/2, var(columns)/3
     variance = subject + stimulus
-    df = variance**2 / (subject**2 / 1 + stimulus**2 / 2)
+    df = variance / (subject / 1 + stimulus / 2)  # few levels: the harmonic mean of theirs, weighted by the parts
     half = stats.t.ppf(0.975, df) * np.sqrt(variance)
     assert interval.mean == 3
     assert (interval.low, interval.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
@@ -103,12 +103,12 @@ def simulate(rng, *, subjects, concepts, clips, runs, sd_subject, sd_concept, sd
 DESIGNS = [(0.02, 0.02, 0.10), (0.05, 0.05, 0.05), (0.10, 0.02, 0.05), (0.02, 0.10, 0.05)]  # subject, concept, rest
 
 
-@pytest.mark.parametrize("subjects", [3, 6, 15, 20])
+@pytest.mark.parametrize("subjects", [2, 3, 6, 15, 20])
 def test_coverage(subjects):
     """95 % intervals hold the truth in 92 to 98 % of tables with crossed subjects and clips, whatever varies most.
 
-    With three subjects one design is a little below that for itself: 91.6 % in 3,000 tables where subjects, concepts
-    and the rest vary alike.
+    In 3,000 tables a design: 94.9 to 97.6 % with three subjects, 94.4 to 95.7 % with six; two subjects, who tell little
+    of how subjects vary, 92.0 to 96.8 %.
     """
     runs, concepts = 1000, 20
     rng = np.random.default_rng(subjects)
@@ -123,7 +123,7 @@ def test_coverage(subjects):
         assert found == pytest.approx(1 - covered[-1], abs=1e-9)
     assert 0.92 <= np.mean(covered) <= 0.98
     error = 2.5 * np.sqrt(0.95 * 0.05 / runs)
-    assert all((0.92 if subjects >= 6 else 0.91) - error < one < 0.98 + error for one in covered), covered
+    assert all(0.92 - error < one < 0.98 + error for one in covered), covered
 
 
 def test_the_naive_interval_would_be_badly_short():
@@ -265,7 +265,7 @@ def test_coverage_of_the_share(subjects):
         score = 0.2 + 0.5 * share + concept[0] + concept[3] + subject[0] / 2 + subject[1]
         low, high = brain_share_interval(score + rng.normal(0, 0.05, score.shape), floor, ceiling)
         covered.append(low <= share <= high)
-    assert np.mean(covered) > (0.94 if subjects >= 6 else 0.91) - 2.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert np.mean(covered) > 0.94 - 2.5 * np.sqrt(0.95 * 0.05 / runs)
 
 
 def test_share_without_room_could_be_anything():
