@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from leaderboard import statistics
+from leaderboard.panels import TableError, build_panels, check_same, paired_difference
 from leaderboard.tables import (
     IDENTITY,
     RESULT_COLUMNS,
     SEEDS_NEEDED,
     SETTING,
-    TableError,
-    build_panels,
     check_scores,
     mean_of,
     result_table,
@@ -82,20 +81,9 @@ def compare(
             f"variant {name!r} has seeds {sorted(set(variant['seed']))} and its base {sorted(set(base['seed']))}: "
             "a paired difference needs common seeds; run both with the same --seeds"
         )
-    panels = [build_panels(rows[rows["seed"].isin(seeds)]) for rows in (base, variant)]
-    seen = [[(tuple(panel.subjects), tuple(panel.clips)) for panel in side] for side in panels]
-    if seen[0] != seen[1]:
-        of_base, of_variant = (
-            f"{sum(len(s) for s, _ in side)} subjects × {sum(len(c) for _, c in side)} clips" for side in seen
-        )
-        raise TableError(
-            f"variant {name!r} was scored on {of_variant}, its base on {of_base}, not the same ones: finish both "
-            "runs first"
-        )
-    weights = np.array([len(panel.subjects) for panel in panels[0]]) / sum(len(p.subjects) for p in panels[0])
-    interval = statistics.pool(
-        [statistics.paired_difference(a.value, b.value, a.concepts) for a, b in zip(*panels, strict=True)], weights
-    )
+    of_base, of_variant = (build_panels(rows[rows["seed"].isin(seeds)]) for rows in (base, variant))
+    check_same(of_variant, of_base, f"variant {name!r}", "its base")
+    interval = paired_difference(of_base, of_variant)
     by_seed = [mean_of(base[base["seed"] == seed]) - mean_of(variant[variant["seed"] == seed]) for seed in seeds]
     warnings = [f"needs {SEEDS_NEEDED} seeds"] if len(seeds) < SEEDS_NEEDED else []
     unpaired = len(set(base["seed"]) | set(variant["seed"])) - len(seeds)

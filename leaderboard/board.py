@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leaderboard.panels import Panel, build_panels, weigh
 from leaderboard.ranking import rank_methods
 from leaderboard.resampling import draw_means, seed_from, share_best
-from leaderboard.tables import CLIPS, SEES_BRAIN, Panel, build_panel, result_table
+from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
 from metrics.protocols import PROTOCOLS, MetricSpec
 
 PROTOCOL = "corrected"
@@ -117,9 +118,9 @@ def make_section(rows: pd.DataFrame, dataset: str, split: str, classes: int, sui
         for one in dict.fromkeys(zip(table["method"], table["role"], strict=True))
     ]
     ranked = [row for row in made if row.role in SEES_BRAIN and row.coverage == 1]
-    panels = [panel_of(rows, row.method, metrics[0].name) for row in ranked]
+    panels = [panels_of(rows, row.method, metrics[0].name) for row in ranked]
     sign = 1.0 if metrics[0].direction == "higher" else -1.0
-    places = order_rows(ranked, panels, metrics[0])
+    places = order_rows(ranked, metrics[0])
     ranked, panels = [ranked[i] for i in places], [panels[i] for i in places]
     placed, better = place_rows(ranked, panels, metrics[0])
     rest = [row for row in made if row.method not in {one.method for one in ranked}]
@@ -146,21 +147,21 @@ def board_metrics(dataset: str) -> tuple[str, ...]:
     return EEG if kind in ("seed_dv", "phantom_eeg") or kind.endswith("_eeg") else FMRI
 
 
-def order_rows(rows: Sequence[Row], panels: Sequence[Panel], metric: MetricSpec) -> list[int]:
+def order_rows(rows: Sequence[Row], metric: MetricSpec) -> list[int]:
     """Best first; equals by name."""
     sign = -1.0 if metric.direction == "higher" else 1.0
-    return sorted(range(len(rows)), key=lambda i: (sign * panels[i].value.mean(), rows[i].method))
+    return sorted(range(len(rows)), key=lambda i: (sign * rows[i].scores[metric.name].value, rows[i].method))
 
 
-def place_rows(rows: list[Row], panels: list[Panel], metric: MetricSpec) -> tuple[list[Row], np.ndarray]:
+def place_rows(rows: list[Row], panels: list[list[Panel]], metric: MetricSpec) -> tuple[list[Row], np.ndarray]:
     """The rows with their tiers, rank intervals and shares of being best; and who is shown to be better than whom."""
     if not rows:
         return [], np.zeros((0, 0), bool)
-    tables = np.stack([panel.value for panel in panels])
-    concepts = panels[0].concepts
-    ranking = rank_methods(list(tables), concepts, direction=metric.direction)
-    drawn = draw_means(tables, concepts, generator=seed_from(tables))
-    best = share_best(drawn, metric.direction)
+    groups = [(np.stack([panel.value for panel in group]), group[0].concepts) for group in zip(*panels, strict=True)]
+    ranking = rank_methods(groups, direction=metric.direction)
+    generator = seed_from(*(tables for tables, _ in groups))
+    drawn = [draw_means(tables, concepts, generator=generator) for tables, concepts in groups]
+    best = share_best(np.average(drawn, axis=0, weights=weigh(panels[0])), metric.direction)
     placed = [
         Row(
             **{
@@ -180,7 +181,7 @@ def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, prim
     method, role = one
     mine = {str(row["metric"]): row for row in table[table["method"] == method].to_dict("records")}
     first = mine[primary.name]
-    panel = panel_of(rows, method, primary.name)
+    panels = panels_of(rows, method, primary.name)
     of_seed = (
         rows[(rows["method"] == method) & (rows["metric"] == primary.name)].groupby(["seed", "subject"])["value"].mean()
     )
@@ -192,6 +193,7 @@ def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, prim
         scores={name: read_score(row) for name, row in mine.items()},
         by_subject={
             int(subject): float(value)
+            for panel in panels
             for subject, value in zip(panel.subjects, panel.value.mean(axis=1), strict=True)
             if subject != 0
         },
@@ -213,8 +215,8 @@ def read_score(row: Mapping[Any, Any]) -> Score:
     return Score(value=row["value"], low=row["low"], high=row["high"], below=below)
 
 
-def panel_of(rows: pd.DataFrame, method: str, metric: str) -> Panel:
-    return build_panel(rows[(rows["method"] == method) & (rows["metric"] == metric)])
+def panels_of(rows: pd.DataFrame, method: str, metric: str) -> list[Panel]:
+    return build_panels(rows[(rows["method"] == method) & (rows["metric"] == metric)])
 
 
 def write_number(value: float) -> str:

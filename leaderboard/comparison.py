@@ -13,14 +13,15 @@ Only seeds that both have are compared; `seed_sd` is the deviation of the differ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from leaderboard import statistics
+from leaderboard.panels import Panel, TableError, build_panels, check_same, mean_interval, paired_difference
 from leaderboard.resampling import flip_signs, mean_by, seed_from
-from leaderboard.tables import Panel, TableError, build_panel, check_scores, find_metric
+from leaderboard.tables import check_scores, find_metric
 from metrics.protocols import PROTOCOLS, Protocol
 
 Side = tuple[str, str]  # method and variant
@@ -38,10 +39,10 @@ def compare_methods(
     for (dataset, split, protocol, name), part in pairs_of(scores, a, b):
         metric = find_metric(part, protocols)
         left, right, seeds = pair_panels(part, a, b)
-        interval = statistics.paired_difference(left.value, right.value, left.concepts)
-        difference = np.atleast_2d(left.value - right.value)
-        generator = seed_from(difference)
-        by_seed = [float((one.value - other.value).mean()) for one, other in each_seed(part, a, b, seeds)]
+        interval = paired_difference(left, right)
+        differences = [one.value - other.value for one, other in zip(left, right, strict=True)]
+        generator = seed_from(*differences)
+        by_seed = [paired_difference(*pair_panels(part[part["seed"] == seed], a, b)[:2]).mean for seed in seeds]
         rows.append(
             {
                 "dataset": dataset,
@@ -49,19 +50,21 @@ def compare_methods(
                 "protocol": protocol,
                 "metric": name,
                 "direction": metric.direction,
-                "a": float(left.value.mean()),
-                "b": float(right.value.mean()),
+                "a": mean_interval(left).mean,
+                "b": mean_interval(right).mean,
                 "a_minus_b": interval.mean,
                 "a_minus_b_low": interval.low,
                 "a_minus_b_high": interval.high,
                 "p": statistics.p_value(interval),
-                "p_concepts": flip_signs(mean_by(difference, left.concepts), generator=generator),
-                "p_subjects": flip_signs(difference.mean(axis=1), generator=generator),
+                "p_concepts": flip_signs(mean_by_concept(differences, left), generator=generator),
+                "p_subjects": flip_signs(
+                    np.concatenate([difference.mean(axis=1) for difference in differences]), generator=generator
+                ),
                 "smallest_detectable": statistics.smallest_detectable(interval),
                 "seed_sd": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else np.nan,
                 "seeds": len(seeds),
-                "n_subjects": len(left.subjects),
-                "n_clips": len(left.clips),
+                "n_subjects": sum(len(panel.subjects) for panel in left),
+                "n_clips": sum(len(panel.clips) for panel in left),
                 "generalises_to": interval.generalises_to,
             }
         )
@@ -88,10 +91,10 @@ def list_extremes(
     values = pd.DataFrame(
         {
             "metric": name,
-            "clip": left.clips,
-            "concept": left.concepts,
-            "a": left.value.mean(axis=0),
-            "b": right.value.mean(axis=0),
+            "clip": np.concatenate([panel.clips for panel in left]),
+            "concept": np.concatenate([panel.concepts for panel in left]),
+            "a": np.concatenate([panel.value.mean(axis=0) for panel in left]),
+            "b": np.concatenate([panel.value.mean(axis=0) for panel in right]),
         }
     )
     values["a_minus_b"] = values["a"] - values["b"]
@@ -123,24 +126,21 @@ def pairs_of(scores: pd.DataFrame, a: Side, b: Side) -> list[tuple[tuple[str, st
     return made
 
 
-def pair_panels(part: pd.DataFrame, a: Side, b: Side) -> tuple[Panel, Panel, list[int]]:
+def pair_panels(part: pd.DataFrame, a: Side, b: Side) -> tuple[list[Panel], list[Panel], list[int]]:
     """Both sides over the seeds that both have. Raises TableError for other subjects or clips, or no common seed."""
     sides = [rows_of(part, one) for one in (a, b)]
     seeds = sorted(set(sides[0]["seed"]) & set(sides[1]["seed"]))
     if not seeds:
         raise TableError(f"{name_side(a)} and {name_side(b)} have no seed in common; run both with the same --seeds")
-    left, right = (build_panel(rows[rows["seed"].isin(seeds)]) for rows in sides)
-    if not (np.array_equal(left.subjects, right.subjects) and np.array_equal(left.clips, right.clips)):
-        raise TableError(
-            f"{name_side(a)} was scored on {len(left.subjects)} subjects × {len(left.clips)} clips, {name_side(b)} on "
-            f"{len(right.subjects)} × {len(right.clips)}, not the same ones: finish both runs first"
-        )
+    left, right = (build_panels(rows[rows["seed"].isin(seeds)]) for rows in sides)
+    check_same(left, right, name_side(a), name_side(b))
     return left, right, seeds
 
 
-def each_seed(part: pd.DataFrame, a: Side, b: Side, seeds: list[int]) -> list[tuple[Panel, Panel]]:
-    rows = {one: rows_of(part, one) for one in (a, b)}
-    return [(build_panel(rows[a][rows[a]["seed"] == s]), build_panel(rows[b][rows[b]["seed"] == s])) for s in seeds]
+def mean_by_concept(differences: Sequence[np.ndarray], panels: Sequence[Panel]) -> np.ndarray:
+    """[C]: the mean over subjects and clips of each concept, in the order of sorted concepts."""
+    single = [np.repeat(panel.concepts[None], len(panel.subjects), axis=0).ravel() for panel in panels]
+    return mean_by(np.concatenate([one.ravel() for one in differences])[None], np.concatenate(single))
 
 
 def rows_of(part: pd.DataFrame, side: Side) -> pd.DataFrame:

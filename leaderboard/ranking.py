@@ -23,6 +23,8 @@ from leaderboard import statistics
 
 LEVEL = 0.05
 
+Group = tuple[npt.ArrayLike, npt.ArrayLike | None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
@@ -34,26 +36,32 @@ class Ranking:
     better: npt.NDArray[np.bool_]  # [M, M]: row shown to be better than column
 
 
-def rank_methods(
-    tables: Sequence[npt.ArrayLike], clusters: npt.ArrayLike | None = None, *, direction: str = "higher"
-) -> Ranking:
+def rank_methods(groups: Sequence[Group], *, direction: str = "higher") -> Ranking:
     """Tier and rank interval of each of M methods.
 
-    tables: M tables f [S, K] over the same subjects and clips. clusters: the concept of each clip. Raises ValueError as
+    groups: of each group of subjects who saw the same clips (mostly there is one) the scores f [M, S, K] of all methods
+    over the same subjects and clips, and the concepts of the clips [K], None for each its own. Raises ValueError as
     `statistics.paired_difference` does, and for a direction that is neither "higher" nor "lower".
     """
     if direction not in ("higher", "lower"):
         raise ValueError(f"direction {direction!r}: allowed are higher and lower")
-    signed = [(1 if direction == "higher" else -1) * np.atleast_2d(np.asarray(one, np.float64)) for one in tables]
-    count = len(signed)
+    sign = 1 if direction == "higher" else -1
+    signed = [(sign * np.asarray(tables, np.float64), concepts) for tables, concepts in groups]
+    weights = np.array([tables.shape[1] for tables, _ in signed]) / sum(tables.shape[1] for tables, _ in signed)
+    count = len(signed[0][0])
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-    intervals = [statistics.paired_difference(signed[i], signed[j], clusters) for i, j in pairs]
+    intervals = [
+        statistics.pool(
+            [statistics.paired_difference(tables[i], tables[j], concepts) for tables, concepts in signed], weights
+        )
+        for i, j in pairs
+    ]
     p = statistics.holm([statistics.p_value(one) for one in intervals]) if pairs else np.zeros(0)
     better = np.zeros((count, count), bool)
     for (i, j), interval, value in zip(pairs, intervals, p, strict=True):
         if value <= LEVEL:
             better[(i, j) if interval.mean > 0 else (j, i)] = True
-    means = np.array([one.mean() for one in signed])
+    means = np.array(weights @ [tables.mean(axis=(1, 2)) for tables, _ in signed])
     return Ranking(
         tier=part_tiers(means, better),
         low=1 + better.sum(axis=0),

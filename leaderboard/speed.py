@@ -33,7 +33,7 @@ def measure_statistics(
             share_best(drawn),
             [percentile_interval(one) for one in drawn.T],
         ),
-        "tiers and rank intervals (closed form)": lambda: rank_methods(list(tables), concepts),
+        "tiers and rank intervals (closed form)": lambda: rank_methods([(tables, concepts)]),
     }
     sizes = {"methods": methods, "subjects": subjects, "clips": clips, "draws": draws}
     return pd.DataFrame([{"what": what, "seconds": clock(step), **sizes} for what, step in steps.items()])

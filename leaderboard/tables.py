@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.errors import BenchError
 from leaderboard import statistics
+from leaderboard.panels import Panel, TableError, build_panels, mean_interval, paired_difference, weigh
 from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
 
 SETTING = ["dataset", "split", "classes", "suite", "protocol", "metric"]
@@ -58,21 +58,6 @@ SEES_BRAIN = ("method", "baseline")  # held against their own shuffled brain too
 CLIPS = "clips"  # the split of what sees no brain
 SHUFFLED = "shuffled_brain"
 SEEDS_NEEDED = 3
-
-
-class TableError(BenchError):
-    """Score rows that no honest table can be made of."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """Scores of one method variant on one metric, seeds averaged: f64 [subject, clip], rows and columns named."""
-
-    value: npt.NDArray[np.float64]
-    shuffled: npt.NDArray[np.float64]
-    subjects: npt.NDArray
-    clips: npt.NDArray
-    concepts: npt.NDArray  # of the clips: the clusters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +111,8 @@ def _result_row(
     group: pd.DataFrame, panels: Sequence[Panel], references: Sequence[Reference], metric: MetricSpec
 ) -> dict[str, Any]:
     first = group.iloc[0]
-    weights = np.array([len(panel.subjects) for panel in panels]) / sum(len(panel.subjects) for panel in panels)
-    interval = statistics.pool([statistics.mean_interval(panel.value, panel.concepts) for panel in panels], weights)
-    versus = statistics.pool(
-        [statistics.paired_difference(panel.value, panel.shuffled, panel.concepts) for panel in panels], weights
-    )
+    weights, interval = weigh(panels), mean_interval(panels)
+    versus = paired_difference(panels, [panel.shuffled for panel in panels])
     floors, ceilings = (levels_over(panels, references, role, first["split"]) for role in ("control", "ceiling"))
     if first["role"] in SEES_BRAIN:
         floors[SHUFFLED, "", first["split"]] = [panel.shuffled for panel in panels]
@@ -248,41 +230,6 @@ def find_metric(setting: pd.DataFrame, protocols: Mapping[str, Protocol]) -> Met
     if metric not in known:
         raise TableError(f"protocol {protocol} has no metric {metric!r}; it has {', '.join(known)}")
     return protocols[protocol][metric]
-
-
-def build_panel(rows: pd.DataFrame) -> Panel:
-    """Subject × clip tables of one method variant and metric, the mean over seeds; TableError for an absent clip."""
-    wide = rows.groupby(["subject", "clip"])[["value", "shuffled"]].mean().unstack("clip")
-    value, shuffled = wide["value"], wide["shuffled"]
-    holes = np.argwhere(np.isnan(value.to_numpy()))
-    if len(holes):
-        first, (row, column) = rows.iloc[0], holes[0]
-        raise TableError(
-            f"{first['method']} {first['variant']!r} on {first['split']}: subject {value.index[row]} has no row for "
-            f"clip {value.columns[column]} ({len(holes)} such holes): "
-            "every subject needs every clip, a missing one as the worst value; finish or repeat the run"
-        )
-    concept = rows.drop_duplicates("clip").set_index("clip")["concept"]
-    return Panel(
-        value=value.to_numpy(),
-        shuffled=shuffled.to_numpy(),
-        subjects=value.index.to_numpy(),
-        clips=value.columns.to_numpy(),
-        concepts=concept.loc[value.columns].to_numpy(),
-    )
-
-
-def build_panels(rows: pd.DataFrame) -> list[Panel]:
-    """A panel for each group of subjects who saw the same clips; several only where no two groups share a clip.
-
-    In CineBrain the last episodes, which are tested, differ between two groups of subjects.
-    """
-    groups: dict[tuple[int, ...], list[Any]] = {}
-    for subject, clips in rows.groupby("subject")["clip"]:
-        groups.setdefault(tuple(sorted(set(clips))), []).append(subject)
-    if sum(map(len, groups)) > rows["clip"].nunique():
-        return [build_panel(rows)]  # which names the clips that are absent
-    return [build_panel(rows[rows["subject"].isin(subjects)]) for subjects in groups.values()]
 
 
 def mean_of(rows: pd.DataFrame) -> float:

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from leaderboard.comparison import compare_methods, list_extremes, parse_side
-from leaderboard.tables import TableError
+from leaderboard.panels import TableError
 
 
 def score(

@@ -146,10 +146,10 @@ def test_a_clear_order_is_found_and_equals_share_a_tier():
     rng = np.random.default_rng(0)
     noise, labels = simulate(rng, 8, 20, 2, spread=(1, 1, 0.5))
     tables = [noise + level + 0.3 * rng.standard_normal(noise.shape) for level in (0.0, 3.0, 3.0, 6.0)]
-    ranking = rank_methods(tables, labels)
+    ranking = rank_methods([(tables, labels)])
     assert ranking.tier.tolist() == [3, 2, 2, 1]
     assert list(zip(ranking.low.tolist(), ranking.high.tolist(), strict=True)) == [(4, 4), (2, 3), (2, 3), (1, 1)]
-    lower = rank_methods(tables, labels, direction="lower")
+    lower = rank_methods([(tables, labels)], direction="lower")
     assert lower.tier.tolist() == [1, 2, 2, 3]
 
 
@@ -165,7 +165,7 @@ def test_rank_intervals_hold_the_true_ranks_together():
     for _ in range(200):
         shared, labels = simulate(rng, 6, 15, 2)
         tables = [shared + simulate(rng, 6, 15, 2)[0] + level for level in (0.0, 0.5, 1.5)]
-        ranking = rank_methods(tables, labels)
+        ranking = rank_methods([(tables, labels)])
         held += all(low <= true <= high for low, true, high in zip(ranking.low, (3, 2, 1), ranking.high, strict=True))
     assert held / 200 >= 0.93
 
@@ -182,7 +182,7 @@ def test_the_share_of_being_best_is_a_share():
         (lambda: draw_means(np.zeros((2, 3)), generator=np.random.default_rng(0)), "allowed is \\[method"),
         (lambda: draw_means(np.zeros((1, 2, 3)), [1], generator=np.random.default_rng(0)), "one label a clip"),
         (lambda: flip_signs([np.nan] * 6, generator=np.random.default_rng(0)), "finite"),
-        (lambda: rank_methods([np.zeros((2, 3))], direction="up"), "higher and lower"),
+        (lambda: rank_methods([(np.zeros((1, 2, 3)), None)], direction="up"), "higher and lower"),
     ],
 )
 def test_bad_input_is_named(call, words):

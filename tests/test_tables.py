@@ -11,9 +11,10 @@ import pytest
 
 from bench.errors import BenchError
 from leaderboard.ablations import ablation_table
+from leaderboard.panels import TableError
 from leaderboard.rendering import render, write
 from leaderboard.statistics import brain_share_interval, mean_interval, paired_difference
-from leaderboard.tables import RESULT_COLUMNS, TableError, result_table
+from leaderboard.tables import RESULT_COLUMNS, result_table
 from metrics.protocols import PROTOCOLS
 
 SUBJECTS, CLIPS, CLIPS_A_CONCEPT = (1, 2, 3, 4, 5, 6), 12, 2
