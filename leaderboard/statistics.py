@@ -175,25 +175,49 @@ def brain_share_interval(
     The floor is taken as given. As the best of several noisy floors it is too high on average (and the best ceiling
     likewise), so shares and their intervals err downwards: a share above 0 is not a product of that choice.
     """
-    tables = [_checked_table(table) for table in (score, floor, ceiling)]
-    try:
-        gained, room = np.broadcast_arrays(tables[0] - tables[1], tables[2] - tables[1])
-    except ValueError:
-        shapes = ", ".join(f"{table.shape[0]} × {table.shape[1]}" for table in tables)
-        raise ValueError(
-            f"score, floor and ceiling of {shapes} (subjects × clips): allowed are the same clips, and the same "
-            "subjects or a single row; restrict all to what they share"
-        ) from None
-    share = brain_share(tables[0].mean(), tables[1].mean(), tables[2].mean(), direction)
-    whole = mean_interval(room, clusters, confidence=confidence)
-    if np.isnan(share) or np.isnan(whole.se):
-        return float("nan"), float("nan")
+    return pooled_share_interval([(score, floor, ceiling, clusters)], direction=direction, confidence=confidence)
+
+
+Scores = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]  # score, floor, ceiling, clusters
+
+
+def pooled_share_interval(
+    groups: Sequence[Scores], *, direction: str = "higher", confidence: float = 0.95
+) -> tuple[float, float]:
+    """`brain_share_interval` over groups of subjects who saw different clips, weighted by their subjects."""
+    gained, room, clusters, sizes = [], [], [], []
+    means = np.zeros(3)
+    for score, floor, ceiling, labels in groups:
+        tables = [_checked_table(table) for table in (score, floor, ceiling)]
+        try:
+            above, span = np.broadcast_arrays(tables[0] - tables[1], tables[2] - tables[1])
+        except ValueError:
+            shapes = ", ".join(f"{table.shape[0]} × {table.shape[1]}" for table in tables)
+            raise ValueError(
+                f"score, floor and ceiling of {shapes} (subjects × clips): allowed are the same clips, and the same "
+                "subjects or a single row; restrict all to what they share"
+            ) from None
+        gained.append(above)
+        room.append(span)
+        clusters.append(labels)
+        sizes.append(len(above))
+        means += [len(above) * table.mean() for table in tables]
+    weights = np.array(sizes) / sum(sizes)
+    score_mean, floor_mean, ceiling_mean = means / sum(sizes)
+    share = brain_share(score_mean, floor_mean, ceiling_mean, direction)
+
+    def measure(tables: Sequence[Array]) -> Interval:
+        intervals = [mean_interval(*one, confidence=confidence) for one in zip(tables, clusters, strict=True)]
+        return pool(intervals, weights, confidence=confidence)
 
     def excess(r: float) -> float:
         """How far the test of r is from rejecting it: below 0 while r is not rejected."""
-        interval = mean_interval(gained - r * room, clusters, confidence=confidence)
+        interval = measure([above - r * span for above, span in zip(gained, room, strict=True)])
         return max(interval.low, -interval.high)
 
+    whole = measure(room)
+    if np.isnan(share) or np.isnan(whole.se):
+        return float("nan"), float("nan")
     if whole.low <= 0 <= whole.high:  # the limit of the test for large r
         return float("-inf"), float("inf")
     return _find_end(excess, share, -1.0), _find_end(excess, share, 1.0)

@@ -125,17 +125,13 @@ def _result_row(
         )
         for levels in (floors, ceilings)
     )
-    share_low, share_high = (
-        statistics.brain_share_interval(
-            panels[0].value,
-            floors[best_floor][0],
-            ceilings[best_ceiling][0],
-            panels[0].concepts,
+    share_low, share_high = np.nan, np.nan
+    if best_floor in floors and best_ceiling in ceilings:
+        levels = zip(panels, floors[best_floor], ceilings[best_ceiling], strict=True)
+        share_low, share_high = statistics.pooled_share_interval(
+            [(panel.value, lowest, highest, panel.concepts) for panel, lowest, highest in levels],
             direction=metric.direction,
         )
-        if best_floor in floors and best_ceiling in ceilings and len(panels) == 1
-        else (np.nan, np.nan)
-    )
     subjects = np.concatenate([panel.subjects for panel in panels])
     by_subject = np.concatenate([panel.value.mean(axis=1) for panel in panels])
     best = int(by_subject.argmax() if metric.direction == "higher" else by_subject.argmin())

@@ -76,6 +76,23 @@ def test_a_planted_order_makes_tiers_and_equals_share_one(sections):
     assert section.ranked[0].best_share == 1.0
 
 
+def test_groups_of_subjects_with_clips_of_their_own_are_ranked_together():
+    """As in CineBrain: the first three subjects saw the first twenty clips, the others the rest."""
+    levels = {"sam_net": 0.5, "eeg2video": 0.2, "dynamind": 0.2001}
+    seen = pd.concat([make_scores(method, level) for method, level in levels.items()])
+    seen = seen[(seen["subject"] <= 3) == (seen["clip"] < 20)]
+    floor = make_scores("train_mean", 0.05, role="control", split="clips")
+    ceiling = make_scores("codec", 0.95, role="ceiling", split="clips")
+    (section,) = make_board(pd.concat([seen, floor, ceiling], ignore_index=True))
+    assert [row.tier for row in section.ranked] == [1, 2, 2]
+    best = section.ranked[0]
+    assert best.best_share == 1.0 and set(best.by_subject) == set(range(1, 7))
+    assert best.scores["video_40way"].value == pytest.approx(np.mean(list(best.by_subject.values())))
+    share = best.brain_share
+    assert share.value - 0.3 < share.low < share.value < share.high < share.value + 0.3
+    assert (section.subjects, section.clips) == (6, 40)
+
+
 def test_what_lacks_a_clip_is_listed_and_not_ranked(sections):
     (section,) = sections
     (partial,) = [row for row in section.rows if row.method == "glfa"]

@@ -58,6 +58,19 @@ def test_differences_are_paired_and_corrected_over_the_metrics(scores):
     assert swapped.loc["ssim", "better"] == "one"
 
 
+def test_groups_of_subjects_with_clips_of_their_own_are_compared_together(scores):
+    """As in CineBrain: the first three subjects saw the first 25 clips, the others the rest."""
+    seen = scores[(scores["subject"] <= 3) == (scores["clip"] < 25)]
+    table = compare_methods(seen, ("one", "base"), ("two", "base")).set_index("metric")
+    ssim = table.loc["ssim"]
+    assert ssim["a_minus_b"] == pytest.approx(0.2 + 0.1 / 50, abs=0.005)
+    assert (ssim["n_subjects"], ssim["n_clips"], ssim["better"]) == (6, 50, "one")
+    assert ssim["p_subjects"] == 2 / 2**6
+    assert ssim["p_concepts"] == pytest.approx(2 / 2**10)
+    extremes = list_extremes(seen[seen["metric"] == "ssim"], ("one", "base"), ("two", "base"), count=1)
+    assert extremes["clip"].tolist() == [7, 20]
+
+
 def statsmodels_holm(p: np.ndarray) -> list[float]:
     """Two values: the smaller doubled, the larger at least that."""
     low, high = sorted(p)

@@ -13,6 +13,7 @@ from leaderboard.statistics import (
     mean_interval,
     p_value,
     paired_difference,
+    pooled_share_interval,
     smallest_detectable,
 )
 
@@ -266,6 +267,24 @@ def test_coverage_of_the_share(subjects):
         low, high = brain_share_interval(score + rng.normal(0, 0.05, score.shape), floor, ceiling)
         covered.append(low <= share <= high)
     assert np.mean(covered) > 0.94 - 2.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_the_share_of_two_groups_is_covered_too():
+    """Three subjects each with clips of their own; and one group stands for itself."""
+    runs, share = 200, 0.3
+    rng = np.random.default_rng(23)
+    covered = []
+    for _ in range(runs):
+        groups = []
+        for _ in range(2):
+            concept, subject = rng.normal(0, 0.05, (3, 20)), rng.normal(0, 0.05, (2, 3, 1))
+            floor, ceiling = 0.2 + concept[0][None], 0.7 + concept[0] + concept[1] + subject[0]
+            score = 0.2 + 0.5 * share + concept[0] + concept[2] + subject[1] + rng.normal(0, 0.05, (3, 20))
+            groups.append((score, floor, ceiling, None))
+        low, high = pooled_share_interval(groups)
+        covered.append(low <= share <= high)
+    assert np.mean(covered) > 0.94 - 2.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert pooled_share_interval(groups[:1]) == brain_share_interval(*groups[0])
 
 
 def test_share_without_room_could_be_anything():
