@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
-from bench.registry import describe
+from bench.registry import describe, names
 from leaderboard.board import Row, Section, write_number
 from leaderboard.rendering import render
 from leaderboard.reported import ReportedTable, load_table, table_names
@@ -193,4 +193,5 @@ def write_evaluation(method: str, sections: Sequence[Section]) -> str:
                 if (score := row.scores.get(metric.name)) is not None
             ]
     card = ModelCardData(model_name=method, eval_results=results)
-    return f"# {describe('methods', method)}\n{card.to_yaml()}\n"
+    about = describe("methods", method) if method in names("methods") else method  # results outlive a package
+    return f"# {about}\n{card.to_yaml()}\n"

@@ -128,6 +128,7 @@ def test_files_say_the_same_as_the_sections(sections, tmp_path):
     assert records[-1]["tier"] is None
     assert len(pd.read_csv(tmp_path / "board.csv")) == len(board_rows(sections)) == 7
     card = yaml.safe_load(write_evaluation("sam_net", sections))
+    assert write_evaluation("no_longer_installed", sections).startswith("# no_longer_installed\n")
     (result,) = card["model-index"][0]["results"]
     assert [one["type"] for one in result["metrics"]] == ["video_40way", "frame_40way", "ssim"]
 
