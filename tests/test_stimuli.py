@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.datasets.concepts import CLASS_SUBSETS, CONCEPTS
-from bench.datasets.phantom.sprites import SPRITES, draw_sprite
+from bench.datasets.phantom.sprites import draw_sprite, read_sprites
 from bench.datasets.phantom.stimuli import (
     ACTIONS,
     FRAME_CLASSES,
@@ -121,7 +121,7 @@ def test_resting_does_not_move_and_growing_grows():
 
 
 def test_objects_are_forty_and_unlike_each_other():
-    assert len(CONCEPTS) == len(set(CONCEPTS)) == 40 and set(SPRITES) == set(CONCEPTS)
+    assert len(CONCEPTS) == len(set(CONCEPTS)) == 40 and set(read_sprites()) == set(CONCEPTS)
     assert CLASS_SUBSETS[10] == (0, 9, 11, 15, 18, 22, 24, 30, 33, 38)
     pictures = np.stack([draw_sprite(concept, 24) for concept in range(40)]).reshape(40, -1)
     distances = np.sqrt(np.square(pictures[:, None] - pictures[None]).mean(-1))
