@@ -30,7 +30,7 @@ from baselines.contrast import contrast
 from bench.data import TrainingSet
 from bench.pretrained.video_decoders import Decoder, list_lora
 from bench.progress import track
-from bench.training import ENCODED, Optimiser, remember, walk_batches
+from bench.training import ENCODED, Optimiser, remember, train_steps, walk_batches
 from bench.trials import Reader
 
 
@@ -126,17 +126,26 @@ def train_alone(
     """
     if not (recipe.image_weight or recipe.text_weight or recipe.token_weight):
         return []
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
-    network.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             embedding, tokens = network(signals, subject)
         parts = measure_alignment(embedding.float(), tokens.float(), clip[rows], targets, recipe)
-        losses.append(optimise.step(torch.stack([weight * loss for weight, loss in parts]).sum()))
-    network.eval()
-    return losses
+        return torch.stack([weight * loss for weight, loss in parts]).sum()
+
+    return train_steps(
+        network,
+        measure,
+        parameters=parameters,
+        trials=len(clip),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=recipe.weight_decay,
+        batches=batches,
+        phase=phase,
+    )
 
 
 def train_with_decoder(

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.pretrained.video_decoders import Decoder, list_lora
 from bench.progress import track
-from bench.training import Optimiser, walk_batches
+from bench.training import Optimiser, train_steps, walk_batches
 from bench.trials import Reader
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
@@ -89,17 +90,25 @@ def train_stage1(
     phase: str,
 ) -> list[float]:
     """Train `parameters` in place by equation (3), and return the loss of each step."""
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=recipe.weight_decay)
-    networks.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             f_c, _ = networks.brain(signals, subject)
-        f_c = f_c.float()
-        losses.append(optimise.step(measure_stage1(networks.alignment, f_c, clip[rows], targets, recipe)))
-    networks.eval()
-    return losses
+        return measure_stage1(networks.alignment, f_c.float(), clip[rows], targets, recipe)
+
+    return train_steps(
+        networks,
+        measure,
+        parameters=parameters,
+        trials=len(clip),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=recipe.weight_decay,
+        batches=batches,
+        phase=phase,
+    )
 
 
 def train_stage2(
