@@ -149,11 +149,8 @@ def print_table(options: argparse.Namespace) -> int:
         return print_paper(options)
     if options.differences:
         raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
-    from bench.jury import Jury
     from bench.protocols import find_protocols
-    from bench.scoring import read_scores
     from bench.spec import find_group, find_owner
-    from bench.store import Store
     from leaderboard.ablations import ablation_table
     from leaderboard.tables import SEES_BRAIN, result_table
 
@@ -161,17 +158,14 @@ def print_table(options: argparse.Namespace) -> int:
     rules = find_protocols(protocols)
     method: str | None = options.method or (find_owner(options.ablation) if options.ablation else None)
     options.dataset = options.dataset or (default_dataset(method) if method else "phantom_eeg")
-    dataset, suite = open_setting(options)
-    store = Store(options.runs)
-    keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
-    scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols)
+    scores = read_shelf(options, protocols)
     if scores.empty:
-        there = sorted({str(cell.manifest["spec"]["dataset"]) for cell in store.cells()})
         raise BenchError(
-            f"{options.runs} holds no scores for {options.dataset} with suite {options.suite} and {options.classes} "
-            f"classes (it holds cells of {', '.join(there) or 'nothing'}: --dataset, --suite and --classes choose); "
-            f"make them with `python -m bench run --method {method or 'METHOD'} "
-            f"--split {options.split or 'cross_subject'} {repeat_setting(options)}`"
+            f"{name_shelf(options)} holds no scores for {options.dataset} with suite {options.suite} and "
+            f"{options.classes} classes (it holds cells of {', '.join(list_datasets(options)) or 'nothing'}: "
+            "--dataset, --suite and --classes choose); make them with "
+            f"`python -m bench run --method {method or 'METHOD'} --split {options.split or 'cross_subject'} "
+            f"{repeat_setting(options)}`"
         )
     if options.metric:
         known = sorted(scores["metric"].unique())
@@ -186,8 +180,9 @@ def print_table(options: argparse.Namespace) -> int:
         missing = [name for name in group if name not in set(scores["variant"][mine])]
         if missing:
             say(
-                f"not in {options.runs}: {', '.join(missing)}; fill in with `python -m bench run --method {method} "
-                f"--split {split} {repeat_setting(options)} --ablation {options.ablation} --seeds 3`"
+                f"not in {name_shelf(options)}: {', '.join(missing)}; fill in with "
+                f"`python -m bench run --method {method} --split {split} {repeat_setting(options)} "
+                f"--ablation {options.ablation} --seeds 3`"
             )
         base = next(iter(group))
         if base in missing:
@@ -211,11 +206,43 @@ def print_table(options: argparse.Namespace) -> int:
         wanted = f"of {options.method}" if options.method else "of a method"
         where = f" on {options.split}" if options.split else ""
         raise BenchError(
-            f"{options.runs} holds no scores {wanted}{where} for {options.dataset}; it holds those of "
+            f"{name_shelf(options)} holds no scores {wanted}{where} for {options.dataset}; it holds those of "
             f"{', '.join(dict.fromkeys(scores['method']))}; --method NAME or --references shows these"
         )
     show(rows, options)
     return 0
+
+
+def read_shelf(options: argparse.Namespace, protocols: tuple[str, ...]) -> pd.DataFrame:
+    """Score rows of the setting that was asked for: of the store, or with --published those that are committed."""
+    from bench.jury import Jury
+    from bench.scoring import read_scores
+    from bench.store import Store
+    from leaderboard.results import read_results
+
+    if options.published:
+        scores = read_results(dataset=options.dataset)
+        if scores.empty:
+            return scores
+        asked = (scores["suite"] == options.suite) & (scores["classes"] == options.classes)
+        return scores[asked & scores["protocol"].isin(protocols)]
+    dataset, suite = open_setting(options)
+    store = Store(options.runs)
+    keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
+    return read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols)
+
+
+def list_datasets(options: argparse.Namespace) -> list[str]:
+    """What there are cells of, in the store or committed."""
+    from bench.store import Store
+    from leaderboard.results import read_manifests
+
+    cells = read_manifests() if options.published else (cell.manifest for cell in Store(options.runs).cells())
+    return sorted({str(manifest["spec"]["dataset"]) for manifest in cells})
+
+
+def name_shelf(options: argparse.Namespace) -> str:
+    return "what is committed" if options.published else str(options.runs)
 
 
 def repeat_setting(options: argparse.Namespace) -> str:

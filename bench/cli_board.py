@@ -71,10 +71,11 @@ def publish_results(options: argparse.Namespace) -> int:
     from bench.store import Store
     from leaderboard.clip_export import export_clips
     from leaderboard.results import RESULTS, publish
+    from metrics.protocols import PROTOCOLS
 
     options.dataset = options.dataset or "phantom_eeg"
     dataset, suite = open_setting(options)
-    protocols = ("corrected", PUBLISHED[dataset.modality])
+    protocols = tuple(PROTOCOLS)  # those that a cell was scored by
     store = Store(options.runs)
     cells = [cell for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
     cells = [cell for cell in cells if cell.manifest["spec"]["dataset"] == options.dataset]

@@ -12,41 +12,82 @@ from bench.progress import say
 
 if TYPE_CHECKING:
     from bench.runner import Job
-    from leaderboard.papers import Survey
+    from leaderboard.papers import Shelf, Survey
     from leaderboard.reported import ReportedTable
+
+ALL = "all"
+PAPERS = ("sam_net.", "cine_neuron.")
 
 
 def print_paper(options: argparse.Namespace) -> int:
-    """The table with what the store holds of it, and the command that fills what it lacks."""
+    """The table with what the store, or what is committed, holds of it, and the command that fills what it lacks."""
     refuse_choices(options)
+    shelf = open_shelf(options)
+    if options.paper == ALL:
+        return print_papers(shelf, options)
     found = look_up(options)
     if options.differences:
-        show_differences(found, options)
+        show_differences(found, shelf, options)
     else:
-        show_paper(found, options)
+        show_paper(found, shelf, options)
     return 0
 
 
-def show_differences(found: Survey, options: argparse.Namespace) -> None:
-    """What a paper's ablations claim, and whether it was measured."""
+def open_shelf(options: argparse.Namespace) -> Shelf:
+    """The committed results with --published, else the store."""
     from bench.store import Store
+    from leaderboard.results import Committed
+
+    return Committed() if options.published else Store(options.runs)
+
+
+def print_papers(shelf: Shelf, options: argparse.Namespace) -> int:
+    """The tables of both papers in one page of Markdown, each with its ablations' differences."""
+    from leaderboard.paper_differences import compare_differences
+    from leaderboard.paper_layout import lay_out
+    from leaderboard.papers import measure, missing_cells
+    from leaderboard.rendering import render, write
+    from leaderboard.reported import table_names
+    from leaderboard.results import Committed
+
+    if options.format != "md" or options.differences:
+        raise BenchError("--paper all is one page of Markdown with the differences in it; leave the other options out")
+    made = f" from the committed results ({shelf.digest})" if isinstance(shelf, Committed) else ""
+    parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{repeat(options)}`{made}.\n"]
+    unrun = 0
+    for name in (one for one in table_names() if one.startswith(PAPERS)):
+        options.paper = name
+        found = look_up(options)
+        records = measure(found, shelf)
+        unrun += len(missing_cells(records))
+        parts.append(f"## {name}: {found.table.title}\n\n{render(lay_out(records, found.table))}")
+        claims = compare_differences(found, shelf)
+        if len(claims):
+            shown = claims.drop(columns=["method", "split", "dataset", "suite", "classes", "metric"])
+            parts.append(f"What its ablations claim, and whether it was measured:\n\n{render(shown)}")
+    write("\n".join(parts), options.output)
+    say(f"{unrun} numbers are not run, or only in part")
+    return 0
+
+
+def show_differences(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None:
+    """What a paper's ablations claim, and whether it was measured."""
     from leaderboard.paper_differences import compare_differences
 
-    claims = compare_differences(found, Store(options.runs))
+    claims = compare_differences(found, shelf)
     show(claims, options)
     lacking = int((claims["verdict"] == "not run").sum())
     if lacking:
         say(f"{lacking} of {len(claims)} differences are not run; fill in with `{fill_in(options)} --seeds 3`")
 
 
-def show_paper(found: Survey, options: argparse.Namespace) -> None:
+def show_paper(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None:
     """Reported beside measured, and the command that fills what is not."""
-    from bench.store import Store
     from leaderboard.paper_layout import lay_out
     from leaderboard.papers import measure, missing_cells
     from leaderboard.rendering import render, write
 
-    records = measure(found, Store(options.runs))
+    records = measure(found, shelf)
     if options.format in ("csv", "json"):
         text = render(records, options.format)
     else:
@@ -77,7 +118,7 @@ def run_paper(options: argparse.Namespace) -> int:
         todo += unfinished(planned, store, found.juries[dataset])
     if not jobs and not found.absent:
         say(f"{found.table.name} is reported only: nothing of it is run")
-        show_paper(found, options)
+        show_paper(found, store, options)
         return 0
     if options.dry_run:
         keys = {job.spec.key for job in todo}
@@ -93,7 +134,7 @@ def run_paper(options: argparse.Namespace) -> int:
     ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
     processes = min(options.jobs or default_processes(), max(1, len(ours)))
     outcomes = list(execute(ours, options.runs, processes=processes, threads=options.threads))
-    show_paper(found, options)
+    show_paper(found, store, options)
     failures = [outcome.error for outcome in outcomes if outcome.error]
     for failure in failures:
         say(f"failed: {failure}")
@@ -135,6 +176,14 @@ def refuse_choices(options: argparse.Namespace) -> None:
     given = [name for name, default in settled.items() if getattr(options, name, default) != default]
     if given:
         raise BenchError(f"--paper names methods, variants, splits and classes itself; leave --{given[0]} out")
+
+
+def repeat(options: argparse.Namespace) -> str:
+    """The command that makes the page of all tables."""
+    parts = ["python -m bench table --paper all"]
+    parts += ["--published"] if options.published else []
+    parts += [f"--dataset {options.dataset}"] if options.dataset else []
+    return " ".join(parts)
 
 
 def fill_in(options: argparse.Namespace) -> str:

@@ -39,10 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(verb="run_method")
 
     table = verbs.add_parser("table", help="tables of what the store holds")
-    table.add_argument("--paper", metavar="TABLE", help="a paper's table, reported beside measured, such as sam_net.1")
+    table.add_argument("--paper", metavar="TABLE", help="a paper's table, reported beside measured (sam_net.1); or all")
     table.add_argument(
         "--differences", action="store_true", help="with --paper: what its ablations claim, and whether it was measured"
     )
+    table.add_argument("--published", action="store_true", help="of the committed results, not of --runs")
     table.add_argument("--ablation", help="paired differences between a group's base and its variants")
     table.add_argument("--method", help="only this method (with --ablation: default the one that has it)")
     table.add_argument("--split", help="only this split")

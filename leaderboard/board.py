@@ -1,9 +1,10 @@
 """The board: who stands where on each data set and split, and how surely. A pure function of committed results.
 
-A section is a data set, split, class subset and suite, ranked by one declared metric (`PRIMARY`); metrics are never
-averaged into one score. Rows are the base variants of methods and baselines, then floors and ceilings, which have no
-rank. A row ranks only at full coverage. Tiers and rank intervals are those of `ranking.rank_methods`; `best_share` is
-in how many draws of the crossed bootstrap, seeded by the section's own scores, the method is the best.
+A section is a data set, split and suite with all forty classes (subsets stand in the papers' tables), ranked by one
+declared metric, the first of `EEG` or `FMRI`; metrics are never averaged into one score. Rows are the base variants of
+methods and baselines, then floors and ceilings, which have no rank. A row ranks only at full coverage. Tiers and rank
+intervals are those of `ranking.rank_methods`; `best_share` is in how many draws of the crossed bootstrap, seeded by the
+section's own scores, the method is the best.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ EEG = ("video_40way", "frame_40way", "ssim")  # the first ranks, the others stan
 FMRI = ("video_50way", "frame_50way", "ssim")
 SPLITS = ("single_subject", "cross_subject", "new_subject")
 BASE = "base"
+CLASSES = 40
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Section:
 
 def make_board(scores: pd.DataFrame) -> list[Section]:
     """All sections, by data set, then split. scores: rows of `results.read_results`, references among them."""
-    chosen = scores[(scores["protocol"] == PROTOCOL) & (scores["variant"] == BASE)]
+    chosen = scores[(scores["protocol"] == PROTOCOL) & (scores["variant"] == BASE) & (scores["classes"] == CLASSES)]
     sections = []
     for (dataset, classes, suite), part in chosen.groupby(["dataset", "classes", "suite"]):
         for split in SPLITS:

@@ -38,7 +38,7 @@ from bench.seeds import derive_seed
 from bench.spec import digest
 from bench.store import FRAMES_PER_SECOND, Cell
 from leaderboard import figures
-from leaderboard.board import BASE, PROTOCOL, board_metrics
+from leaderboard.board import BASE, CLASSES, PROTOCOL, board_metrics
 from leaderboard.clip_wall import CHOSEN, SCHEMA, Shot, Tile, Truth, Wall, read_wall, wall_folder
 from leaderboard.media import Video, encode_poster, encode_webm, name_content, summarise_frames
 from leaderboard.results import RESULTS, ResultsError, read_manifests
@@ -125,6 +125,7 @@ def export_clips(
     used = scores[
         (scores["protocol"] == PROTOCOL)
         & (scores["variant"] == BASE)
+        & (scores["classes"] == CLASSES)
         & scores["role"].isin(SEES_BRAIN)
         & (scores["dataset"] == dataset.name)
     ]

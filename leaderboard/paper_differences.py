@@ -16,11 +16,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.scoring import read_scores
-from bench.store import Store
 from leaderboard.ablations import ablation_table
 from leaderboard.board import BASE
-from leaderboard.papers import Need, Survey, choose_metric, find_keys, find_need
+from leaderboard.papers import Need, Shelf, Survey, choose_metric, find_keys, find_need, read_cells
 from leaderboard.reported import ReportedCell, join
 
 LEVEL = 0.05
@@ -32,9 +30,9 @@ COLUMNS = [
 ]
 
 
-def compare_differences(survey: Survey, store: Store) -> pd.DataFrame:
+def compare_differences(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     """One row (`COLUMNS`) for each number of a variant in the table that has its base there too."""
-    measured = measure_differences(survey, store)
+    measured = measure_differences(survey, shelf)
     records = []
     for row, column, variant, base in pair_cells(survey):
         need = find_need(variant, survey.asked)
@@ -80,8 +78,8 @@ def difference(base: ReportedCell, variant: ReportedCell) -> float:
     return round(base.number.value - variant.number.value, 9)
 
 
-def measure_differences(survey: Survey, store: Store) -> dict[tuple[Need, str], pd.Series]:
-    """Rows of the ablation tables by variant and protocol.metric, over the variants that are in the store."""
+def measure_differences(survey: Survey, shelf: Shelf) -> dict[tuple[Need, str], pd.Series]:
+    """Rows of the ablation tables by variant and protocol.metric, over the variants that are there."""
     found: dict[tuple[Need, str], pd.Series] = {}
     for base in (need for need in survey.jobs if need.variant == BASE):
         family = [
@@ -90,12 +88,12 @@ def measure_differences(survey: Survey, store: Store) -> dict[tuple[Need, str], 
             if (need.dataset, need.method, need.split, need.classes)
             == (base.dataset, base.method, base.split, base.classes)
         ]
-        keys = {need: find_keys(survey.jobs[need], store) for need in family}
+        keys = {need: find_keys(survey.jobs[need], shelf) for need in family}
         whole = [need for need in family if {job.spec.key for job in survey.jobs[need]} <= set(keys[need])]
         if base not in whole or len(whole) < 2:
             continue
         wanted = [key for need in whole for key in keys[need]]
-        scores = read_scores(store, wanted, survey.juries[base.dataset], survey.table.protocols)
+        scores = read_cells(shelf, wanted, survey.juries[base.dataset], survey.table.protocols)
         names = {key: need.variant for need in whole for key in keys[need]}
         scores = scores.assign(variant=scores["cell"].map(names))
         for _, row in ablation_table(scores, BASE, [need.variant for need in whole if need != base]).iterrows():

@@ -1,10 +1,10 @@
 """A paper's table with what was measured here: each reported number beside our value, its chance level and best floor.
 
 `survey` finds the cells of ours that stand beside the numbers of a table (`leaderboard.reported` says which), `measure`
-reads what the store has of them, one record a number; `leaderboard.paper_layout` puts the records into the paper's own
-rows and columns. Nothing is run here. A number without a counterpart is *reported only*; what has no scores yet is *not
-run*, what no command can run *not here*; a metric that the suite has no judge for, or that no protocol has, is *n/a*
-unless the table names another *instead*.
+reads what the store, or what is committed, has of them, one record a number; `leaderboard.paper_layout` puts the
+records into the paper's own rows and columns. Nothing is run here. A number without a counterpart is *reported only*;
+what has no scores yet is *not run*, what no command can run *not here*; a metric that the suite has no judge for, or
+that no protocol has, is *n/a* unless the table names another *instead*.
 
 Measured is the mean over subjects with its 95 % interval, as in `leaderboard.tables`. Where a paper prints its best
 subject, that is given too: the one with the best `best_by` on the test clips, for all columns, as papers choose it.
@@ -27,9 +27,11 @@ from bench.scoring import read_scores
 from bench.spec import find_variant
 from bench.store import Store
 from leaderboard.reported import ReportedCell, ReportedTable, join
+from leaderboard.results import Committed
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
 
+Shelf = Store | Committed
 MEASURED, REPORTED, NOT_RUN, NOT_HERE, UNAVAILABLE = "measured", "reported only", "not run", "not here", "n/a"
 RECORD = [
     *("row", "column", "reported", "reported_subjects", "chance", "direction", "state", "reason"),
@@ -146,12 +148,12 @@ def place(dataset: str, asked: str | None) -> str | None:
     return next((name for name in asked.split(",") if name.partition(":")[0] in allowed), None)
 
 
-def measure(survey: Survey, store: Store) -> pd.DataFrame:
+def measure(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     """One record (`RECORD`) for each number of the table, row by row in the paper's order."""
     results: dict[tuple[Need, str, str], pd.Series] = {}
     there: dict[Need, int] = {}
     for name in survey.juries:
-        results |= measure_dataset(survey, name, store, there)
+        results |= measure_dataset(survey, name, shelf, there)
     records = []
     for row in survey.table.rows:
         for column, cell in zip(survey.table.columns, row.cells, strict=True):
@@ -220,17 +222,17 @@ def choose_metric(cell: ReportedCell, jury: Jury) -> tuple[str | None, str]:
 
 
 def measure_dataset(
-    survey: Survey, dataset: str, store: Store, there: dict[Need, int]
+    survey: Survey, dataset: str, shelf: Shelf, there: dict[Need, int]
 ) -> dict[tuple[Need, str, str], pd.Series]:
     """Result rows on one data set by need, protocol.metric and "mean" or "best by …"; counts the cells in `there`."""
     needs = [need for need in survey.jobs if need.dataset == dataset]
-    keys = {need: find_keys(survey.jobs[need], store) for need in needs}
+    keys = {need: find_keys(survey.jobs[need], shelf) for need in needs}
     for need in needs:
         planned = {job.spec.key for job in survey.jobs[need] if job.spec.seed == 0}
         there[need] = len(planned & set(keys[need]))
     wanted = [*dict.fromkeys(key for found in keys.values() for key in found)]
     wanted += [job.spec.key for job in survey.references[dataset]]
-    scores = read_scores(store, wanted, survey.juries[dataset], survey.table.protocols)
+    scores = read_cells(shelf, wanted, survey.juries[dataset], survey.table.protocols)
     if scores.empty:
         return {}
     measured_by = scores["protocol"] + "." + scores["metric"]
@@ -260,12 +262,17 @@ def measure_dataset(
     }
 
 
-def find_keys(jobs: Sequence[Job], store: Store) -> list[str]:
+def read_cells(shelf: Shelf, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
+    """Score rows of those of the cells that are there."""
+    return shelf.read(keys, protocols) if isinstance(shelf, Committed) else read_scores(shelf, keys, jury, protocols)
+
+
+def find_keys(jobs: Sequence[Job], shelf: Shelf) -> list[str]:
     """Keys of the cells that are there: the planned ones, and those of further seeds."""
-    keys = [job.spec.key for job in jobs if store.find(job.spec.key)]
+    keys = [job.spec.key for job in jobs if shelf.find(job.spec.key)]
     seed = max((job.spec.seed for job in jobs), default=0) + 1
     first = [job for job in jobs if job.spec.seed == 0]
-    while more := [key for job in first if store.find(key := replace(job.spec, seed=seed).key)]:
+    while more := [key for job in first if shelf.find(key := replace(job.spec, seed=seed).key)]:
         keys += more
         seed += 1
     return keys

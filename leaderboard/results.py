@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,7 @@ def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.Da
         record = read_record(path)
         if dataset is not None and record["cells"][0]["spec"]["dataset"] != dataset:
             continue
-        content = path.with_suffix(".parquet").read_bytes()
-        if hashlib.sha256(content).hexdigest() != record["scores_sha256"]:
-            raise ResultsError(f"{path.with_suffix('.parquet')} is not what {path.name} says; publish it again")
-        about = {}
-        for manifest in record["cells"]:
-            spec = manifest["spec"]
+        for spec in (manifest["spec"] for manifest in record["cells"]):
             source = (spec["data_digest"], spec["suite_digest"])
             first = made_from.setdefault((spec["dataset"], spec["suite"]), (*source, path))
             if source != first[:2]:
@@ -93,15 +88,48 @@ def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.Da
                     f"{path} and {first[2]} were made from different {spec['dataset']} data or {spec['suite']} "
                     "networks; run the older one again and publish it"
                 )
-            about[manifest["key"]] = describe_cell(manifest)
-        rows = pq.read_table(pa.BufferReader(content)).to_pandas()
-        details = pd.DataFrame.from_dict(about, orient="index").reindex(rows["cell"])
-        if details["method"].isna().any():
-            raise ResultsError(f"{path.with_suffix('.parquet')} has scores of cells that {path.name} does not name")
-        parts.append(pd.concat([rows, details.reset_index(drop=True)], axis=1))
-    if not parts:
-        return pd.DataFrame()
-    whole = pd.concat(parts, ignore_index=True)
+        parts.append(read_rows(path, record))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+class Committed:
+    """Committed results, asked as a store is: which cells are there, and what are their scores."""
+
+    def __init__(self, folder: Path = RESULTS) -> None:
+        """Reads and verifies all manifests; raises ResultsError as `read_results` does."""
+        self.records = {path: read_record(path) for path in sorted(folder.glob("*/*/*.json"))}
+        self.place = {one["key"]: path for path, record in self.records.items() for one in record["cells"]}
+
+    @property
+    def digest(self) -> str:
+        """Of all scores: it changes when anything is published."""
+        return digest([record["scores_sha256"] for record in self.records.values()])[:16]
+
+    def find(self, key: str) -> Path | None:
+        """The file that names the cell, or None."""
+        return self.place.get(key)
+
+    def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
+        """Score rows of the cells under these protocols, in the order of their files; empty where there are none."""
+        wanted = set(keys) & set(self.place)
+        parts = []
+        for path in sorted({self.place[key] for key in wanted}):
+            rows = read_rows(path, self.records[path])
+            parts.append(rows[rows["cell"].isin(wanted) & rows["protocol"].isin(protocols)])
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def read_rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
+    """The score rows beside a file of manifests, each with what its manifest says of it, verified."""
+    content = path.with_suffix(".parquet").read_bytes()
+    if hashlib.sha256(content).hexdigest() != record["scores_sha256"]:
+        raise ResultsError(f"{path.with_suffix('.parquet')} is not what {path.name} says; publish it again")
+    about = {manifest["key"]: describe_cell(manifest) for manifest in record["cells"]}
+    rows = pq.read_table(pa.BufferReader(content)).to_pandas()
+    details = pd.DataFrame.from_dict(about, orient="index").reindex(rows["cell"])
+    if details["method"].isna().any():
+        raise ResultsError(f"{path.with_suffix('.parquet')} has scores of cells that {path.name} does not name")
+    whole = pd.concat([rows, details.reset_index(drop=True)], axis=1)
     return whole.astype({"value": np.float64, "shuffled": np.float64})
 
 

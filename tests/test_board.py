@@ -93,6 +93,12 @@ def test_groups_of_subjects_with_clips_of_their_own_are_ranked_together():
     assert (section.subjects, section.clips) == (6, 40)
 
 
+def test_subsets_of_the_classes_are_no_sections():
+    scores = pd.concat([make_scores("sam_net", 0.5), make_scores("sam_net", 0.9).assign(classes=10)])
+    (section,) = make_board(scores)
+    assert section.classes == 40 and section.ranked[0].scores["video_40way"].value < 0.6
+
+
 def test_what_lacks_a_clip_is_listed_and_not_ranked(sections):
     (section,) = sections
     (partial,) = [row for row in section.rows if row.method == "glfa"]

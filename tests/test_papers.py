@@ -7,6 +7,7 @@ import json
 import re
 from contextlib import redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -321,6 +322,39 @@ def test_a_paper_s_run_ends_with_its_table_and_what_failed(tmp_path, phantom, mo
     assert text.startswith("cine_neuron.3: ")
 
 
+def test_all_tables_make_one_page(tmp_path, phantom, capsys):
+    tiny = "phantom_eeg:tiny,phantom_fmri:tiny,phantom_cinebrain:tiny"
+    code, text = run_main("table", "--paper", "all", "--dataset", tiny, "--runs", tmp_path)
+    assert code == 0
+    headings = [line.split()[1] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [*(f"sam_net.{n}:" for n in range(1, 5)), *(f"cine_neuron.{n}:" for n in range(1, 7))]
+    assert text.count("What its ablations claim") == 5  # SAM-Net's 3 and 4, CineNeuron's 4 to 6
+    assert "numbers are not run" in capsys.readouterr().err
+    assert main(["table", "--paper", "all", "--format", "csv", "--runs", str(tmp_path)]) == 1
+    assert "one page of Markdown" in capsys.readouterr().err
+
+
+def test_tables_of_what_is_committed(tmp_path, capsys):
+    """The published board's own scores, with no store at hand."""
+    asked = ("--method", "cine_neuron", "--split", "single_subject", "--metric", "video_50way")
+    code, text = run_main("table", "--published", *asked, "--runs", tmp_path, "--format", "json")
+    assert code == 0
+    (base,) = [row for row in json.loads(text) if row["variant"] == "base"]
+    board = json.loads((papers_folder() / "board.json").read_text())
+    (row,) = [
+        one
+        for one in board
+        if (one["method"], one["dataset"], one["split"]) == ("cine_neuron", "phantom_fmri", "single_subject")
+    ]
+    assert base["value"] == pytest.approx(row["video_50way"], rel=1e-5)
+    assert main(["table", "--published", "--dataset", "seed_dv", "--runs", str(tmp_path)]) == 1
+    assert "what is committed holds no scores for seed_dv" in capsys.readouterr().err
+
+
+def papers_folder() -> Path:
+    return Path(papers.__file__).parent
+
+
 def test_json_has_one_record_a_number(tmp_path, phantom):
     code, text = run_main(
         *("table", "--paper", "sam_net.2", "--dataset", "phantom_eeg:tiny", "--runs", tmp_path, "--format", "json")
@@ -365,10 +399,9 @@ def test_every_table_names_variants_and_metrics_that_are_there():
                     assert PROTOCOLS[protocol][metric].name == metric
 
 
-def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4, shelve, monkeypatch):
+def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4, shelve):
     """A variant is .5 + its name's length / 100, with noise that it shares with its base: the difference is sure."""
     shelf = shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")])
-    monkeypatch.setattr(paper_differences, "read_scores", papers.read_scores)
     table = paper_differences.compare_differences(table4, shelf)
     by = table.set_index(["variant", "metric"])
     assert table["row"].unique().tolist() == [

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.spec import digest
-from leaderboard.results import COLUMNS, ResultsError, publish, read_manifests, read_results
+from leaderboard.results import COLUMNS, Committed, ResultsError, publish, read_manifests, read_results
 
 
 def make_cell(key: str, *, method: str = "one", fold: str = "sub01", **spec: Any) -> Any:
@@ -55,6 +55,16 @@ def test_what_is_published_is_read_back(published):
     assert set(found["parameters"]) == {7} and found["phantom"].all()
     assert [manifest["key"] for manifest in read_manifests(folder)] == ["a1", "b2", "c3"]
     assert read_results(folder, dataset="phantom_fmri").empty
+
+
+def test_committed_results_are_asked_as_a_store_is(published):
+    folder, _ = published
+    whole, shelf = read_results(folder), Committed(folder)
+    key = whole["cell"].iloc[-1]
+    assert shelf.find(key) is not None and shelf.find("0" * 16) is None
+    expected = whole[whole["cell"] == key].reset_index(drop=True)
+    pd.testing.assert_frame_equal(shelf.read([key, "0" * 16], ("corrected",)), expected)
+    assert shelf.read([key], ("eeg2video",)).empty and shelf.read([], ("corrected",)).empty
 
 
 def test_publishing_again_gives_the_same_files(published):
