@@ -7,8 +7,10 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import PUBLISHED, default_dataset, is_current, open_setting, show
+from bench.cli import PUBLISHED, default_dataset, open_setting, show
+from bench.cli_tables import is_current, name_shelf, read_shelf
 from bench.errors import BenchError
+from bench.parser import CLASSES
 from bench.progress import say
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def compare(options: argparse.Namespace) -> int:
     options.dataset = options.dataset or default_dataset(a[0])
     rules = find_protocols([options.protocol])
     scores, captions = read_sides(options)
-    scores = scores[scores["protocol"].isin(rules) & (scores["classes"] == options.classes)]
+    scores = scores[scores["protocol"].isin(rules)]
     for name in ("split", "metric"):
         if asked := getattr(options, name):
             known = sorted(scores[name].unique())
@@ -42,25 +44,15 @@ def compare(options: argparse.Namespace) -> int:
 
 def read_sides(options: argparse.Namespace) -> tuple[pd.DataFrame, dict[int, str] | None]:
     """Scores of the store, with the clips' captions; or the committed ones, without."""
-    from leaderboard.results import read_results
-
-    if options.published:
-        scores = read_results(dataset=options.dataset)
-        if scores.empty:
-            raise BenchError(f"no committed results of {options.dataset}; leave --published out for those of --runs")
-        return scores, None
-    from bench.jury import Jury
-    from bench.scoring import read_scores
-    from bench.store import Store
-
-    dataset, suite = open_setting(options)
-    store = Store(options.runs)
-    keys = [cell.key for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
-    scores = read_scores(store, keys, Jury(suite.judges, dataset.concepts), (options.protocol,))
+    scores = read_shelf(options, (options.protocol,))
     if scores.empty:
         raise BenchError(
-            f"{options.runs} holds no scores of {options.dataset}; run both methods first, or name another --dataset"
+            f"{name_shelf(options)} holds no scores of {options.dataset} with suite {options.suite} and "
+            f"{options.classes} classes; run both methods first, or name another --dataset"
         )
+    if options.published:
+        return scores, None
+    dataset, _ = open_setting(options)
     stimuli = dataset.stimuli.to_pandas()
     return scores, dict(zip(stimuli["clip"], stimuli["caption"], strict=True))
 
@@ -77,8 +69,9 @@ def publish_results(options: argparse.Namespace) -> int:
     dataset, suite = open_setting(options)
     protocols = tuple(PROTOCOLS)  # those that a cell was scored by
     store = Store(options.runs)
-    cells = [cell for cell in store.cells() if is_current(cell.manifest, dataset, suite, options.classes)]
-    cells = [cell for cell in cells if cell.manifest["spec"]["dataset"] == options.dataset]
+    every = [cell for cell in store.cells() if cell.manifest["spec"]["dataset"] == options.dataset]
+    classes = (options.classes,) if options.classes else CLASSES
+    cells = [cell for cell in every if any(is_current(cell.manifest, dataset, suite, one) for one in classes)]
     cells = [cell for cell in cells if "[" not in cell.manifest["variant"]]  # --set tries things out
     if not cells:
         raise BenchError(f"{options.runs} holds no cells of {options.dataset} as it is now; run a method first")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import default_dataset, is_current, open_setting
+from bench.cli import default_dataset, open_setting
+from bench.cli_tables import is_current
 from bench.errors import BenchError
 from bench.figures import check_path, default_path, describe_setting, save_figure
 from bench.progress import say

@@ -6,7 +6,8 @@ import argparse
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import default_dataset, is_current, open_setting
+from bench.cli import default_dataset, open_setting
+from bench.cli_tables import is_current
 from bench.errors import BenchError
 from bench.progress import say
 

@@ -26,7 +26,7 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     publish = verbs.add_parser("publish", help="copy manifests, scores and a few clips of a store into the results")
     publish.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")
     add_setting(publish)
-    publish.set_defaults(verb="publish_results")
+    publish.set_defaults(verb="publish_results", classes=None)  # all subsets
 
     board = verbs.add_parser("board", help="LEADERBOARD.md, its exports and its site from the committed results")
     board.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")

@@ -116,6 +116,8 @@ def pairs_of(scores: pd.DataFrame, a: Side, b: Side) -> list[tuple[tuple[str, st
             known = ", ".join(dict.fromkeys(name_side(some) for some in side)) or "none"
             raise TableError(f"no scores of {name_side(one)}; there are {known}; run it, or name one of these")
     mine = scores[[one in (a, b) for one in side]]
+    if len(settings := mine[["suite", "classes"]].drop_duplicates()) > 1:
+        raise TableError(f"scores of {len(settings)} suites or class subsets: name one with --suite and --classes")
     made = []
     for key, part in mine.groupby(["dataset", "split", "protocol", "metric"], sort=False):
         if part.groupby(["method", "variant"]).ngroups == 2:

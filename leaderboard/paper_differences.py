@@ -3,7 +3,9 @@
 Of each number that stands for a variant, the base is the number in the same column for the same method, data set,
 split and classes. The paper's difference is that of the two printed numbers (most tables print no interval for it);
 ours is paired over subjects, clips and seeds (`ablations.ablation_table`), in the paper's own metric or in the one that
-stands in for it. A verdict is about the sign alone: a phantom's effects have no size in common with a brain's.
+stands in for it. Where the paper prints its best subject (SAM-Net's Table 3, and parts of 4), its difference is that of
+one subject, ours still of all. A verdict is about the sign alone: a phantom's effects have no size in common with a
+brain's.
 
     agree       Holm's p over the variants of the table is at most .05, and the sign is the paper's
     disagree    Holm's p is at most .05, and the sign is not the paper's (or the paper shows no difference)
@@ -13,6 +15,7 @@ stands in for it. A verdict is about the sign alone: a phantom's effects have no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isnan
 
 import pandas as pd
 
@@ -104,6 +107,6 @@ def measure_differences(survey: Survey, shelf: Shelf) -> dict[tuple[Need, str], 
 
 def judge(printed: float, measured: pd.Series) -> str:
     """Whether the paper's sign was measured."""
-    if not measured["p_holm"] <= LEVEL:
+    if not measured["p_holm"] <= LEVEL or isnan(printed):
         return "undecided"
     return "agree" if printed * measured["difference"] > 0 else "disagree"

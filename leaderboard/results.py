@@ -43,7 +43,8 @@ def publish(cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS)
     """Write the cells' manifests and their `scores` (rows of `read_scores`) and return the files.
 
     Cells are grouped by data set, split, method, variant and classes; a group replaces the one that is there. Raises
-    ResultsError for names that make no file name, and for a cell without scores.
+    ResultsError for names that make no file name, for a cell without scores, and where a fold or seed that is committed
+    would go.
     """
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
@@ -61,11 +62,27 @@ def publish(cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS)
             "cells": [dict(one.manifest) | {"manifest_digest": digest(dict(one.manifest))} for one in members],
         }
         path = name_file(folder, group)
+        refuse_loss(path, members)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".parquet").write_bytes(content)
         path.write_text(json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n")
         written += [path, path.with_suffix(".parquet")]
     return written
+
+
+def refuse_loss(path: Path, members: Sequence[Cell]) -> None:
+    """Raises ResultsError where the file has a fold or seed of the same data and networks that `members` lack."""
+    if not path.is_file():
+        return
+    source = ("data_digest", "suite_digest", "fold", "seed")
+    new = {tuple(one.manifest["spec"][name] for name in source) for one in members}
+    old = {tuple(manifest["spec"][name] for name in source) for manifest in read_record(path)["cells"]}
+    lost = sorted(one for one in old - new if one[:2] in {other[:2] for other in new})
+    if lost:
+        raise ResultsError(
+            f"{path} has fold {lost[0][2]} with seed {lost[0][3]}, the store has not ({len(lost)} such cells): finish "
+            "the run, or remove the file first if that is meant"
+        )
 
 
 def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.DataFrame:

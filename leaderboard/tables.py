@@ -10,8 +10,8 @@ with the clips of a concept as one cluster. Beside it stand
   (subject 0, split "clips") belong to every split of the same data set, classes and suite; they count only over the
   very clips (and subjects) of the row.
 - `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
-  One whose mean is worse than the best floor's is marked "below floor", and one whose brain share may be 0 or less
-  "not above floor".
+  One whose mean is worse than the best floor's is marked "below floor", and one whose paired difference to it may be 0
+  or less "not above floor".
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
   marked "partial": listed, not ranked.
@@ -142,7 +142,11 @@ def _result_row(
     marks = ["n.s."] if tested and not _is_better(versus, metric) else []
     if first["role"] in SEES_BRAIN and best_floor[0]:
         worse = interval.mean < floor if metric.direction == "higher" else interval.mean > floor
-        marks += ["below floor"] if worse else ["not above floor"] if share_low <= 0 else []
+        if worse:
+            marks.append("below floor")
+        elif not (marks and best_floor[0] == SHUFFLED):  # of the shuffled brain "n.s." says it
+            gained = paired_difference(panels, floors[best_floor])
+            marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},

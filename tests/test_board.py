@@ -93,6 +93,25 @@ def test_groups_of_subjects_with_clips_of_their_own_are_ranked_together():
     assert (section.subjects, section.clips) == (6, 40)
 
 
+def test_what_lacks_a_fold_is_listed_and_not_ranked():
+    """Each subject a fold: one method has all six, one five of them, one all of them with one seed of two."""
+    some = make_scores("eeg2video", 0.9)
+    uneven = make_scores("dynamind", 0.8, seeds=2)
+    scores = [
+        make_scores("sam_net", 0.5),
+        some[some["subject"] != 6],
+        uneven[(uneven["seed"] == 0) | (uneven["subject"] != 6)],
+    ]
+    (section,) = make_board(pd.concat(scores, ignore_index=True))
+    assert [(row.method, row.tier) for row in section.rows] == [("sam_net", 1), ("eeg2video", None), ("dynamind", None)]
+    assert [row.coverage for row in section.rows] == [1, pytest.approx(5 / 6), pytest.approx(11 / 12)]
+
+
+def test_a_baseline_alone_makes_a_section():
+    (section,) = make_board(make_scores("retrieval", 0.3, role="baseline"))
+    assert [row.method for row in section.ranked] == ["retrieval"]
+
+
 def test_subsets_of_the_classes_are_no_sections():
     scores = pd.concat([make_scores("sam_net", 0.5), make_scores("sam_net", 0.9).assign(classes=10)])
     (section,) = make_board(scores)

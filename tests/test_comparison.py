@@ -58,6 +58,12 @@ def test_differences_are_paired_and_corrected_over_the_metrics(scores):
     assert swapped.loc["ssim", "better"] == "one"
 
 
+def test_scores_of_two_suites_are_not_averaged(scores):
+    other = scores.assign(suite="paper", value=0.9)
+    with pytest.raises(TableError, match="2 suites or class subsets"):
+        compare_methods(pd.concat([scores, other]), ("one", "base"), ("two", "base"))
+
+
 def test_groups_of_subjects_with_clips_of_their_own_are_compared_together(scores):
     """As in CineBrain: the first three subjects saw the first 25 clips, the others the rest."""
     seen = scores[(scores["subject"] <= 3) == (scores["clip"] < 25)]

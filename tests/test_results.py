@@ -67,6 +67,18 @@ def test_committed_results_are_asked_as_a_store_is(published):
     assert shelf.read([key], ("eeg2video",)).empty and shelf.read([], ("corrected",)).empty
 
 
+def test_a_fold_that_is_committed_is_not_lost(tmp_path):
+    both = [make_cell("aa", fold="sub01"), make_cell("bb", fold="sub02")]
+    scores = pd.concat([make_scores("aa", 1), make_scores("bb", 2)])
+    publish(both, scores, tmp_path)
+    with pytest.raises(ResultsError, match=r"fold sub02 with seed 0.*remove the file"):
+        publish(both[:1], scores, tmp_path)
+    assert set(read_results(tmp_path)["cell"]) == {"aa", "bb"}
+    newer = make_cell("cc", fold="sub01", data_digest="e" * 64)  # other data: what was there is out of date
+    publish([newer], scores.assign(cell="cc"), tmp_path)
+    assert set(read_results(tmp_path)["cell"]) == {"cc"}
+
+
 def test_publishing_again_gives_the_same_files(published):
     folder, scores = published
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}

@@ -184,6 +184,20 @@ def test_a_method_is_marked_by_where_it_stands_to_the_best_floor(parts):
         assert (row["brain_share"] < 0) == (mark == "below floor")
 
 
+def test_being_above_the_floor_does_not_hang_on_the_ceiling(parts):
+    """A ceiling that is not surely above the floor leaves any share possible; the method may still be above it."""
+    ours = parts["sam_net"]
+    floor = parts["train_mean"].assign(value=ours["value"].mean() - 0.1)
+    wide = np.random.default_rng(0).normal(0, 3, len(floor))
+    unsure = parts["codec"].assign(value=floor["value"].to_numpy() + 0.01 + wide - wide.mean())
+    row = select(result_table(pd.concat([ours, floor, unsure])), "sam_net")
+    assert row["brain_share_low"] == -np.inf and row["mark"] == ""
+    below = parts["codec"].assign(value=floor["value"].to_numpy() - 0.2)  # a ceiling that is none
+    level = floor.assign(value=ours["value"].mean() - 0.002)
+    row = select(result_table(pd.concat([ours, level, below])), "sam_net")
+    assert np.isnan(row["brain_share"]) and row["mark"] == "not above floor"
+
+
 def test_coverage_counts_what_scored_the_worst(parts):
     rows = parts["sam_net"].copy()
     rows.loc[:6, ["value", "status"]] = [0.0, "missing"]
