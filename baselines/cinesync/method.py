@@ -19,8 +19,8 @@ Other choices:
 - In the paper the tokens learn from the diffusion loss alone, for thousands of steps on four H100. A small machine does
   a hundred, so the tokens also regress the caption's own tokens (`token_weight`); 0 is the letter, and the size of the
   paper has it.
-- Visual regions alone are read (CineSync); `regions="visual_auditory"` is CineSync⋆. Regions are told by the names that
-  the data set gives; where it names none, all voxels are read.
+- Visual regions alone are read (CineSync); `regions="visual_auditory"` is CineSync⋆, `"visual_hippocampus"` what
+  CineNeuron calls CineSync*. Regions are told by the data set's names; where it names none, all voxels are read.
 - What is slower than 10 samples a second is taken for fMRI.
 - The validation trials are not used: the numbers of steps are fixed.
 """
@@ -50,7 +50,8 @@ from bench.trials import read_trials
 
 DECODED = 32  # trials decoded at once
 SLOWEST_EEG = 10.0  # Hz
-LEFT_OUT = {"visual": ("auditory", "hippocampus", "mPFC"), "visual_auditory": ("hippocampus", "mPFC")}
+ADDED = {"visual": None, "visual_auditory": "auditory", "visual_hippocampus": "hippocampus"}  # to the visual regions
+NOT_VISUAL = ("auditory", "hippocampus", "mPFC")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Parameters:
     """Every parameter of CineSync with its default; the paper's values in the comments."""
 
     # Input
-    regions: str = "visual"  # or "visual_auditory": CineSync⋆
+    regions: str = "visual"  # or "visual_auditory" (CineSync⋆), "visual_hippocampus" (CineNeuron's CineSync*)
     channels: int = 16  # numbers of a token at a volume (fMRI; paper: 1)
     windows: int = 5  # of an EEG trial, stacked as channels (paper: 5)
     kernel: int = 9  # samples, of the convolution over EEG (not known)
@@ -227,18 +228,18 @@ class CineSync:
     def make_layers(self, encoder: BrainEncoder, data: TrainingSet) -> dict[int, VoxelLayer | ChannelLayer]:
         """A fresh first layer for each subject here. Raises UnknownRegion where the choice of regions means nothing."""
         own, numbers = self.parameters, np.unique(data.subject).tolist()
-        added = own.regions == "visual_auditory"
+        added = ADDED[own.regions]
         if isinstance(encoder.stem, SampleStem):
             if added:
                 raise UnknownRegion(f"regions={own.regions!r} chooses voxels, and this is EEG; leave it as it is")
             return {number: ChannelLayer(data.brain.shape[1]) for number in numbers}
         named = sorted({name for number in numbers for name in data.rois.get(number, ())})
-        if added and "auditory" not in {name.lower() for name in named}:
+        if added and added not in {name.lower() for name in named}:
             raise UnknownRegion(
-                f"regions={own.regions!r} adds the auditory region, and this data has "
+                f"regions={own.regions!r} adds the region {added}, and this data has "
                 f"{', '.join(named) or 'no regions at all'}; take data that names one"
             )
-        voxels = choose_voxels(data, leave_out=LEFT_OUT[own.regions])
+        voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added])
         shape = {"tokens": len(encoder.positions) - 1, "channels": own.channels}
         return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
 
@@ -246,7 +247,7 @@ class CineSync:
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
     own = read_given(Parameters, given, method="cinesync")
-    check_choices(own, regions=LEFT_OUT, precision=PRECISIONS)
+    check_choices(own, regions=ADDED, precision=PRECISIONS)
     check_heads(own, "width")
     if own.kernel % 2 == 0:
         raise BenchError(f"kernel {own.kernel} has no middle; take an odd number of samples")
