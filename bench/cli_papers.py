@@ -59,8 +59,10 @@ def print_papers(shelf: Shelf, options: argparse.Namespace) -> int:
         options.paper = name
         found = look_up(options)
         records = measure(found, shelf)
-        unrun += len(missing_cells(records))
         parts.append(f"## {name}: {found.table.title}\n\n{render(lay_out(records, found.table))}")
+        if lacking := len(missing_cells(records)):
+            parts.append(f"{lacking} of {len(records)} numbers are not run, or only in part: `{fill_in(options)}`.\n")
+            unrun += lacking
         claims = compare_differences(found, shelf)
         if len(claims):
             shown = claims.drop(columns=["method", "split", "dataset", "suite", "classes", "metric"])

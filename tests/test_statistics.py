@@ -127,6 +127,25 @@ def test_coverage(subjects):
     assert all(0.92 - error < one < 0.98 + error for one in covered), covered
 
 
+def draw_skewed(rng, subjects, concepts, clips):
+    """Accuracies of a hard task: logistic-normal, most near 0, a few near 1; skew 3.4."""
+    subject, concept = rng.normal(0, 0.4, (subjects, 1)), np.repeat(rng.normal(0, 1, (1, concepts)), clips, axis=1)
+    return 1 / (1 + np.exp(4.5 - subject - concept - rng.normal(0, 2.2, (subjects, concepts * clips))))
+
+
+@pytest.mark.parametrize("subjects", [3, 6, 9])
+def test_coverage_of_skewed_scores(subjects):
+    """As skewed as the board's own: at least 92 % but for the simulation's error, and claims err to the safe side."""
+    rng = np.random.default_rng(subjects)
+    truth = draw_skewed(np.random.default_rng(99), 4000, 1000, 1).mean()
+    runs, labels = 600, np.repeat(np.arange(40), 5)
+    intervals = [mean_interval(draw_skewed(rng, subjects, 40, 5), labels) for _ in range(runs)]
+    too_high = np.mean([interval.low > truth for interval in intervals])
+    too_low = np.mean([interval.high < truth for interval in intervals])
+    assert 1 - too_high - too_low > 0.92 - 2.5 * np.sqrt(0.08 * 0.92 / runs)
+    assert too_high < 0.025
+
+
 def test_the_naive_interval_would_be_badly_short():
     """What the two-way form is for: an interval over the single scores covers the truth about half of the time."""
     tables = simulate(
