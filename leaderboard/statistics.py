@@ -15,9 +15,9 @@ part that two subjects happen to show too small would also count for too little 
 concepts do, its 95 % interval covers 91.6 %, this one 94 % or more.
 
 Accuracies of hard tasks are skewed: most clips score near 0, a few near 1. On such tables (skew 3.4, 40 concepts of 5
-clips, 3 to 9 subjects, 1,500 tables a design) the 95 % interval covers 92.9 to 96.7 %, with one subject 93.0 %, and with
-concepts that differ strongly 90.7 to 93.8 % (85 % where they are ten). Nearly all misses leave the truth *above* the
-interval (at most 1.1 % below it), so what is shown to be above a floor is.
+clips, 3 to 9 subjects, 1,500 tables a design) the 95 % interval covers 92.9 to 96.7 %, with one subject 93.0 %; with
+concepts that differ strongly 90.7 to 93.8 %, and 85 % where these are only ten. Nearly all misses leave the truth
+*above* the interval (at most 1.1 % below it), so what is shown to be above a floor is.
 
 The estimand is the mean over clips within a subject, then over subjects. Where clusters differ in size their means
 are replaced by pseudo-values (the linearised ratio estimator) whose mean is still that estimand. A table of one
