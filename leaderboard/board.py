@@ -205,7 +205,7 @@ def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, prim
         if role != "control"
         else Score(nan, nan, nan),  # of a floor it says nothing
         coverage=float(first["coverage"]) * share_trials(rows[rows["metric"] == primary.name], method),
-        door="reproduced",
+        door=str(rows.loc[rows["method"] == method, "door"].iloc[0]),
         marks=tuple(mark for mark in str(first["mark"]).split(", ") if mark and mark != "below floor"),
         parameters=int(first["parameters"]),
         seeds=int(first["seeds"]),

@@ -33,18 +33,21 @@ SCHEMA = 1
 COLUMNS = ["cell", "protocol", "metric", "subject", "clip", "concept", "status", "value", "shuffled"]
 PART = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 Group = tuple[str, str, str, str, int]  # data set, split, method, variant, classes
+REPRODUCED, SUBMITTED = "reproduced", "submitted"  # doors: run here from code, or verified videos of others
 
 
 class ResultsError(BenchError):
     """Committed results that are not what they say, or cells that cannot be committed."""
 
 
-def publish(cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS) -> list[Path]:
+def publish(
+    cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS, *, door: str = REPRODUCED
+) -> list[Path]:
     """Write the cells' manifests and their `scores` (rows of `read_scores`) and return the files.
 
     Cells are grouped by data set, split, method, variant and classes; a group replaces the one that is there. Raises
     ResultsError for names that make no file name, for a cell without scores, and where a fold or seed that is committed
-    would go.
+    would go, or results that came through another door.
     """
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
@@ -58,11 +61,12 @@ def publish(cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS)
         content = pack_scores(rows)
         record = {
             "schema": SCHEMA,
+            "door": door,
             "scores_sha256": hashlib.sha256(content).hexdigest(),
             "cells": [dict(one.manifest) | {"manifest_digest": digest(dict(one.manifest))} for one in members],
         }
         path = name_file(folder, group)
-        refuse_loss(path, members)
+        refuse_loss(path, members, door)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".parquet").write_bytes(content)
         path.write_text(json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n")
@@ -70,10 +74,15 @@ def publish(cells: Sequence[Cell], scores: pd.DataFrame, folder: Path = RESULTS)
     return written
 
 
-def refuse_loss(path: Path, members: Sequence[Cell]) -> None:
-    """Raises ResultsError where the file has a fold or seed of the same data and networks that `members` lack."""
+def refuse_loss(path: Path, members: Sequence[Cell], door: str) -> None:
+    """Raises ResultsError where the file has a fold or seed of the same data and networks that `members` lack.
+
+    Also where it has what came through another door: nobody's submission takes the place of another's name.
+    """
     if not path.is_file():
         return
+    if (there := read_record(path).get("door", REPRODUCED)) != door:
+        raise ResultsError(f"{path} was {there}, these are {door}: give the method another name, or remove the file")
     source = ("data_digest", "suite_digest", "fold", "seed")
     new = {tuple(one.manifest["spec"][name] for name in source) for one in members}
     old = {tuple(manifest["spec"][name] for name in source) for manifest in read_record(path)["cells"]}
@@ -141,7 +150,8 @@ def read_rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
     content = path.with_suffix(".parquet").read_bytes()
     if hashlib.sha256(content).hexdigest() != record["scores_sha256"]:
         raise ResultsError(f"{path.with_suffix('.parquet')} is not what {path.name} says; publish it again")
-    about = {manifest["key"]: describe_cell(manifest) for manifest in record["cells"]}
+    door = {"door": record.get("door", REPRODUCED)}
+    about = {manifest["key"]: describe_cell(manifest) | door for manifest in record["cells"]}
     rows = pq.read_table(pa.BufferReader(content)).to_pandas()
     details = pd.DataFrame.from_dict(about, orient="index").reindex(rows["cell"])
     if details["method"].isna().any():

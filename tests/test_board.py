@@ -43,6 +43,7 @@ def make_scores(
                     "metric": metric, "method": method, "variant": "base", "role": role, "seed": seed,
                     "subject": subject, "clip": np.arange(CLIPS), "concept": np.arange(CLIPS) // 2, "value": value,
                     "shuffled": 0.02 + shared[row], "status": "ok", "parameters": 100, "phantom": True, "cell": method,
+                    "door": "submitted" if method == "glfa" else "reproduced",
                 }  # fmt: skip
                 parts.append(pd.DataFrame(part))
     scores = pd.concat(parts, ignore_index=True)
@@ -122,6 +123,7 @@ def test_what_lacks_a_clip_is_listed_and_not_ranked(sections):
     (section,) = sections
     (partial,) = [row for row in section.rows if row.method == "glfa"]
     assert partial.tier is None and partial.coverage < 1 and "partial" in partial.marks
+    assert partial.door == "submitted" and section.ranked[0].door == "reproduced"
     assert [row.method for row in section.rows][4:] == ["glfa", "train_mean", "codec"]
 
 

@@ -79,6 +79,16 @@ def test_a_fold_that_is_committed_is_not_lost(tmp_path):
     assert set(read_results(tmp_path)["cell"]) == {"cc"}
 
 
+def test_a_submission_does_not_take_the_place_of_what_was_reproduced(tmp_path):
+    cells, scores = [make_cell("aa")], make_scores("aa", 1)
+    publish(cells, scores, tmp_path)
+    with pytest.raises(ResultsError, match="was reproduced, these are submitted: give the method another name"):
+        publish(cells, scores, tmp_path, door="submitted")
+    publish([make_cell("bb", method="theirs")], scores.assign(cell="bb"), tmp_path, door="submitted")
+    doors = read_results(tmp_path).groupby("method")["door"].first()
+    assert doors.to_dict() == {"one": "reproduced", "theirs": "submitted"}
+
+
 def test_publishing_again_gives_the_same_files(published):
     folder, scores = published
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
