@@ -168,9 +168,7 @@ class Cell:
 
     def trials(self) -> pd.DataFrame:
         """One row a trial: trial, subject, clip, concept, block, seed, file, status (ok, missing, invalid), pixels."""
-        import pandas as pd
-
-        return pd.read_parquet(self.path / "predictions" / "trials.parquet")
+        return read_table(self.path / "predictions" / "trials.parquet")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:  # u8 (row, frame, height, width, 3)
         """The predicted videos of rows of `trials()`, bit for bit as they were written.
@@ -190,7 +188,7 @@ class Cell:
         video = []
         for file, pixels in zip(trials["file"], trials["pixels"], strict=True):
             path = self.path / file
-            clip = decode(path.read_bytes(), str(path))
+            clip = decode(path.read_bytes(), str(path), shape=self.manifest.get("video_shape"))
             if digest_pixels(clip) != pixels:
                 raise StoreError(f"{path} does not decode to the pixels that were written; `doctor` checks the decoder")
             video.append(clip)
@@ -230,10 +228,9 @@ class Cell:
     def scores(self, score_key: str) -> pd.DataFrame | None:
         """A verified table of scores, or None; a corrupt one is moved to quarantine."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         content = self.read_scores(score_key)
-        return None if content is None else pq.read_table(pa.BufferReader(content)).to_pandas()
+        return None if content is None else read_table(pa.BufferReader(content))
 
     def has_scores(self, score_key: str) -> bool:
         """Whether whole scores of that key are there."""
@@ -254,6 +251,13 @@ class Cell:
             self.store.quarantine(path, "its content is not that of its digest")
             return None
         return content
+
+
+def read_table(source: Any) -> pd.DataFrame:
+    """A parquet file's columns as they lie: what it says of itself to pandas (an index, other types) is ignored."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(source).read().to_pandas(ignore_metadata=True)
 
 
 def digest_file(path: Path) -> Path:

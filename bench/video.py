@@ -174,9 +174,7 @@ def read_folder(path: Path) -> Video:
                 check_size(path, len(images), opened.height, opened.width)
                 frame = over_black(np.asarray(opened.convert("RGBA")))
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise VideoError(
-                image, f"it is no image that can be decoded ({error})", "write it again, as PNG"
-            ) from error
+            raise VideoError(image, f"it is no image that can be decoded ({error})", "save it as PNG") from error
         if made and frame.shape != made[0].shape:
             raise VideoError(
                 image,
@@ -251,14 +249,17 @@ def encode_lossless(video: Video, *, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def decode(content: bytes, name: str) -> Video:
-    """The frames of a video file in memory (PyAV, one thread: the fastest for the store's small clips)."""
+def decode(content: bytes, name: str, *, shape: Sequence[int] | None = None) -> Video:
+    """The frames of an mp4 in memory (PyAV, one thread: the fastest for small clips); of this `shape` or less."""
     import av
 
     try:
-        with av.open(io.BytesIO(content), "r") as container:
-            container.streams.video[0].codec_context.thread_count = 1
-            return stack(name, container.decode(video=0))
+        with av.open(io.BytesIO(content), "r", format="mp4") as container:  # not guessed: playlists open other files
+            context = container.streams.video[0].codec_context
+            context.thread_count = 1
+            if shape is not None:  # the decoder pads pictures to whole blocks
+                context.options = {"max_pixels": str((shape[1] + 64) * (shape[2] + 64))}
+            return stack(name, container.decode(video=0), shape)
     except (av.FFmpegError, EOFError, IndexError) as error:
         raise undecodable(name, error) from error
 
@@ -311,17 +312,17 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(images, key=natural_order)
 
 
-def stack(path: Path | str, frames: Iterator[Any]) -> Video:
+def stack(path: Path | str, frames: Iterator[Any], shape: Sequence[int] | None = None) -> Video:
     """The decoded frames as one array. Raises VideoError where their size changes or there are too many."""
     made: list[np.ndarray] = []
     for frame in frames:
+        check_size(path, len(made) + 1, frame.height, frame.width, shape)  # before its pixels are converted
         if frame.format.name in ALPHA_FORMATS:
             picture = over_black(frame.to_ndarray(format="rgba"))
         else:
             picture = frame.to_ndarray(format="rgb24")
         if made and picture.shape != made[0].shape:
             raise VideoError(path, "its frames change size", "write it again at one size")
-        check_size(path, len(made) + 1, *picture.shape[:2])
         made.append(picture)
     return np.stack(made) if made else np.zeros((0, 0, 0, 3), np.uint8)
 
@@ -332,13 +333,13 @@ def over_black(picture: UInt8[np.ndarray, "height width 4"]) -> UInt8[np.ndarray
     return ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
 
 
-def check_size(path: Path | str, frames: int, height: int, width: int) -> None:
+def check_size(path: Path | str, frames: int, height: int, width: int, shape: Sequence[int] | None = None) -> None:
+    """Raises VideoError for more pixels than `LARGEST`; with `shape`, for more frames or another size than its."""
+    seen = f"{frames} frames of {width}×{height} are"
+    if shape is not None and (frames > shape[0] or (height, width) != tuple(shape[1:3])):
+        raise VideoError(path, f"{seen} not the {shape[0]} of {shape[2]}×{shape[1]} promised", "write it again")
     if frames * height * width * 3 > LARGEST:
-        raise VideoError(
-            path,
-            f"{frames} frames of {width}×{height} are more than {LARGEST // 2**30} GiB of pixels",
-            "cut it into clips",
-        )
+        raise VideoError(path, f"{seen} more than {LARGEST // 2**30} GiB of pixels", "cut it into clips")
 
 
 def undecodable(path: Path | str, error: Exception) -> VideoError:
