@@ -7,6 +7,7 @@ harness's own, so what passes here runs there.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tempfile
 import time
@@ -236,39 +237,70 @@ class Trial:
         if self.made.modality == "none":
             return "it sees no brain"
         (fold,) = make_folds(self.data, "new_subject")
-        method = self.make(self.data, fold)
-        video = np.asarray(method.reconstruct(self.ask(self.data, fold)))
+        with global_generators(1):
+            video = np.asarray(self.make(self.data, fold).reconstruct(self.ask(self.data, fold)))
         if video.shape != (len(fold.test), *self.video.shape[1:]):
             raise Broken(f"on a new subject reconstruct returned {video.shape} for {len(fold.test)} trials")
-        return f"{len(fold.calibration)} calibration trials, {len(fold.test)} videos"
+        with global_generators(2):
+            other = self.make(Planted(self.real, altered=(fold.test,)), fold)
+            again = np.asarray(other.reconstruct(self.ask(self.data, fold)))
+        far = largest(again, video)
+        if far:
+            raise Broken(
+                f"adapted again with the same seed, a video changed by {far} of 255: `adapt` looked at test recordings "
+                "or test clips (others this time), or draws from a global generator of numpy, torch or Python"
+            )
+        return f"{len(fold.calibration)} calibration trials, {len(fold.test)} videos, twice the same"
 
     def resumes(self) -> str:
-        """Through the runner: a fit that is interrupted leaves nothing behind, and the next run makes the cell."""
+        """Through the runner: interrupted half-way it leaves nothing behind, and the next run makes the same cell."""
         from bench.jury import Jury
 
         setting = {"split": "cross_subject", "dataset": self.kind, "suite": self.suite.name}
         run = Run(method=self.name, variants={"base": self.parameters}, protocols=("corrected",), **setting)
         job = next(one for one in plan(run, self.real, self.suite.digest) if one.spec.method == self.name)
         with tempfile.TemporaryDirectory() as folder:
-            store = Store(Path(folder))
-            fit = self.made.fit
-
-            def interrupt(*_: Any) -> None:
-                raise KeyboardInterrupt
-
-            self.made.fit = interrupt
-            try:
+            whole, store = Store(Path(folder) / "whole"), Store(Path(folder) / "interrupted")
+            run_job(job, whole)
+            with interrupted(self.made), contextlib.suppress(KeyboardInterrupt):
                 run_job(job, store)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                self.made.fit = fit
-            if list(store.cells()):
-                raise Broken("an interrupted cell was published")
+            if left := sorted(path.name for path in store.root.iterdir()):
+                raise Broken(f"an interrupted run left {left[0]} in the store; it must leave nothing")
             run_job(job, store)
+            if left := sorted(path.name for path in store.root.glob(".tmp-*")):
+                raise Broken(f"a whole run left the draft {left[0]} in the store")
             if unfinished([job], store, Jury(self.suite.judges, self.real.concepts)):
                 raise Broken("the cell is not complete after a second run: a score is missing")
-        return "nothing was left behind; the second run made and scored the cell"
+            made = [find_digest(one, job.spec.key) for one in (whole, store)]
+        if made[0] != made[1]:
+            raise Broken(
+                "run again after an interruption, it made other videos than without one: something of the interrupted "
+                "run was kept, in the class, its module or a file; all that is learned belongs to the instance"
+            )
+        return "nothing was left behind; the second run made the cell that an uninterrupted one makes, and scored it"
+
+
+def find_digest(store: Store, key: str) -> str:
+    """The digest of a cell's predictions."""
+    cell = store.find(key)
+    if cell is None:
+        raise Broken(f"the cell {key} was not made, or cannot be read back")
+    return str(cell.manifest["prediction_digest"])
+
+
+@contextmanager
+def interrupted(made: Any) -> Iterator[None]:
+    """Instances of the class are interrupted when they have fitted and reconstructed, before the cell is written."""
+    from unittest.mock import patch
+
+    reconstruct = made.reconstruct
+
+    def interrupt(method: Any, brain: Any) -> None:
+        reconstruct(method, brain)
+        raise KeyboardInterrupt
+
+    with patch.object(made, "reconstruct", interrupt):
+        yield
 
 
 @contextmanager

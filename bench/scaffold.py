@@ -75,9 +75,12 @@ def test_contracts():
 
 def write_method(name: str, folder: Path, *, modality: Literal["eeg", "fmri"] = "eeg") -> list[Path]:
     """Write `<name>.py` and `test_<name>.py`; raises BenchError for a bad name or a file that is there already."""
-    if not NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise BenchError(f"{name!r} is no name for a method: small letters, digits and _, a letter first (my_method)")
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = "".join(part.capitalize() for part in name.split("_"))  # none would become the class None
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(title):
+        raise BenchError(
+            f"{name!r} is no name for a method: small letters, digits and _, a letter first, and no word that Python "
+            "keeps for itself (my_method)"
+        )
     files = {folder / f"{name}.py": METHOD, folder / f"test_{name}.py": TEST}
     if there := [path for path in files if path.exists()]:
         raise BenchError(f"{there[0]} is there already; choose another name or --folder")

@@ -63,6 +63,29 @@ BREAKS = {  # a line of the new method, what it is changed to, the check that ha
         "same seed, same videos; no test data",
         "test clips",
     ),
+    "adapts by chance": (
+        '"""On `new_subject` only: a few trials of new subjects, as `train` in `fit`."""',
+        "self.video = (self.video // 2 + np.random.randint(0, 99)).astype(np.uint8)",
+        "adapts to new subjects",
+        "`adapt` looked at",
+    ),
+    "adapts to what it should not see": (
+        '"""On `new_subject` only: a few trials of new subjects, as `train` in `fit`."""',
+        "shown = calibration.brain.dataset\n"
+        "        self.video[:, :, :4] = shown.video(range(len(shown.stimuli))).mean(axis=(0, 1, 2, 3))",
+        "adapts to new subjects",
+        "test clips",
+    ),
+    "goes on from what was interrupted": (  # a checkpoint that only a whole run clears away
+        "self.video = np.stack(mean).round().astype(np.uint8)\n",
+        "self.video = np.stack(mean).round().astype(np.uint8)\n"
+        "        data = float(signal.sum())\n"
+        "        if vars(type(self)).get('checkpoint') == data:\n"
+        "            self.video[:] = 255 - self.video\n"
+        "        type(self).checkpoint = data\n",
+        "resumes after an interruption",
+        "something of the interrupted run was kept",
+    ),
     "crash": (
         "self.concepts = np.unique(shown)",
         "raise ZeroDivisionError('oh')",
@@ -78,12 +101,23 @@ def test_a_broken_contract_is_named(written, suite, tmp_path, name):
     text = written.read_text()
     assert line in text
     path = tmp_path / "my_method.py"
-    path.write_text(text.replace(line, instead))
+    text = text.replace(line, instead)
+    if "checkpoint" in instead:
+        text = text.replace(
+            "return self.centres.size", "type(self).checkpoint = None\n        return self.centres.size"
+        )
+    path.write_text(text)
     found = verdicts(path, suite)
     status, detail = found[check]
     assert status == "bad" and words in detail, found
     earlier = list(found)[: list(found).index(check)]
     assert all(found[one][0] == "ok" for one in earlier)
+
+
+def test_a_draft_that_stays_is_named(written, suite, monkeypatch):
+    monkeypatch.setattr("bench.disk.remove", lambda path: None)
+    status, detail = verdicts(written, suite)["resumes after an interruption"]
+    assert status == "bad" and "left .tmp-" in detail
 
 
 def test_what_is_no_method_is_told_what_it_lacks(tmp_path, suite):
@@ -94,7 +128,7 @@ def test_what_is_no_method_is_told_what_it_lacks(tmp_path, suite):
     assert {status for status, _ in found.values()} == {"bad", "not tried"}
 
 
-@pytest.mark.parametrize("name", ["My", "1st", "a-b", "../up", "class", ""])
+@pytest.mark.parametrize("name", ["My", "1st", "a-b", "../up", "class", "none", "true", "false", "none_", ""])
 def test_bad_names_are_refused(tmp_path, name):
     with pytest.raises(BenchError, match="no name for a method"):
         write_method(name, tmp_path / "in")
