@@ -36,7 +36,7 @@ from bench.scoring import list_scores, score_cell
 from bench.spec import CellSpec
 from bench.splits import SplitError, make_folds
 from bench.store import Cell, Store, StoreError, digest_file
-from bench.unpacking import SCHEMA, SCORES, TRIALS, BadBundle, check_table, unpack
+from bench.unpacking import SCHEMA, BadBundle, check_tables, unpack
 from bench.video import VideoError
 
 TOLERANCE = 1e-3  # of a score: judges round differently on another processor
@@ -102,10 +102,9 @@ def verify_cell(
             f"cell {key} was made with other networks than the suite {spec.suite} has here ({spec.suite_digest[:12]}, "
             f"not {suite.digest[:12]}); verify it where those lie, or run and pack it again"
         )
-    count = verify_trials(cell, spec, dataset)
-    jury = Jury(suite.judges, dataset.concepts)
-    wanted = list(list_scores(cell, jury, head["protocols"]))
-    brought = [read_brought(cell, score, count) for _, _, score in wanted]
+    wanted = list(list_scores(cell, Jury(suite.judges, dataset.concepts), head["protocols"]))
+    count = verify_trials(cell, spec, dataset, [score for _, _, score in wanted])
+    brought = [cell.scores(score) for _, _, score in wanted]
     if missing := [metric.name for (_, metric, _), rows in zip(wanted, brought, strict=True) if rows is None]:
         raise BadBundle(f"cell {key} brings no valid score of {missing[0]}; pack it again with this version and suite")
     for _, _, score in wanted:
@@ -135,15 +134,7 @@ def read_spec(cell: Cell) -> CellSpec:
     return spec
 
 
-def read_brought(cell: Cell, score: str, most_rows: int) -> pd.DataFrame | None:
-    """The scores that came along, if they are there and whole; a set metric has a row a subject, others one a trial."""
-    if not cell.has_scores(score):
-        return None
-    check_table(cell.score_file(score), SCORES, most_rows, f"cell {cell.key}, scores/{score}.parquet")
-    return cell.scores(score)
-
-
-def verify_trials(cell: Cell, spec: CellSpec, dataset: Any) -> int:
+def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str]) -> int:
     """The number of trials: those of the fold, each once, each with a video of the right shape and promised pixels."""
     try:
         folds = [fold for fold in make_folds(dataset, spec.split, classes=spec.classes) if fold.name == spec.fold]
@@ -152,8 +143,9 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any) -> int:
     if not folds:
         raise BadBundle(f"cell {cell.key}: {dataset.name} has no fold {spec.split}/{spec.fold}")
     expected = describe_trials(dataset, folds[0].test, spec)
-    table = "predictions/trials.parquet"
-    check_table(cell.path / table, TRIALS, len(expected), f"cell {cell.key}, {table}")
+    tables = {"predictions/trials.parquet": "trials"}
+    tables |= {f"scores/{score}.parquet": "scores" for score in scores if cell.has_scores(score)}
+    check_tables(cell.path, tables, len(expected), f"cell {cell.key}")  # scores are a row a trial, or one a subject
     trials = cell.trials()
     same = trials[list(expected.columns)].sort_values("trial", ignore_index=True)
     wanted = expected.astype("int64").sort_values("trial", ignore_index=True)

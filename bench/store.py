@@ -257,7 +257,7 @@ def read_table(source: Any) -> pd.DataFrame:
     """A parquet file's columns as they lie: what it says of itself to pandas (an index, other types) is ignored."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(source).read().to_pandas(ignore_metadata=True)
+    return pq.ParquetFile(source).read().replace_schema_metadata().to_pandas()
 
 
 def digest_file(path: Path) -> Path:

@@ -8,8 +8,11 @@ for it; a parquet file says how many rows it has, in which columns, before one o
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +36,7 @@ MOST_DEPTH = 32  # of JSON: a manifest reaches 6
 MOST_RATIO = 200  # of size to compressed size: parquet and JSON reach 30, a bomb 1,000
 MOST_TOTAL_RATIO = 50  # of all members to the file: many small members are a bomb too
 ROW_BYTES, TABLE_BYTES = 1024, 64 * 2**10  # a row and a table without rows, at most; 200 and 5,000 are usual
+REFUSED = 3  # exit status of the process that looks at tables
 MOST_TEXT = 256  # of a text in a table: a digest or the name of a file
 
 # what a manifest must hold, where a bundle's cell is verified or shown; a list is of as many numbers
@@ -199,6 +203,39 @@ def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile
         raise BadBundle(f"cell {key}: 'predictions/trials.parquet' is missing; pack it again")
 
 
+def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: str) -> None:
+    """`check_table` of files below a folder by the kind of each, in a process of its own. Raises BadBundle.
+
+    A forged parquet file may end the process that parses it: pyarrow does not raise all of its errors.
+    """
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.unpacking"],
+        input=json.dumps([str(folder), tables, most_rows]),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stdout.splitlines()
+    if done.returncode == REFUSED:
+        raise BadBundle(f"{what}, {said[-1]}")
+    if done.returncode:
+        raise BadBundle(f"{what}, {said[-1] if said else 'its tables'} ends the parser of parquet files; pack it again")
+
+
+def check_asked() -> int:
+    """What `check_tables` asks of its process: each table is named before it is parsed."""
+    folder, tables, most_rows = json.load(sys.stdin)
+    for name, kind in tables.items():
+        print(name, flush=True)
+        try:
+            check_table(Path(folder, name), {"trials": TRIALS, "scores": SCORES}[kind], most_rows, name)
+        except BadBundle as error:
+            print(" ".join(str(error).split()))
+            return REFUSED
+    return 0
+
+
 def check_table(path: Path, columns: Mapping[str, str], most_rows: int, what: str) -> None:
     """Refuse a parquet file that is not of these columns, or would be larger than they are in so many rows.
 
@@ -208,6 +245,8 @@ def check_table(path: Path, columns: Mapping[str, str], most_rows: int, what: st
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from bench.store import read_table
 
     texts = [name for name, kind in columns.items() if kind == "string"]
     size, most_bytes = path.stat().st_size, TABLE_BYTES + ROW_BYTES * most_rows
@@ -236,5 +275,10 @@ def check_table(path: Path, columns: Mapping[str, str], most_rows: int, what: st
         for name in texts:
             if any(len(text or "") > MOST_TEXT for part in table[name].chunks for text in part.dictionary.to_pylist()):
                 raise BadBundle(f"{what}: a text of column {name} is longer than {MOST_TEXT} characters")
+        read_table(path)  # as it will be read
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadBundle(f"{what} is no parquet file that can be read ({error}); pack it again") from error
+
+
+if __name__ == "__main__":
+    sys.exit(check_asked())

@@ -273,6 +273,14 @@ def many_lists(table: pd.DataFrame) -> bytes:
     return to_parquet(table.assign(trial=[np.zeros(1_000_000, np.int64), *[[0]] * (len(table) - 1)]))
 
 
+def no_codec(table: pd.DataFrame) -> bytes:
+    """A codec that does not exist, in the footer: pyarrow ends its process for it."""
+    written = to_parquet(table)
+    made = written.replace(b"\x05trial\x15\x02", b"\x05trial\x15\x6c")
+    assert made != written
+    return made
+
+
 def many_small(members: Members) -> None:
     for number in range(200):
         members[f"cells/abc/predictions/sub00/clip{number:04d}.mp4"] = b"\0" * 2**20
@@ -379,6 +387,7 @@ HOSTILE = {
     "empty places": (with_table(lambda table: to_parquet(table.assign(file=[None, *table["file"][1:]]))), "1 empty"),
     "many rows": (with_table(many_rows), "has 1000000 rows; the fold has 10"),
     "another codec": (with_table(lambda table: to_parquet(table, compression="gzip")), "compressed by GZIP"),
+    "no codec": (with_table(no_codec), "trials.parquet ends the parser"),
     "long texts": (with_table(lambda table: to_parquet(table.assign(pixels="0" * 1000))), "longer than 256"),
     "longer texts": (with_table(lambda table: to_parquet(table.assign(pixels="0" * 10**6))), "bytes; 10 rows take"),
     "lists": (with_table(lambda table: to_parquet(table.assign(trial=[[0] * 9] * 10))), "trial is list"),
