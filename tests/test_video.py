@@ -290,3 +290,22 @@ def test_videos_of_a_folder_by_name(tmp_path):
         find_videos(tmp_path)
     with pytest.raises(VideoError, match="no such folder"):
         find_videos(tmp_path / "absent")
+
+
+def test_decoding_stops_where_more_is_there_than_was_promised():
+    content = encode_lossless(np.zeros((9, 20, 36, 3), np.uint8), fps=3)
+    assert decode(content, "whole", shape=(9, 20, 36, 3)).shape == (9, 20, 36, 3)
+    assert len(decode(content, "shorter", shape=(12, 20, 36, 3))) == 9
+    with pytest.raises(VideoError, match=r"5 frames of 36×20 are not the 4 of 36×20 promised"):
+        decode(content, "longer", shape=(4, 20, 36, 3))
+    with pytest.raises(VideoError, match=r"1 frames of 36×20 are not the 9 of 36×22 promised"):
+        decode(content, "smaller", shape=(9, 22, 36, 3))
+    large = encode_lossless(np.zeros((1, 512, 512, 3), np.uint8), fps=3)
+    with pytest.raises(VideoError, match="cannot be decoded"):  # the decoder itself makes no such picture
+        decode(large, "larger", shape=(9, 20, 36, 3))
+
+
+def test_a_playlist_is_no_video_of_the_store(tmp_path):
+    (tmp_path / "secret.mp4").write_bytes(encode_lossless(np.zeros((3, 32, 32, 3), np.uint8), fps=3))
+    with pytest.raises(VideoError, match="cannot be decoded"):
+        decode(f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp4'\n".encode(), "playlist")
