@@ -25,7 +25,17 @@ from bench.data import BrainData, Dataset, VideoBatch
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.registry import resolve
-from bench.runner import Run, describe_trials, fold_scalings, measured_subject, normalised, plan, run_job, training_set
+from bench.runner import (
+    Run,
+    describe_trials,
+    fold_scalings,
+    make_cell,
+    measured_subject,
+    normalised,
+    plan,
+    run_job,
+    training_set,
+)
 from bench.scoring import unfinished
 from bench.seeds import derive_seed
 from bench.splits import Fold, make_folds
@@ -261,7 +271,7 @@ class Trial:
         job = next(one for one in plan(run, self.real, self.suite.digest) if one.spec.method == self.name)
         with tempfile.TemporaryDirectory() as folder:
             whole, store = Store(Path(folder) / "whole"), Store(Path(folder) / "interrupted")
-            run_job(job, whole)
+            make_cell(job, whole, self.real, self.suite)
             with interrupted(self.made), contextlib.suppress(KeyboardInterrupt):
                 run_job(job, store)
             if left := sorted(path.name for path in store.root.iterdir()):
