@@ -21,9 +21,10 @@ import json
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,8 +76,18 @@ def add_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(info, content)
 
 
-def verify_bundle(path: Path, open_data: Callable[[str], Any], load_suite: Callable[[str], Any]) -> pd.DataFrame:
-    """A row a cell: key, method, variant, fold, trials, scores compared, largest difference.
+class Verified(NamedTuple):
+    """What a bundle holds, once all of it is verified; the scores are those made again here."""
+
+    store: Store
+    cells: list[Cell]
+    protocols: tuple[str, ...]
+    report: pd.DataFrame  # a row a cell: key, method, variant, fold, trials, scores compared, largest difference
+
+
+@contextmanager
+def open_bundle(path: Path, open_data: Callable[[str], Any], load_suite: Callable[[str], Any]) -> Iterator[Verified]:
+    """The bundle, verified and unpacked for as long as the block lasts.
 
     `open_data` and `load_suite` give the data set and the suite of a name. Raises BadBundle with the reason for the
     first thing that is wrong; nothing is written outside a temporary folder.
@@ -84,7 +95,8 @@ def verify_bundle(path: Path, open_data: Callable[[str], Any], load_suite: Calla
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         head = unpack(path, Path(folder))
         store = Store(Path(folder) / "cells")
-        return pd.DataFrame([verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]])
+        report = pd.DataFrame([verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]])
+        yield Verified(store, list(store.cells()), tuple(head["protocols"]), report)
 
 
 def verify_cell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from bench.progress import say
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.bundles import Verified
+    from bench.store import Cell, Store
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -58,16 +62,15 @@ def read_sides(options: argparse.Namespace) -> tuple[pd.DataFrame, dict[int, str
 
 
 def publish_results(options: argparse.Namespace) -> int:
-    from bench.jury import Jury
-    from bench.scoring import read_scores
+    """Copy what the store holds of a data set, or a submission, into the committed results."""
     from bench.store import Store
-    from leaderboard.clip_export import export_clips
-    from leaderboard.results import RESULTS, publish
+    from leaderboard.results import REPRODUCED
     from metrics.protocols import PROTOCOLS
 
+    if options.bundle:
+        return publish_bundle(options)
     options.dataset = options.dataset or "phantom_eeg"
     dataset, suite = open_setting(options)
-    protocols = tuple(PROTOCOLS)  # those that a cell was scored by
     store = Store(options.runs)
     every = [cell for cell in store.cells() if cell.manifest["spec"]["dataset"] == options.dataset]
     classes = (options.classes,) if options.classes else CLASSES
@@ -75,13 +78,53 @@ def publish_results(options: argparse.Namespace) -> int:
     cells = [cell for cell in cells if "[" not in cell.manifest["variant"]]  # --set tries things out
     if not cells:
         raise BenchError(f"{options.runs} holds no cells of {options.dataset} as it is now; run a method first")
-    scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
-    folder = options.results or RESULTS
-    written = publish(cells, scores, folder)
-    clips = export_clips(cells, dataset, scores, folder)
-    size = sum(path.stat().st_size for path in clips) / 2**20
-    say(f"{len(cells)} cells in {len(written)} files, and {size:.1f} MiB of clips, below {folder}; next: board")
+    commit_cells(store, cells, tuple(PROTOCOLS), dataset, suite, options.results, REPRODUCED)
     return 0
+
+
+def publish_bundle(options: argparse.Namespace) -> int:
+    """Raises BenchError for a bundle of several data sets, and for what would stand as a floor or ceiling."""
+    from leaderboard.results import SUBMITTED
+    from leaderboard.tables import SEES_BRAIN
+
+    with open_submission(options) as verified:
+        manifests = [cell.manifest for cell in verified.cells]
+        sets = sorted({manifest["spec"]["dataset"] for manifest in manifests})
+        if len(sets) > 1:
+            raise BenchError(f"{options.bundle} is of {', '.join(sets)}; publish a bundle of each data set")
+        options.dataset, options.suite = sets[0], manifests[0]["spec"]["suite"]
+        dataset, suite = open_setting(options)
+        for manifest in manifests:
+            if manifest["role"] not in SEES_BRAIN:
+                raise BenchError(
+                    f"{options.bundle} holds a {manifest['role']}; only methods and baselines are submitted"
+                )
+            if manifest["phantom"] != (dataset.truth is not None):
+                raise BenchError(f"{options.bundle} is wrong about whether {sets[0]} is a phantom; pack it again")
+        commit_cells(verified.store, verified.cells, verified.protocols, dataset, suite, options.results, SUBMITTED)
+    return 0
+
+
+def commit_cells(
+    store: Store,
+    cells: list[Cell],
+    protocols: tuple[str, ...],
+    dataset: Any,
+    suite: Any,
+    folder: Path | None,
+    door: str,
+) -> None:
+    from bench.jury import Jury
+    from bench.scoring import read_scores
+    from leaderboard.clip_export import export_clips
+    from leaderboard.results import RESULTS, publish
+
+    place = folder or RESULTS
+    scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
+    written = publish(cells, scores, place, door=door)
+    clips = export_clips(cells, dataset, scores, place)
+    size = sum(path.stat().st_size for path in clips) / 2**20
+    say(f"{len(cells)} cells in {len(written)} files, and {size:.1f} MiB of clips, below {place}; next: board")
 
 
 def make_board(options: argparse.Namespace) -> int:
@@ -171,13 +214,19 @@ def pack_method(options: argparse.Namespace) -> int:
 
 
 def verify_file(options: argparse.Namespace) -> int:
-    from bench.bundles import verify_bundle
+    with open_submission(options) as verified:
+        show(verified.report, options)
+    return 0
+
+
+def open_submission(options: argparse.Namespace) -> AbstractContextManager[Verified]:
+    """The bundle that was named, verified on the data that lie here."""
+    from bench.bundles import open_bundle
     from bench.datasets.catalogue import open_dataset
     from bench.pretrained.suite import load_suite
 
     open_data = functools.cache(lambda name: open_dataset(name, data_root=options.data_root))
-    show(verify_bundle(options.bundle, open_data, functools.cache(load_suite)), options)
-    return 0
+    return open_bundle(options.bundle, open_data, functools.cache(load_suite))
 
 
 VERBS: dict[str, Any] = {

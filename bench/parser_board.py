@@ -24,6 +24,7 @@ def add_board_verbs(verbs: Any, add_setting: Adder, add_output: Adder) -> None:
     compare.set_defaults(verb="compare")
 
     publish = verbs.add_parser("publish", help="copy manifests, scores and a few clips of a store into the results")
+    publish.add_argument("--bundle", type=Path, metavar="FILE", help="a submission in place of --runs, verified first")
     publish.add_argument("--results", type=Path, metavar="DIR", help="default: leaderboard/results of this checkout")
     add_setting(publish)
     publish.set_defaults(verb="publish_results", classes=None)  # all subsets

@@ -50,7 +50,7 @@ REPORTED = """\
 
 As printed, on real data; never ranked with what was measured here. Most have no interval, and their metrics differ from
 ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used.
-`python -m bench table --paper sam_net.1` shows a table beside what was measured here.
+[PAPERS.md](PAPERS.md) has the ten tables of SAM-Net and CineNeuron beside what was measured here.
 """
 COLUMNS = (
     "section",

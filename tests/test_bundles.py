@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.bundles import BadBundle, pack_cells, verify_bundle
+from bench.bundles import BadBundle, open_bundle, pack_cells
+from bench.cli import main
 from bench.datasets.catalogue import open_dataset
 from bench.jury import Jury
 from bench.pretrained.suite import load_suite
@@ -23,6 +24,7 @@ from bench.runner import Run, plan, run_job
 from bench.spec import SpecError, digest
 from bench.store import Store
 from bench.video import encode_lossless
+from leaderboard.results import read_results
 
 Members = dict[str, bytes]
 
@@ -47,7 +49,8 @@ def packed(phantom, tmp_path_factory) -> bytes:
 def verify(content: bytes, folder: Path) -> pd.DataFrame:
     path = folder / "bundle.zip"
     path.write_bytes(content)
-    return verify_bundle(path, open_dataset, load_suite)
+    with open_bundle(path, open_dataset, load_suite) as verified:
+        return verified.report
 
 
 def read_members(content: bytes) -> Members:
@@ -67,6 +70,22 @@ def test_what_is_packed_verifies(packed, phantom, tmp_path):
     (row,) = verify(packed, tmp_path).to_dict("records")
     assert row["method"] == "random_clip" and row["trials"] == 10 and row["scores"] > 3
     assert row["largest_difference"] < 1e-6
+
+
+def test_a_submission_is_published_with_its_door(packed, phantom, tmp_path, capsys):
+    suite, store = load_suite("mini"), Store(tmp_path / "runs")
+    run = Run(method="retrieval", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("corrected",))
+    key = run_job(plan(run, phantom, suite.digest)[0], store)
+    path, results = tmp_path / "theirs.zip", tmp_path / "results"
+    pack_cells([store.find(key)], Jury(suite.judges, phantom.concepts), ("corrected",), path)
+    assert main(["publish", "--bundle", str(path), "--results", str(results)]) == 0
+    rows = read_results(results)
+    assert set(rows["door"]) == {"submitted"} and set(rows["cell"]) == {key}
+    assert main(["board", "--results", str(results), "--output", str(tmp_path / "board")]) == 0
+    assert "| submitted" in (tmp_path / "board" / "LEADERBOARD.md").read_text()
+    path.write_bytes(packed)  # a floor
+    assert main(["publish", "--bundle", str(path), "--results", str(results)]) == 1
+    assert "holds a control; only methods and baselines are submitted" in capsys.readouterr().err
 
 
 def cell_of(members: Members) -> str:
