@@ -84,7 +84,7 @@ BREAKS = {  # a line of the new method, what it is changed to, the check that ha
         "            self.video[:] = 255 - self.video\n"
         "        type(self).checkpoint = data\n",
         "resumes after an interruption",
-        "something of the interrupted run was kept",
+        "something was kept of the run before",
     ),
     "crash": (
         "self.concepts = np.unique(shown)",
