@@ -20,6 +20,7 @@ from leaderboard import paper_differences, papers, reported
 from leaderboard.paper_layout import lay_out
 from leaderboard.papers import MEASURED, NOT_HERE, NOT_RUN, REPORTED, UNAVAILABLE, measure, missing_cells, survey
 from leaderboard.reported import load_table, table_names
+from leaderboard.results import Committed
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
 
@@ -349,6 +350,12 @@ def test_tables_of_what_is_committed(tmp_path, capsys):
     assert base["value"] == pytest.approx(row["video_50way"], rel=1e-5)
     assert main(["table", "--published", "--dataset", "seed_dv", "--runs", str(tmp_path)]) == 1
     assert "what is committed holds no scores for seed_dv" in capsys.readouterr().err
+
+
+def test_the_page_of_all_tables_is_of_what_is_committed():
+    page = (papers_folder() / "PAPERS.md").read_text()
+    assert f"from the committed results ({Committed().digest})" in page, "make it again: table --paper all --published"
+    assert page.count("\n## ") == 10
 
 
 def papers_folder() -> Path:
