@@ -249,12 +249,15 @@ def encode_lossless(video: Video, *, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def decode(content: bytes, name: str, *, shape: Sequence[int] | None = None) -> Video:
-    """The frames of an mp4 in memory (PyAV, one thread: the fastest for small clips); of this `shape` or less."""
+def decode(content: bytes, name: str, *, shape: Sequence[int] | None = None, kind: str = "mp4") -> Video:
+    """The frames of an mp4, or another kind, in memory (PyAV, one thread: the fastest for small clips).
+
+    Of this `shape` or less: decoding stops where it is passed. Raises VideoError.
+    """
     import av
 
     try:
-        with av.open(io.BytesIO(content), "r", format="mp4") as container:  # not guessed: playlists open other files
+        with av.open(io.BytesIO(content), "r", format=kind) as container:  # not guessed: playlists open other files
             context = container.streams.video[0].codec_context
             context.thread_count = 1
             if shape is not None:  # the decoder pads pictures to whole blocks
