@@ -8,7 +8,6 @@ from fractions import Fraction
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from bench.data import BrainData, Signals, TrainingSet
@@ -37,6 +36,8 @@ def read_trials(
 
 def read_resampled(brain: Signals, rate: float, wanted: float) -> Float32[np.ndarray, "trial channel time"]:
     """All trials in memory, low-passed and resampled from `rate` to `wanted` Hz where that is less."""
+    from scipy.signal import resample_poly  # a second, which a table of stored scores need not wait for
+
     ratio = Fraction(min(wanted, rate) / rate).limit_denominator(1000)
     parts = []
     for start in range(0, len(brain), CHUNK):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,34 +36,37 @@ class Panel:
 
 
 def build_panels(rows: pd.DataFrame) -> list[Panel]:
-    """A panel for each group of subjects who saw the same clips; several only where no two groups share a clip."""
-    groups: dict[tuple[int, ...], list[Any]] = {}
-    for subject, clips in rows.groupby("subject")["clip"]:
-        groups.setdefault(tuple(sorted(set(clips))), []).append(subject)
-    if sum(map(len, groups)) > rows["clip"].nunique():
-        return [build_panel(rows)]  # which names the clips that are absent
-    return [build_panel(rows[rows["subject"].isin(subjects)]) for subjects in groups.values()]
+    """Subject × clip tables of one method variant and metric, the mean over seeds; TableError for an absent clip.
+
+    A panel for each group of subjects who saw the same clips; several only where no two groups share a clip.
+    """
+    subjects, row = np.unique(rows["subject"], return_inverse=True)
+    clips, first_row, column = np.unique(rows["clip"], return_index=True, return_inverse=True)
+    shape = len(subjects), len(clips)
+    place = np.ravel_multi_index((row, column), shape)
+    seeds = np.bincount(place, minlength=len(subjects) * len(clips)).reshape(shape)
+    groups: dict[bytes, list[int]] = {}
+    for subject, seen in enumerate(seeds > 0):
+        groups.setdefault(seen.tobytes(), []).append(subject)
+    if sum(int(np.count_nonzero(seeds[who[0]])) for who in groups.values()) > len(clips):
+        raise TableError(_describe_holes(rows, subjects, clips, seeds == 0))
+    sums = {name: np.bincount(place, weights=rows[name], minlength=seeds.size) for name in ("value", "shuffled")}
+    concepts = rows["concept"].to_numpy()[first_row]
+    panels = []
+    for who in groups.values():
+        seen = seeds[who[0]] > 0
+        cells = np.ix_(who, seen)
+        means = {name: total.reshape(shape)[cells] / seeds[cells] for name, total in sums.items()}
+        panels.append(Panel(**means, subjects=subjects[who], clips=clips[seen], concepts=concepts[seen]))
+    return panels
 
 
-def build_panel(rows: pd.DataFrame) -> Panel:
-    """Subject × clip tables of one method variant and metric, the mean over seeds; TableError for an absent clip."""
-    wide = rows.groupby(["subject", "clip"])[["value", "shuffled"]].mean().unstack("clip")
-    value, shuffled = wide["value"], wide["shuffled"]
-    holes = np.argwhere(np.isnan(value.to_numpy()))
-    if len(holes):
-        first, (row, column) = rows.iloc[0], holes[0]
-        raise TableError(
-            f"{first['method']} {first['variant']!r} on {first['split']}: subject {value.index[row]} has no row for "
-            f"clip {value.columns[column]} ({len(holes)} such holes): "
-            "every subject needs every clip, a missing one as the worst value; finish or repeat the run"
-        )
-    concept = rows.drop_duplicates("clip").set_index("clip")["concept"]
-    return Panel(
-        value=value.to_numpy(),
-        shuffled=shuffled.to_numpy(),
-        subjects=value.index.to_numpy(),
-        clips=value.columns.to_numpy(),
-        concepts=concept.loc[value.columns].to_numpy(),
+def _describe_holes(rows: pd.DataFrame, subjects: npt.NDArray, clips: npt.NDArray, absent: npt.NDArray) -> str:
+    first, holes = rows.iloc[0], np.argwhere(absent)
+    return (
+        f"{first['method']} {first['variant']!r} on {first['split']}: subject {subjects[holes[0, 0]]} has no row for "
+        f"clip {clips[holes[0, 1]]} ({len(holes)} such holes): "
+        "every subject needs every clip, a missing one as the worst value; finish or repeat the run"
     )
 
 

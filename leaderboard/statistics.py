@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special
 
 Array = npt.NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def mean_interval(
     mean = float(table.mean())
     by_cluster = _cluster_values(table, clusters)
     se, df = _standard_error(by_cluster)
-    half = se * float(stats.t.ppf((1 + confidence) / 2, df))
+    half = se * float(special.stdtrit(df, (1 + confidence) / 2))
     subjects, stimuli = (n > 1 for n in by_cluster.shape)
     generalises_to = " and ".join(name for name, varies in (("subjects", subjects), ("stimuli", stimuli)) if varies)
     return Interval(
@@ -105,7 +105,7 @@ def pool(intervals: Sequence[Interval], weights: npt.ArrayLike, *, confidence: f
     variance = float(parts.sum())
     spread = float((parts**2 / [one.df for one in intervals]).sum())
     df = variance**2 / spread if spread > 0 else float(min(one.df for one in intervals))
-    half = np.sqrt(variance) * float(stats.t.ppf((1 + confidence) / 2, df))
+    half = np.sqrt(variance) * float(special.stdtrit(df, (1 + confidence) / 2))
     narrowest = min((one.generalises_to for one in intervals), key=len)
     return Interval(
         mean=mean, low=mean - half, high=mean + half, se=float(np.sqrt(variance)), df=df, generalises_to=narrowest
@@ -117,7 +117,7 @@ def p_value(interval: Interval, null: float = 0.0) -> float:
     distance = abs(interval.mean - null)
     if interval.se == 0:
         return 1.0 if distance == 0 else 0.0
-    return float(2 * stats.t.sf(distance / interval.se, interval.df))
+    return float(2 * special.stdtr(interval.df, -distance / interval.se))
 
 
 def holm(p_values: npt.ArrayLike) -> Array:
@@ -144,7 +144,7 @@ def smallest_detectable(interval: Interval, *, power: float = 0.8, level: float 
     """
     if comparisons < 1 or not 0 < level < 1 or not 0 < power < 1:
         raise ValueError(f"power {power}, level {level}, comparisons {comparisons}: allowed are 0..1, 0..1 and from 1")
-    quantiles = stats.t.ppf([1 - level / (2 * comparisons), power], interval.df)
+    quantiles = special.stdtrit(interval.df, [1 - level / (2 * comparisons), power])
     return float(interval.se * quantiles.sum())
 
 
