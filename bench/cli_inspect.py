@@ -74,12 +74,12 @@ def handle_suite(options: argparse.Namespace) -> int:
         build_suite(options.suite, only=options.only)
         return 0
     if options.action == "fetch":
-        from bench.pretrained.suite import fetch_suite
+        from bench.pretrained.roles import fetch_suite
 
         fetch_suite(options.suite)
         return 0
     if options.action == "verify":
-        from bench.pretrained.suite import verify_suite
+        from bench.pretrained.roles import verify_suite
 
         show(verify_suite(options.suite), options)
         return 0

@@ -73,7 +73,7 @@ def check_folder(what: str, folder: Path) -> tuple[str, str, str]:
 
 
 def check_suites() -> list[tuple[str, str, str]]:
-    from bench.pretrained.suite import verify_suite
+    from bench.pretrained.roles import verify_suite
 
     report = verify_suite("mini")
     absent = report.loc[~report["present"].astype(bool), "role"].tolist()

@@ -19,13 +19,14 @@ from bench.data import Answers, BrainData, Ceiling, Clockwatcher, Dataset, Metho
 from bench.datasets.catalogue import open_dataset
 from bench.errors import BenchError
 from bench.normalise import Scaling, measure_scalings, normalised
+from bench.predictions import write_predictions
 from bench.progress import track
 from bench.registry import digest_source, resolve
 from bench.scoring import score_cell
 from bench.seeds import derive_seed
 from bench.spec import CellSpec, digest
 from bench.splits import Fold, make_folds
-from bench.store import Cell, Store, write_predictions
+from bench.store import Cell, Store
 
 CONTROLS = ("random_clip", "train_mean", "constant_grey", "label_prior", "position_only", "noise_brain")
 BASELINES = ("retrieval",)  # they see the brain: no floor, but what a method should beat

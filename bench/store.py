@@ -23,12 +23,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from bench import disk
 from bench.errors import BenchError
 from bench.progress import say
-from bench.spec import digest
+from bench.spec import digest, digest_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 FULL = (errno.ENOSPC, errno.EDQUOT)
-TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
-FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
 
 
 class StoreError(BenchError):
@@ -263,65 +261,6 @@ def read_table(source: Any) -> pd.DataFrame:
 def digest_file(path: Path) -> Path:
     """Beside a score file, in the form that `sha256sum --check` reads."""
     return path.with_name(f"{path.name}.sha256")
-
-
-def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Sequence[np.ndarray | None]) -> None:
-    """Write one lossless video a trial, the table of trials, and the digest of both into the manifest.
-
-    `trials` has the columns trial, subject, clip, concept, block, seed. `video` is u8 (trial, frame, height, width, 3),
-    or a sequence that has None for a trial without a prediction. A missing prediction, and one that is no u8 video of
-    the others' shape (NaN, floats, …), keeps its row, with status "missing" or "invalid" and no file. The digest covers
-    decoded pixels and trial rows, so another encoder version does not change it.
-    """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from bench.video import encode_lossless
-
-    if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
-        raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
-    if len(trials) != len(video):
-        raise StoreError(f"{len(video)} videos for {len(trials)} trials; give one a trial (None for a missing one)")
-    whole = [clip for clip in video if is_video(clip)]
-    shape = whole[0].shape if whole else (0, 0, 0, 3)
-    draft.expected_bytes += sum(clip.nbytes for clip in whole)
-    files, status, pixels, names = [], [], [], set()
-    for subject, clip_number, trial, clip in zip(
-        trials["subject"], trials["clip"], trials["trial"], video, strict=True
-    ):
-        ok = is_video(clip) and clip.shape == shape
-        status.append("ok" if ok else "missing" if clip is None else "invalid")
-        name = f"predictions/sub{subject:02d}/clip{clip_number:04d}.mp4"
-        if name in names:  # the same clip again for this subject, e.g. in another session
-            name = f"predictions/sub{subject:02d}/clip{clip_number:04d}_trial{trial:06d}.mp4"
-        names.add(name)
-        files.append(name if ok else "")
-        pixels.append(digest_pixels(clip) if ok else "")
-        if ok:
-            draft.write(name, encode_lossless(np.ascontiguousarray(clip), fps=FRAMES_PER_SECOND))
-    rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status, pixels=pixels)
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(rows.assign(file=files), preserve_index=False), buffer)
-    draft.write("predictions/trials.parquet", buffer.getvalue().to_pybytes())
-    draft.manifest.update(
-        prediction_digest=digest({name: rows[name].tolist() for name in rows.columns}),
-        trial_count=len(rows),
-        status_counts={name: status.count(name) for name in sorted(set(status))},
-        video_shape=list(shape),
-    )
-
-
-def is_video(clip: np.ndarray | None) -> TypeGuard[np.ndarray]:
-    return clip is not None and clip.dtype.str == "|u1" and clip.ndim == 4 and clip.shape[-1] == 3 and clip.size > 0
-
-
-def digest_pixels(clip: np.ndarray) -> str:
-    """sha256 of a u8 video's shape and pixels."""
-    import numpy as np
-
-    head = ",".join(map(str, clip.shape)).encode()
-    return hashlib.sha256(head + b":" + np.ascontiguousarray(clip).tobytes()).hexdigest()
 
 
 def seal(draft: Draft, key: str) -> None:

@@ -34,9 +34,10 @@ import numpy as np
 import pandas as pd
 
 from bench.data import Dataset
+from bench.predictions import FRAMES_PER_SECOND
 from bench.seeds import derive_seed
 from bench.spec import digest
-from bench.store import FRAMES_PER_SECOND, Cell
+from bench.store import Cell
 from leaderboard import figures
 from leaderboard.board import BASE, CLASSES, PROTOCOL, board_metrics
 from leaderboard.clip_wall import CHOSEN, SCHEMA, Shot, Tile, Truth, Wall, read_wall, wall_folder

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from bench.store import FRAMES_PER_SECOND
+from bench.predictions import FRAMES_PER_SECOND
 
 Video = UInt8[np.ndarray, "frame height width 3"]
 

@@ -17,8 +17,9 @@ from scipy.stats import binom, kstest
 from bench.audit import audit_dataset, collapse, disjointness, findings, fitting, measure, recordings, report
 from bench.datasets.phantom.spec import PLANTED, SIZES, PhantomSpec, read_spec
 from bench.errors import BenchError
+from bench.predictions import write_predictions
 from bench.splits import make_folds
-from bench.store import Store, write_predictions
+from bench.store import Store
 
 BLOCKS, SLOTS = 7, 10
 

@@ -15,10 +15,11 @@ from scipy.stats import norm
 from bench.cli import main
 from bench.errors import BenchError
 from bench.figures import new_figure, save_figure
+from bench.predictions import write_predictions
 from bench.pretrained.suite import load_suite
 from bench.runner import Run, describe_trials, fold_scalings, plan, training_set
 from bench.splits import make_folds
-from bench.store import Cell, Store, write_predictions
+from bench.store import Cell, Store
 from leaderboard.figures import (
     Place,
     Row,

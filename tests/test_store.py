@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from bench import disk
 from bench.disk import write_array
+from bench.predictions import write_predictions
 from bench.spec import SpecError
-from bench.store import Cell, Store, StoreError, StoreFull, write_predictions
+from bench.store import Cell, Store, StoreError, StoreFull
 
 KEY = "0123456789abcdef"
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

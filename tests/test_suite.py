@@ -28,7 +28,8 @@ from bench.pretrained.build import CannotBuild, build_suite, describe_folder
 from bench.pretrained.card import marginal, suite_table
 from bench.pretrained.generators import BadGeneration, PartialDDIMScheduler, draw_noise, start_latents
 from bench.pretrained.networks import make_scheduler, make_tokenizer
-from bench.pretrained.suite import MissingWeights, UnknownSuite, load_suite, suite_names, verify_suite
+from bench.pretrained.roles import MissingWeights, UnknownSuite, suite_names, verify_suite
+from bench.pretrained.suite import load_suite
 from bench.pretrained.text import tokenize
 from bench.pretrained.train_dino import change_scene, crop_frame, match_views, vote_neighbours
 from bench.pretrained.train_generators import shard_recipes

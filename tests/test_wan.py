@@ -10,8 +10,8 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from bench.datasets.phantom.stimuli import CLIP_SECONDS, FRAME_TIMES, describe, render
 from bench.pretrained.batches import PatchBasis, draw_recipes, to_pixels
-from bench.pretrained.roles import GENERATORS, WAN
-from bench.pretrained.suite import MissingWeights, Suite
+from bench.pretrained.roles import GENERATORS, WAN, MissingWeights
+from bench.pretrained.suite import Suite
 from bench.pretrained.train_action import train_action_encoder
 from bench.pretrained.train_wan import (
     PICKED,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.store import Cell, Store, write_predictions
+from bench.predictions import write_predictions
+from bench.store import Cell, Store
 
 SUBJECTS, CLIPS = (1, 2), tuple(range(20, 32))
 SIDE = 32

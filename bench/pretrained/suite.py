@@ -26,18 +26,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from bench.pretrained.judges import Judges, Precision
-from bench.pretrained.roles import (
-    GENERATORS,
-    ROLES,
-    MissingWeights,
-    Role,
-    UnknownSuite,
-    fetch_suite,
-    find_suite,
-    make_roles,
-    suite_names,
-    verify_suite,
-)
+from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, make_roles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
@@ -45,19 +34,6 @@ if TYPE_CHECKING:
 
     from bench.pretrained.generators import Start
 
-__all__ = [
-    "GENERATORS",
-    "ROLES",
-    "MissingWeights",
-    "Role",
-    "Suite",
-    "SuiteGeometry",
-    "UnknownSuite",
-    "fetch_suite",
-    "load_suite",
-    "suite_names",
-    "verify_suite",
-]
 FRAME_CHUNK, CLIP_CHUNK = 96, 16  # frames through the autoencoder and clips through the generators at a time
 
 
@@ -223,22 +199,19 @@ class Suite:
 
         return self._load_network(UMT5EncoderModel, "wan_text_encoder")
 
+    def _make_pipeline(self, kind: Any, scheduler: Any, **parts: Any) -> Any:
+        """A diffusers pipeline without a text encoder: prompts come as embeddings."""
+        scheduler = self._load(scheduler, "scheduler")
+        pipeline = kind(vae=self.vae, text_encoder=None, tokenizer=None, scheduler=scheduler, **parts)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
     @cached_property
     def _image_pipeline(self) -> Any:
         from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 
-        pipeline = StableDiffusionImg2ImgPipeline(
-            vae=self.vae,
-            text_encoder=None,
-            tokenizer=None,
-            unet=self.unet,
-            scheduler=self._load(DDIMScheduler, "scheduler"),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        return self._make_pipeline(StableDiffusionImg2ImgPipeline, DDIMScheduler, unet=self.unet, **unused)
 
     @cached_property
     def _video_pipeline(self) -> Any:
@@ -246,16 +219,8 @@ class Suite:
 
         from bench.pretrained.generators import PartialDDIMScheduler
 
-        pipeline = AnimateDiffPipeline(
-            vae=self.vae,
-            text_encoder=None,
-            tokenizer=None,
-            unet=self.video_unet,
-            motion_adapter=None,
-            scheduler=self._load(PartialDDIMScheduler, "scheduler"),
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        parts = {"unet": self.video_unet, "motion_adapter": None}
+        return self._make_pipeline(AnimateDiffPipeline, PartialDDIMScheduler, **parts)
 
     @cached_property
     def _keyframe_pipeline(self) -> Any:
@@ -263,17 +228,9 @@ class Suite:
 
         from bench.pretrained.generators import KeyframeVideoPipeline, PartialDDIMScheduler
 
-        pipeline = KeyframeVideoPipeline(
-            vae=self.vae,
-            text_encoder=None,
-            tokenizer=None,
-            unet=self.video_unet,
-            motion_adapter=None,
-            controlnet=self._load_network(SparseControlNetModel, "sparse_control"),
-            scheduler=self._load(PartialDDIMScheduler, "scheduler"),
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        control = self._load_network(SparseControlNetModel, "sparse_control")
+        parts = {"unet": self.video_unet, "motion_adapter": None, "controlnet": control}
+        return self._make_pipeline(KeyframeVideoPipeline, PartialDDIMScheduler, **parts)
 
     # Calls
 
