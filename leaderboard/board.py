@@ -83,11 +83,20 @@ class Section:
     better: np.ndarray
     subjects: int
     clips: int
+    groups: int  # of subjects, each with clips of its own
     generalises_to: str
 
     @property
     def primary(self) -> MetricSpec:
         return self.metrics[0]
+
+    @property
+    def design(self) -> str:
+        """Who saw what, in words."""
+        who = f"{self.subjects} subject{'s' if self.subjects > 1 else ''}"
+        if self.groups == 1:
+            return f"{who} × {self.clips} clips"
+        return f"{who} in {self.groups} groups with clips of their own, {self.clips} in all"
 
     @property
     def ranked(self) -> list[Row]:
@@ -141,6 +150,7 @@ def make_section(rows: pd.DataFrame, dataset: str, split: str, classes: int, sui
         better=better,
         subjects=int(first["n_subjects"]),
         clips=int(first["n_clips"]),
+        groups=len(panels_of(rows, str(first["method"]), metrics[0].name)),
         generalises_to=str(first["generalises_to"]),
     )
 

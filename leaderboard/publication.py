@@ -106,10 +106,9 @@ def write_section(section: Section) -> str:
     table = render(pd.DataFrame(rows, columns=heads), "md")
     primary = section.primary
     chance = "" if primary.chance == "measured" else f", chance {primary.chance:.3g}"
-    many = "s" if section.subjects > 1 else ""
     about = (
-        f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.subjects} subject{many} × "
-        f"{section.clips} clips; suite {section.suite}, {section.classes} classes. "
+        f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.design}; "
+        f"suite {section.suite}, {section.classes} classes. "
         f"Intervals are for new {section.generalises_to}."
     )
     return f"## {section.dataset}{kind}: {section.split.replace('_', ' ')}\n\n{about}\n\n{table}"

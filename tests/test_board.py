@@ -91,7 +91,7 @@ def test_groups_of_subjects_with_clips_of_their_own_are_ranked_together():
     assert best.scores["video_40way"].value == pytest.approx(np.mean(list(best.by_subject.values())))
     share = best.brain_share
     assert share.value - 0.3 < share.low < share.value < share.high < share.value + 0.3
-    assert (section.subjects, section.clips) == (6, 40)
+    assert section.design == "6 subjects in 2 groups with clips of their own, 40 in all"
 
 
 def test_what_lacks_a_fold_is_listed_and_not_ranked():
