@@ -1,62 +1,21 @@
-"""The store: whole cells or none, whenever the writer dies, whatever the disk does."""
+"""The store: predictions and scores read back as they were written; what is no cell, no key, no table."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import re
 import shutil
-import signal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from small_cell import FEW, KEY, leftovers, make_scores, make_trials, make_video, publish
 
-from bench import disk
 from bench.disk import write_array
 from bench.predictions import write_predictions
 from bench.spec import SpecError
-from bench.store import Cell, Store, StoreError, StoreFull
-
-KEY = "0123456789abcdef"
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def make_trials(count: int = 3) -> pd.DataFrame:
-    rows = np.arange(count)
-    return pd.DataFrame(
-        {"trial": rows + 10, "subject": rows % 2 + 1, "clip": rows, "concept": rows, "block": 6, "seed": rows * 7}
-    )
-
-
-def make_video(count: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 6, 16, 16, 3), dtype=np.uint8)
-
-
-def publish(store: Store, key: str = KEY, **manifest) -> None:
-    with store.publishing(key) as draft:
-        write_predictions(draft, make_trials(), make_video())
-        draft.manifest.update(manifest)
-
-
-def make_scores() -> pd.DataFrame:
-    return pd.DataFrame({"subject": [1, 2], "clip": [0, 1], "metric": "ssim", "value": [0.25, -1.0], "status": "ok"})
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> Cell:
-    """The cell that a writer who is not disturbed publishes."""
-    store = Store(tmp_path_factory.mktemp("reference"))
-    publish(store)
-    return store.find(KEY)
-
-
-def leftovers(store: Store) -> list[Path]:
-    return list(store.root.glob(".tmp-*"))
+from bench.store import Store, StoreError
 
 
 def test_round_trip(tmp_path):
@@ -149,171 +108,6 @@ def test_wrong_tables_are_refused(tmp_path):
     assert not leftovers(store)
 
 
-def operations() -> int:
-    """How many steps to disk one publication takes (counted once in a process of its own)."""
-    return 3 + 1 + 1 + 5 + 1 + 1  # videos, trials.parquet, manifest; folders, draft, root; a margin of one
-
-
-def die_at(step: int, share: float) -> None:
-    """From now on, the process kills itself at the given step to disk, in the middle of a write."""
-    left = [step]
-    originals = {name: getattr(disk, name) for name in ("write_through", "sync_folder", "move_new")}
-
-    def doomed(name):
-        def call(path, *rest):
-            if left[0] == 0:
-                if name == "write_through":
-                    path.write_bytes(rest[0][: int(share * len(rest[0]))])
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return originals[name](path, *rest)
-
-        return call
-
-    for name in originals:
-        setattr(disk, name, doomed(name))
-
-
-@FEW
-@given(step=st.integers(0, operations()), share=st.floats(0, 1))
-def test_killed_at_any_step_leaves_a_whole_cell_or_none(tmp_path_factory, reference, step, share):
-    root = tmp_path_factory.mktemp("runs")
-    child = os.fork()
-    if child == 0:
-        die_at(step, share)
-        publish(Store(root))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-
-    store = Store(root)  # as the next command opens it
-    assert not leftovers(store)
-    assert not (root / "quarantine").exists()
-    cell = store.find(KEY)
-    if cell is None:
-        assert os.WIFSIGNALED(status)
-        publish(store)
-        cell = store.find(KEY)
-    assert cell.manifest["prediction_digest"] == reference.manifest["prediction_digest"]
-    assert cell.manifest["files"] == reference.manifest["files"]
-    np.testing.assert_array_equal(cell.read(range(3)), make_video())
-
-
-@FEW
-@given(data=st.data())
-def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
-    store = Store(tmp_path_factory.mktemp("runs"))
-    publish(store)
-    intact = store.find(KEY).manifest
-    path = data.draw(st.sampled_from(sorted(p for p in (store.root / KEY).rglob("*") if p.is_file())))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans(), label="cut"):
-        content = content[:place]
-    else:
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    path.write_bytes(content)
-
-    cell = store.find(KEY)
-    if cell is not None:  # a changed space between the words of the manifest
-        assert cell.manifest == intact
-        return
-    (reason,) = (store.root / "quarantine").glob("*/reason.txt")
-    assert path.name in reason.read_text()
-    assert "will be made again" in capsys.readouterr().err
-    assert store.find(KEY) is None
-    publish(store)
-    assert store.find(KEY).manifest["prediction_digest"] == intact["prediction_digest"]
-
-
-def test_a_lost_file_a_lost_manifest_and_a_moved_cell_are_quarantined(tmp_path):
-    store = Store(tmp_path)
-    for number, spoil in enumerate(
-        (
-            lambda folder: (folder / "predictions" / "sub01" / "clip0000.mp4").unlink(),
-            lambda folder: (folder / "manifest.json").unlink(),
-            lambda folder: (folder / "manifest.json").write_text("[1]"),
-        )
-    ):
-        publish(store)
-        spoil(tmp_path / KEY)
-        assert store.find(KEY) is None
-        assert (tmp_path / "quarantine" / f"{KEY}-{number}" / "reason.txt").is_file()
-    publish(store)
-    (tmp_path / KEY).rename(tmp_path / "feedbeef")
-    assert store.find("feedbeef") is None
-    assert list(store.cells()) == []
-
-
-def test_the_second_writer_keeps_the_firsts_cell(tmp_path):
-    store, other = Store(tmp_path), Store(tmp_path)
-    with store.publishing(KEY) as slow:
-        write_predictions(slow, make_trials(), make_video())
-        slow.manifest["writer"] = "slow"
-        publish(other, writer="fast")
-    assert store.find(KEY).manifest["writer"] == "fast"
-    assert not leftovers(store)
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
-    store = Store(tmp_path)
-    write = disk.write_through
-    for room in range(5):
-        left = [room]
-
-        def full(path, content, left=left):
-            if left[0] == 0:
-                path.write_bytes(content[:10])
-                raise OSError(errno.ENOSPC, "No space left on device", str(path))
-            left[0] -= 1
-            write(path, content)
-
-        monkeypatch.setattr(disk, "write_through", full)
-        with pytest.raises(StoreFull) as error:
-            publish(store)
-        for word in (str(tmp_path), "are free", "--runs"):
-            assert word in str(error.value)
-        (needed,) = re.findall(r"up to (\d+) bytes", str(error.value))
-        assert int(needed) >= make_video().nbytes
-        assert store.find(KEY) is None
-        assert not leftovers(store)
-    monkeypatch.setattr(disk, "write_through", write)
-    publish(store)
-    cell = store.find(KEY)
-    monkeypatch.setattr(disk, "write_through", full)
-    with pytest.raises(StoreFull, match="score"):
-        cell.add_scores("score_1", make_scores())
-    assert cell.scores("score_1") is None
-    assert not leftovers(store)
-
-
-def test_other_errors_pass_and_leave_nothing(tmp_path):
-    store = Store(tmp_path)
-    with pytest.raises(ZeroDivisionError), store.publishing(KEY) as draft:
-        write_predictions(draft, make_trials(), make_video())
-        raise ZeroDivisionError
-    assert store.find(KEY) is None
-    assert not leftovers(store)
-
-
-def test_only_the_leftovers_of_dead_processes_are_removed(tmp_path):
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    dead = tmp_path / f".tmp-{KEY}-{disk.host()}-{child}-00000000"
-    living = tmp_path / f".tmp-{KEY}-{disk.host()}-{os.getppid()}-00000000"
-    elsewhere = tmp_path / f".tmp-{KEY}-another_machine-{child}-00000000"
-    for folder in (dead, living, elsewhere):
-        (folder / "predictions").mkdir(parents=True)
-    store = Store(tmp_path)
-    assert not dead.exists()
-    assert living.exists()
-    assert elsewhere.exists()
-    with store.publishing(KEY) as draft:
-        Store(tmp_path)  # opening the store again in this process leaves its draft alone
-        assert draft.path.exists()
-
-
 def test_scores_round_trip_and_are_replaced(tmp_path):
     store = Store(tmp_path)
     publish(store)
@@ -328,29 +122,6 @@ def test_scores_round_trip_and_are_replaced(tmp_path):
     cell.add_scores("score_1", make_scores())
     assert (tmp_path / KEY / "scores" / "score_1.parquet").read_bytes() == first
     assert not leftovers(store)
-
-
-@FEW
-@given(data=st.data())
-def test_changed_scores_are_never_read(tmp_path_factory, data):
-    """Any bit flipped, any end cut off, in the scores or in their digest: they are quarantined and made again."""
-    store = Store(tmp_path_factory.mktemp("runs"))
-    publish(store)
-    cell = store.find(KEY)
-    cell.add_scores("score_1", make_scores())
-    path = data.draw(st.sampled_from(sorted((store.root / KEY / "scores").iterdir())))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans(), label="cut"):
-        content = content[:place]
-    else:
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    path.write_bytes(content)
-    assert not cell.has_scores("score_1")
-    assert cell.scores("score_1") is None
-    assert list((store.root / "quarantine").glob("score_1-0/reason.txt"))
-    cell.add_scores("score_1", make_scores())
-    pd.testing.assert_frame_equal(cell.scores("score_1"), make_scores())
 
 
 @pytest.mark.parametrize("key", ["", "../x", "a/b", "A", "quarantine", "x" * 65, ".tmp", "a\n"])
