@@ -16,8 +16,8 @@ Real data sets come under licences that let nobody pass their frames on. Only a 
 written; of the others a wall holds the reason instead. Their reconstructions are left out too where a frame is nearly
 a true one (a retrieval shows training clips as they are, and a generator may have learnt some by heart).
 
-Size: a clip of the phantoms and its poster take about 3.3 kB, so the two of a tile 6.7 kB and, with six tiles a method,
-nine sections of twelve methods 4.4 MB.
+Size: a clip and its poster take about 3.3 kB on `phantom_eeg` and `phantom_fmri`, 5.2 kB on `phantom_cinebrain`, and a
+tile has two of each. With six tiles a method, nine sections of twelve methods (three a phantom) are 5.1 MB.
 """
 
 from __future__ import annotations

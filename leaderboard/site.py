@@ -4,7 +4,7 @@
     site/media/          WebM clips and PNG posters, copied from the committed walls
 
 Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
-They are named by content: git keeps a copy and its original once, so only a checkout grows (by about 5 MB).
+They are named by content: git keeps a copy and its original once, so only a checkout grows (by 2 to 5 MB).
 
 The page is a pure function of sections, walls and reported tables. Style and script stand in it, allowed by their
 digests alone (Content-Security-Policy), so that it works from a file URL, and nothing that a name smuggles in can run;
