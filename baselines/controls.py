@@ -1,4 +1,4 @@
-"""Controls: methods without a brain. A score that is not above theirs says nothing about a brain (design §9).
+"""Controls: methods without a brain. A score that is not above theirs says nothing about a brain.
 
 Weak controls flatter a method, so these are as strong as can be made: `label_prior` is the best single answer to all
 trials, and `position_only` all that the clock knows. `noise_brain` is the other kind: a method that was trained on

@@ -1,4 +1,4 @@
-"""Which electrode lies over which region (RSM, §5.1 of the reference).
+"""Which electrode lies over which region (RSM).
 
 Paper and released code disagree. The paper's ablation takes a *temporal* region away; the code that was released cuts
 the list of electrodes into four runs, "frontal", "central", "parietal" and "occipital", and so has none.
