@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from bench.spec import digest, digest_pixels
-from bench.store import Draft, StoreError
+from bench.spec import digest
+from bench.store import Draft, StoreError, digest_pixels
 from bench.video import encode_lossless
 
 if TYPE_CHECKING:

@@ -28,13 +28,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.errors import BenchError
 from bench.registry import UnknownName, names, suggest, target
-
-if TYPE_CHECKING:
-    import numpy as np
 
 KEY_LENGTH = 16  # hex digits of a key: 64 bits, no collision in any store that fits a disk
 
@@ -77,14 +74,6 @@ def check_plain(value: Any, where: str) -> None:
 def digest(value: Any) -> str:
     """sha256 (64 hex digits) of the canonical form."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def digest_pixels(clip: np.ndarray) -> str:
-    """sha256 of a u8 video's shape and pixels."""
-    import numpy as np
-
-    head = ",".join(map(str, clip.shape)).encode()
-    return hashlib.sha256(head + b":" + np.ascontiguousarray(clip).tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,13 +76,8 @@ def test_killed_at_any_step_leaves_a_whole_cell_or_none(tmp_path_factory, refere
     np.testing.assert_array_equal(cell.read(range(3)), make_video())
 
 
-@FEW
-@given(data=st.data())
-def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
-    store = Store(tmp_path_factory.mktemp("runs"))
-    publish(store)
-    intact = store.find(KEY).manifest
-    path = data.draw(st.sampled_from(sorted(p for p in (store.root / KEY).rglob("*") if p.is_file())))
+def damage(path: Path, data: st.DataObject) -> None:
+    """Flip a bit of the file, or cut its end off."""
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans(), label="cut"):
@@ -90,6 +85,16 @@ def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
     else:
         content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
+
+
+@FEW
+@given(data=st.data())
+def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
+    store = Store(tmp_path_factory.mktemp("runs"))
+    publish(store)
+    intact = store.find(KEY).manifest
+    path = data.draw(st.sampled_from(sorted(p for p in (store.root / KEY).rglob("*") if p.is_file())))
+    damage(path, data)
 
     cell = store.find(KEY)
     if cell is not None:  # a changed space between the words of the manifest
@@ -201,13 +206,7 @@ def test_changed_scores_are_never_read(tmp_path_factory, data):
     cell = store.find(KEY)
     cell.add_scores("score_1", make_scores())
     path = data.draw(st.sampled_from(sorted((store.root / KEY / "scores").iterdir())))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans(), label="cut"):
-        content = content[:place]
-    else:
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    path.write_bytes(content)
+    damage(path, data)
     assert not cell.has_scores("score_1")
     assert cell.scores("score_1") is None
     assert list((store.root / "quarantine").glob("score_1-0/reason.txt"))

@@ -201,8 +201,8 @@ class Suite:
 
     def _make_pipeline(self, kind: Any, scheduler: Any, **parts: Any) -> Any:
         """A diffusers pipeline without a text encoder: prompts come as embeddings."""
-        scheduler = self._load(scheduler, "scheduler")
-        pipeline = kind(vae=self.vae, text_encoder=None, tokenizer=None, scheduler=scheduler, **parts)
+        loaded = self._load(scheduler, "scheduler")
+        pipeline = kind(vae=self.vae, text_encoder=None, tokenizer=None, scheduler=loaded, **parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -219,8 +219,7 @@ class Suite:
 
         from bench.pretrained.generators import PartialDDIMScheduler
 
-        parts = {"unet": self.video_unet, "motion_adapter": None}
-        return self._make_pipeline(AnimateDiffPipeline, PartialDDIMScheduler, **parts)
+        return self._make_pipeline(AnimateDiffPipeline, PartialDDIMScheduler, unet=self.video_unet, motion_adapter=None)
 
     @cached_property
     def _keyframe_pipeline(self) -> Any:
@@ -229,8 +228,9 @@ class Suite:
         from bench.pretrained.generators import KeyframeVideoPipeline, PartialDDIMScheduler
 
         control = self._load_network(SparseControlNetModel, "sparse_control")
-        parts = {"unet": self.video_unet, "motion_adapter": None, "controlnet": control}
-        return self._make_pipeline(KeyframeVideoPipeline, PartialDDIMScheduler, **parts)
+        return self._make_pipeline(
+            KeyframeVideoPipeline, PartialDDIMScheduler, unet=self.video_unet, motion_adapter=None, controlnet=control
+        )
 
     # Calls
 
