@@ -25,13 +25,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines import clip_targets
 from baselines.contrast import contrast
-from bench.data import TrainingSet
-from bench.pretrained.video_decoders import Decoder, list_lora
-from bench.progress import track
-from bench.training import ENCODED, Optimiser, remember, train_steps, walk_batches
-from bench.trials import Reader
+from bench.core.contracts import TrainingSet
+from bench.core.progress import track
+from bench.pretrained.decoders import Decoder, list_lora
+from bench.toolbox import targets as clip_targets
+from bench.toolbox.read_signals import Reader
+from bench.toolbox.training import ENCODED, Optimiser, remember, train_steps, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)

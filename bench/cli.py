@@ -10,15 +10,15 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.registry import names
 from bench.parser import build_parser
-from bench.progress import say
-from bench.registry import names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.runner import Job
+    from bench.harness.run_cell import Job
 
 PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
 
@@ -41,13 +41,13 @@ def run_method(options: argparse.Namespace) -> int:
         from bench.cli_papers import run_paper
 
         return run_paper(options)
-    from bench.executor import default_processes, execute, take_shard
-    from bench.jury import Jury
-    from bench.parameters import try_parameters
-    from bench.protocols import find_protocols
-    from bench.runner import Run, plan
-    from bench.scoring import unfinished
-    from bench.store import Store
+    from bench.harness.executor import default_processes, execute, take_shard
+    from bench.harness.run_cell import Run, plan
+    from bench.scoring.lookup import find_protocols
+    from bench.scoring.score_cell import unfinished
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
+    from bench.toolbox.parameters import try_parameters
 
     find_protocols(options.protocol)  # a wrong name is refused before anything runs
     options.dataset = options.dataset or default_dataset(options.method)
@@ -94,7 +94,7 @@ def run_method(options: argparse.Namespace) -> int:
 
 def default_dataset(method: str) -> str:
     """The phantom of the kind of recordings that a method decodes."""
-    from bench.registry import resolve
+    from bench.core.registry import resolve
 
     return "phantom_fmri" if resolve("methods", method).modality == "fmri" else "phantom_eeg"
 
@@ -109,7 +109,7 @@ def open_setting(options: argparse.Namespace) -> tuple[Any, Any]:
 
 def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Named parameter sets: the base, those named by --variant, those of --ablation; --set changes each of them."""
-    from bench.spec import find_group, find_variant, parse_settings
+    from bench.core.spec import find_group, find_variant, parse_settings
 
     if options.ablation:
         chosen = find_group(options.method, options.ablation)
@@ -125,8 +125,8 @@ def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Namespace) -> None:
-    from bench.protocols import find_protocols
-    from bench.scoring import read_scores
+    from bench.scoring.lookup import find_protocols
+    from bench.scoring.score_cell import read_scores
     from leaderboard.tables import result_table
 
     protocols = jobs[0].protocols
@@ -145,10 +145,10 @@ def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Names
 def score_folder(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from bench.jury import Jury
-    from bench.pairs import find_pairs, parse_rule
+    from bench.doors.video_pairs import find_pairs, parse_rule
+    from bench.doors.videos import score_videos
     from bench.pretrained.suite import load_suite
-    from bench.submissions import score_videos
+    from bench.scoring.views import Jury
     from leaderboard.clips import clip_table, summary_table
     from leaderboard.rendering import render, write
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PUBLISHED, default_dataset, open_setting, show
 from bench.cli_tables import is_current, name_shelf, read_shelf
-from bench.errors import BenchError
+from bench.core.errors import BenchError
+from bench.core.progress import say
 from bench.parser import CLASSES
-from bench.progress import say
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.bundles import Verified
-    from bench.store import Cell, Store
+    from bench.doors.bundles import Verified
+    from bench.store.cells import Cell, Store
 
 
 def compare(options: argparse.Namespace) -> int:
-    from bench.protocols import find_protocols
+    from bench.scoring.lookup import find_protocols
     from leaderboard.comparison import compare_methods, list_extremes, parse_side
     from leaderboard.rendering import render, write
 
@@ -63,7 +63,7 @@ def read_sides(options: argparse.Namespace) -> tuple[pd.DataFrame, dict[int, str
 
 def publish_results(options: argparse.Namespace) -> int:
     """Copy what the store holds of a data set, or a submission, into the committed results."""
-    from bench.store import Store
+    from bench.store.cells import Store
     from leaderboard.results import REPRODUCED
     from metrics.protocols import PROTOCOLS
 
@@ -114,10 +114,10 @@ def commit_cells(
     folder: Path | None,
     door: str,
 ) -> None:
-    from bench.jury import Jury
-    from bench.scoring import read_scores
-    from leaderboard.clip_export import export_clips
+    from bench.scoring.score_cell import read_scores
+    from bench.scoring.views import Jury
     from leaderboard.results import RESULTS, publish
+    from leaderboard.web.clip_export import export_clips
 
     place = folder or RESULTS
     scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
@@ -131,15 +131,15 @@ def make_board(options: argparse.Namespace) -> int:
     import tempfile
 
     from leaderboard import board, publication
-    from leaderboard.clip_wall import read_walls
     from leaderboard.results import RESULTS, read_results
-    from leaderboard.site import list_media, write_site
+    from leaderboard.web.clip_wall import read_walls
+    from leaderboard.web.site import list_media, write_site
 
     scores = read_results(options.results or RESULTS)
     if scores.empty:
         raise BenchError(f"no committed results below {options.results or RESULTS}; `publish` puts some there")
     if options.hub:
-        from leaderboard.hub import write_hub
+        from leaderboard.web.hub import write_hub
 
         card, *files = write_hub(scores, options.hub)
         say(f"{len(scores)} scores in {len(files)} files below {options.hub}, with a card: {card}")
@@ -167,9 +167,9 @@ def differ(made: Path, there: Path) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-    from bench.check import check_method
+    from bench.core.spec import parse_settings
+    from bench.harness.check import check_method
     from bench.pretrained.suite import load_suite
-    from bench.spec import parse_settings
 
     report = check_method(options.method, load_suite(options.suite), parameters=parse_settings(options.set))
     show(report, options)
@@ -177,7 +177,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def start_method(options: argparse.Namespace) -> int:
-    from bench.scaffold import write_method
+    from bench.harness.scaffold import write_method
 
     made = write_method(options.name, options.folder, modality=options.modality)
     title = "".join(part.capitalize() for part in options.name.split("_"))
@@ -186,9 +186,9 @@ def start_method(options: argparse.Namespace) -> int:
 
 
 def pack_method(options: argparse.Namespace) -> int:
-    from bench.bundles import pack_cells
-    from bench.jury import Jury
-    from bench.store import Store
+    from bench.doors.bundles import pack_cells
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
 
     options.dataset = options.dataset or default_dataset(options.method)
     dataset, suite = open_setting(options)
@@ -221,8 +221,8 @@ def verify_file(options: argparse.Namespace) -> int:
 
 def open_submission(options: argparse.Namespace) -> AbstractContextManager[Verified]:
     """The bundle that was named, verified on the data that lie here."""
-    from bench.bundles import open_bundle
     from bench.datasets.catalogue import open_dataset
+    from bench.doors.bundles import open_bundle
     from bench.pretrained.suite import load_suite
 
     open_data = functools.cache(lambda name: open_dataset(name, data_root=options.data_root))

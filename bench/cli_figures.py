@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import default_dataset, open_setting
 from bench.cli_tables import is_current
-from bench.errors import BenchError
-from bench.figures import check_path, default_path, describe_setting, save_figure
-from bench.progress import say
-from bench.spec import parse_settings
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.spec import parse_settings
+from bench.toolbox.plotting import check_path, default_path, describe_setting, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def name_figure(options: argparse.Namespace) -> str:
 
 
 def draw_clips(options: argparse.Namespace, dataset: Any, suite: Any, setting: str) -> Drawn:
-    from bench.store import Store
+    from bench.store.cells import Store
     from leaderboard import figures
 
     made = [cell for cell in Store(options.runs).cells() if is_current(cell.manifest, dataset, suite, options.classes)]
@@ -77,7 +77,7 @@ def draw_clips(options: argparse.Namespace, dataset: Any, suite: Any, setting: s
 
 
 def draw_scalp(options: argparse.Namespace, dataset: Any, suite: Any, setting: str) -> Drawn:
-    from methods.sam_net import distributions, electrodes, figures
+    from methods.sam_net.analysis import distributions, electrodes, figures
 
     require(dataset, "eeg", options.figure)
     asked = {"classes": options.classes, "seed": options.seed, "parameters": parse_settings(options.set)}
@@ -90,7 +90,7 @@ def draw_scalp(options: argparse.Namespace, dataset: Any, suite: Any, setting: s
 
 
 def draw_voxels(options: argparse.Namespace, dataset: Any, suite: Any, setting: str) -> Drawn:
-    from methods.cine_neuron import interpretation
+    from methods.cine_neuron.analysis import interpretation
 
     require(dataset, "fmri", options.figure)
     tables, tuned = interpretation.interpret(dataset, suite, seed=options.seed, **parse_settings(options.set))

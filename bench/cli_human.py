@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import default_dataset, open_setting
 from bench.cli_tables import is_current
-from bench.errors import BenchError
-from bench.progress import say
+from bench.core.errors import BenchError
+from bench.core.progress import say
 
 if TYPE_CHECKING:
-    from bench.store import Cell
+    from bench.store.cells import Cell
 
 
 def build_study(options: argparse.Namespace) -> int:
-    from bench.store import Store
+    from bench.store.cells import Store
     from leaderboard.comparison import parse_side
     from leaderboard.figures import find_rows
-    from leaderboard.human import build_study as write_study
+    from leaderboard.web.human import build_study as write_study
 
     sides = list(dict.fromkeys(parse_side(one) for one in options.method))
     options.dataset = options.dataset or default_dataset(sides[0][0])
@@ -43,8 +43,8 @@ def build_study(options: argparse.Namespace) -> int:
 
 
 def tally_answers(options: argparse.Namespace) -> int:
-    from leaderboard.human import tally
     from leaderboard.rendering import render, write
+    from leaderboard.web.human import tally
 
     write(render(tally(options.answers, options.key), options.format), options.output)
     return 0

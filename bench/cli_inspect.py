@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import show
+from bench.core.progress import say
+from bench.core.registry import describe, names
 from bench.parser import KINDS
-from bench.progress import say
-from bench.registry import describe, names
 
 
 def draw_figure(options: argparse.Namespace) -> int:
@@ -18,7 +18,7 @@ def draw_figure(options: argparse.Namespace) -> int:
 
 def list_names(options: argparse.Namespace) -> int:
     """Print names with a line each; loads none of what it lists."""
-    from bench.spec import load_variants
+    from bench.core.spec import load_variants
 
     if options.kind == "protocols":
         explain_protocols()
@@ -35,7 +35,7 @@ def list_names(options: argparse.Namespace) -> int:
 
 def explain_protocols() -> None:
     """Print what each protocol computes and how it differs from ours."""
-    from bench.protocols import find_protocols
+    from bench.scoring.lookup import find_protocols
 
     for protocol in find_protocols(names("protocols")).values():
         print(f"{protocol.name}: {protocol.summary}")
@@ -69,7 +69,7 @@ def handle_data(options: argparse.Namespace) -> int:
 
 def handle_suite(options: argparse.Namespace) -> int:
     if options.action == "build":
-        from bench.pretrained.build import build_suite
+        from bench.pretrained.mini_build.build import build_suite
 
         build_suite(options.suite, only=options.only)
         return 0
@@ -83,7 +83,7 @@ def handle_suite(options: argparse.Namespace) -> int:
 
         show(verify_suite(options.suite), options)
         return 0
-    from bench.pretrained.card import suite_table
+    from bench.pretrained.mini_build.card import suite_table
 
     show(suite_table(options.suite), options)
     return 0
@@ -104,11 +104,11 @@ def audit_data(options: argparse.Namespace) -> int:
 
 def measure_speed(options: argparse.Namespace) -> int:
     if options.what == "statistics":
-        from leaderboard.speed import measure_statistics
+        from leaderboard.stats.speed import measure_statistics
 
         show(measure_statistics(), options)
         return 0
-    from bench import speed
+    from bench.audit import speed
 
     if options.what == "memory":
         show(speed.measure_memory(), options)
@@ -118,7 +118,7 @@ def measure_speed(options: argparse.Namespace) -> int:
 
 
 def examine(options: argparse.Namespace) -> int:
-    from bench.doctor import examine_machine
+    from bench.audit.doctor import examine_machine
 
     report = examine_machine(options.runs)
     show(report, options)

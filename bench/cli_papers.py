@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.cli import show
-from bench.errors import BenchError
-from bench.progress import say
+from bench.core.errors import BenchError
+from bench.core.progress import say
 
 if TYPE_CHECKING:
-    from bench.runner import Job
-    from leaderboard.papers import Shelf, Survey
-    from leaderboard.reported import ReportedTable
+    from bench.harness.run_cell import Job
+    from leaderboard.papers.measure import Shelf, Survey
+    from leaderboard.papers.reported import ReportedTable
 
 ALL = "all"
 PAPERS = ("sam_net.", "cine_neuron.")
@@ -35,7 +35,7 @@ def print_paper(options: argparse.Namespace) -> int:
 
 def open_shelf(options: argparse.Namespace) -> Shelf:
     """The committed results with --published, else the store."""
-    from bench.store import Store
+    from bench.store.cells import Store
     from leaderboard.results import Committed
 
     return Committed() if options.published else Store(options.runs)
@@ -43,11 +43,11 @@ def open_shelf(options: argparse.Namespace) -> Shelf:
 
 def print_papers(shelf: Shelf, options: argparse.Namespace) -> int:
     """The tables of both papers in one page of Markdown, each with its ablations' differences."""
-    from leaderboard.paper_differences import compare_differences
-    from leaderboard.paper_layout import lay_out
-    from leaderboard.papers import measure, missing_cells
+    from leaderboard.papers.differences import compare_differences
+    from leaderboard.papers.layout import lay_out
+    from leaderboard.papers.measure import measure, missing_cells
+    from leaderboard.papers.reported import table_names
     from leaderboard.rendering import render, write
-    from leaderboard.reported import table_names
     from leaderboard.results import Committed
 
     if options.format != "md" or options.differences:
@@ -74,7 +74,7 @@ def print_papers(shelf: Shelf, options: argparse.Namespace) -> int:
 
 def show_differences(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None:
     """What a paper's ablations claim, and whether it was measured."""
-    from leaderboard.paper_differences import compare_differences
+    from leaderboard.papers.differences import compare_differences
 
     claims = compare_differences(found, shelf)
     show(claims, options)
@@ -85,8 +85,8 @@ def show_differences(found: Survey, shelf: Shelf, options: argparse.Namespace) -
 
 def show_paper(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None:
     """Reported beside measured, and the command that fills what is not."""
-    from leaderboard.paper_layout import lay_out
-    from leaderboard.papers import measure, missing_cells
+    from leaderboard.papers.layout import lay_out
+    from leaderboard.papers.measure import measure, missing_cells
     from leaderboard.rendering import render, write
 
     records = measure(found, shelf)
@@ -106,9 +106,9 @@ def show_paper(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None
 
 def run_paper(options: argparse.Namespace) -> int:
     """Make and score the cells that a paper's table lacks, references once, then print the table."""
-    from bench.executor import default_processes, execute, take_shard
-    from bench.scoring import unfinished
-    from bench.store import Store
+    from bench.harness.executor import default_processes, execute, take_shard
+    from bench.scoring.score_cell import unfinished
+    from bench.store.cells import Store
 
     refuse_choices(options)
     found = look_up(options, seeds=options.seeds)
@@ -145,8 +145,8 @@ def run_paper(options: argparse.Namespace) -> int:
 
 def look_up(options: argparse.Namespace, *, seeds: int = 1) -> Survey:
     """The paper's table, and the cells that it needs on the data sets asked for."""
-    from leaderboard.papers import survey
-    from leaderboard.reported import load_table
+    from leaderboard.papers.measure import survey
+    from leaderboard.papers.reported import load_table
 
     table = load_table(options.paper)
     if getattr(options, "quick", False):
@@ -158,7 +158,7 @@ def look_up(options: argparse.Namespace, *, seeds: int = 1) -> Survey:
 
 def quick_datasets(table: ReportedTable, asked: str | None) -> str | None:
     """The tiny phantoms that stand for a table's data sets."""
-    from leaderboard.papers import place
+    from leaderboard.papers.measure import place
 
     places = (place(cell.dataset, asked) for row in table.rows for cell in row.cells if cell.method)
     tiny = dict.fromkeys(f"{name.partition(':')[0]}:tiny" for name in places if name)

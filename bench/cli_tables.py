@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import default_dataset, open_setting, show
-from bench.errors import BenchError
-from bench.progress import say
-from bench.registry import names
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.registry import names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,8 @@ def print_table(options: argparse.Namespace) -> int:
         return print_paper(options)
     if options.differences:
         raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
-    from bench.protocols import find_protocols
-    from bench.spec import find_group, find_owner
+    from bench.core.spec import find_group, find_owner
+    from bench.scoring.lookup import find_protocols
     from leaderboard.ablations import ablation_table
     from leaderboard.tables import SEES_BRAIN, result_table
 
@@ -88,9 +88,9 @@ def print_table(options: argparse.Namespace) -> int:
 
 def read_shelf(options: argparse.Namespace, protocols: tuple[str, ...]) -> pd.DataFrame:
     """Score rows of the setting that was asked for: of the store, or with --published those that are committed."""
-    from bench.jury import Jury
-    from bench.scoring import read_scores
-    from bench.store import Store
+    from bench.scoring.score_cell import read_scores
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
     from leaderboard.results import read_results
 
     if options.published:
@@ -107,7 +107,7 @@ def read_shelf(options: argparse.Namespace, protocols: tuple[str, ...]) -> pd.Da
 
 def list_datasets(options: argparse.Namespace) -> list[str]:
     """What there are cells of, in the store or committed."""
-    from bench.store import Store
+    from bench.store.cells import Store
     from leaderboard.results import read_manifests
 
     cells = read_manifests() if options.published else (cell.manifest for cell in Store(options.runs).cells())
@@ -128,9 +128,9 @@ def repeat_setting(options: argparse.Namespace) -> str:
 
 def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
     """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
-    from bench.registry import UnknownName, resolve
-    from bench.runner import identify_source
-    from bench.spec import find_variant
+    from bench.core.registry import UnknownName, resolve
+    from bench.core.spec import find_variant
+    from bench.harness.run_cell import identify_source
 
     spec = manifest["spec"]
     setting = (dataset.digest, suite.digest, classes)
@@ -148,7 +148,7 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
 
 
 def find_split(method: str, group: str) -> str:
-    from bench.spec import group_split
+    from bench.core.spec import group_split
 
     return group_split(method, group) or "cross_subject"
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboard import statistics
-from leaderboard.panels import TableError, build_panels, check_same, paired_difference
+from leaderboard.stats import intervals as statistics
+from leaderboard.stats.panels import TableError, build_panels, check_same, paired_difference
 from leaderboard.tables import (
     IDENTITY,
     RESULT_COLUMNS,

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboard.panels import Panel, build_panels, weigh
-from leaderboard.ranking import rank_methods
-from leaderboard.resampling import draw_means, seed_from, share_best
+from leaderboard.stats.panels import Panel, build_panels, weigh
+from leaderboard.stats.ranking import rank_methods
+from leaderboard.stats.resampling import draw_means, seed_from, share_best
 from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
 from metrics.protocols import PROTOCOLS, MetricSpec
 

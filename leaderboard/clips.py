@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from leaderboard import statistics
+from leaderboard.stats import intervals as statistics
 
 FLOORS = ("constant_grey", "still_frame", "shuffled")
 NOTES = [
@@ -25,7 +25,7 @@ SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOO
 def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
     """A row a metric: its mean with the interval over clips, its chance level, its floors, and a mark.
 
-    scored: rows of `bench.submissions.score_videos`: clip, protocol, metric, direction, chance, status, value and a
+    scored: rows of `bench.doors.videos.score_videos`: clip, protocol, metric, direction, chance, status, value and a
     column for each floor. A floor is averaged over the clips that have it. An arrow says which direction is better.
     """
     floors = [floor for floor in FLOORS if floor in scored]

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from leaderboard import statistics
-from leaderboard.panels import Panel, TableError, build_panels, check_same, mean_interval, paired_difference
-from leaderboard.resampling import flip_signs, mean_by, seed_from
+from leaderboard.stats import intervals as statistics
+from leaderboard.stats.panels import Panel, TableError, build_panels, check_same, mean_interval, paired_difference
+from leaderboard.stats.resampling import flip_signs, mean_by, seed_from
 from leaderboard.tables import check_scores, find_metric
 from metrics.protocols import PROTOCOLS, Protocol
 

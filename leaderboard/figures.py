@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from bench.data import Dataset
-from bench.errors import BenchError
-from bench.figures import add_words, new_figure
-from bench.scoring import permute
-from bench.seeds import derive_seed
-from bench.spec import find_owner, find_variant, load_variants
-from bench.store import Cell
+from bench.core.contracts import Dataset
+from bench.core.errors import BenchError
+from bench.core.seeds import derive_seed
+from bench.core.spec import find_owner, find_variant, load_variants
+from bench.scoring.score_cell import permute
+from bench.store.cells import Cell
+from bench.toolbox.plotting import add_words, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

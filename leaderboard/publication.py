@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
-from bench.registry import describe, names
+from bench.core.registry import describe, names
 from leaderboard.board import Row, Section, write_number
+from leaderboard.papers.reported import ReportedTable, load_table, table_names
 from leaderboard.rendering import render
-from leaderboard.reported import ReportedTable, load_table, table_names
 
 FOLDER = Path(__file__).parent
 HEAD = """\

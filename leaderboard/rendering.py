@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 Format = Literal["md", "csv", "json", "latex"]
 

@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from leaderboard import statistics
-from leaderboard.panels import Panel, TableError, build_panels, mean_interval, paired_difference, weigh
+from leaderboard.stats import intervals as statistics
+from leaderboard.stats.panels import Panel, TableError, build_panels, mean_interval, paired_difference, weigh
 from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
 
 SETTING = ["dataset", "split", "classes", "suite", "protocol", "metric"]
@@ -83,8 +83,9 @@ def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PR
     """One row for each method variant, split and metric, with the columns `RESULT_COLUMNS`.
 
     scores: the rows of all cells to show *and* of the controls and ceilings they are held against; columns `NEEDED`
-    (those of `bench.scoring.read_scores`). Raises TableError for missing columns, a protocol or metric unknown to
-    `protocols`, NaN scores, clips that some subjects of a row lack, and two cells that claim the same row and seed.
+    (those of `bench.scoring.score_cell.read_scores`). Raises TableError for missing columns, a protocol or metric
+    unknown to `protocols`, NaN scores, clips that some subjects of a row lack, and two cells that claim the same row
+    and seed.
     """
     check_scores(scores)
     rows = []

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.errors import UnknownSubject
+from bench.core.errors import UnknownSubject
 
 
 class VoxelLayer(nn.Module):

@@ -12,7 +12,7 @@ table. Of its five contrastive losses two are left (video and text); the other t
 Other choices:
 
 - Wan of the suite stands in for CogVideoX-5B: both are diffusion transformers under text tokens, with a causal video
-  autoencoder (`bench.pretrained.video_decoders`).
+  autoencoder (`bench.pretrained.decoders`).
 - CLIP of the suite stands in for SigLIP2; a clip's embedding is the mean of its frames'.
 - Stage 1 is contrast, stage 2 the diffusion loss with the contrastive ones rescaled to it. The released code says no
   more of stage 1; here it is stage 2 without the video model.
@@ -38,15 +38,15 @@ from torch import Tensor
 
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
-from baselines.voxels import choose_voxels
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError, UnknownRegion, require_fitted
-from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
-from bench.pretrained.video_decoders import WanDecoder, list_lora
-from bench.sizes import count_parameters
-from bench.training import make_generator, seeded
-from bench.trials import read_trials
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, UnknownRegion, require_fitted
+from bench.pretrained.decoders import WanDecoder, list_lora
+from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
+from bench.toolbox.read_signals import read_trials
+from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
+from bench.toolbox.training import make_generator, seeded
+from bench.toolbox.voxels import choose_voxels
 
 DECODED = 32  # trials decoded at once
 SLOWEST_EEG = 10.0  # Hz

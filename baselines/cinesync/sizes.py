@@ -13,9 +13,9 @@ import torch
 
 from baselines.cinesync.encoders import ChannelLayer, VoxelLayer
 from baselines.cinesync.method import build_encoder, read_parameters
-from bench.pretrained.video_decoders import attach_lora, list_lora
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.pretrained.decoders import attach_lora, list_lora
+from bench.toolbox.sizes import count_parameters, print_counts
 
 VOXELS, ALL_VOXELS, VOLUMES = 8405, 18946, 5
 CHANNELS, SAMPLES = 64, 4000  # of an EEG trial: five volumes of 0.8 s at 1 kHz

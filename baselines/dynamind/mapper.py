@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.dynamind.regions import LAYOUTS, assign_regions
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 INITS = ("random", "ones")
 

@@ -33,14 +33,14 @@ from baselines.dynamind.mapper import Answers, measure_mapping
 from baselines.dynamind.networks import Networks, build_networks, read_parameters
 from baselines.dynamind.prior import draw_code, measure_prior
 from baselines.dynamind.training import train_network
-from bench.clips import fit_clips
-from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import require_fitted
-from bench.pretrained.generators import draw_noise
-from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, sample, tune
-from bench.seeds import derive_seed
-from bench.training import make_generator, remember, seeded
-from bench.trials import read_resampled
+from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.core.errors import require_fitted
+from bench.core.seeds import derive_seed
+from bench.pretrained.generators.pipelines import draw_noise
+from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
+from bench.toolbox.read_signals import read_resampled
+from bench.toolbox.resize import fit_clips
+from bench.toolbox.training import make_generator, remember, seeded
 
 CHUNK = 512  # trials passed through a network at once
 

@@ -12,8 +12,8 @@ from torch import nn
 from baselines.dynamind.aligner import TemporalAligner
 from baselines.dynamind.mapper import RegionalMapper
 from baselines.dynamind.prior import Prior, TokenCode
-from bench.errors import BenchError
-from bench.parameters import read_given
+from bench.core.errors import BenchError
+from bench.toolbox.parameters import read_given
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from baselines.ceilings import CeilingBase
+from baselines.ceilings.methods import CeilingBase
 from baselines.dynamind.networks import Parameters
-from bench.clips import fit_clips
-from bench.data import BrainData, TrainingSet, VideoBatch
-from bench.pretrained.generators import draw_noise
-from bench.pretrained.tune_a_video import encode_clips, invert, sample, tune
+from bench.core.contracts import BrainData, TrainingSet, VideoBatch
+from bench.pretrained.generators.pipelines import draw_noise
+from bench.pretrained.generators.tune_a_video import encode_clips, invert, sample, tune
+from bench.toolbox.resize import fit_clips
 
 
 class DynaMindOracle(CeilingBase):

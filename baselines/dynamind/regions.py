@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.errors import BenchError, UnknownElectrode
+from bench.core.errors import BenchError, UnknownElectrode
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "anatomical": ("frontal", "temporal", "parietal", "occipital"),

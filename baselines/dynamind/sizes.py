@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from baselines.dynamind.networks import build_networks, read_parameters
-from bench.datasets.geometry import CHANNELS
-from bench.pretrained.tune_a_video import InflatedUNet
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.datasets.seed_dv.geometry import CHANNELS
+from bench.pretrained.generators.tune_a_video import InflatedUNet
+from bench.toolbox.sizes import count_parameters, print_counts
 
 TOKENS, LATENT, IMAGE, CATEGORIES, SAMPLES = (77, 768), (6, 4, 36, 64), 768, 40, 400  # SEED-DV and Stable Diffusion 1.x
 UNET: dict[str, Any] = {  # Stable Diffusion 1.x, from the configuration of its release in diffusers' format

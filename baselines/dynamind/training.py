@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bench.progress import track
-from bench.training import Optimiser, walk_batches
+from bench.core.progress import track
+from bench.toolbox.training import Optimiser, walk_batches
 
 CHECKS = 8  # looks at the validation block in a training
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from bench.data import Signals
-from bench.errors import BenchError
+from bench.core.contracts import Signals
+from bench.core.errors import BenchError
 
 BANDS = ((1, 4), (4, 8), (8, 14), (14, 31), (31, 99))  # Hz: delta, theta, alpha, beta, gamma
 CHUNK = 256  # trials read at once

@@ -12,7 +12,7 @@ Chosen here:
 - One model for all subjects of a fold, where the paper has one a subject (`single_subject`): band powers are
   standardised by each subject's own trials. A new subject brings nothing but that standardisation, from its
   calibration trials: the paper has no new subjects.
-- AdamW with one cycle of the rate (`bench.training`), where the paper has Adam and a cosine schedule.
+- AdamW with one cycle of the rate (`bench.toolbox.training`), where the paper has Adam and a cosine schedule.
 - The raw signal is standardised by the harness, not once more a sample of a window.
 - Fast and slow clips are told apart by optical flow measured on the training clips.
 - The video model is tuned on all training clips of the fold; the authors name 50, 80, 200 and 1,200.
@@ -41,14 +41,14 @@ from baselines.eeg2video.features import (
 from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.semantic import TARGETS, SemanticPredictor, average_concepts
 from baselines.eeg2video.seq2seq import Seq2Seq
-from bench.clips import fit_clips
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import check_choices, check_heads, check_strength, read_given
-from bench.pretrained.generators import draw_noise, start_latents
-from bench.pretrained.tune_a_video import encode_clips, load_scheduler, sample, tune
-from bench.training import make_generator, seeded, train_steps
-from bench.trials import read_resampled
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.pretrained.generators.pipelines import draw_noise, start_latents
+from bench.pretrained.generators.tune_a_video import encode_clips, load_scheduler, sample, tune
+from bench.toolbox.parameters import check_choices, check_heads, check_strength, read_given
+from bench.toolbox.read_signals import read_resampled
+from bench.toolbox.resize import fit_clips
+from bench.toolbox.training import make_generator, seeded, train_steps
 
 STARTS = ("renoised", "released")
 PREDICTED = 128  # trials through the networks at once

@@ -13,8 +13,8 @@ import torch
 
 from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.method import build_networks, read_parameters
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.toolbox.sizes import count_parameters, print_counts
 
 # The cap of SEED-DV, as far as GLMNet asks: 50 electrodes, then 12 over visual cortex
 CAP = (*(f"E{place}" for place in range(50)), *(f"O{place}" for place in range(12)))
@@ -26,7 +26,7 @@ def count_paper_size() -> list[tuple[str, int, str]]:
     """Part, its parameters, and the published count."""
     from diffusers import UNet2DConditionModel
 
-    from bench.pretrained.tune_a_video import inflate
+    from bench.pretrained.generators.tune_a_video import inflate
 
     own = read_parameters(load_variants("eeg2video")["size"]["paper"])
     with torch.device("meta"):

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 WHOLE = "whole cortex"  # the name of the global part beside those of regions
 Signals = Float32[np.ndarray, "trial column time"]

@@ -29,13 +29,13 @@ from torch import Tensor
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
-from bench.pretrained.video_decoders import AnimateDiffDecoder, list_lora
-from bench.sizes import count_parameters
-from bench.training import digest_video, make_generator, seeded
+from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.pretrained.decoders import AnimateDiffDecoder, list_lora
+from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
+from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
+from bench.toolbox.training import digest_video, make_generator, seeded
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once

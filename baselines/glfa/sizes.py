@@ -12,9 +12,9 @@ import argparse
 import torch
 
 from baselines.glfa.method import build_alignment, build_encoder, read_parameters
-from bench.pretrained.video_decoders import LORA_TARGETS
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.pretrained.decoders import LORA_TARGETS
+from bench.toolbox.sizes import count_parameters, print_counts
 
 REGIONS = 10
 CLIP_WIDTH, TEXT_TOKENS, TEXT_WIDTH = 1024, 77, 1024  # of OpenCLIP's ViT-H, zeroscope's text encoder

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from bench.clips import fit_clips
-from bench.data import TrainingSet
-from bench.training import remember
+from bench.core.contracts import TrainingSet
+from bench.toolbox.resize import fit_clips
+from bench.toolbox.training import remember
 
 
 @dataclass(frozen=True, kw_only=True)

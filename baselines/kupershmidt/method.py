@@ -31,15 +31,15 @@ from torch.nn import functional
 
 from baselines.kupershmidt.clips import Footage, cut_windows, encode_footage, read_pixels
 from baselines.kupershmidt.networks import GROUPS, FrameDecoder, VoxelEncoder, perceptual_distance
-from baselines.voxels import Voxels, choose_voxels
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import read_given
-from bench.progress import track
-from bench.seeds import derive_seed
-from bench.training import Optimiser, make_generator, seeded, walk_batches
-from bench.trials import Reader, read_trials
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.core.progress import track
+from bench.core.seeds import derive_seed
+from bench.toolbox.parameters import read_given
+from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.resize import make_videos
+from bench.toolbox.training import Optimiser, make_generator, seeded, walk_batches
+from bench.toolbox.voxels import Voxels, choose_voxels
 
 DECODED = 64  # trials decoded at once
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.voxels import PerSubject
+from bench.toolbox.voxels import PerSubject
 
 ENLARGEMENT = 8  # of three blocks
 GROUPS = 8  # of the normalisation

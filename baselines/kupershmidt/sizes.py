@@ -12,8 +12,8 @@ import torch
 
 from baselines.kupershmidt.method import build_networks, read_parameters
 from baselines.kupershmidt.networks import FrameDecoder, VoxelEncoder
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.toolbox.sizes import count_parameters, print_counts
 
 FEATURES = 768 + 4 * 36 * 64  # CLIP L/14 and Stable Diffusion's latents of 288 × 512 pixels
 FRAMES = 6

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.voxels import PerSubject, Voxels
+from bench.toolbox.voxels import PerSubject, Voxels
 
 
 def add_inputs(voxels: Voxels, *, volumes: int, width: int) -> PerSubject:

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from baselines.clip_targets import ClipTargets
 from baselines.contrast import contrast
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder
+from bench.toolbox.targets import ClipTargets
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # signals, subject, clip -> a number
 

@@ -28,7 +28,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from baselines.clip_targets import encode_targets
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, add_inputs
 from baselines.mind_animator.losses import (
     Loss,
@@ -36,15 +35,16 @@ from baselines.mind_animator.losses import (
     measure_semantics,
     measure_structure,
 )
-from baselines.voxels import PerSubject, Voxels, choose_voxels
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import check_choices, check_strength, read_given
-from bench.pretrained.generators import draw_noise, start_latents
-from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
-from bench.training import make_generator, seeded, train_steps
-from bench.trials import read_trials
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.pretrained.generators.pipelines import draw_noise, start_latents
+from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
+from bench.toolbox.parameters import check_choices, check_strength, read_given
+from bench.toolbox.read_signals import read_trials
+from bench.toolbox.resize import make_videos
+from bench.toolbox.targets import encode_targets
+from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.voxels import PerSubject, Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
 STARTS = ("inversion", "renoised")

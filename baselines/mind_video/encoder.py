@@ -28,7 +28,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import UnknownSubject
+from bench.core.errors import UnknownSubject
 
 
 class SubjectLayers(nn.Module):

@@ -25,20 +25,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.clip_targets import ClipTargets, encode_targets
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from baselines.mind_video.training import Recipe, measure_alignment, train_together
-from baselines.voxels import Voxels, choose_voxels
-from bench.clips import fit_clips
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import check_heads, read_given, take_fields
-from bench.pretrained.generators import draw_noise
-from bench.pretrained.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
-from bench.progress import track
-from bench.training import make_generator, seeded, train_steps
-from bench.trials import Reader, read_trials
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.core.progress import track
+from bench.pretrained.generators.pipelines import draw_noise
+from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
+from bench.toolbox.parameters import check_heads, read_given, take_fields
+from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.resize import fit_clips
+from bench.toolbox.targets import ClipTargets, encode_targets
+from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.voxels import Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from baselines.mind_video.method import build_encoder, read_parameters
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.toolbox.sizes import count_parameters, print_counts
 
 # Stable Diffusion 1.5, from the configuration of its release in diffusers' format
 STABLE_DIFFUSION: dict[str, Any] = {
@@ -29,7 +29,7 @@ def count_paper_size(*, voxels: int, volumes: int) -> list[tuple[str, int, str]]
     """Part, its parameters, and what is published of it, for one subject with that many voxels and volumes."""
     from diffusers import UNet2DConditionModel
 
-    from bench.pretrained.tune_a_video import InflatedUNet
+    from bench.pretrained.generators.tune_a_video import InflatedUNet
 
     with torch.device("meta"):
         encoder = build_encoder(

@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from baselines.clip_targets import ClipTargets
 from baselines.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
-from bench.pretrained.tune_a_video import InflatedUNet, measure_loss
-from bench.progress import track
-from bench.training import Optimiser, walk_batches
-from bench.trials import Reader
+from bench.core.progress import track
+from bench.pretrained.generators.tune_a_video import InflatedUNet, measure_loss
+from bench.toolbox.read_signals import Reader
+from bench.toolbox.targets import ClipTargets
+from bench.toolbox.training import Optimiser, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,13 +31,13 @@ from baselines.neuroclips.networks import build_networks, list_subject_layers, r
 from baselines.neuroclips.perception import interpolate_frames
 from baselines.neuroclips.targets import Targets, encode_targets, measure_standard, shorten
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior
-from baselines.voxels import choose_voxels
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import require_fitted
-from bench.seeds import derive_seed
-from bench.training import make_generator, seeded
-from bench.trials import Reader, read_trials
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import require_fitted
+from bench.core.seeds import derive_seed
+from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.resize import make_videos
+from bench.toolbox.training import make_generator, seeded
+from bench.toolbox.voxels import choose_voxels
 
 DECODED = 32  # trials decoded at once
 RELEASED_SEED = 12099779162349365895  # before every clip of the released script
@@ -183,7 +183,7 @@ class NeuroClips:
         tokens = networks["semantic"](signals, subject)
         if not own.prior:
             return networks["semantic"].project(tokens)
-        from bench.pretrained.generators import draw_noise
+        from bench.pretrained.generators.pipelines import draw_noise
 
         drawn = [derive_seed("neuroclips", "prior", int(seed)) for seed in seeds]
         noise = draw_noise(drawn, (1, tokens.shape[2])).to(self.device)

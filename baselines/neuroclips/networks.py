@@ -11,9 +11,9 @@ from torch import nn
 from baselines.neuroclips.perception import GROUPS, PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
-from baselines.voxels import Voxels
-from bench.errors import BenchError
-from bench.parameters import check_choices, check_strength, read_given
+from bench.core.errors import BenchError
+from bench.toolbox.parameters import check_choices, check_strength, read_given
+from bench.toolbox.voxels import Voxels
 
 STARTS = ("renoised", "noise")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.neuroclips.semantic import MixerBlocks
-from baselines.voxels import PerSubject
+from bench.toolbox.voxels import PerSubject
 
 BASE_CHANNELS = 64  # that the decoder starts from
 GROUPS = 8  # of the normalisation

@@ -11,7 +11,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from baselines.voxels import PerSubject
+from bench.toolbox.voxels import PerSubject
 
 
 class MixerBlocks(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from baselines.neuroclips.networks import build_networks, read_parameters
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.toolbox.sizes import count_parameters, print_counts
 
 TOKENS, EMBEDDING = 256, 1664  # OpenCLIP ViT-bigG-14
 LATENT = (4, 28, 28)  # Stable Diffusion's, of 224 pixels

@@ -25,9 +25,9 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
-from bench.progress import track
-from bench.training import Optimiser, walk_batches
-from bench.trials import Reader
+from bench.core.progress import track
+from bench.toolbox.read_signals import Reader
+from bench.toolbox.training import Optimiser, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)

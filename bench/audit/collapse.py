@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from bench.audit.findings import FOUND, NAN, OK, Finding
-from bench.seeds import derive_seed
+from bench.core.seeds import derive_seed
 
 LEAST_SPREAD = 0.2
 LEAST_CLASSES = 0.25

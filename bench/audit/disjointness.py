@@ -24,9 +24,9 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8, UInt64
 
 from bench.audit.findings import FOUND, NAN, OK, PERMUTATIONS, Finding, assess_largest, dismiss, judge
-from bench.data import Dataset
-from bench.seeds import derive_seed
-from bench.splits import SPLITS, Fold, SplitError, make_folds
+from bench.core.contracts import Dataset
+from bench.core.seeds import derive_seed
+from bench.core.splits import SPLITS, Fold, SplitError, make_folds
 
 NEAR = 8  # bits of 64
 ALIKE = 0.97  # correlation of 32 × 32 colour pictures; a re-encoded or brightened copy has 0.99

@@ -24,13 +24,13 @@ from bench.audit.disjointness import audit_disjointness, compare_folds
 from bench.audit.findings import FOUND, Finding
 from bench.audit.fitting import Altered, audit_fitting
 from bench.audit.recordings import audit_recordings
-from bench.data import Dataset
-from bench.datasets.phantom.spec import PLANTED, SIZES, PhantomSpec
-from bench.normalise import Scaling, measure_scalings
-from bench.progress import track
-from bench.runner import measured_subject
-from bench.seeds import derive_seed
-from bench.splits import Fold, make_folds
+from bench.core.contracts import Dataset
+from bench.core.progress import track
+from bench.core.seeds import derive_seed
+from bench.core.splits import Fold, make_folds
+from bench.datasets.phantom.eeg.spec import PLANTED, SIZES, PhantomSpec
+from bench.harness.normalise import Scaling, measure_scalings
+from bench.harness.run_cell import measured_subject
 
 AUDIT_OF = {  # the audit that must find each planted confound of the recordings
     "block_drift": "time in block",
@@ -97,7 +97,7 @@ def wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
 
 def try_seed(seed: int, strengths: Mapping[str, float]) -> dict[str, dict[str, bool]]:
     """What each audit said (found or not), by what was planted; "nothing" is the clean phantom."""
-    from bench.datasets.seed_dv import SeedDV
+    from bench.datasets.seed_dv.layout import SeedDV
 
     spec = replace(SIZES["tiny"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def make_quietly(spec: PhantomSpec, root: Path) -> None:
     import contextlib
     import io
 
-    from bench.datasets.phantom.writer import write_phantom
+    from bench.datasets.phantom.eeg.writer import write_phantom
 
     with contextlib.redirect_stderr(io.StringIO()):
         write_phantom(spec, root, processes=1)
@@ -140,8 +140,8 @@ def make_quietly(spec: PhantomSpec, root: Path) -> None:
 
 def record_again(clean: Path, root: Path, spec: PhantomSpec) -> None:
     """The phantom of `clean` with its recordings made by another spec; the clips are the same."""
-    from bench.datasets.phantom.features import Features
-    from bench.datasets.phantom.writer import write_manifest, write_subject
+    from bench.datasets.phantom.eeg.features import Features
+    from bench.datasets.phantom.eeg.writer import write_manifest, write_subject
 
     shutil.copytree(clean, root, ignore=shutil.ignore_patterns("EEG"))
     (root / "EEG").mkdir()

@@ -39,9 +39,9 @@ from bench.audit.findings import (
     shift_slots,
     shuffle_slots,
 )
-from bench.data import Dataset
-from bench.progress import track
-from bench.seeds import derive_seed
+from bench.core.contracts import Dataset
+from bench.core.progress import track
+from bench.core.seeds import derive_seed
 
 HIGHEST = 12.5  # Hz, of the cosines that the hint audit reads: what evoked responses hold
 WIDTH = 2.5  # Hz, of a band

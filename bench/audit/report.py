@@ -15,10 +15,10 @@ from bench.audit.disjointness import audit_disjointness
 from bench.audit.findings import Finding, dismiss
 from bench.audit.fitting import audit_fitting
 from bench.audit.recordings import audit_recordings
-from bench.data import Dataset
-from bench.errors import BenchError
-from bench.progress import track
-from bench.store import Cell, Store
+from bench.core.contracts import Dataset
+from bench.core.errors import BenchError
+from bench.core.progress import track
+from bench.store.cells import Cell, Store
 
 VIEW = "video"  # of the judges: logits of the video classifier
 
@@ -100,8 +100,8 @@ def audit_cell(cell: Cell, dataset: Dataset, named: dict[tuple[str, int], int]) 
 
 def open_judge(suite: str) -> Callable[[np.ndarray], np.ndarray] | None:
     """Logits of the suite's video classifier, None where it is not on disk."""
+    from bench.harness.run_cell import load_once
     from bench.pretrained.suite import load_suite
-    from bench.runner import load_once
 
     judges: Any = load_once(load_suite, suite).judges
     if not judges.available(VIEW):

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets.geometry import DatasetError
-from bench.datasets.phantom import fmri_spec
-from bench.datasets.phantom.fmri_spec import FmriSpec, find_fmri_spec
-from bench.datasets.phantom.spec import SIZES, PhantomSpec, find_spec
-from bench.errors import BenchError
-from bench.registry import entry_points
-from bench.registry import names as registered_names
-from bench.spec import digest
+from bench.core.errors import BenchError
+from bench.core.registry import entry_points
+from bench.core.registry import names as registered_names
+from bench.core.spec import digest
+from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec
+from bench.datasets.phantom.fmri import spec as fmri_spec
+from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec
+from bench.datasets.seed_dv.geometry import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def files_of(kind: str) -> str:
 
 
 def open_dataset(name: str, *, data_root: Path | str | None = None, processes: int | None = None) -> Any:
-    """Open a data set (`bench.data.Dataset`); a phantom is made first, with `processes` (default one a core).
+    """Open a data set (`bench.core.contracts.Dataset`); a phantom is made first, with `processes` (default one a core).
 
     `data_root` (or BENCH_DATA) is where a real data set lies; for a phantom, a folder to read instead of the cache.
     Raises UnknownName for an unknown name, DatasetError where a root is missing or incomplete.
@@ -97,14 +97,14 @@ def read_dataset(name: str, root: Path) -> Any:
     kind = name.partition(":")[0]
     cache = bench_home() / "cache"
     if kind in ("seed_dv", "phantom_eeg"):
-        from bench.datasets.seed_dv import SeedDV
+        from bench.datasets.seed_dv.layout import SeedDV
 
         return SeedDV(root, cache=cache, name=name)
     if kind in ("cc2017", "phantom_fmri"):
-        from bench.datasets.cc2017 import CC2017
+        from bench.datasets.cc2017.layout import CC2017
 
         return CC2017(root, cache=cache, name=name)
-    from bench.datasets.cinebrain import CineBrain
+    from bench.datasets.cinebrain.layout import CineBrain
 
     return CineBrain(root, cache=cache, name=name, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri")
 
@@ -112,14 +112,14 @@ def read_dataset(name: str, root: Path) -> Any:
 def content_of(name: str) -> str:
     """What the folder of a real data set holds and where to get it."""
     if name == "seed_dv":
-        from bench.datasets.seed_dv import APPLY
+        from bench.datasets.seed_dv.layout import APPLY
 
         return f"the folder that holds EEG/ and Video/; {APPLY}"
     if name == "cc2017":
-        from bench.datasets.captions import FETCH as FETCH_CC2017
+        from bench.datasets.cc2017.captions import FETCH as FETCH_CC2017
 
         return f"the folder that holds subj01_train_fmri.pt; {FETCH_CC2017}"
-    from bench.datasets.cinebrain import FETCH
+    from bench.datasets.cinebrain.layout import FETCH
 
     return f"the folder that holds sub-0001_train_va.json; {FETCH}"
 
@@ -132,7 +132,7 @@ def phantom_spec(name: str) -> AnySpec | None:
     if kind == "phantom_eeg":
         return find_spec(size or DEFAULT_SIZE)
     if name not in REAL:
-        from bench.registry import UnknownName
+        from bench.core.registry import UnknownName
 
         known = sorted({*dataset_names(), *registered_names("datasets")})
         raise UnknownName(f"unknown data set {name!r}; there are {', '.join(known)}, or path/file.py:Class")
@@ -159,11 +159,11 @@ def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
         raise BenchError(f"{folder} is there without its manifest; delete it, and it is made again")
     processes = processes or (1 if spec.size == "tiny" else available_cores())
     if isinstance(spec, PhantomSpec):
-        from bench.datasets.phantom.writer import write_phantom
+        from bench.datasets.phantom.eeg.writer import write_phantom
 
         write_phantom(spec, folder, processes=processes)
     else:
-        from bench.datasets.phantom.fmri_writer import write_fmri_phantom
+        from bench.datasets.phantom.fmri.writer import write_fmri_phantom
 
         write_fmri_phantom(spec, folder, processes=processes)
     return folder
@@ -179,8 +179,8 @@ def verify(name: str, root: Path | str | None) -> pd.DataFrame:
         from bench.datasets.outside import verify_outside
 
         return verify_outside(name, find_root(root), bench_home() / "cache")
-    from bench.datasets.verify import verify_seed_dv
-    from bench.datasets.verify_fmri import verify_cc2017, verify_cinebrain
+    from bench.datasets.cc2017.verify import verify_cc2017, verify_cinebrain
+    from bench.datasets.seed_dv.verify import verify_seed_dv
 
     spec = phantom_spec(name)
     if root is None and spec is not None:
@@ -200,10 +200,10 @@ def info(dataset: Any) -> pd.DataFrame:
 
     if dataset.truth is not None:
         if isinstance(dataset.truth.spec, PhantomSpec):
-            from bench.datasets.phantom.card import phantom_card
+            from bench.datasets.phantom.eeg.card import phantom_card
 
             return phantom_card(dataset)
-        from bench.datasets.phantom.fmri_card import fmri_card
+        from bench.datasets.phantom.fmri.card import fmri_card
 
         return fmri_card(dataset)
     facts = {

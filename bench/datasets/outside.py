@@ -1,9 +1,9 @@
 """Data sets from outside the project: a class of an installed package, or `path/file.py:Class`.
 
 The harness makes it as `Class(root, cache=..., name=...)`: `root` is the Path of --data-root (None without), `cache` a
-folder for what is derived, `name` the name that was asked for. It offers what `bench.data.Dataset` says, and one line
-more: `licence`, under which the recordings may be used. All of it is checked whenever the set is opened, because a
-table whose rows are numbered otherwise would not fail but score other clips.
+folder for what is derived, `name` the name that was asked for. It offers what `bench.core.contracts.Dataset` says, and
+one line more: `licence`, under which the recordings may be used. All of it is checked whenever the set is opened,
+because a table whose rows are numbered otherwise would not fail but score other clips.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.datasets.geometry import DatasetError
-from bench.registry import resolve
-from bench.splits import SPLITS, SplitError, make_folds
+from bench.core.registry import resolve
+from bench.core.splits import SPLITS, SplitError, make_folds
+from bench.datasets.seed_dv.geometry import DatasetError
 
 Row = tuple[str, str, str]  # part, status, detail
 STIMULI = ("clip", "block", "concept", "caption")

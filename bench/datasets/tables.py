@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets.geometry import DatasetError
-from bench.progress import track
-from bench.spec import digest
+from bench.core.progress import track
+from bench.core.spec import digest
+from bench.datasets.seed_dv.geometry import DatasetError
 
 if TYPE_CHECKING:
     import datasets

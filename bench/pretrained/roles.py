@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import BenchError
 from bench.datasets.catalogue import bench_home
-from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import pandas as pd

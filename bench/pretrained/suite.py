@@ -25,14 +25,14 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
-from bench.pretrained.judges import Judges, Precision
+from bench.pretrained.judges.observe import Judges, Precision
 from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, make_roles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
     from diffusers.models import UNetMotionModel
 
-    from bench.pretrained.generators import Start
+    from bench.pretrained.generators.pipelines import Start
 
 FRAME_CHUNK, CLIP_CHUNK = 96, 16  # frames through the autoencoder and clips through the generators at a time
 
@@ -64,7 +64,8 @@ class Suite:
         precision: Precision = "fp32",
         threads: int | None = None,
     ) -> None:
-        """`precision` and `threads` are the judges' (`bench.pretrained.judges`): generators draw in float32 always."""
+        """`precision` and `threads` are the judges' (`bench.pretrained.judges.observe`): generators draw in float32
+        always."""
         self.name = name
         self.settings = settings
         self.base = base
@@ -217,7 +218,7 @@ class Suite:
     def _video_pipeline(self) -> Any:
         from diffusers import AnimateDiffPipeline
 
-        from bench.pretrained.generators import PartialDDIMScheduler
+        from bench.pretrained.generators.pipelines import PartialDDIMScheduler
 
         return self._make_pipeline(AnimateDiffPipeline, PartialDDIMScheduler, unet=self.video_unet, motion_adapter=None)
 
@@ -225,7 +226,7 @@ class Suite:
     def _keyframe_pipeline(self) -> Any:
         from diffusers import SparseControlNetModel
 
-        from bench.pretrained.generators import KeyframeVideoPipeline, PartialDDIMScheduler
+        from bench.pretrained.generators.pipelines import KeyframeVideoPipeline, PartialDDIMScheduler
 
         control = self._load_network(SparseControlNetModel, "sparse_control")
         return self._make_pipeline(
@@ -236,7 +237,7 @@ class Suite:
 
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n 77 D"]:
         """Last hidden state of the CLIP text encoder."""
-        from bench.pretrained.text import encode_captions
+        from bench.pretrained.generators.text import encode_captions
 
         parts = [torch.zeros(0, self.geometry.tokens, self.geometry.text_width)]
         repeat = self.settings["repeat_captions"]
@@ -273,7 +274,7 @@ class Suite:
     @torch.no_grad()
     def encode_video(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float[Tensor, "n f c lh lw"]:
         """Posterior mean times the scaling factor, of each frame."""
-        from bench.pretrained.generators import BadGeneration, encode_pixels
+        from bench.pretrained.generators.pipelines import BadGeneration, encode_pixels
 
         g = self.geometry
         if video.shape[2:] != (g.height, g.width, 3):
@@ -286,7 +287,7 @@ class Suite:
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "n f c lh lw"]) -> UInt8[np.ndarray, "n f H W 3"]:
-        from bench.pretrained.generators import quantise
+        from bench.pretrained.generators.pipelines import quantise
 
         frames = latents.flatten(0, 1)
         g = self.geometry
@@ -310,7 +311,7 @@ class Suite:
 
         `strength` in (0, 1] is how much is drawn anew; it, `steps` and `guidance` default to the suite's own.
         """
-        from bench.pretrained.generators import refine_images
+        from bench.pretrained.generators.pipelines import refine_images
 
         parts = [np.zeros((0, self.geometry.height, self.geometry.width, 3), np.uint8)]
         for start in range(0, len(seeds), CLIP_CHUNK):
@@ -343,10 +344,10 @@ class Suite:
     ) -> UInt8[np.ndarray, "n f H W 3"]:
         """AnimateDiff from embeddings, with SparseCtrl where key frames are given (they condition frame 0).
 
-        `start` says what latents do (`bench.pretrained.generators`); `strength`, `steps` and `guidance` default to the
-        suite's own. Raises `BadGeneration` where the arguments do not go together.
+        `start` says what latents do (`bench.pretrained.generators.pipelines`); `strength`, `steps` and `guidance`
+        default to the suite's own. Raises `BadGeneration` where the arguments do not go together.
         """
-        from bench.pretrained.generators import draw_noise, make_videos, start_latents
+        from bench.pretrained.generators.pipelines import draw_noise, make_videos, start_latents
 
         g = self.geometry
         steps = self.settings["steps"] if steps is None else steps

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.errors import UnknownSubject
+from bench.core.errors import UnknownSubject
 
 
 class InputLayer(nn.Module):

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 # supercategory -> its categories: the names of MSCOCO, then what its list lacks
 MSCOCO: dict[str, tuple[str, ...]] = {

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 
 MODALITIES = ("text", "image", "action")
 SCORES = 16_000_000  # scores held at once (64 MB), whatever the numbers of queries and memories

@@ -23,14 +23,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.clips import make_videos
-from bench.data import BrainData, Modality, TrainingSet, VideoBatch
-from bench.errors import require_fitted
-from bench.parameters import take_fields
-from bench.pretrained.video_decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
-from bench.seeds import derive_seed
-from bench.training import make_generator, seeded
-from bench.trials import Reader
+from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.errors import require_fitted
+from bench.core.seeds import derive_seed
+from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
+from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_signals import Reader
+from bench.toolbox.resize import make_videos
+from bench.toolbox.training import make_generator, seeded
 from methods.cine_neuron.categories import Extractor, find_all_categories
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.errors import BenchError
-from bench.parameters import PRECISIONS, check_choices, check_heads, read_given
+from bench.core.errors import BenchError
+from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.integration import Fusion, ScaledProjection, fill_tokens

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.pretrained.video_decoders import attach_lora, list_lora
-from bench.sizes import count_parameters, print_counts
-from bench.spec import load_variants
+from bench.core.spec import load_variants
+from bench.pretrained.decoders import attach_lora, list_lora
+from bench.toolbox.sizes import count_parameters, print_counts
 from methods.cine_neuron.networks import build_networks, read_parameters
 
 # Wan 2.1 1.3B, from the configuration of its release in diffusers' format

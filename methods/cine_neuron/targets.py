@@ -16,9 +16,9 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data import TrainingSet
-from bench.pretrained.video_decoders import Decoder
-from bench.training import ENCODED, remember
+from bench.core.contracts import TrainingSet
+from bench.pretrained.decoders import Decoder
+from bench.toolbox.training import ENCODED, remember
 from methods.cine_neuron.categories import Extractor, merge_categories
 
 

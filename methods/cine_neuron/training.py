@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.pretrained.video_decoders import Decoder, list_lora
-from bench.progress import track
-from bench.training import Optimiser, train_steps, walk_batches
-from bench.trials import Reader
+from bench.core.progress import track
+from bench.pretrained.decoders import Decoder, list_lora
+from bench.toolbox.read_signals import Reader
+from bench.toolbox.training import Optimiser, train_steps, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
 from methods.cine_neuron.memory import make_pool

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from bench.data import Signals
-from bench.errors import UnknownRegion
+from bench.core.contracts import Signals
+from bench.core.errors import UnknownRegion
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import BenchError, UnknownElectrode
+from bench.core.errors import BenchError, UnknownElectrode
 
 REGIONS = ("frontal", "parietal", "central", "temporal", "occipital")
 REGION_OF = {

@@ -26,13 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.clips import fit_clips
-from bench.data import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.errors import BenchError, require_fitted
-from bench.parameters import check_choices, read_given, take_fields
-from bench.progress import track
-from bench.training import digest_video, make_generator, seeded
-from bench.trials import read_resampled
+from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.core.errors import BenchError, require_fitted
+from bench.core.progress import track
+from bench.toolbox.parameters import check_choices, read_given, take_fields
+from bench.toolbox.read_signals import read_resampled
+from bench.toolbox.resize import fit_clips
+from bench.toolbox.training import digest_video, make_generator, seeded
 from methods.sam_net.covariance import (
     ChannelMap,
     apply_map,

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.core.errors import BenchError
 from methods.sam_net.covariance import ChannelMap, Signals, apply_map, average_covariance, measure_covariance
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from bench.progress import track
+from bench.core.progress import track
 from methods.sam_net.augmentation import augment
 from methods.sam_net.heads import Decoder, measure_error
 from methods.sam_net.subjects import Stage, SubjectClassifier, ramp, reverse_gradient, subject_loss

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from bench.datasets.concepts import CONCEPTS
+from bench.datasets.seed_dv.concepts import CONCEPTS
 
 Colour = tuple[int, int, int]
 Shape = tuple[str, int, *tuple[float, ...]]

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from bench.datasets.concepts import CONCEPTS
 from bench.datasets.phantom.sprites import draw_sprite
+from bench.datasets.seed_dv.concepts import CONCEPTS
 
 CLIP_SECONDS = 2.0
 FRAME_TIMES: Float64[np.ndarray, " 6"] = np.arange(6) / 3.0  # frames 0, 8, ..., 40 of a 24 fps clip

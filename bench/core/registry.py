@@ -1,0 +1,249 @@
+"""The registry: names of what can be run, and the objects behind them, loaded only when asked for.
+
+A name comes from one of three places: the table below, an entry point of an installed package in the group
+`brain2video_bench.<kind>` (e.g. `brain2video_bench.methods`), or, for a class of your own, `path/file.py:Class`.
+Nothing heavy is imported here: `python -m bench list` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import BenchError
+
+# kind -> name -> (where it is, a line about it)
+BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "methods": {
+        "sam_net": ("methods.sam_net:SamNet", "SAM-Net: EEG to video through regions, subjects and New2Source"),
+        "cine_neuron": (
+            "methods.cine_neuron:CineNeuron",
+            "CineNeuron: fMRI to video through semantic enrichment and a mixture of memories",
+        ),
+        "random_clip": ("baselines.floors.controls:RandomClip", "floor: a random training clip, no brain"),
+        "train_mean": ("baselines.floors.controls:TrainMean", "floor: the mean of the training clips, no brain"),
+        "constant_grey": ("baselines.floors.controls:ConstantGrey", "floor: a constant grey video, no brain"),
+        "label_prior": (
+            "baselines.floors.controls:LabelPrior",
+            "floor: the one clip that is the best answer to all, no brain",
+        ),
+        "position_only": (
+            "baselines.floors.controls:PositionOnly",
+            "floor: what the place in the block tells, no brain",
+        ),
+        "noise_brain": (
+            "baselines.floors.controls:NoiseBrain",
+            "floor: a trained method (retrieval) fed noise; --set method=",
+        ),
+        "retrieval": (
+            "baselines.retrieval.method:Retrieval",
+            "baseline: ridge from the brain to the likeliest training clip",
+        ),
+        "eeg2video": (
+            "baselines.eeg2video:EEG2Video",
+            "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
+        ),
+        "mind_video": ("baselines.mind_video:MindVideo", "baseline: MinD-Video: fMRI to video by a brain encoder"),
+        "mind_animator": (
+            "baselines.mind_animator:MindAnimator",
+            "baseline: Mind-Animator: fMRI to video through semantics, structure and motion",
+        ),
+        "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
+        "neuroclips": (
+            "baselines.neuroclips:NeuroClips",
+            "baseline: NeuroClips: fMRI to key frame and blurry video, then AnimateDiff from both",
+        ),
+        "kupershmidt": (
+            "baselines.kupershmidt:Kupershmidt",
+            "baseline: Kupershmidt et al.: fMRI to frames, also taught by unseen video through an encoder",
+        ),
+        "glfa": ("baselines.glfa:Glfa", "baseline: GLFA: fMRI of several subjects on one common map, then to video"),
+        "cinesync": (
+            "baselines.cinesync:CineSync",
+            "baseline: CineSync: fMRI or EEG through a transformer to the text tokens of a video transformer",
+        ),
+        "codec": ("baselines.ceilings.methods:Codec", "ceiling: the true clip through the suite's autoencoder"),
+        "caption": ("baselines.ceilings.methods:Caption", "ceiling: the true caption through the suite's generator"),
+        "ideal_observer": (
+            "baselines.ceilings.methods:IdealObserver",
+            "ceiling: the phantom's own likelihood (phantoms only)",
+        ),
+        "dynamind_oracle": (
+            "baselines.dynamind:DynaMindOracle",
+            "ceiling: true captions and inverted true latents through DynaMind's generator, as its script was released",
+        ),
+    },
+    "datasets": {
+        "seed_dv": (
+            "bench.datasets.seed_dv.layout:SeedDV",
+            "EEG of 20 subjects watching 1,400 clips (gated: needs --data-root)",
+        ),
+        "phantom_eeg": (
+            "bench.datasets.seed_dv.layout:SeedDV",
+            "synthetic EEG in SEED-DV's layout (also :tiny, :small, :full)",
+        ),
+        "cc2017": (
+            "bench.datasets.cc2017.layout:CC2017",
+            "fMRI of 3 subjects watching films, NeuroClips' tensors (needs --data-root)",
+        ),
+        "phantom_fmri": (
+            "bench.datasets.cc2017.layout:CC2017",
+            "synthetic fMRI in cc2017's layout (also :tiny, :small)",
+        ),
+        "cinebrain": (
+            "bench.datasets.cinebrain.layout:CineBrain",
+            "fMRI of 6 subjects watching a series (needs --data-root)",
+        ),
+        "cinebrain_eeg": (
+            "bench.datasets.cinebrain.layout:CineBrain",
+            "the EEG that was recorded beside cinebrain's fMRI",
+        ),
+        "phantom_cinebrain": (
+            "bench.datasets.cinebrain.layout:CineBrain",
+            "synthetic fMRI in CineBrain's layout (also :tiny, :small)",
+        ),
+        "phantom_cinebrain_eeg": (
+            "bench.datasets.cinebrain.layout:CineBrain",
+            "the EEG beside phantom_cinebrain's fMRI",
+        ),
+    },
+    "splits": {
+        "single_subject": ("bench.core.splits:make_folds", "one model a subject, tested on its last block"),
+        "cross_subject": (
+            "bench.core.splits:make_folds",
+            "one model for the known subjects, tested on their last block",
+        ),
+        "new_subject": ("bench.core.splits:make_folds", "tested on subjects known by a few calibration trials only"),
+    },
+    "protocols": {
+        "eeg2video": ("metrics.protocols:PROTOCOLS", "the SEED-DV papers' script, quirks included"),
+        "neuroclips": ("metrics.protocols:PROTOCOLS", "as far as NeuroClips' paper says how it scored"),
+        "neurons": ("metrics.protocols:PROTOCOLS", "NEURONS' eval_metrics.py"),
+        "mind_animator": ("metrics.protocols:PROTOCOLS", "Mind-Animator's scripts: gated CLIP-pcc, Farneback EPE"),
+        "cinebrain": ("metrics.protocols:PROTOCOLS", "CineBrain's columns: 2- and 50-way, DTC, CTC, FVD"),
+        "vbench": ("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
+        "corrected": ("metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"),
+    },
+    "metrics": {},  # those of the project come with their protocols
+    "suites": {
+        "mini": ("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
+        "paper": ("bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"),
+    },
+}
+
+
+class UnknownName(BenchError):
+    """A name that nothing is registered under, or behind which nothing can be loaded."""
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind: the built-in ones in their order, then those of installed packages, sorted."""
+    return [*built_in(kind), *sorted(entry_points(kind))]
+
+
+def describe(kind: str, name: str) -> str:
+    """One line about a name, without loading what is behind it."""
+    if name in built_in(kind):
+        return built_in(kind)[name][1]
+    return f"from {target(kind, name)}"
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The object behind a name of a kind, or behind `path/file.py:Class`.
+
+    Raises UnknownName for names that are not there (with the nearest and all allowed ones), for files and classes
+    that do not exist, and for modules that cannot be imported.
+    """
+    module_name, _, attribute = target(kind, name).rpartition(":")
+    try:
+        module = load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
+        raise UnknownName(
+            f"{name!r} cannot be loaded from {module_name}: {error}; install or repair what is missing"
+        ) from error
+    if not hasattr(module, attribute):
+        defined = [one for one in vars(module) if not one.startswith("_")]
+        raise UnknownName(f"{module_name} has no {attribute!r}{suggest(attribute, defined)}")
+    return getattr(module, attribute)
+
+
+def target(kind: str, name: str) -> str:
+    """Where the object behind a name is: `package.module:Attribute` or `/absolute/file.py:Class`. Loads nothing."""
+    if name in built_in(kind):
+        return built_in(kind)[name][0]
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        if not Path(path).is_file():
+            raise UnknownName(f"{name!r} of {kind}: there is no file {path}; name it from here or in full")
+        if not attribute.isidentifier():
+            raise UnknownName(f"{name!r} of {kind}: after the colon comes the name of a class, as in file.py:Class")
+        return f"{Path(path).resolve()}:{attribute}"
+    if name.endswith(".py"):
+        raise UnknownName(f"{name!r} of {kind} lacks the class; write {name}:Class")
+    if name in entry_points(kind):
+        return entry_points(kind)[name]
+    known = names(kind)
+    raise UnknownName(
+        f"unknown name {name!r} of {kind}{suggest(name, known)}; there are {', '.join(known)}, or path/file.py:Class"
+    )
+
+
+def digest_source(kind: str, name: str) -> str:
+    """sha256 of the file behind `path/file.py:Class`; empty for what is installed, whose version speaks for it."""
+    module_name = target(kind, name).rpartition(":")[0]
+    return hashlib.sha256(Path(module_name).read_bytes()).hexdigest() if module_name.endswith(".py") else ""
+
+
+def built_in(kind: str) -> Mapping[str, tuple[str, str]]:
+    if kind not in BUILT_IN:
+        raise UnknownName(f"unknown kind {kind!r}{suggest(kind, BUILT_IN)}; there are {', '.join(BUILT_IN)}")
+    return BUILT_IN[kind]
+
+
+@functools.cache
+def entry_points(kind: str) -> dict[str, str]:
+    """Names that installed packages add to a kind; raises UnknownName where one takes a name that is taken."""
+    group = f"brain2video_bench.{kind}"
+    found: dict[str, str] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        owner = point.dist.name if point.dist else "an installed package"
+        if point.name in BUILT_IN[kind] or found.get(point.name, point.value) != point.value:
+            raise UnknownName(
+                f"{owner} registers {point.name!r} of {group}, a name that is taken; uninstall one of them"
+            )
+        if ":" not in point.value:
+            raise UnknownName(f"{owner} registers {point.value!r} of {group}; it must have the form module:Attribute")
+        found[point.name] = point.value
+    return found
+
+
+def load_file(path: Path) -> Any:
+    """Import a file by its path, once a process; its module name is made of the path, so two files never collide."""
+    name = f"bench_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UnknownName(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """', did you mean …?' for what is nearest, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f", did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,225 @@
+"""Checks a folder in cc2017's or CineBrain's layout, file by file, without stopping at the first problem."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.progress import track
+from bench.datasets.cc2017 import captions
+from bench.datasets.cc2017 import layout as cc2017
+from bench.datasets.cc2017.layout import PARTS, read_fmri_geometry
+from bench.datasets.cinebrain import layout as cinebrain
+from bench.datasets.seed_dv.geometry import DatasetError
+from bench.datasets.seed_dv.verify import Check, hash_file
+from bench.store.video import VideoError, read_video
+
+Row = tuple[str, str, str]  # file, status (ok, missing, malformed), detail
+CHUNK = 64  # clips looked at together
+
+
+def verify_cc2017(root: Path | str) -> pd.DataFrame:
+    """What is there, missing or malformed: a row a file with `file`, `status` (ok, missing, malformed) and `detail`.
+
+    All three subjects' tensors are expected (of a phantom, all that its manifest lists), though any of them is enough
+    to work with. Every number is looked at: a repeat that is NaN throughout is named as not measured, a single NaN is
+    malformed. Raises DatasetError where the folder itself is missing.
+    """
+    root = existing(root, captions.FETCH)
+    geometry = read_fmri_geometry(root, cc2017.OFFICIAL)
+    subjects = sorted({1, 2, 3, *cc2017.find_subjects(root)})
+    rows: list[Row] = []
+    names = [f"subj{subject:02d}_{part}_fmri.pt" for subject in subjects for part in PARTS]
+    for name in track([*names, *(f"GT_{part}_3fps.pt" for part in PARTS)], "verifying"):
+        part = "train" if "train" in name else "test"
+        rows.append((name, *check_tensor(root / name, geometry["clips"][part])))
+    for subject in subjects:
+        rows += check_voxels(root, subject, geometry)
+    for part in PARTS:
+        try:
+            path = captions.caption_path(root, part)
+        except DatasetError as error:
+            rows.append((f"GT_{part}_caption.pt", "missing", str(error)))
+            continue
+        rows.append((path.relative_to(root).as_posix(), *check_captions(root, part, geometry["clips"][part])))
+    return finish(root, rows, "cc2017", captions.FETCH)
+
+
+def check_tensor(path: Path, clips: int) -> Check:
+    """Shape, type and every value of a recording or of frames."""
+    if not path.is_file():
+        return "missing", "not there"
+    frames = path.name.startswith("GT")
+    names = "clip, frame, 3, height, width" if frames else "clip, repeat, voxel"
+    try:
+        tensor = cc2017.open_tensor(path, names, clips=clips, axes=5 if frames else 3)
+        if frames:
+            for clip in range(0, clips, max(1, clips // 16)):
+                cc2017.to_pixels(tensor[clip], path)
+            return "ok", f"{tensor.dtype} {list(tensor.shape)}"
+    except DatasetError as error:
+        return "malformed", str(error)
+    absent = 0
+    for first in range(0, clips, CHUNK):
+        part = tensor[first : first + CHUNK]
+        whole = np.isnan(part).all(axis=2)
+        absent += int(whole.sum())
+        bad = ~np.isfinite(part) & ~whole[:, :, None]
+        if bad.any():
+            clip, repeat, voxel = np.argwhere(bad)[0]
+            return "malformed", (
+                f"NaN or infinity in clip {first + clip}, repeat {repeat + 1}, voxel {voxel}; fetch it again"
+            )
+        if whole.all(axis=1).any():
+            clip = first + int(np.argmax(whole.all(axis=1)))
+            return "malformed", f"no repeat of clip {clip} was measured; fetch it again"
+    missing = f", {absent} repeats not measured (NaN), left out" if absent else ""
+    return "ok", f"{tensor.dtype} {list(tensor.shape)}{missing}"
+
+
+def check_voxels(root: Path, subject: int, geometry: dict[str, Any]) -> list[Row]:
+    """Whether a subject's tensors, and the names of its regions, agree on the number of voxels."""
+    counts = {}
+    for part in PARTS:
+        path = root / f"subj{subject:02d}_{part}_fmri.pt"
+        try:
+            counts[part] = cc2017.open_tensor(path, "clip, repeat, voxel", clips=geometry["clips"][part], axes=3).shape[
+                2
+            ]
+        except DatasetError:
+            return []  # said already
+    if len(set(counts.values())) > 1:
+        detail = f"{counts['train']} voxels in the training tensor, {counts['test']} in this one; fetch both again"
+        return [(f"subj{subject:02d}_test_fmri.pt", "malformed", detail)]
+    return check_rois(root, f"subj{subject:02d}_rois.txt", counts["train"])
+
+
+def check_rois(root: Path, name: str, voxels: int) -> list[Row]:
+    if not (root / name).is_file():
+        return []  # optional
+    try:
+        regions = cc2017.read_rois(root / name, voxels)
+    except DatasetError as error:
+        return [(name, "malformed", str(error))]
+    return [(name, "ok", f"{len(set(regions))} regions of {voxels} voxels")]
+
+
+def check_captions(root: Path, part: str, count: int) -> Check:
+    try:
+        texts = captions.read_captions(root, part, count)
+    except DatasetError as error:
+        return "malformed", str(error)
+    empty = [clip for clip, text in enumerate(texts) if not text.strip()]
+    return (
+        ("malformed", f"the caption of clip {empty[0]} is empty; fetch it again")
+        if empty
+        else ("ok", f"{count} captions")
+    )
+
+
+def verify_cinebrain(root: Path | str) -> pd.DataFrame:
+    """As `verify_cc2017`, of lists, of every file that they name (fMRI, EEG and videos), and of the split they make.
+
+    Files of one kind and folder share a row: how many are there, and the first that is missing or malformed.
+    """
+    root = existing(root, cinebrain.FETCH)
+    geometry = read_fmri_geometry(root, cinebrain.OFFICIAL)
+    subjects = cinebrain.find_subjects(root)
+    expected = subjects if (root / "manifest.json").is_file() else tuple(sorted({*range(1, 7), *subjects}))
+    rows: list[Row] = []
+    items: dict[int, list[dict[str, Any]]] = {}
+    for subject in expected:
+        paths = cinebrain.list_paths(root, subject)
+        absent = [path for path in paths if not path.is_file()]
+        rows += [(path.name, "missing", "not there") for path in absent]
+        if absent:
+            continue
+        try:
+            items[subject] = cinebrain.read_items(root, subject)
+        except DatasetError as error:
+            rows.append((paths[0].name, "malformed", str(error)))
+            continue
+        rows += [
+            (path.name, "ok", f"{sum(item['part'] == part for item in items[subject])} items")
+            for part, path in zip(PARTS, paths, strict=True)
+        ]
+    if not items:
+        return finish(root, rows, "cinebrain", cinebrain.FETCH)
+    try:
+        blocks = {block for block, _ in cinebrain.place_clips(items, geometry["episode_clips"]).values()}
+        rows.append(("split", "ok", f"{len(blocks)} blocks, the last tested"))
+    except DatasetError as error:
+        rows.append(("split", "malformed", str(error)))
+    for kind in ("fmri", "eeg"):
+        view = cinebrain.CineBrain(root, cache=root, kind=kind)  # nothing is cached: no table is asked for
+        for subject, table in track(items.items(), f"verifying {kind}"):
+            files = [view.locate(name) for item in table for name in item[kind]]
+            name = f"sub-{subject:04d} {kind}"
+            rows.append((name, *check_volumes(view, files)))
+            if kind == "fmri" and rows[-1][1] == "ok":
+                rows += check_rois(root, f"sub-{subject:04d}_rois.txt", view.voxels[subject])
+    videos = {item["number"]: view.locate(item["video"]) for table in items.values() for item in table}
+    rows.append(("videos", *check_videos(list(videos.values()), geometry["frames"])))
+    return finish(root, rows, "cinebrain", cinebrain.FETCH)
+
+
+def check_volumes(view: cinebrain.CineBrain, files: list[Path]) -> Check:
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        return "missing", f"{len(missing)} of {len(files)} files are not there, the first {missing[0]}"
+    shape: tuple[int, ...] = ()
+    for path in files:
+        try:
+            values = view.read(path)
+        except DatasetError as error:
+            return "malformed", str(error)
+        shape = shape or values.shape
+        if values.shape != shape or not np.isfinite(values).all():
+            what = (
+                f"is {list(values.shape)}, others {list(shape)}" if values.shape != shape else "holds NaN or infinity"
+            )
+            return "malformed", f"{path} {what}; fetch it again"
+    return "ok", f"{len(files)} files {list(shape)}"
+
+
+def check_videos(files: list[Path], frames: int) -> Check:
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        return "missing", f"{len(missing)} of {len(files)} files are not there, the first {missing[0]}"
+    for path in track(files, "verifying videos"):
+        try:
+            count = len(read_video(path))
+        except VideoError as error:
+            return "malformed", str(error)
+        if count < frames:
+            return "malformed", f"{path} has {count} frames, expected {frames} at least; fetch it again"
+    return "ok", f"{len(files)} files"
+
+
+def existing(root: Path | str, fetch: str) -> Path:
+    if not Path(root).is_dir():
+        raise DatasetError(f"there is no folder {root}; name the folder of the data; {fetch}")
+    return Path(root)
+
+
+def finish(root: Path, rows: Iterable[Row], name: str, fetch: str) -> pd.DataFrame:
+    """The table, with what a phantom's manifest says of files that are not as written, or where to get real ones."""
+    found = list(rows)
+    manifest = root / "manifest.json"
+    if manifest.is_file():
+        hashes = json.loads(manifest.read_text())["files"]
+        wrong = []
+        for file, expected in track(hashes.items(), "hashing", total=len(hashes)):
+            if not (root / file).is_file():
+                wrong.append((file, "missing", "the manifest lists it; make the phantom again"))
+            elif hash_file(root / file) != expected:
+                wrong.append((file, "malformed", "its content is not what the manifest says; make the phantom again"))
+        found += wrong or [("manifest.json", "ok", f"{len(hashes)} files as it says")]
+    elif any(status == "missing" for _, status, _ in found):
+        found.append((name, "missing", f"not all of the release is here; {fetch}"))
+    return pd.DataFrame(found, columns=["file", "status", "detail"])

@@ -1,0 +1,227 @@
+"""Writes a phantom in SEED-DV's layout: recordings, block videos, captions, meta-info, and beside them the truth.
+
+    EEG/subN.npy  Video/…  geometry.json     as `bench.datasets.seed_dv.layout` reads them (EEG in volts, float32)
+    truth/recipes.json                        the recipe of each clip
+    truth/flow.npy                            (clip, 5, h, w, 2) float16: true flow in pixels between the six frames
+    truth/{static,courses}.npy                features of the clips that drive the heads
+    truth/eyes/subN.npy                       (7, 2, samples) float16: courses of blinks and saccades in microvolts
+    manifest.json                             spec, sha256 of every file, and the digest of both
+
+Every clip, block and subject draws from a stream of its own, so the files do not depend on the number of processes.
+All is written to a temporary sibling that is renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.core.progress import say, track
+from bench.core.spec import digest
+from bench.datasets.phantom.eeg.features import Features, draw_stimuli, measure_features, object_space
+from bench.datasets.phantom.eeg.head import draw_head
+from bench.datasets.phantom.eeg.signals import hint_features, record_block
+from bench.datasets.phantom.eeg.spec import PhantomSpec
+from bench.datasets.phantom.stimuli import FRAME_TIMES, Recipe, describe, render, render_flow
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, DatasetError
+
+VOLT = np.float32(1e-6)  # of a microvolt
+# yuv444p keeps the colour of small pictures; no B-frames and a key frame each second keep every reader exact
+X264 = {"crf": "10", "preset": "veryfast", "x264-params": "keyint=24:min-keyint=24:scenecut=0:bframes=0:threads=1"}
+PERSON = ("boxing", "dancing", "running", "skiing", "face", "couple", "crowd")
+
+
+def write_phantom(spec: PhantomSpec, folder: Path, *, processes: int) -> None:
+    """Make the phantom at `folder` (which must not exist). Raises DatasetError where the disk is too small."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(folder.parent)
+    needed = needed_bytes(spec)
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise DatasetError(
+            f"phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free; "
+            "free some or set BENCH_HOME to another disk"
+        )
+    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{os.getpid()}-", dir=folder.parent))
+    try:
+        seconds = fill(spec, draft, processes)
+        say(f"phantom_eeg:{spec.size} made in {seconds:.0f} s")
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not (folder / "manifest.json").is_file():  # otherwise another process was faster: the same content
+                raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DatasetError(
+                f"{folder.parent} is full; phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def fill(spec: PhantomSpec, draft: Path, processes: int) -> float:
+    """Write all files of the phantom into `draft`; returns the seconds it took."""
+    from joblib import Parallel, delayed
+
+    start = time.monotonic()
+    for name in ("EEG", "Video/BLIP-caption", "Video/meta-info", "truth/eyes"):
+        (draft / name).mkdir(parents=True)
+    recipes = draw_stimuli(spec)
+    each = spec.geometry.block_clips
+    blocks = [recipes[first : first + each] for first in range(0, len(recipes), each)]
+    # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
+    with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
+        jobs = (delayed(write_block)(spec, draft, block, own) for block, own in enumerate(blocks))
+        parts = list(track(parallel(jobs), "phantom: drawing blocks", total=len(blocks)))
+        features = Features(
+            np.concatenate([part.static for part, _ in parts]), np.concatenate([part.courses for part, _ in parts])
+        )
+        flow = np.concatenate([flow for _, flow in parts])
+        write_metadata(spec, draft, recipes, features, flow)
+        subjects = range(1, spec.subjects + 1)
+        jobs = (delayed(write_subject)(spec, draft, subject, features) for subject in subjects)
+        for _ in track(parallel(jobs), "phantom: recording subjects", total=len(subjects)):
+            pass
+    seconds = time.monotonic() - start
+    write_manifest(spec, draft, seconds)
+    return seconds
+
+
+def write_block(spec: PhantomSpec, draft: Path, block: int, recipes: list[Recipe]) -> tuple[Features, np.ndarray]:
+    """Encode the block's video, hints included; returns features and true flow of its clips."""
+    import av
+    import cv2
+
+    cv2.setNumThreads(1)
+    geometry = spec.geometry
+    times = np.arange(geometry.clip_seconds * geometry.fps) / geometry.fps
+    with av.open(str(draft / "Video" / f"{BLOCK_NAMES[block]}.mp4"), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(geometry.fps), options=X264)
+        stream.width, stream.height, stream.pix_fmt = geometry.width, geometry.height, "yuv444p"
+        stream.codec_context.thread_count = 1
+
+        def show(frame: np.ndarray) -> None:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+        for slot, concept in enumerate(geometry.order[block]):
+            hint = draw_hint(geometry.names[concept], geometry.width)
+            for _ in range(geometry.hint_seconds * geometry.fps):
+                show(hint)
+            for recipe in recipes[slot * geometry.clips : (slot + 1) * geometry.clips]:
+                for frame in render(recipe, times, geometry.width):
+                    show(frame)
+        container.mux(stream.encode())
+    flow = np.stack([render_flow(recipe, FRAME_TIMES, geometry.width) for recipe in recipes])
+    return measure_features(recipes, spec), flow.astype(np.float16)
+
+
+def draw_hint(name: str, size: int) -> np.ndarray:
+    """The screen before a slot: the concept's name, white on black, a word a line."""
+    import cv2
+
+    screen = np.zeros((size, size, 3), np.uint8)
+    words = name.split()
+    for line, word in enumerate(words):
+        (width, height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, 0.35, 1)
+        place = ((size - width) // 2, size // 2 + height // 2 + round((line - (len(words) - 1) / 2) * 1.6 * height))
+        cv2.putText(screen, word, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), 1, cv2.LINE_AA)
+    return screen
+
+
+def write_subject(spec: PhantomSpec, draft: Path, subject: int, features: Features) -> None:
+    """Write a subject's recording and the courses of its eyes."""
+    geometry = spec.geometry
+    head = draw_head(spec, subject)
+    objects = object_space(spec)
+    recording = np.lib.format.open_memmap(
+        draft / "EEG" / f"sub{subject}.npy", mode="w+", dtype=np.float32, shape=geometry.shape
+    )
+    eyes = np.zeros((len(BLOCK_NAMES), 2, geometry.block_samples), np.float16)
+    each = geometry.block_clips
+    for block in range(len(BLOCK_NAMES)):
+        own = slice(block * each, (block + 1) * each)
+        responses = head.moments(Features(features.static[own], features.courses[own]))
+        hints = head.moments(hint_features(spec, objects, geometry.order[block]))
+        signal, eyes[block] = record_block(spec, head, subject, block, responses, hints)
+        recording[block] = signal * VOLT
+    recording.flush()
+    np.save(draft / "truth" / "eyes" / f"sub{subject}.npy", eyes)
+
+
+def write_metadata(spec: PhantomSpec, draft: Path, recipes: list[Recipe], features: Features, flow: np.ndarray) -> None:
+    """Captions, meta-info with the release's names and types, geometry and truth."""
+    geometry = spec.geometry
+    geometry.save(draft / "geometry.json")
+    blocks, each = len(BLOCK_NAMES), geometry.block_clips
+    for block, name in enumerate(BLOCK_NAMES):
+        lines = [describe(recipe) for recipe in recipes[block * each : (block + 1) * each]]
+        (draft / "Video" / "BLIP-caption" / f"{name}.txt").write_text("\r\n".join(lines) + "\r\n", newline="")
+    names = [geometry.names[concept] for concept in geometry.clip_table()["concept"]]
+    people = {"couple": 2.0, "crowd": 3.0}
+    columns = {
+        "color": [float(recipe.scene) for recipe in recipes],
+        "face_apperance": [float(name in ("face", "couple", "crowd")) for name in names],
+        "human_apperance": [float(name in PERSON) for name in names],
+        "obj_number": [people.get(name, 1.0) for name in names],
+        "optical_flow_score": np.hypot(*np.moveaxis(flow.astype(np.float64), -1, 0)).mean(axis=(1, 2, 3)),
+    }
+    folder = draft / "Video" / "meta-info"
+    label = np.asarray(geometry.concepts)[geometry.order] + 1
+    np.save(folder / "All_video_label.npy", label.astype(np.int64))
+    for column, values in columns.items():
+        np.save(folder / f"All_video_{column}.npy", np.asarray(values, np.float64).reshape(blocks, each))
+    (draft / "truth" / "recipes.json").write_text(json.dumps([asdict(recipe) for recipe in recipes], indent=0))
+    np.save(draft / "truth" / "flow.npy", flow)
+    np.save(draft / "truth" / "static.npy", features.static)
+    np.save(draft / "truth" / "courses.npy", features.courses)
+
+
+def write_manifest(spec: PhantomSpec, draft: Path, seconds: float) -> None:
+    """Spec, hashes and digest; the digest leaves out how long it took."""
+    hashes = {}
+    for path in sorted(path for path in draft.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            hashes[path.relative_to(draft).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    content = {"spec": spec.as_dict(), "files": hashes}
+    manifest = {"digest": digest(content), "seconds": round(seconds, 1), **content}
+    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def needed_bytes(spec: PhantomSpec) -> int:
+    """About what the phantom takes on disk: recordings, eyes, flow, videos."""
+    geometry = spec.geometry
+    samples = len(BLOCK_NAMES) * geometry.block_samples
+    clips = len(BLOCK_NAMES) * geometry.block_clips
+    per_clip = 5 * geometry.width * geometry.height * 4 + geometry.width * geometry.height * 8
+    return spec.subjects * samples * (len(CHANNELS) * 4 + 4) + clips * per_clip
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove drafts of processes that are dead."""
+    for draft in folder.glob(".tmp-*"):
+        process = draft.name.split("-")[1]
+        if process.isdigit() and not is_alive(int(process)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

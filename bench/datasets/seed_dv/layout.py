@@ -1,0 +1,255 @@
+"""SEED-DV as released, and phantoms in its layout: EEG of subjects who watch blocks of short clips.
+
+    EEG/sub1.npy … sub20.npy, sub1_session2.npy     (7, 62, 104000): block, channel, sample at 200 Hz; any float type
+    Video/1st_10min.mp4 … 7th_10min.mp4             24 fps, hint screens included
+    Video/BLIP-caption/1st_10min.txt …              a caption a line, in order of presentation
+    Video/meta-info/All_video_label.npy …           concept of each slot (1-based) and attributes of the clips
+
+The recordings are memory-mapped and never copied whole. What is derived (tables, frames of the clips) lies in the
+cache under the data's digest. The digest of real data is that of all file contents, remembered by size and time of
+change so that it is computed once; a phantom's stands in its manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from bench.core.contracts import Modality
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, DatasetError, Geometry, read_geometry
+from bench.datasets.tables import cached_table, hash_files
+from bench.store.video import read_clips
+
+if TYPE_CHECKING:
+    import datasets
+
+APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: application form and licence agreement)"
+CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
+
+
+class SeedDV:
+    """A data set on disk. Raises DatasetError where the folder, a subject's file or the captions are missing."""
+
+    modality: Modality = "eeg"
+    channels = CHANNELS
+    rois: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+
+    def __init__(self, root: Path | str, *, cache: Path, name: str = "seed_dv") -> None:
+        self.root = Path(root)
+        self.name = name
+        if not self.root.is_dir():
+            raise DatasetError(f"{name}: there is no folder {self.root}; name the folder that holds EEG/ or {APPLY}")
+        self.geometry: Geometry = read_geometry(self.root)
+        self.subjects = tuple(range(1, self.geometry.subjects + 1))
+        self.sampling_rate = float(self.geometry.sampling_rate)
+        self.concepts = self.geometry.names
+        self._cache = cache
+        missing = [str(path.relative_to(self.root)) for path in self.required_files() if not path.is_file()]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise DatasetError(
+                f"{self.root} lacks {', '.join(missing[:3])}{more}; "
+                f"`python -m bench data verify seed_dv --root {self.root}` lists what is there"
+            )
+
+    def required_files(self) -> list[Path]:
+        """Recordings (without the optional second session), videos and captions."""
+        recordings = [self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects]
+        videos = [self.root / "Video" / f"{name}.mp4" for name in BLOCK_NAMES]
+        return [*recordings, *videos, *caption_files(self.root)]
+
+    @cached_property
+    def recordings(self) -> dict[tuple[int, int], Path]:
+        """File of each (subject, session); subject 1 may have a second session."""
+        files = {(subject, 1): self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects}
+        again = self.root / "EEG" / "sub1_session2.npy"
+        return {**files, (1, 2): again} if again.is_file() else files
+
+    @cached_property
+    def digest(self) -> str:
+        manifest = self.root / "manifest.json"
+        if manifest.is_file():
+            return json.loads(manifest.read_text())["digest"]
+        files = [*self.required_files(), *self.recordings.values()]
+        return hash_files(sorted(set(files)), self.root, self._cache / "hashes.json")
+
+    @cached_property
+    def stimuli(self) -> datasets.Dataset:
+        """A row a clip: clip, block (1-7), slot, position, concept, caption; in order of presentation."""
+        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+
+    def _stimulus_columns(self) -> dict[str, Any]:
+        return {**self.geometry.clip_table(), "caption": read_captions(self.root)}
+
+    @cached_property
+    def trials(self) -> datasets.Dataset:
+        """A row a presentation: trial, subject, session, clip."""
+        return cached_table(self.derived / "trials", self._trial_columns)
+
+    def _trial_columns(self) -> dict[str, Any]:
+        clips = len(self.geometry.order) * self.geometry.block_clips
+        who = np.array(sorted(self.recordings, key=lambda recording: recording[::-1]))  # second sessions last
+        return {
+            "trial": np.arange(len(who) * clips),
+            "subject": np.repeat(who[:, 0], clips),
+            "session": np.repeat(who[:, 1], clips),
+            "clip": np.tile(np.arange(clips), len(who)),
+        }
+
+    @property
+    def derived(self) -> Path:
+        """Folder in the cache of what is derived from exactly this data."""
+        return self._cache / "data" / f"{self.digest[:24]}-{CACHE_VERSION}"
+
+    @cached_property
+    def windows(self) -> dict[str, np.ndarray]:
+        """Where each trial lies: subject, session, block (0-based) and first sample."""
+        trials, stimuli = self.trials.with_format("numpy")[:], self.stimuli.with_format("numpy")[:]
+        clip = np.asarray(trials["clip"])
+        onset = [self.geometry.onset(s, p) for s, p in zip(stimuli["slot"], stimuli["position"], strict=True)]
+        return {
+            "subject": np.asarray(trials["subject"]),
+            "session": np.asarray(trials["session"]),
+            "block": np.asarray(stimuli["block"])[clip] - 1,
+            "sample": np.asarray(onset)[clip] * self.geometry.sampling_rate,
+        }
+
+    def recording(self, subject: int, session: int = 1) -> np.ndarray:  # float (7, 62, samples), memory-mapped
+        if (subject, session) not in self._open:
+            self._open[subject, session] = open_recording(self.recordings[subject, session], self.geometry)
+        return self._open[subject, session]
+
+    @cached_property
+    def _open(self) -> dict[tuple[int, int], np.ndarray]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers open the files themselves instead of getting copies of mapped memory."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "truth")}
+
+    def signals(self, trials: Sequence[int] | np.ndarray) -> Float32[np.ndarray, "trial channel time"]:
+        """The recording during the clips (400 samples: 2 s at 200 Hz), unit as stored.
+
+        Raises DatasetError for a value that is not finite, naming file and trial.
+        """
+        where, length = self.windows, self.geometry.clip_samples
+        trials = np.asarray(trials, dtype=np.int64).reshape(-1)
+        if len(trials) and (trials.min() < 0 or trials.max() >= len(where["block"])):
+            raise DatasetError(f"{self.name}: trials go from 0 to {len(where['block']) - 1}, asked for {trials}")
+        out = np.empty((len(trials), len(CHANNELS), length), np.float32)
+        for target, trial in zip(out, trials, strict=True):
+            subject, session = int(where["subject"][trial]), int(where["session"][trial])
+            start = where["sample"][trial]
+            target[:] = self.recording(subject, session)[where["block"][trial], :, start : start + length]
+            if not np.isfinite(target).all():
+                channel = CHANNELS[int(np.argmin(np.isfinite(target).all(axis=1)))]
+                raise DatasetError(
+                    f"{self.recordings[subject, session]}: trial {trial} (block {where['block'][trial] + 1}, samples "
+                    f"{start}-{start + length - 1}) holds NaN or infinity in channel {channel}; fetch the file again"
+                )
+        return out
+
+    def hints(self, subject: int) -> Float32[np.ndarray, "block slot channel time"]:
+        """The first session during the hint screens (600 samples: 3 s at 200 Hz), unit as stored. For audits only."""
+        geometry = self.geometry
+        blocks, slots = geometry.order.shape
+        samples = geometry.hint_seconds * geometry.sampling_rate
+        recording = self.recording(subject)
+        out = np.empty((blocks, slots, len(CHANNELS), samples), np.float32)
+        for slot in range(slots):
+            start = slot * geometry.slot_seconds * geometry.sampling_rate
+            out[:, slot] = recording[:, :, start : start + samples]
+        return out
+
+    def video(self, clips: Sequence[int] | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]:
+        """Six frames of each clip (0, 8, …, 40 of 48), resized bilinearly to the geometry's size; decoded once."""
+        clips = np.asarray(clips, dtype=np.int64).reshape(-1)
+        total = len(BLOCK_NAMES) * self.geometry.block_clips
+        if len(clips) and (clips.min() < 0 or clips.max() >= total):
+            raise DatasetError(f"{self.name}: clips go from 0 to {total - 1}, asked for {clips}")
+        geometry = self.geometry
+        out = np.empty((len(clips), len(geometry.frames), geometry.height, geometry.width, 3), np.uint8)
+        blocks, places = clips // geometry.block_clips, clips % geometry.block_clips
+        for block in np.unique(blocks):
+            out[blocks == block] = self._block_video(int(block))[places[blocks == block]]
+        return out
+
+    def _block_video(self, block: int) -> np.ndarray:
+        path = self.derived / f"{BLOCK_NAMES[block]}.npy"
+        if not path.is_file():
+            geometry = self.geometry
+            table = geometry.clip_table()
+            own = table["block"] == block + 1
+            first = [
+                geometry.onset(s, p) * geometry.fps
+                for s, p in zip(table["slot"][own], table["position"][own], strict=True)
+            ]
+            source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
+            decoded = read_clips(source, first, offsets=geometry.frames, size=(geometry.width, geometry.height))
+            publish_array(path, decoded)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def truth(self) -> Any | None:
+        """The likelihood model of a phantom (`phantom.observer.Truth`); None for real data."""
+        if not (self.root / "truth").is_dir():
+            return None
+        from bench.datasets.phantom.eeg.observer import Truth
+
+        return Truth(self)
+
+
+def open_recording(path: Path, geometry: Geometry) -> np.ndarray:
+    """Memory-map a recording; raises DatasetError for a truncated file, a wrong shape or a type that is no float."""
+    try:
+        recording = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}; {APPLY}") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(f"{path} is no whole .npy array ({error}); fetch it again") from error
+    if recording.shape != geometry.shape or recording.dtype.kind != "f":
+        raise DatasetError(
+            f"{path} is {recording.dtype} {list(recording.shape)}, expected a float array {list(geometry.shape)} "
+            "(block, channel, sample); fetch it again"
+        )
+    return recording
+
+
+def caption_files(root: Path) -> list[Path]:
+    return [root / "Video" / "BLIP-caption" / f"{name}.txt" for name in BLOCK_NAMES]
+
+
+def read_captions(root: Path, *, each: int | None = None) -> list[str]:
+    """Captions of all blocks in order of presentation; raises DatasetError for another number of lines than clips."""
+    each = read_geometry(root).block_clips if each is None else each
+    captions: list[str] = []
+    for path in caption_files(root):
+        lines = read_caption_file(path)
+        if len(lines) != each:
+            raise DatasetError(f"{path} has {len(lines)} captions, expected {each} (one a clip); fetch it again")
+        captions += lines
+    return captions
+
+
+def read_caption_file(path: Path) -> list[str]:
+    """The lines of a caption file as they are (blanks at their ends too), whatever the line ends."""
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is no text ({error}); fetch it again") from error
+
+
+def publish_array(path: Path, array: np.ndarray) -> None:
+    """Save an array by one rename, so that no reader meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    np.save(draft, array, allow_pickle=False)
+    draft.replace(path)

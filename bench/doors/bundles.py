@@ -1,0 +1,215 @@
+"""Submissions in one file: `pack` puts cells of a store into a zip, `verify` takes nothing in it on trust.
+
+    bundle.json                                   schema, keys of the cells
+    cells/<key>/manifest.json                     as in the store
+    cells/<key>/predictions/trials.parquet        as in the store, with one lossless mp4 a trial
+    cells/<key>/scores/<score key>.parquet        with its digest beside it (.sha256)
+
+`verify` looks at the list of members before it opens one: only these names, regular files, no link, no absolute path,
+no `..`, bounded in number, size and compression. Members are copied into a temporary folder, no more bytes than they
+declare, and read there as a store, which checks every digest; what a manifest must hold is checked before
+(`bench.doors.unpacking`). Then the trials must be those of the fold (each once, none extra, none without its video),
+every video must decode to the frames and size of the data set, where decoding stops, and to the pixels that were
+promised, and the scores, made again here, must be those that came along. There is no pickle in a bundle, and a parquet
+file is parsed only after its digest agreed and its rows and columns were those of the fold. Whoever made the bundle
+could have made the videos by any means: `verify` says that the scores are those of the videos, not where the videos
+came from.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.core.registry import names
+from bench.core.spec import CellSpec
+from bench.core.splits import SplitError, make_folds
+from bench.datasets.catalogue import dataset_names
+from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, unpack
+from bench.harness.run_cell import describe_trials
+from bench.scoring.score_cell import list_scores, score_cell
+from bench.scoring.views import Jury
+from bench.store.cells import Cell, Store, StoreError, digest_file
+from bench.store.video import VideoError
+
+TOLERANCE = 1e-3  # of a score: judges round differently on another processor
+
+
+def pack_cells(cells: Sequence[Cell], jury: Jury, protocols: Sequence[str], path: Path) -> None:
+    """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing."""
+    if not cells:
+        raise BadBundle("no cells to pack; run the method first, and name the split and variant that were run")
+    draft = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            head = {"schema": SCHEMA, "cells": sorted(cell.key for cell in cells), "protocols": list(protocols)}
+            add_member(archive, "bundle.json", json.dumps(head, indent=1, sort_keys=True).encode())
+            for cell in sorted(cells, key=lambda one: one.key):
+                for name in ("manifest.json", *sorted(cell.manifest["files"])):
+                    add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
+                for _, metric, key in list_scores(cell, jury, protocols):
+                    content, file = cell.read_scores(key), cell.score_file(key)
+                    if content is None:
+                        raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
+                    add_member(archive, f"cells/{cell.key}/scores/{file.name}", content)
+                    name = digest_file(file).name
+                    add_member(archive, f"cells/{cell.key}/scores/{name}", digest_file(file).read_bytes())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def add_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """A regular file with a fixed date: the same cells give the same bundle."""
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    info.compress_type = zipfile.ZIP_STORED if name.endswith(".mp4") else zipfile.ZIP_DEFLATED
+    archive.writestr(info, content)
+
+
+class Verified(NamedTuple):
+    """What a bundle holds, once all of it is verified; the scores are those made again here."""
+
+    store: Store
+    cells: list[Cell]
+    protocols: tuple[str, ...]
+    report: pd.DataFrame  # a row a cell: key, method, variant, fold, trials, scores compared, largest difference
+
+
+@contextmanager
+def open_bundle(path: Path, open_data: Callable[[str], Any], load_suite: Callable[[str], Any]) -> Iterator[Verified]:
+    """The bundle, verified and unpacked for as long as the block lasts.
+
+    `open_data` and `load_suite` give the data set and the suite of a name. Raises BadBundle with the reason for the
+    first thing that is wrong; nothing is written outside a temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
+        head = unpack(path, Path(folder))
+        store = Store(Path(folder) / "cells")
+        report = pd.DataFrame([verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]])
+        yield Verified(store, list(store.cells()), tuple(head["protocols"]), report)
+
+
+def verify_cell(
+    store: Store, key: str, head: dict[str, Any], open_data: Callable[[str], Any], load_suite: Callable[[str], Any]
+) -> dict[str, Any]:
+    cell = store.find(key)
+    if cell is None:
+        raise BadBundle(f"cell {key}: {read_reason(store)}")
+    spec = read_spec(cell)
+    dataset, suite = open_data(spec.dataset), load_suite(spec.suite)
+    if dataset.digest != spec.data_digest:
+        raise BadBundle(f"cell {key} was made from other {spec.dataset} data than lies here; verify it where that lies")
+    if suite.digest != spec.suite_digest:
+        raise BadBundle(
+            f"cell {key} was made with other networks than the suite {spec.suite} has here ({spec.suite_digest[:12]}, "
+            f"not {suite.digest[:12]}); verify it where those lie, or run and pack it again"
+        )
+    wanted = list(list_scores(cell, Jury(suite.judges, dataset.concepts), head["protocols"]))
+    count = verify_trials(cell, spec, dataset, [score for _, _, score in wanted])
+    brought = [cell.scores(score) for _, _, score in wanted]
+    if missing := [metric.name for (_, metric, _), rows in zip(wanted, brought, strict=True) if rows is None]:
+        raise BadBundle(f"cell {key} brings no valid score of {missing[0]}; pack it again with this version and suite")
+    for _, _, score in wanted:
+        cell.score_file(score).unlink()
+    score_cell(cell, store, dataset, suite, protocols=tuple(head["protocols"]))
+    far = 0.0
+    for (protocol, metric, score), theirs in zip(wanted, brought, strict=True):
+        ours = cell.scores(score)
+        far = max(far, compare_scores(ours, theirs, f"{protocol}/{metric.name} of cell {key}"))
+    about = {"cell": key, "method": spec.method, "variant": cell.manifest["variant"], "split": spec.split}
+    return {**about, "fold": spec.fold, "trials": count, "scores": len(wanted), "largest_difference": far}
+
+
+def read_spec(cell: Cell) -> CellSpec:
+    """The cell's spec, whose digest must be its key."""
+    try:
+        spec = CellSpec(**cell.manifest["spec"])
+    except (KeyError, TypeError) as error:
+        raise BadBundle(f"cell {cell.key}: its manifest has no spec of this version ({error})") from error
+    if spec.key != cell.key:
+        raise BadBundle(f"cell {cell.key} is not the cell of its own spec ({spec.key})")
+    datasets, suites = {*dataset_names(), *names("datasets")}, names("suites")  # never a file, which would be run
+    if not isinstance(spec.dataset, str) or spec.dataset not in datasets:
+        raise BadBundle(f"cell {cell.key} is of data set {spec.dataset!r}; there are {', '.join(sorted(datasets))}")
+    if not isinstance(spec.suite, str) or spec.suite not in suites:
+        raise BadBundle(f"cell {cell.key} is of suite {spec.suite!r}; there are {', '.join(suites)}")
+    return spec
+
+
+def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str]) -> int:
+    """The number of trials: those of the fold, each once, each with a video of the right shape and promised pixels."""
+    try:
+        folds = [fold for fold in make_folds(dataset, spec.split, classes=spec.classes) if fold.name == spec.fold]
+    except SplitError as error:
+        raise BadBundle(f"cell {cell.key}: {error}") from error
+    if not folds:
+        raise BadBundle(f"cell {cell.key}: {dataset.name} has no fold {spec.split}/{spec.fold}")
+    expected = describe_trials(dataset, folds[0].test, spec)
+    tables = {"predictions/trials.parquet": "trials"}
+    tables |= {f"scores/{score}.parquet": "scores" for score in scores if cell.has_scores(score)}
+    check_tables(cell.path, tables, len(expected), f"cell {cell.key}")  # scores are a row a trial, or one a subject
+    trials = cell.trials()
+    same = trials[list(expected.columns)].sort_values("trial", ignore_index=True)
+    wanted = expected.astype("int64").sort_values("trial", ignore_index=True)
+    if strange := sorted(set(trials["file"]) - {""} - set(cell.manifest["files"])):
+        raise BadBundle(f"cell {cell.key}: its table of trials points to {strange[0]!r}, no file of the cell")
+    if extra := sorted(set(same["trial"]) - set(wanted["trial"])):
+        raise BadBundle(f"cell {cell.key} has {len(extra)} trials that the fold has not, the first {extra[0]}")
+    if absent := sorted(set(wanted["trial"]) - set(same["trial"])):
+        raise BadBundle(f"cell {cell.key} lacks {len(absent)} trials of the fold, the first {absent[0]}")
+    if not same.equals(wanted):
+        raise BadBundle(
+            f"cell {cell.key}: trials are named twice or with another clip, subject or seed than the fold's"
+        )
+    if broken := trials.index[trials["status"] != "ok"].tolist():
+        row = trials.loc[broken[0]]
+        raise BadBundle(
+            f"cell {cell.key} has no valid video of {len(broken)} trials, the first of trial {row['trial']} "
+            f"({row['status']}: missing, or NaN, or no u8 video); such a run can be shown, not submitted"
+        )
+    shape = dataset.video(wanted["clip"].to_numpy()[:1]).shape[1:]
+    if tuple(cell.manifest["video_shape"]) != shape:  # where the store stops decoding
+        raise BadBundle(f"cell {cell.key} has videos of {cell.manifest['video_shape']}; clips here are {shape}")
+    for row in range(len(trials)):
+        try:
+            video = cell.read(np.array([row]))[0]
+        except (StoreError, VideoError, FileNotFoundError) as error:
+            raise BadBundle(f"cell {cell.key}, {trials['file'].iloc[row]}: {error}") from error
+        if video.shape != shape:
+            raise BadBundle(f"cell {cell.key}, {trials['file'].iloc[row]} is {video.shape}; clips here are {shape}")
+    return len(trials)
+
+
+def compare_scores(ours: pd.DataFrame | None, theirs: pd.DataFrame | None, what: str) -> float:
+    """The largest difference of a score, relative where scores are above 1. Raises BadBundle above `TOLERANCE`."""
+    assert ours is not None and theirs is not None
+    place = ["subject", "clip"]
+    try:
+        both = ours.merge(theirs, on=place, how="outer", suffixes=("", "_theirs"), validate="one_to_one")
+        values = both[["value", "value_theirs", "shuffled", "shuffled_theirs"]].to_numpy(np.float64)
+    except (KeyError, ValueError) as error:
+        raise BadBundle(f"the scores of {what} are no scores of this store ({error})") from error
+    if np.isnan(values).any():
+        raise BadBundle(f"{what}: scores of other clips, or NaN")
+    scale = np.maximum(1.0, np.abs(values[:, [0, 2]]))
+    far = float((np.abs(values[:, [0, 2]] - values[:, [1, 3]]) / scale).max(initial=0.0))
+    if far > TOLERANCE:
+        raise BadBundle(f"{what}: a score differs by {far:.3g} from the one made here; allowed is {TOLERANCE}")
+    return far
+
+
+def read_reason(store: Store) -> str:
+    """Why the store moved the cell away."""
+    found = sorted((store.root / "quarantine").glob("*/reason.txt"))
+    return found[-1].read_text().strip().rpartition(": ")[2] if found else "it is not there"

@@ -1,0 +1,247 @@
+"""The second door: videos that others made, scored by the same metrics as a method's own reconstructions.
+
+The targets say what is expected: a missing or broken prediction scores the metric's worst value and is counted. Beside
+each score stand floors that need no brain, computed on the same clips:
+
+- `constant_grey`: middle grey in place of the prediction;
+- `still_frame`: the middle frame of another true clip, held still;
+- `shuffled`: the prediction made for another clip.
+
+Another clip is the one before in its party: clips are read and scored in parties of `PARTY` in natural order of names,
+so memory does not grow with their number. Only CLIP's summary of a clip and the features of the Fréchet distance are
+kept to the end, because they compare each clip with all others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.errors import BenchError
+from bench.core.progress import say, track
+from bench.doors.video_pairs import Pair, Pairs, report
+from bench.scoring.lookup import MetricError, find_metric, find_protocol, is_outside
+from bench.scoring.views import Jury, Views, summarise, unit
+from metrics.protocols import Protocol
+from metrics.specs import MetricSpec, Scored
+
+GREY = 128  # as in baselines.floors.controls
+PARTY = 8  # clips together: enough for the judges to work at full rate, few enough for large videos
+FLOORS = ("constant_grey", "still_frame", "shuffled")
+PER_FRAME = ("frame", "clip", "clip_large", "vifi", "dino", "dinov2")  # views of one frame alone
+ALL_CLIPS = "(all clips)"  # the row of a set metric
+
+Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
+
+
+def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all", floors: bool = True) -> pd.DataFrame:
+    """Rows of clip, protocol, metric, direction, chance, status, value and a column for each floor.
+
+    Raises BenchError for unknown names and where no clip at all could be scored.
+    """
+    rules = find_protocol(protocol)
+    everything = "all" in split_names(metrics)
+    chosen = [
+        metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, jury, needed=not everything)
+    ]
+    if not chosen:
+        raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
+    late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
+    views = {view for metric in chosen for view in metric.views}
+    seen: list[Pair] = []
+    tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
+    kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
+    greys: dict[tuple[int, ...], Views] = {}
+    for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
+        seen += [Pair(name=pair.name, prediction=None, target=None, status=pair.status, why=pair.why) for pair in party]
+        ok = [pair for pair in party if pair.status == "ok"]
+        if ok:
+            columns, target = show_party(ok, jury, views, greys, floors=floors)
+            names = [pair.name for pair in ok]
+            tables.append(
+                pd.DataFrame(score_party(names, columns, target, [metric for metric in chosen if metric not in late]))
+            )
+            kept.append((names, {column: keep(scored) for column, scored in {**columns, "target": target}.items()}))
+    if not kept:
+        raise BenchError(f"none of the {len(seen)} clips can be scored; the first: {seen[0].why or seen[0].status}")
+    report(seen)
+    rows = score_late(kept, late)
+    bad = [pair for pair in seen if pair.status != "ok"]
+    nothing = dict.fromkeys(FLOORS if floors else (), np.nan)
+    rows += [
+        {"clip": pair.name, **about(metric), "status": pair.status, "value": metric.worst, **nothing}
+        for pair in bad
+        for metric in chosen
+        if metric.level == "clip"
+    ]
+    order = {name: i for i, name in enumerate([*pairs.names, ALL_CLIPS])}
+    tables = [one for one in (*tables, pd.DataFrame(rows)) if len(one)]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.sort_values("clip", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    table.insert(1, "protocol", rules.name)
+    return table
+
+
+def choose_metrics(protocol: Protocol, metrics: str) -> list[MetricSpec]:
+    """The metrics of a list of names: of the protocol's own ("all" of them), and from outside, `path/file.py:NAME`."""
+    known = {metric.name: metric for metric in protocol.metrics}
+    chosen: dict[str, MetricSpec] = {}
+    for name in split_names(metrics):
+        if name != "all" and name not in known and not is_outside(name):
+            raise BenchError(
+                f"unknown metric {name!r}; protocol {protocol.name} has {', '.join(known)}; all, or path/file.py:NAME "
+                "for one of your own"
+            )
+        for metric in known.values() if name == "all" else [known[name] if name in known else find_metric(name)]:
+            if chosen.setdefault(metric.name, metric) is not metric:
+                raise MetricError(f"{name} calls its metric {metric.name!r}, and another asked for does too; rename it")
+    return list(chosen.values())
+
+
+def split_names(metrics: str) -> list[str]:
+    return [name.strip() for name in metrics.split(",")]
+
+
+def can_score(metric: MetricSpec, pairs: Pairs, jury: Jury, *, needed: bool) -> bool:
+    """Whether the metric can be computed here; says why not, and raises BenchError if it is needed."""
+    why = jury.missing(metric)
+    if not pairs.has_truth and (metric.paired or metric.level == "set"):
+        why = "there are no true videos (--targets)"
+    if why and needed:
+        raise BenchError(f"{metric.name} cannot be computed: {why}")
+    if why:
+        say(f"left out {metric.name}: {why}")
+    return not why
+
+
+def gather(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    """Parties of `PARTY` clips whose videos have one shape; the last party takes a clip that would be left alone."""
+    party: list[Pair] = []
+    shape: tuple[int, ...] | None = None
+    held: list[Pair] = []  # a full party waits until it is known that another clip does not stay alone
+    for pair in pairs:
+        own = shape if pair.prediction is None else pair.prediction.shape
+        if (shape is not None and own != shape) or len(party) == PARTY:
+            if held:
+                yield held
+            held, party = party, []
+        shape = own
+        party.append(pair)
+    if held and len(party) == 1 and same_shape(held, party):
+        held, party = held + party, []
+    for rest in (held, party):
+        if rest:
+            yield rest
+
+
+def same_shape(one: Sequence[Pair], other: Sequence[Pair]) -> bool:
+    shapes = {pair.prediction.shape for pair in (*one, *other) if pair.prediction is not None}
+    return len(shapes) == 1
+
+
+def show_party(
+    party: Sequence[Pair], jury: Jury, views: set[str], greys: dict[tuple[int, ...], Views], *, floors: bool
+) -> tuple[Columns, Scored]:
+    """The predictions, their floors and the truth, with the judges' views of each; truth is judged once and kept."""
+    video = np.stack([pair.prediction for pair in party if pair.prediction is not None])
+    prediction = Scored(video=video, views=jury.look(views, video))
+    true = np.stack([video[i] if pair.target is None else pair.target for i, pair in enumerate(party)])
+    has_truth = party[0].target is not None
+    target = prediction
+    if has_truth:
+        target = Scored(video=true, views=jury.look_once(views, lambda: true, key=address(true)))
+    columns: Columns = {"value": prediction}
+    if not floors:
+        return columns, target
+    n, frames = true.shape[:2]
+    grey = np.full_like(true[:1], GREY)
+    if grey.shape not in greys:
+        greys[grey.shape] = jury.look(views, grey)
+    repeated = {view: np.repeat(one, n, axis=0) for view, one in greys[grey.shape].items()}
+    columns["constant_grey"] = Scored(video=np.repeat(grey, n, axis=0), views=repeated)
+    if n < 2 and has_truth:  # a clip alone: its own frame would be no floor
+        return columns, target
+    before = np.roll(np.arange(n), 1)
+    middle = frames // 2
+    still = np.repeat(true[before, middle][:, None], frames, axis=1)
+    per_frame = [view for view in target.views if view in PER_FRAME]  # already known: the frame was judged in its clip
+    held = {view: np.repeat(target[view][before, middle][:, None], frames, axis=1) for view in per_frame}
+    rest = [view for view in target.views if view not in held]
+    held |= jury.look_once(rest, lambda: still, key=address(still))
+    columns["still_frame"] = Scored(video=still, views=held)
+    columns["shuffled"] = prediction.take(before)
+    return columns, target
+
+
+def address(video: np.ndarray) -> str:
+    """The digest of the pixels, under which what judges say of them is kept."""
+    return "videos-" + hashlib.sha256(f"{video.shape}".encode() + np.ascontiguousarray(video).data).hexdigest()[:40]
+
+
+def about(metric: MetricSpec) -> dict[str, Any]:
+    chance = np.nan if metric.chance == "measured" else metric.chance
+    return {"metric": metric.name, "direction": metric.direction, "chance": chance}
+
+
+def score_party(
+    names: Sequence[str], columns: Columns, target: Scored, metrics: Sequence[MetricSpec]
+) -> list[dict[str, Any]]:
+    rows = []
+    for metric in metrics:
+        values = {column: compute(metric, scored, target, column) for column, scored in columns.items()}
+        broken = ~np.isfinite(values["value"])
+        values["value"] = np.where(broken, metric.worst, values["value"])
+        rows += [
+            {"clip": name, **about(metric), "status": "invalid" if broken[i] else "ok"}
+            | {column: float(value[i]) for column, value in values.items()}
+            for i, name in enumerate(names)
+        ]
+    return rows
+
+
+def compute(metric: MetricSpec, scored: Scored, target: Scored, column: str) -> np.ndarray:
+    """The metric's values; NaN for the shuffled floor of a metric that never looks at the truth: it has none."""
+    if column == "shuffled" and not metric.paired:
+        return np.full(len(target.video) if target.video is not None else 0, np.nan)
+    return metric.compute(scored, target)
+
+
+def keep(scored: Scored) -> dict[str, np.ndarray]:
+    """What is needed of a party when all are read: CLIP's summary of each clip, and the features of each."""
+    kept = {"features": scored["features"]} if "features" in scored.views else {}
+    return {**kept, "clip": summarise(scored["clip"])} if "clip" in scored.views else kept
+
+
+def score_late(
+    kept: Sequence[tuple[list[str], dict[str, dict[str, np.ndarray]]]], metrics: Sequence[MetricSpec]
+) -> list[dict[str, Any]]:
+    """The metrics that compare each clip with all true clips, and those of the set."""
+    names = [name for party, _ in kept for name in party]
+    rows = []
+    for metric in metrics:
+        view = "clip" if "gallery" in metric.views else "features"
+        columns = [column for column in kept[0][1] if all(column in party for _, party in kept)]
+        joined = {column: np.concatenate([party[column][view] for _, party in kept]) for column in columns}
+        target = joined.pop("target")
+        made = {}
+        for column, rows_of in joined.items():
+            if metric.level == "set":
+                lone = len(rows_of) < 2 or column == "shuffled"  # a set has no pairs to shuffle
+                made[column] = [np.nan] if lone else metric.compute(seen(view, rows_of), seen(view, target))
+            else:
+                likeness = seen("gallery", unit(rows_of) @ unit(target).T)
+                made[column] = metric.compute(likeness, Scored(clip=np.arange(len(target))))
+        clips = [ALL_CLIPS] if metric.level == "set" else names
+        rows += [
+            {"clip": clip, **about(metric), "status": "ok", **{name: float(value[i]) for name, value in made.items()}}
+            for i, clip in enumerate(clips)
+        ]
+    return rows
+
+
+def seen(view: str, rows: np.ndarray) -> Scored:
+    return Scored(views={view: rows})

@@ -1,0 +1,163 @@
+"""The generative calls of a suite, run by the official diffusers pipelines.
+
+Two things the pipelines do not offer are added by small subclasses. `KeyframeVideoPipeline` gives every sample of a
+batch its own key frame and encodes it by the posterior's mode: the official pipeline takes one key frame a call,
+samples its latent from the global generator and assumes four latent channels. `PartialDDIMScheduler` starts a video
+part of the way down (strength), which the video pipelines lack.
+
+Where a video starts (`start`):
+- `noise`: pure noise, latents unused;
+- `latents`: the given latents in place of the noise, as SAM-Net and EEG2Video describe it;
+- `mixture`: sqrt(1 - strength) latents + sqrt(strength) noise in place of the noise, which keeps unit variance;
+- `renoised`: the latents with noise of the time at `strength`, denoised from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from diffusers import (
+    AnimateDiffPipeline,
+    AnimateDiffSparseControlNetPipeline,
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionImg2ImgPipeline,
+)
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from bench.core.errors import BenchError
+
+Start = Literal["noise", "latents", "mixture", "renoised"]
+
+
+class BadGeneration(BenchError):
+    """A call of a generator with arguments that do not go together."""
+
+
+class PartialDDIMScheduler(DDIMScheduler):
+    """DDIM that runs only the last `share` of its steps."""
+
+    share: float = 1.0
+
+    def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
+        super().set_timesteps(num_inference_steps, device=device)
+        skipped = num_inference_steps - count_steps(num_inference_steps, self.share)
+        self.timesteps: Tensor = self.timesteps[skipped:]
+
+
+class KeyframeVideoPipeline(AnimateDiffSparseControlNetPipeline):
+    """SparseCtrl with one key frame for each sample of the batch, given as u8 images."""
+
+    def prepare_image(self, image, width, height, device, dtype):
+        latents = encode_pixels(self.vae, image)[:, :, None]  # (B, C, 1, y, x)
+        return torch.cat([latents] * 2) if self.do_classifier_free_guidance else latents
+
+
+def count_steps(steps: int, strength: float) -> int:
+    """Denoising steps left at `strength`, as the image-to-image pipeline counts them."""
+    return min(int(steps * strength), steps)
+
+
+def encode_pixels(vae: AutoencoderKL, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n c y x"]:
+    """Posterior mode times the scaling factor."""
+    pixels = torch.from_numpy(images).to(vae.device, torch.float32).movedim(-1, 1).div(127.5).sub(1)
+    return vae.encode(pixels.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+
+
+def quantise(pixels: Float[Tensor, "*batch 3 h w"]) -> UInt8[np.ndarray, "*batch h w 3"]:
+    """Pixels in [0, 1] to u8, channels last."""
+    return pixels.float().mul(255).round_().clamp_(0, 255).byte().movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def draw_noise(seeds: Sequence[int], shape: Sequence[int]) -> Float[Tensor, "n ..."]:
+    """Standard normal noise, a generator for each sample, on the CPU so that any device starts alike."""
+    return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
+
+
+def start_latents(
+    start: Start, noise: Tensor, latents: Tensor | None, scheduler: DDIMScheduler, *, steps: int, strength: float
+) -> Float[Tensor, "n c f y x"]:
+    """What the denoising begins with; `noise` and `latents` are (n, c, f, y, x)."""
+    if start not in get_args(Start):
+        raise BadGeneration(f"start={start!r} is unknown; use one of {', '.join(get_args(Start))}")
+    if start == "noise":
+        return noise
+    if latents is None:
+        raise BadGeneration(f"start={start!r} needs latents; give them or use start='noise'")
+    if latents.shape != noise.shape:
+        raise BadGeneration(f"latents are {tuple(latents.shape)}, the generator needs {tuple(noise.shape)} (n c f y x)")
+    if start == "latents":
+        return latents
+    if not 0 < strength <= 1:
+        raise BadGeneration(f"strength={strength} is outside (0, 1]")
+    if start == "mixture":
+        return (1 - strength) ** 0.5 * latents + strength**0.5 * noise
+    if not count_steps(steps, strength):
+        raise BadGeneration(f"strength={strength} of {steps} steps leaves none; raise strength or steps")
+    scheduler.share = 1.0  # whatever the call before this one left: the step is counted among all steps
+    scheduler.set_timesteps(steps)
+    first = scheduler.timesteps[steps - count_steps(steps, strength)]
+    return scheduler.add_noise(latents, noise, first.expand(len(noise)))
+
+
+@torch.no_grad()
+def refine_images(
+    pipeline: StableDiffusionImg2ImgPipeline,
+    embeddings: Float[Tensor, "n t d"],
+    negative: Float[Tensor, "1 t d"],
+    images: UInt8[np.ndarray, "n h w 3"],
+    seeds: Sequence[int],
+    *,
+    strength: float,
+    steps: int,
+    guidance: float,
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Image-to-image: noise the images to `strength` and denoise them under the embeddings."""
+    if not count_steps(steps, strength):
+        raise BadGeneration(f"strength={strength} of {steps} steps leaves none; raise strength or steps")
+    made = pipeline(
+        image=torch.from_numpy(images).movedim(-1, 1).float().div(255),
+        prompt_embeds=embeddings,
+        negative_prompt_embeds=negative.expand_as(embeddings),
+        generator=[torch.Generator().manual_seed(int(seed)) for seed in seeds],
+        strength=strength,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        output_type="pt",
+    ).images
+    return quantise(made)
+
+
+@torch.no_grad()
+def make_videos(
+    pipeline: AnimateDiffPipeline | KeyframeVideoPipeline,
+    embeddings: Float[Tensor, "n t d"],
+    negative: Float[Tensor, "1 t d"],
+    initial: Float[Tensor, "n c f y x"],
+    keyframes: UInt8[np.ndarray, "n h w 3"] | None,
+    *,
+    share: float,
+    steps: int,
+    guidance: float,
+) -> UInt8[np.ndarray, "n f h w 3"]:
+    """Denoise `initial` under the embeddings; a key frame, if any, conditions frame 0."""
+    given = {} if keyframes is None else {"conditioning_frames": keyframes, "controlnet_frame_indices": [0]}
+    pipeline.scheduler.share = share
+    factor = pipeline.vae_scale_factor
+    made = pipeline(
+        prompt_embeds=embeddings,
+        negative_prompt_embeds=negative.expand_as(embeddings),
+        latents=initial,
+        num_frames=initial.shape[2],
+        height=initial.shape[3] * factor,
+        width=initial.shape[4] * factor,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        output_type="pt",
+        **given,
+    ).frames
+    return quantise(made)

@@ -1,0 +1,259 @@
+"""The judges: frozen networks that look at videos, each giving the views that metrics read.
+
+A view is what one judge says of clips: class logits, embeddings, flow. Clips go in as bytes and come out as float32
+arrays, in the order given; a clip's view does not depend on what it is batched with (beyond rounding).
+
+Choices. Batches are counted in pixels of the network's input, so that the matrices are large for small networks and
+large ones alike while memory stays the same for 100 clips and for 2,000. `threads` is set for the time of a call, and
+what torch had is restored: matrices of these sizes use all that they are given, so give all cores when one process
+scores, and one each where cells run side by side. Exact float32 is the default; "bf16" converts the networks
+themselves, because under autocast weights are converted anew with every call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from bench.core.errors import BenchError
+from bench.pretrained.roles import JUDGES as JUDGE_ROLES
+from bench.pretrained.roles import MissingWeights, Role, make_roles
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.pretrained.judges.networks import Interpolator
+
+Precision = Literal["fp32", "bf16"]
+BATCH_PIXELS = 32 * 224 * 224  # of the networks' input: 32 frames for a ViT at the papers' size
+FLOW_PIXELS = 8 * 288 * 512  # RAFT keeps the correlation of all pairs of pixels
+VERSION = 1  # of what is done with the networks' outputs; part of the digests
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Which output of which role, and what it looks like."""
+
+    role: str
+    output: str
+    summary: str
+
+
+VIEWS: dict[str, View] = {
+    "video": View(role="video_judge", output="logits", summary="VideoMAE's logits [n, classes]"),
+    "features": View(role="video_judge", output="pooled", summary="VideoMAE's mean last hidden state [n, d]"),
+    "frame": View(role="frame_judge", output="logits", summary="ViT's logits of each frame [n, f, classes]"),
+    "clip": View(role="clip", output="embedding", summary="CLIP's embedding of each frame [n, f, d]"),
+    "clip_large": View(role="clip_large", output="embedding", summary="the large CLIP's, of each frame [n, f, d]"),
+    "vifi": View(role="vifi", output="embedding", summary="ViFi-CLIP's, of each frame [n, f, d]"),
+    "dino": View(role="dino", output="embedding", summary="DINO's class token of each frame [n, f, d]"),
+    "dinov2": View(role="dinov2", output="embedding", summary="DINOv2's class token of each frame [n, f, d]"),
+    "action": View(role="action", output="embedding", summary="X-CLIP's embedding of the clip [n, d]"),
+    "raft": View(role="raft", output="flow", summary="RAFT's flow to the next frame in pixels [n, f-1, h, w, 2]"),
+    "amt": View(role="amt", output="frame", summary="AMT's frame between two; see `Judges.interpolator`"),
+}
+READERS = ("clip", "clip_large", "vifi")  # views whose judge reads captions too
+
+
+class UnknownView(BenchError):
+    """No view of that name, or one that cannot be had in this way."""
+
+
+@contextmanager
+def use_threads(count: int | None) -> Iterator[int]:
+    """Torch with `count` threads inside the block (None: as it is); gives the number that holds."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+class Judges:
+    """The judges of a suite. Each loads when first asked; one that is absent raises `MissingWeights` then."""
+
+    def __init__(self, suite: Any, *, precision: Precision = "fp32", threads: int | None = None) -> None:
+        """`suite` gives `settings`, `base` and `device`. `threads`: None leaves torch's number as it is."""
+        if precision not in get_args(Precision):
+            raise UnknownView(f"precision {precision!r}; it is one of {', '.join(get_args(Precision))}")
+        self.name: str = suite.name
+        self.precision: Precision = precision
+        self.threads = threads
+        self.device: torch.device = suite.device
+        self.roles = make_roles(suite.settings, suite.base, JUDGE_ROLES)
+        if own := os.environ.get("BENCH_AMT"):
+            self.roles["amt"] = Role(name="amt", id=".", base=Path(own), licence="CC-BY-NC-4.0")
+        self._networks: dict[tuple[str, str], Any] = {}
+        self._digests: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Judges({self.name!r}, {self.precision}, {', '.join(self.roles)})"
+
+    # What there is
+
+    def available(self, view: str) -> bool:
+        """True if the suite names a judge for the view and its weights are on this machine."""
+        role = self.roles.get(_view(view).role)
+        return role is not None and bool(role.files)
+
+    def explain(self, view: str) -> str:
+        """What to fetch for the view: id, revision, size, licence, command."""
+        role = self.roles.get(_view(view).role)
+        if role is not None:
+            return role.explain()
+        from bench.pretrained.roles import find_suite
+
+        _, settings, base = find_suite("paper")
+        named = make_roles(settings, base, (_view(view).role,)).get(_view(view).role)
+        where = f"; in suite 'paper' {named.explain()}" if named is not None else ""
+        return f"suite {self.name!r} has no {_view(view).role}{where}"
+
+    def digest(self, view: str) -> str:
+        """Of all that determines the view of a clip: the judge's files and settings, the precision and the preparation.
+
+        The number of frames needs no place in it: VideoMAE always sees the clip's own, and that is the clip's.
+        """
+        if view not in self._digests:
+            from bench.pretrained.judges.networks import FLOW_UPDATES
+            from bench.pretrained.judges.preparation import VERSION as PREPARATION
+
+            role = self._role(view)
+            precision = "fp32" if view in ("raft", "amt") else self.precision
+            lines = [*role.digest_lines(), _view(view).output, precision, f"preparation {PREPARATION}, {VERSION}"]
+            lines += [f"updates {FLOW_UPDATES}"] if view == "raft" else ["frames of the clip"]
+            self._digests[view] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return self._digests[view]
+
+    # Calls
+
+    def observe(self, view: str, video: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n ..."]:
+        """The view of each clip (`VIEWS` gives the shapes).
+
+        Raises `MissingWeights` where the judge is absent, `UnknownView` for no view, `BadClip` for one too short.
+        """
+        return self.observe_many([view], video)[view]
+
+    def observe_many(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> dict[str, np.ndarray]:
+        """Several views of the same clips; a network, or a preparation of frames, that views share runs once."""
+        import torch
+
+        views = list(dict.fromkeys(views))
+        if video.ndim != 5 or video.shape[-1] != 3 or video.dtype != np.uint8:
+            raise UnknownView(f"judges look at u8 videos [n, f, h, w, 3], not {video.dtype} {video.shape}")
+        if "amt" in views:
+            raise UnknownView("AMT draws frames and has no view; motion smoothness takes `Judges.interpolator()`")
+        if len(video) == 0:
+            one = self.observe_many(views, np.zeros((1, *video.shape[1:]), np.uint8))
+            return {view: seen[:0] for view, seen in one.items()}
+        networks = {view: self._network(view) for view in views}
+        parts: dict[str, list[np.ndarray]] = {view: [] for view in views}
+        with use_threads(self.threads) as threads, torch.inference_mode():
+            if "raft" in views:
+                step = max(1, FLOW_PIXELS // int(np.prod(video.shape[1:4])))
+                parts["raft"] = [
+                    networks["raft"].measure(video[start : start + step]) for start in range(0, len(video), step)
+                ]
+            looking = {view: network for view, network in networks.items() if view != "raft"}
+            step = _clips_at_once(looking.values(), video.shape[1])
+            for start in range(0, len(video), step) if looking else ():
+                seen = self._look(looking, video[start : start + step], threads)
+                for view, part in seen.items():
+                    parts[view].append(part)
+        return {view: np.concatenate(part) for view, part in parts.items()}
+
+    def embed_captions(self, view: str, captions: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """The captions in the space of a CLIP view, not of unit length, as `observe` gives frames."""
+        import torch
+
+        if view not in READERS:
+            raise UnknownView(f"view {view!r} reads no captions; those that do are {', '.join(READERS)}")
+        network = self._network(view)
+        parts = []
+        with use_threads(self.threads), torch.inference_mode():
+            for start in range(0, max(1, len(captions)), 256):
+                chunk = list(captions[start : start + 256]) or [""]
+                parts.append(network.read(chunk).float().cpu().numpy())
+        return np.concatenate(parts)[: len(captions)]
+
+    def interpolator(self) -> Interpolator:
+        """AMT as a callable of two arrays of frames (u8 [n, h, w, 3]) to the frames between them.
+
+        Needs the user's own checkout of AMT with its weights: the folder that `BENCH_AMT` names, or that of the suite's
+        role `amt`. Raises `MissingWeights` otherwise.
+        """
+        return self._network("amt")
+
+    # Networks
+
+    def _role(self, view: str) -> Role:
+        role = self.roles.get(_view(view).role)
+        if role is None:
+            raise MissingWeights(self.explain(view))
+        return role
+
+    def _network(self, view: str) -> Any:
+        """The view's network; two roles in one folder share it."""
+        import torch
+
+        from bench.pretrained.judges import networks as kinds
+
+        role = self._role(view)
+        loaders: dict[str, Callable[..., Any]] = {
+            "video_judge": kinds.VideoClassifier,
+            "frame_judge": kinds.FrameClassifier,
+            "dino": kinds.DinoEncoder,
+            "dinov2": kinds.DinoEncoder,
+            "action": kinds.ActionEncoder,
+        }
+        key = (str(role.locate()), str(sorted((role.settings or {}).items())))
+        if key not in self._networks:
+            if role.name == "raft":
+                network: Any = kinds.FlowEstimator(role, self.device)
+            elif role.name == "amt":
+                network = kinds.Interpolator(role.locate(), self.device)
+            else:
+                dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+                network = loaders.get(role.name, kinds.ClipEncoder)(role, dtype, self.device)
+            self._networks[key] = network
+        return self._networks[key]
+
+    def _look(self, networks: dict[str, Any], video: np.ndarray, threads: int) -> dict[str, np.ndarray]:
+        """One batch through each distinct network, its frames prepared once for each distinct preparation."""
+        import torch
+
+        frames = video.reshape(-1, *video.shape[2:])
+        pixels: dict[Any, Any] = {}
+        outputs: dict[int, Any] = {}
+        seen = {}
+        for view, network in networks.items():
+            if id(network) not in outputs:
+                preparation = network.preparation
+                if preparation not in pixels:
+                    made = torch.from_numpy(preparation.prepare(frames, threads=threads))
+                    dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+                    pixels[preparation] = made.to(self.device, dtype).unflatten(0, video.shape[:2])
+                outputs[id(network)] = network.see(pixels[preparation])
+            seen[view] = outputs[id(network)][_view(view).output].float().cpu().numpy()
+        return seen
+
+
+def _view(view: str) -> View:
+    if view not in VIEWS:
+        raise UnknownView(f"no view {view!r}; views are {', '.join(VIEWS)}")
+    return VIEWS[view]
+
+
+def _clips_at_once(networks: Iterable[Any], frames: int) -> int:
+    sizes = [network.preparation.height * network.preparation.width for network in networks]
+    return max(1, BATCH_PIXELS // (frames * max(sizes, default=1)))

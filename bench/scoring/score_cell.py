@@ -1,0 +1,196 @@
+"""Scoring: every metric of a protocol for every clip of a cell, and the same for the cell's own shuffled brain.
+
+`shuffled_brain` is the floor that a method brings itself: its reconstructions, paired with the clips of other trials
+of the same subject. A reconstruction depends on its own trial and seed alone, so permuting the brain trials is
+permuting the predictions: no second generation is needed, and the score is averaged over several permutations.
+
+One subject is in memory at a time: its predictions, the true clips, and what the judges say of both.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.contracts import Dataset
+from bench.core.registry import digest_source
+from bench.core.seeds import derive_seed
+from bench.core.spec import ScoreSpec, digest
+from bench.scoring.lookup import find_protocol
+from bench.scoring.views import Jury, summarise
+from bench.store.cells import Cell, Store
+from metrics.specs import MetricSpec, Scored
+
+if TYPE_CHECKING:
+    from bench.harness.run_cell import Job
+
+PERMUTATIONS = 10
+CHUNK = 64  # clips whose pixels are compared at once
+SET = -1  # the clip of a row that is about all clips of a subject
+
+Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
+
+
+def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wanted]:
+    """The scores that a cell should have: of each metric that this suite and data set can be asked for.
+
+    Of a protocol in a file, whose metrics nobody versions while trying them out, the key also holds the file's content.
+    """
+    for name in protocols:
+        rules, source = find_protocol(name), digest_source("protocols", name)
+        for metric in rules.metrics:
+            if jury.missing(metric):
+                continue
+            spec = ScoreSpec(
+                prediction_digest=cell.manifest["prediction_digest"],
+                protocol=rules.name,
+                metric=metric.name,
+                metric_version=metric.version,
+                judge_digest=digest([jury.digest(metric), source]) if source else jury.digest(metric),
+            )
+            yield rules.name, metric, spec.key
+
+
+def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protocols: tuple[str, ...]) -> None:
+    """Score what is not scored yet. A missing or broken clip scores the metric's worst value and keeps its row."""
+    jury = seat_jury(suite.judges, dataset.concepts)
+    wanted = [one for one in list_scores(cell, jury, protocols) if cell.scores(one[2]) is None]
+    if not wanted:
+        return
+    metrics = [metric for _, metric, _ in wanted]
+    views = {view for metric in metrics for view in metric.views}
+    trials = cell.trials()
+    clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
+    target, gallery = show_targets(clips, dataset, jury, views)
+    subjects = trials["subject"].to_numpy()
+    parts: dict[str, list[pd.DataFrame]] = {key: [] for _, _, key in wanted}
+    for subject in np.unique(subjects):
+        rows = np.flatnonzero(subjects == subject)
+        status = trials["status"].to_numpy()[rows]
+        there = np.flatnonzero(status == "ok")
+        video = cell.read(rows[there])
+        seen = jury.compare(views, jury.look(views, video), gallery)
+        prediction = Scored(video=video, views=seen)
+        pairings = [np.arange(len(rows)), *permute(len(rows), int(subject))]
+        computed: dict[int, pd.DataFrame] = {}  # protocols share metrics
+        for _, metric, key in wanted:
+            if id(metric) not in computed:
+                values = score_pairings(metric, prediction, target, place[rows], there, pairings)
+                computed[id(metric)] = describe_scores(trials.iloc[rows], metric, values)
+            parts[key].append(computed[id(metric)])
+    for protocol, metric, key in wanted:
+        cell.add_scores(key, pd.concat(parts[key], ignore_index=True).assign(protocol=protocol, metric=metric.name))
+
+
+@functools.cache
+def seat_jury(judges: Any, concepts: tuple[str, ...]) -> Jury:
+    """One jury a process: it reads the concepts' names once."""
+    return Jury(judges, concepts)
+
+
+def show_targets(clips: np.ndarray, dataset: Dataset, jury: Jury, views: set[str]) -> tuple[Scored, np.ndarray | None]:
+    """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
+    video = dataset.video(clips)
+    key = f"{dataset.digest[:16]}-{derive_seed(*clips.tolist()):016x}"
+    seen = jury.look_once(views, lambda: video, key=key)
+    gallery = summarise(seen["clip"]) if "gallery" in views else None
+    concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
+    target = Scored(
+        video=video,
+        views=jury.compare(views, seen, gallery),
+        concept=None if concepts is None else concepts.loc[clips].to_numpy(np.int64),
+        clip=np.arange(len(clips)),
+    )
+    return target, gallery
+
+
+def score_pairings(
+    metric: MetricSpec,
+    prediction: Scored,
+    target: Scored,
+    place: np.ndarray,  # (trial,): the row of `target` that each trial showed
+    there: np.ndarray,  # the trials that have a prediction, in the order of `prediction`
+    pairings: Sequence[np.ndarray],
+) -> list[np.ndarray]:
+    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over."""
+    if metric.level == "set":
+        whole = metric.compute(prediction, target.take(place[there])) if len(there) > 1 else np.array([metric.worst])
+        return [whole, whole]
+    row_of = np.full(len(place), -1)
+    row_of[there] = np.arange(len(there))
+    made = []
+    for pairing in pairings[: 1 + metric.shuffles] if metric.paired else pairings[:1]:
+        rows = row_of[pairing]
+        value = np.full(len(place), metric.worst)
+        ok = np.flatnonzero(rows >= 0)
+        step = CHUNK if metric.pixels or "raft" in metric.views else max(1, len(ok))
+        for start in range(0, len(ok), step):
+            some = ok[start : start + step]
+            value[some] = metric.compute(prediction.take(rows[some]), target.take(place[some]))
+        made.append(value)
+    return made if metric.paired else made * 2  # a score that never looks at the truth is the same for any pairing
+
+
+def describe_scores(trials: pd.DataFrame, metric: MetricSpec, values: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Rows of subject, clip, concept, block, value, shuffled and status; one row, clip `SET`, for a set metric."""
+    bounded = [np.where(np.isfinite(value), value, metric.worst) for value in values]
+    about = trials[["subject", "clip", "concept", "block", "status"]].reset_index(drop=True)
+    if metric.level == "set":
+        worst = "ok" if (about["status"] == "ok").all() else about["status"][about["status"] != "ok"].iloc[0]
+        about = about.iloc[:1].assign(clip=SET, concept=SET, block=SET, status=worst)
+    invalid = ~np.isfinite(values[0]) & (about["status"] == "ok").to_numpy()
+    return about.assign(
+        value=bounded[0],
+        shuffled=np.mean(bounded[1:], axis=0),
+        status=np.where(invalid, "invalid", about["status"]),
+    )
+
+
+def permute(count: int, subject: int) -> list[np.ndarray]:
+    """Uniformly random permutations of a subject's trials, the same for every metric and method.
+
+    Uniform, so a trial may keep its own prediction: the mean is what independence of prediction and clip would give.
+    """
+    generator = np.random.default_rng(derive_seed("scoring", "permutations", subject))
+    return [generator.permutation(count) for _ in range(PERMUTATIONS)]
+
+
+def unfinished(jobs: Sequence[Job], store: Store, jury: Jury) -> list[Job]:
+    """The jobs whose cell is not in the store or lacks a score."""
+    todo = []
+    for job in jobs:
+        cell = store.find(job.spec.key)
+        if cell is None or not all(cell.has_scores(key) for _, _, key in list_scores(cell, jury, job.protocols)):
+            todo.append(job)
+    return todo
+
+
+def read_scores(store: Store, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
+    """Score rows of the cells, each with what its manifest says of it; cells or scores that are not there are left out.
+
+    Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
+    `describe_scores` with protocol and metric.
+    """
+    parts = []
+    for key in keys:
+        cell = store.find(key)
+        if cell is None:
+            continue
+        spec = cell.manifest["spec"]
+        about = {
+            "cell": key,
+            **{name: spec[name] for name in ("method", "dataset", "split", "fold", "classes", "suite", "seed")},
+            "variant": cell.manifest["variant"],
+            "role": cell.manifest["role"],
+            "parameters": cell.manifest["parameter_count"],
+            "phantom": cell.manifest["phantom"],
+        }
+        scores = [cell.scores(score_key) for _, _, score_key in list_scores(cell, jury, protocols)]
+        there = [table for table in scores if table is not None]
+        if there:
+            parts.append(pd.concat(there, ignore_index=True).assign(**about))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

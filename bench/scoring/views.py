@@ -1,0 +1,111 @@
+"""The jury: what a suite's judges say of videos, as the views that metrics read.
+
+Most views are one judge's output (`bench.pretrained.judges.observe`). Three are made of them here: "concept", the
+likeness of a clip to each of a data set's concepts, and "gallery", its likeness to each true clip, both by the mean
+CLIP embedding of its frames; and "amt", VBench's smoothness with the user's own AMT.
+
+What is said of true clips is kept on disk, keyed by the judge (its files, precision and number of frames) and by what
+the clips are, so that ground truth is judged once and not once a method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from bench.datasets.catalogue import bench_home
+from bench.store.disk import write_array
+from metrics.motion import motion_smoothness
+from metrics.specs import MetricSpec
+
+BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
+PROMPT = "a video of a {}"
+TOO_LARGE = ("raft",)  # flow fields are larger than the videos: computed again rather than kept
+
+Views = dict[str, np.ndarray]
+
+
+class Jury:
+    """The judges of a suite, and the concepts of a data set (none for videos of no data set)."""
+
+    def __init__(self, judges: Any, concepts: Sequence[str] = ()) -> None:
+        self.judges = judges
+        self.concepts = tuple(concepts)
+
+    def missing(self, metric: MetricSpec) -> str:
+        """Why the metric cannot be computed here; empty where it can."""
+        for view in metric.views:
+            if view == "concept" and not self.concepts:
+                return "these clips have no concepts"
+            if view == "concept" and metric.chance != "measured" and round(1 / metric.chance) > len(self.concepts):
+                return f"the data set has {len(self.concepts)} concepts"
+            base = BASE.get(view, view)
+            if not self.judges.available(base):
+                return str(self.judges.explain(base))
+        return ""
+
+    def digest(self, metric: MetricSpec) -> str:
+        """Of all judges behind a metric, and of the concepts where it asks for them; empty without a judge."""
+        if not metric.views:
+            return ""
+        parts = [f"{view} {self.judges.digest(BASE.get(view, view))}" for view in metric.views]
+        if "concept" in metric.views:
+            parts += [PROMPT, *self.concepts]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def look(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
+        """The judges' own views of the videos; "concept" and "gallery" come from `compare`."""
+        wanted = base_views(views)
+        seen: Views = self.judges.observe_many([view for view in wanted if view != "amt"], video)
+        if "amt" in wanted:
+            seen["amt"] = motion_smoothness(video, interpolate=self.judges.interpolator())
+        return seen
+
+    def look_once(self, views: Iterable[str], video: Callable[[], np.ndarray], *, key: str) -> Views:
+        """`look`, kept on disk under `key`, which stands for the videos; `video()` is called only if one lacks."""
+        folder = bench_home() / "cache" / "judged" / key
+        paths = {view: folder / f"{view}-{self.judges.digest(view)[:24]}.npy" for view in base_views(views)}
+        seen = {view: np.load(path, allow_pickle=False) for view, path in paths.items() if path.exists()}
+        lacking = [view for view in paths if view not in seen]
+        if lacking:
+            seen |= self.look(lacking, video())
+            for view in lacking:
+                if view not in TOO_LARGE:
+                    write_array(paths[view], seen[view])
+        return seen
+
+    def compare(
+        self, views: Iterable[str], seen: Mapping[str, np.ndarray], gallery: Float32[np.ndarray, "m d"] | None
+    ) -> Views:
+        """`seen` with the views that compare clips with words ("concept") and with true clips ("gallery") added."""
+        made = dict(seen)
+        if "concept" in views:
+            made["concept"] = summarise(seen["clip"]) @ self.words.T
+        if "gallery" in views and gallery is not None:
+            made["gallery"] = summarise(seen["clip"]) @ gallery.T
+        return made
+
+    @cached_property
+    def words(self) -> Float32[np.ndarray, "K d"]:
+        """Each concept in words, a unit vector of CLIP's text encoder."""
+        return unit(self.judges.embed_captions("clip", [PROMPT.format(concept) for concept in self.concepts]))
+
+
+def base_views(views: Iterable[str]) -> list[str]:
+    """The judges' own views behind `views`, sorted."""
+    return sorted({BASE.get(view, view) for view in views})
+
+
+def summarise(embeddings: Float32[np.ndarray, "n f d"]) -> Float32[np.ndarray, "n d"]:
+    """One unit vector a clip: the direction of the mean of its frames' unit vectors."""
+    return unit(unit(embeddings).mean(axis=1))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(length, 1e-12)

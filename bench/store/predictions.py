@@ -1,0 +1,69 @@
+"""The predictions of a cell as files: a lossless video a trial, and the table that says which trial is where.
+
+The digest covers decoded pixels and trial rows, so another encoder version does not change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+
+from bench.core.spec import digest
+from bench.store.cells import Draft, StoreError, digest_pixels
+from bench.store.video import encode_lossless
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
+FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
+
+
+def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Sequence[np.ndarray | None]) -> None:
+    """Write one lossless video a trial, the table of trials, and the digest of both into the manifest.
+
+    `trials` has the columns trial, subject, clip, concept, block, seed. `video` is u8 (trial, frame, height, width, 3),
+    or a sequence that has None for a trial without a prediction. A missing prediction, and one that is no u8 video of
+    the others' shape (NaN, floats, …), keeps its row, with status "missing" or "invalid" and no file. Raises StoreError
+    for a table that lacks columns or has another number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
+        raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
+    if len(trials) != len(video):
+        raise StoreError(f"{len(video)} videos for {len(trials)} trials; give one a trial (None for a missing one)")
+    whole = [clip for clip in video if is_video(clip)]
+    shape = whole[0].shape if whole else (0, 0, 0, 3)
+    draft.expected_bytes += sum(clip.nbytes for clip in whole)
+    files, status, pixels, names = [], [], [], set()
+    for subject, clip_number, trial, clip in zip(
+        trials["subject"], trials["clip"], trials["trial"], video, strict=True
+    ):
+        ok = is_video(clip) and clip.shape == shape
+        status.append("ok" if ok else "missing" if clip is None else "invalid")
+        name = f"predictions/sub{subject:02d}/clip{clip_number:04d}.mp4"
+        if name in names:  # the same clip again for this subject, e.g. in another session
+            name = f"predictions/sub{subject:02d}/clip{clip_number:04d}_trial{trial:06d}.mp4"
+        names.add(name)
+        files.append(name if ok else "")
+        pixels.append(digest_pixels(clip) if ok else "")
+        if ok:
+            draft.write(name, encode_lossless(np.ascontiguousarray(clip), fps=FRAMES_PER_SECOND))
+    rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status, pixels=pixels)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows.assign(file=files), preserve_index=False), buffer)
+    draft.write("predictions/trials.parquet", buffer.getvalue().to_pybytes())
+    draft.manifest.update(
+        prediction_digest=digest({name: rows[name].tolist() for name in rows.columns}),
+        trial_count=len(rows),
+        status_counts={name: status.count(name) for name in sorted(set(status))},
+        video_shape=list(shape),
+    )
+
+
+def is_video(clip: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return clip is not None and clip.dtype.str == "|u1" and clip.ndim == 4 and clip.shape[-1] == 3 and clip.size > 0

@@ -1,0 +1,120 @@
+"""What training shares: seeded generators, batches, the optimiser, the plain loop; and clips encoded once a process.
+
+Methods and baselines build on these; each keeps its own losses, and its own loop where that does more than step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from bench.core.progress import track
+from bench.core.seeds import derive_seed
+
+ENCODED = 32  # clips encoded at once
+REMEMBERED = 4  # results of a suite that a process keeps
+_MEMORY: weakref.WeakKeyDictionary[Any, dict[str, Tensor]] = weakref.WeakKeyDictionary()
+
+
+def make_generator(*purpose: str | int) -> torch.Generator:
+    """A generator of its own for a purpose, e.g. `make_generator("sam_net", "batches", seed)`."""
+    return torch.Generator().manual_seed(derive_seed(*purpose))
+
+
+@contextmanager
+def seeded(device: torch.device, *purpose: str | int) -> Iterator[None]:
+    """torch's own generators, which modules use for initial weights and dropout, seeded and then put back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(*purpose))
+        yield
+
+
+class Optimiser:
+    """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates."""
+
+    def __init__(
+        self, groups: Sequence[tuple[Sequence[nn.Parameter], float]], *, steps: int, weight_decay: float
+    ) -> None:
+        used = [(list(parameters), rate) for parameters, rate in groups if len(parameters)]
+        self.parameters = [one for parameters, _ in used for one in parameters]
+        given = [{"params": parameters, "lr": rate} for parameters, rate in used]
+        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay)
+        rates = [rate for _, rate in used]
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=0.1)
+
+    def step(self, loss: Float[Tensor, ""]) -> float:
+        self.adamw.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.adamw.step()
+        self.cycle.step()
+        return float(loss.detach())
+
+
+def walk_batches(trials: int, size: int, steps: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    """Rows of each step's batch: all trials shuffled and walked through, again and again, in full batches."""
+    size = min(size, trials)
+    pool = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(pool) < size:
+            pool = torch.randperm(trials, generator=generator)
+        yield pool[:size].numpy()
+        pool = pool[size:]
+
+
+def train_steps(
+    network: nn.Module,
+    measure: Callable[[np.ndarray], Float[Tensor, ""]],
+    *,
+    parameters: Sequence[nn.Parameter],
+    trials: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train `parameters` of a network in place by `measure`, the loss of some rows. Returns the loss of each step."""
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay)
+    network.train()
+    walked = walk_batches(trials, batch_size, steps, batches)
+    losses = [optimise.step(measure(rows)) for rows in track(walked, phase, total=steps)]
+    network.eval()
+    return losses
+
+
+def remember(
+    suite: Any, what: str, video: UInt8[np.ndarray, "clip ..."], encode: Callable[[np.ndarray], Tensor]
+) -> Float[Tensor, "clip ..."]:
+    """`encode` of all clips, in chunks, unless this suite has lately done just that to just these clips.
+
+    Encoding takes half of the time of a small cell, and the folds and variants of a run see the same clips. `what`
+    names the encoding with everything that changes it.
+    """
+    key = f"{what} {digest_video(video)}"
+    kept = _MEMORY.setdefault(suite, {})
+    if key not in kept:
+        chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
+        keep(suite, key, torch.cat([encode(video[at : at + ENCODED]) for at in chunks]))
+    return kept[key]
+
+
+def keep(suite: Any, key: str, value: Any) -> None:
+    """Put a result into the suite's memory, and the oldest out of it."""
+    kept = _MEMORY.setdefault(suite, {})
+    kept[key] = value
+    for old in list(kept)[:-REMEMBERED]:
+        del kept[old]
+
+
+def digest_video(video: UInt8[np.ndarray, "clip ..."]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()

@@ -1,0 +1,307 @@
+"""A paper's table with what was measured here: each reported number beside our value, its chance level and best floor.
+
+`survey` finds the cells of ours that stand beside the numbers of a table (`leaderboard.papers.reported` says which),
+`measure` reads what the store, or what is committed, has of them, one record a number; `leaderboard.papers.layout` puts
+the records into the paper's own rows and columns. Nothing is run here. A number without a counterpart is *reported
+only*; what has no scores yet is *not run*, what no command can run *not here*; a metric that the suite has no judge
+for, or that no protocol has, is *n/a* unless the table names another *instead*.
+
+Measured is the mean over subjects with its 95 % interval, as in `leaderboard.tables`. Where a paper prints its best
+subject, that is given too: the one with the best `best_by` on the test clips, for all columns, as papers choose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from bench.core.errors import BenchError
+from bench.core.spec import find_variant
+from bench.datasets.catalogue import STAND_INS, open_dataset
+from bench.harness.run_cell import Job, Run, plan
+from bench.pretrained.suite import load_suite
+from bench.scoring.score_cell import read_scores
+from bench.scoring.views import Jury
+from bench.store.cells import Store
+from leaderboard.papers.reported import ReportedCell, ReportedTable, join
+from leaderboard.results import Committed
+from leaderboard.tables import result_table
+from metrics.protocols import PROTOCOLS
+
+Shelf = Store | Committed
+MEASURED, REPORTED, NOT_RUN, NOT_HERE, UNAVAILABLE = "measured", "reported only", "not run", "not here", "n/a"
+RECORD = [
+    *("row", "column", "reported", "reported_subjects", "chance", "direction", "state", "reason"),
+    *("value", "low", "high", "mark", "best_subject", "best_value", "floor", "floor_name", "cells_there", "cells"),
+    *("method", "variant", "dataset", "split", "classes", "suite", "protocol", "metric", "instead"),
+    *("n_subjects", "n_clips", "seeds", "phantom"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What of ours stands beside a number: one variant of a method on one split of one data set."""
+
+    dataset: str
+    method: str
+    variant: str
+    split: str
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """A table with the cells that it needs, and why some cannot be made."""
+
+    table: ReportedTable
+    asked: str | None  # data sets to measure on; None: the phantoms
+    suite: str
+    juries: dict[str, Jury]  # by data set
+    jobs: dict[Need, list[Job]]
+    references: dict[str, list[Job]]  # of each data set: floors, baselines and ceilings, each once
+    absent: dict[Need, str]
+
+    @property
+    def planned(self) -> dict[str, list[Job]]:
+        """All jobs by data set, the methods' first, each cell once."""
+        planned: dict[str, dict[str, Job]] = {name: {} for name in self.juries}
+        for need, jobs in self.jobs.items():
+            planned[need.dataset] |= {job.spec.key: job for job in jobs}
+        for name, jobs in self.references.items():
+            planned[name] |= {job.spec.key: job for job in jobs}
+        return {name: list(jobs.values()) for name, jobs in planned.items()}
+
+
+def survey(
+    table: ReportedTable, *, dataset: str | None, suite: str, seeds: int = 1, data_root: str | None = None
+) -> Survey:
+    """What of ours a table needs. dataset: one name or several with commas; None stands for the phantoms.
+
+    A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
+    Raises BenchError for data sets that the table is not about, and where one cannot be opened.
+    """
+    needs = list(dict.fromkeys(need for row in table.rows for cell in row.cells if (need := find_need(cell, dataset))))
+    about = {cell.dataset for row in table.rows for cell in row.cells if cell.method}
+    if about and not needs:
+        allowed = ", ".join(f"{name} or {STAND_INS[name]}" for name in sorted(about))
+        raise BenchError(f"{table.name} is about other data than {dataset!r}; allowed are {allowed} (also :tiny)")
+    loaded = load_suite(suite)
+    opened = {name: open_dataset(name, data_root=data_root) for name in dict.fromkeys(need.dataset for need in needs)}
+    jobs: dict[Need, list[Job]] = {}
+    references: dict[str, dict[str, Job]] = {name: {} for name in opened}
+    absent: dict[Need, str] = {}
+    variants: dict[tuple[str, str, str, int], dict[Need, dict[str, Any]]] = {}  # of the needs that one run covers
+    for need in needs:
+        try:
+            parameters = find_variant(need.method, need.variant)
+        except BenchError as error:
+            absent[need] = first_part(str(error))
+            continue
+        variants.setdefault((need.dataset, need.method, need.split, need.classes), {})[need] = parameters
+    for (name, method, split, classes), together in variants.items():
+        try:
+            run = Run(
+                method=method,
+                split=split,
+                variants={need.variant: parameters for need, parameters in together.items()},
+                dataset=name,
+                suite=suite,
+                classes=classes,
+                seeds=seeds,
+                data_root=data_root,
+                protocols=table.protocols,
+            )
+            planned = plan(run, opened[name], loaded.digest)
+        except BenchError as error:
+            absent |= dict.fromkeys(together, first_part(str(error)))
+            continue
+        for need in together:
+            jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
+        references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
+    return Survey(
+        table=table,
+        asked=dataset,
+        suite=suite,
+        juries={name: Jury(loaded.judges, one.concepts) for name, one in opened.items()},
+        jobs=jobs,
+        references={name: list(found.values()) for name, found in references.items()},
+        absent=absent,
+    )
+
+
+def find_need(cell: ReportedCell, asked: str | None) -> Need | None:
+    """What of ours stands beside a reported number; None for what is reported only or about data not asked for."""
+    dataset = place(cell.dataset, asked)
+    if cell.method is None or cell.split is None or dataset is None or not (cell.metric or cell.instead):
+        return None
+    return Need(dataset=dataset, method=cell.method, variant=cell.variant, split=cell.split, classes=cell.classes)
+
+
+def place(dataset: str, asked: str | None) -> str | None:
+    """The data set that a paper's is measured on: itself or its phantom if one is asked for, by default the phantom."""
+    if asked is None:
+        return STAND_INS[dataset]
+    allowed = (dataset, STAND_INS[dataset])
+    return next((name for name in asked.split(",") if name.partition(":")[0] in allowed), None)
+
+
+def measure(survey: Survey, shelf: Shelf) -> pd.DataFrame:
+    """One record (`RECORD`) for each number of the table, row by row in the paper's order."""
+    results: dict[tuple[Need, str, str], pd.Series] = {}
+    there: dict[Need, int] = {}
+    for name in survey.juries:
+        results |= measure_dataset(survey, name, shelf, there)
+    records = []
+    for row in survey.table.rows:
+        for column, cell in zip(survey.table.columns, row.cells, strict=True):
+            record = {
+                "row": join(row.labels),
+                "column": column,
+                "reported": cell.number.text,
+                "reported_subjects": cell.subjects,
+                "chance": cell.chance,
+                "direction": cell.direction,
+                **about_ours(cell, survey, results, there),
+            }
+            records.append(record)
+    table = pd.DataFrame(records, columns=RECORD)
+    whole = ("reported_subjects", "best_subject", "cells_there", "cells", "classes", "n_subjects", "n_clips", "seeds")
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def about_ours(
+    cell: ReportedCell, survey: Survey, results: dict[tuple[Need, str, str], pd.Series], there: dict[Need, int]
+) -> dict[str, Any]:
+    """The part of a record that is about our own measurement, or about why there is none."""
+    need = find_need(cell, survey.asked)
+    if cell.method is None:
+        return {"state": REPORTED}
+    if need is None:
+        why = f"not measured on {survey.asked}" if cell.metric or cell.instead else cell.defined
+        return {"state": UNAVAILABLE, "reason": why, "method": cell.method}
+    about = {
+        **{name: getattr(need, name) for name in ("method", "variant", "dataset", "split", "classes")},
+        "suite": survey.suite,
+        "protocol": (cell.metric or "").partition(".")[0],
+        "metric": (cell.metric or "").partition(".")[2],
+    }
+    name, why = choose_metric(cell, survey.juries[need.dataset])
+    if name is None:
+        return {**about, "state": UNAVAILABLE, "reason": why}
+    if name != cell.metric:
+        about |= {"instead": name, "reason": why}
+    if need in survey.absent:
+        return {**about, "state": NOT_HERE, "reason": survey.absent[need]}
+    planned = [job for job in survey.jobs[need] if job.spec.seed == 0]
+    about |= {"cells": len(planned), "cells_there": there.get(need, 0)}
+    mean, best = results.get((need, name, "mean")), results.get((need, name, f"best by {cell.best_by}"))
+    if mean is None:
+        return {**about, "state": NOT_RUN}
+    shown = ("value", "low", "high", "mark", "floor", "floor_name", "n_subjects", "n_clips", "seeds", "phantom")
+    if cell.of == "best" and best is not None:
+        about |= {"best_subject": best["best_subject"], "best_value": best["value"]}
+    return {**about, "state": MEASURED, **{key: mean[key] for key in shown}}
+
+
+def choose_metric(cell: ReportedCell, jury: Jury) -> tuple[str | None, str]:
+    """The metric that a number is measured by, and why it is not the paper's own; None where there is none."""
+    why = ""
+    for name in (cell.metric, cell.instead):
+        if name is None:
+            why = why or cell.defined
+            continue
+        protocol, _, metric = name.partition(".")
+        missing = first_part(jury.missing(PROTOCOLS[protocol][metric]))
+        if not missing:
+            return name, why
+        why = why or missing
+    return None, why
+
+
+def measure_dataset(
+    survey: Survey, dataset: str, shelf: Shelf, there: dict[Need, int]
+) -> dict[tuple[Need, str, str], pd.Series]:
+    """Result rows on one data set by need, protocol.metric and "mean" or "best by …"; counts the cells in `there`."""
+    needs = [need for need in survey.jobs if need.dataset == dataset]
+    keys = {need: find_keys(survey.jobs[need], shelf) for need in needs}
+    for need in needs:
+        planned = {job.spec.key for job in survey.jobs[need] if job.spec.seed == 0}
+        there[need] = len(planned & set(keys[need]))
+    wanted = [*dict.fromkeys(key for found in keys.values() for key in found)]
+    wanted += [job.spec.key for job in survey.references[dataset]]
+    scores = read_cells(shelf, wanted, survey.juries[dataset], survey.table.protocols)
+    if scores.empty:
+        return {}
+    measured_by = scores["protocol"] + "." + scores["metric"]
+    cells = [cell for row in survey.table.rows for cell in row.cells if find_need(cell, survey.asked) in needs]
+    asked_for = {name for cell in cells for name in (cell.metric, cell.instead, cell.best_by)}
+    scores = scores[measured_by.isin(asked_for)]
+    parts = [scores[scores["role"] != "method"]]
+    labels: dict[str, tuple[Need, str]] = {}
+    for cell in cells:
+        beside = find_need(cell, survey.asked)
+        assert beside is not None
+        for way in ("mean", f"best by {cell.best_by}") if cell.of == "best" else ("mean",):
+            if (beside, way) in labels.values():
+                continue
+            own = scores[scores["cell"].isin(keys[beside])]
+            own = restrict(own, cell) if way == "mean" else best_subject(own, str(cell.best_by))
+            label = f"{len(labels)}"
+            labels[label] = (beside, way)
+            parts.append(own.assign(variant=label))
+    joined = pd.concat(parts, ignore_index=True)
+    if (joined["role"] == "method").sum() == 0:
+        return {}
+    rows = result_table(joined)
+    return {
+        (labels[row["variant"]][0], f"{row['protocol']}.{row['metric']}", labels[row["variant"]][1]): row
+        for _, row in rows[rows["role"] == "method"].iterrows()
+    }
+
+
+def read_cells(shelf: Shelf, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
+    """Score rows of those of the cells that are there."""
+    return shelf.read(keys, protocols) if isinstance(shelf, Committed) else read_scores(shelf, keys, jury, protocols)
+
+
+def find_keys(jobs: Sequence[Job], shelf: Shelf) -> list[str]:
+    """Keys of the cells that are there: the planned ones, and those of further seeds."""
+    keys = [job.spec.key for job in jobs if shelf.find(job.spec.key)]
+    seed = max((job.spec.seed for job in jobs), default=0) + 1
+    first = [job for job in jobs if job.spec.seed == 0]
+    while more := [key for job in first if shelf.find(key := replace(job.spec, seed=seed).key)]:
+        keys += more
+        seed += 1
+    return keys
+
+
+def restrict(scores: pd.DataFrame, cell: ReportedCell) -> pd.DataFrame:
+    """Of real data only the subject that the paper reports, if it names one; a phantom's subjects are nobody's."""
+    if cell.subject is None or scores.empty or scores["phantom"].iloc[0]:
+        return scores
+    return scores[scores["subject"] == cell.subject]
+
+
+def best_subject(scores: pd.DataFrame, best_by: str) -> pd.DataFrame:
+    """The scores of the one subject with the best mean of `best_by` (protocol.metric)."""
+    protocol, _, metric = best_by.partition(".")
+    chosen = scores[(scores["protocol"] == protocol) & (scores["metric"] == metric)]
+    if chosen.empty:
+        return chosen
+    means = chosen.groupby("subject")["value"].mean()
+    best = means.idxmax() if PROTOCOLS[protocol][metric].direction == "higher" else means.idxmin()
+    return scores[scores["subject"] == best]
+
+
+def first_part(text: str) -> str:
+    """What an error says is wrong, without its advice, as notes have room for."""
+    return text.partition(";")[0].rstrip(".")
+
+
+def missing_cells(records: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that `run --paper` would fill: not run, or with some of their cells only."""
+    partial = (records["state"] == MEASURED) & (records["cells_there"] < records["cells"]).fillna(False)
+    return records[(records["state"] == NOT_RUN) | partial]

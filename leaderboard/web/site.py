@@ -1,0 +1,332 @@
+"""The board as a static site: one page and a folder of small clips; no server, no framework, nothing fetched.
+
+    site/index.html      sections with their tables, dots of the subjects, pairs and clip wall; the papers' numbers
+    site/media/          WebM clips and PNG posters, copied from the committed walls
+
+Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
+They are named by content: git keeps a copy and its original once, so only a checkout grows (by 2 to 5 MB).
+
+The page is a pure function of sections, walls and reported tables. Style and script stand in it, allowed by their
+digests alone (Content-Security-Policy), so that it works from a file URL, and nothing that a name smuggles in can run;
+all names are escaped besides. Without a script it is a plain page with players. Templates: `templates/board.*`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from leaderboard.board import Row, Section, write_number
+from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.publication import write_place
+from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
+
+FOLDER = Path(__file__).parents[1] / "site"
+TEMPLATES = Path(__file__).parents[1] / "templates"
+ROLES = {"method": "method", "baseline": "baseline", "control": "floor", "ceiling": "ceiling"}
+EDGE = 2.0  # per cent of a strip left free at both ends
+TICKS = 5  # at most
+
+
+def write_site(
+    sections: Sequence[Section],
+    clips: Sequence[Wall],
+    folder: Path = FOLDER,
+    *,
+    reported: Sequence[ReportedTable] | None = None,
+) -> list[Path]:
+    """Write the site and return its files. clips: of `clip_wall.read_walls`; those of no section are left out.
+
+    reported: the papers' tables, by default all. Clips of an earlier site are removed from `folder/media`.
+    """
+    if reported is None:
+        reported = [load_table(name) for name in table_names()]
+    shown = [(section, next((one for one in clips if one.belongs_to(section)), None)) for section in sections]
+    views = [view_section(section, wall) for section, wall in shown]
+    page = fill_page(
+        "board",
+        sections=views,
+        datasets=list(dict.fromkeys(view["dataset"] for view in views)),
+        splits=list(dict.fromkeys(view["split"] for view in views)),
+        roles=ROLES,
+        reported=[view_reported(table) for table in reported],
+    )
+    media = folder / "media"
+    media.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    sources = {name: wall.folder / name for _, wall in shown if wall is not None for name in wall.files()}
+    for old in list_media(folder):
+        if old.name not in sources:
+            old.unlink()
+    for name, source in sorted(sources.items()):
+        shutil.copyfile(source, media / name)
+    return [folder / "index.html", *(media / name for name in sorted(sources))]
+
+
+def list_media(folder: Path) -> list[Path]:
+    """The files of clips in a site's folder, those that an older board left among them."""
+    return sorted(path for path in (folder / "media").glob("*") if MEDIA.fullmatch(path.name))
+
+
+def fill_page(name: str, **content: Any) -> str:
+    """`templates/<name>.html` with its style and script in it, and the policy that allows these two alone.
+
+    Everything of `content` is escaped. Only media beside the page are loaded; no request leaves it.
+    """
+    parts = {suffix: (TEMPLATES / f"{name}.{suffix}").read_text(encoding="utf-8") for suffix in ("css", "js")}
+    parts["css"] = (TEMPLATES / "common.css").read_text(encoding="utf-8") + parts["css"]
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{name_digest(parts['js'])}'",
+            f"style-src '{name_digest(parts['css'])}'",
+            "img-src 'self' file:",
+            "media-src 'self' file:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"breakable": mark_breaks, "interval": mark_interval}
+    # ours, read from the package: no text from outside goes into them
+    trusted = {suffix: Markup(text) for suffix, text in parts.items()}
+    return environment.get_template(f"{name}.html").render(policy=policy, **trusted, **content) + "\n"
+
+
+def mark_breaks(text: str) -> Markup:
+    """The text, escaped, with leave to break the line after each underscore."""
+    return Markup("_<wbr>").join(text.split("_"))
+
+
+def mark_interval(text: str) -> Markup:
+    """A score, escaped, with its interval set apart."""
+    value, bracket, rest = text.partition("[")
+    return (
+        Markup('{}<span class="interval">{}</span>').format(value, bracket + rest) if bracket else Markup.escape(text)
+    )
+
+
+def name_digest(text: str) -> str:
+    """As Content-Security-Policy names an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def view_section(section: Section, wall: Wall | None) -> dict[str, Any]:
+    """What the template shows of a section: texts, numbers to sort by, and places in per cent."""
+    primary = section.primary
+    return {
+        "id": section.name,
+        "dataset": section.dataset,
+        "split": section.split,
+        "title": f"{section.dataset}: {section.split.replace('_', ' ')}",
+        "phantom": section.phantom,
+        "classes": section.classes,
+        "suite": section.suite,
+        "design": section.design,
+        "primary": name_metric(primary.name),
+        "direction": primary.direction,
+        "chance": "" if primary.chance == "measured" else write_number(primary.chance),
+        "generalises_to": section.generalises_to,
+        "metrics": [{"name": name_metric(one.name), "direction": one.direction} for one in section.metrics],
+        "rows": [view_row(place, row, section) for place, row in enumerate(section.rows)],
+        "dots": view_dots(section),
+        "pairs": view_pairs(section),
+        "numbers": view_numbers(section),
+        "wall": None if wall is None else view_wall(section, wall),
+    }
+
+
+def name_metric(name: str) -> str:
+    """`video_50way` as people write it: video 50-way."""
+    return re.sub(r"(\d)way$", r"\1-way", name).replace("_", " ")
+
+
+def view_row(place: int, row: Row, section: Section) -> dict[str, Any]:
+    marks = [*row.marks, *(["one seed"] if row.role == "method" and row.seeds == 1 else [])]
+    cells = []
+    for metric in section.metrics:
+        score = row.scores.get(metric.name)
+        there = score is not None and np.isfinite(score.value)
+        cells.append({"text": str(score) if there else "", "sort": f"{score.value:.6g}" if score and there else ""})
+    share = row.brain_share
+    return {
+        "method": row.method,
+        "role": row.role,
+        "role_name": ROLES.get(row.role, row.role),
+        "place": write_place(row),
+        "place_sort": place,
+        "scores": cells,
+        "marks": marks,
+        "share": str(share) or "–",
+        "share_sort": f"{share.value:.6g}" if np.isfinite(share.value) else "",
+        "coverage": f"{row.coverage:.3g}",
+        "door": row.door,
+    }
+
+
+def view_dots(section: Section) -> dict[str, Any] | None:
+    """A strip for each row that has subjects (ceilings aside): places along a common axis, in per cent."""
+    name = section.primary.name
+    rows = [row for row in section.rows if row.by_subject and row.role != "ceiling" and name in row.scores]
+    if not rows:
+        return None
+    chance = None if section.primary.chance == "measured" else float(section.primary.chance)
+    values = [value for row in rows for value in row.by_subject.values()]
+    for row in rows:
+        score = row.scores[name]
+        values += [score.value, score.low, score.high, row.shuffled]
+    values += [] if chance is None else [chance]
+    known = [value for value in values if np.isfinite(value)]
+    low, high = min(known), max(known)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+
+    def at(value: float) -> str | None:
+        part = (value - low) / (high - low)
+        return f"{EDGE + (100 - 2 * EDGE) * part:.2f}%" if np.isfinite(value) else None
+
+    strips = []
+    for row in rows:
+        score = row.scores[name]
+        subjects = [
+            {"subject": subject, "text": write_number(value), "x": at(value)}
+            for subject, value in row.by_subject.items()
+        ]
+        strips.append(
+            {
+                "method": row.method,
+                "role": row.role,
+                "text": str(score),
+                "mean": at(score.value),
+                "low": at(score.low),
+                "high": at(score.high),
+                "shuffled": at(row.shuffled),
+                "shuffled_text": write_number(row.shuffled) if np.isfinite(row.shuffled) else "",
+                "subjects": subjects,
+            }
+        )
+    ticks = [{"x": at(tick), "text": f"{tick:.6g}"} for tick in choose_ticks(low, high)]
+    return {"strips": strips, "ticks": ticks, "chance": None if chance is None else at(chance)}
+
+
+def choose_ticks(low: float, high: float) -> list[float]:
+    """Round numbers within low..high, at most TICKS."""
+    rough = (high - low) / TICKS
+    unit = 10.0 ** np.floor(np.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
+    first, last = int(np.ceil(low / step)), int(np.floor(high / step))
+    return [round(number * step, 12) for number in range(first, last + 1)][:TICKS]
+
+
+def view_pairs(section: Section) -> list[dict[str, Any]] | None:
+    """The matrix of who is shown to be better than whom, ranked rows in order; None for fewer than two."""
+    ranked = section.ranked
+    if len(ranked) < 2:
+        return None
+    words = {(True, False): "better", (False, True): "worse", (False, False): "not told apart"}
+    return [
+        {
+            "number": i + 1,
+            "method": row.method,
+            "role": row.role,
+            "cells": [
+                "" if i == j else words[bool(section.better[i, j]), bool(section.better[j, i])]
+                for j in range(len(ranked))
+            ],
+            "others": [other.method for other in ranked],
+        }
+        for i, row in enumerate(ranked)
+    ]
+
+
+def view_numbers(section: Section) -> dict[str, Any]:
+    """Each subject's mean of the primary metric, and what else is known of a row."""
+    subjects = sorted({subject for row in section.rows for subject in row.by_subject})
+    rows = [
+        {
+            "method": row.method,
+            "role": row.role,
+            "subjects": [write_number(row.by_subject[one]) if one in row.by_subject else "" for one in subjects],
+            "shuffled": write_number(row.shuffled) if np.isfinite(row.shuffled) else "",
+            "best": "" if row.best_share is None else f"{100 * row.best_share:.0f} %",
+            "seeds": row.seeds,
+            "seed_sd": write_number(row.seed_sd) if np.isfinite(row.seed_sd) else "",
+            "parameters": f"{row.parameters:,}".replace(",", " "),
+        }
+        for row in section.rows
+    ]
+    return {"subjects": subjects, "rows": rows}
+
+
+def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
+    """The methods' tiles in the order of the table, those chosen by hash first."""
+    order = {row.method: (place, row) for place, row in enumerate(section.rows)}
+    methods = sorted({tile.method for tile in wall.tiles if tile.method in order}, key=lambda name: order[name][0])
+    groups = [
+        {
+            "method": method,
+            "role": order[method][1].role,
+            "place": write_place(order[method][1]),
+            "tiles": [view_tile(tile, wall) for tile in wall.tiles if tile.method == method],
+        }
+        for method in methods
+    ]
+    return {"groups": groups, "metric": name_metric(wall.metric), "count": len(wall.tiles)}
+
+
+def view_tile(tile: Tile, wall: Wall) -> dict[str, Any]:
+    truth = wall.truths[tile.clip]
+    shots = (
+        ("truth", truth.shot, f"true clip {tile.clip}"),
+        (tile.method, tile.made, f"clip {tile.clip} as {tile.method} reconstructs it"),
+        ("shuffled brain", tile.shuffled, f"what {tile.method} made of the brain that saw clip {tile.shuffled_clip}"),
+    )
+    return {
+        "why": "chosen by hash" if tile.why == CHOSEN else tile.why,
+        "picked": tile.why != CHOSEN,
+        "clip": tile.clip,
+        "subject": tile.subject,
+        "value": "< 0.001" if 0 < tile.value < 0.001 else write_number(tile.value),
+        "words": truth.caption or truth.concept,
+        "shots": [
+            {
+                "label": label,
+                "alt": words,
+                "video": shot.video and f"media/{shot.video}",
+                "poster": shot.poster and f"media/{shot.poster}",
+                "absent": shot.absent,
+            }
+            for label, shot, words in shots
+        ],
+    }
+
+
+def view_reported(table: ReportedTable) -> Mapping[str, Any]:
+    """A paper's table as it is printed, with the chance levels beneath where they are known."""
+    cells = table.rows[0].cells if table.rows else ()
+    chances = ["" if cell.chance is None else write_number(cell.chance) for cell in cells]
+    return {
+        "id": table.name,
+        "title": table.title,
+        "source": table.source,
+        "notes": table.notes,
+        "stub": table.stub,
+        "columns": table.columns,
+        "rows": [{"labels": row.labels, "numbers": [cell.number.text for cell in row.cells]} for row in table.rows],
+        "chances": chances if any(chances) else [],
+    }

@@ -1,0 +1,319 @@
+"""The phantom: its physics against closed forms, its determinism, its observers and its confounds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from bench.core.errors import BenchError
+from bench.datasets.catalogue import info, make_phantom, open_dataset, verify
+from bench.datasets.phantom.eeg import observer, signals, writer
+from bench.datasets.phantom.eeg.features import (
+    GROUPS,
+    Features,
+    draw_stimuli,
+    measure_clip,
+    measure_features,
+    object_space,
+    simulate_recipes,
+)
+from bench.datasets.phantom.eeg.head import LOBES, WINDOW, draw_head
+from bench.datasets.phantom.eeg.montage import RADIUS, electrode_positions, measure_leadfield
+from bench.datasets.phantom.eeg.spec import PhantomSpec, find_spec, read_spec
+from bench.datasets.phantom.eeg.writer import write_phantom
+from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, describe, draw_recipe, render, render_flow
+from bench.datasets.seed_dv.geometry import CHANNELS
+from bench.datasets.seed_dv.layout import SeedDV
+
+TINY = find_spec("tiny")
+SMALLEST = replace(TINY, size="smallest", subjects=2, concepts=(0, 22), seed=7)
+
+
+@pytest.fixture(scope="module")
+def features() -> Features:
+    return measure_features(draw_stimuli(SMALLEST), SMALLEST)
+
+
+def test_montage_is_symmetric_and_where_it_should_be() -> None:
+    positions = dict(zip(CHANNELS, electrode_positions(), strict=True))
+    assert np.allclose(np.linalg.norm(list(positions.values()), axis=1), RADIUS)
+    for left, right in (("C3", "C4"), ("O1", "O2"), ("CB1", "CB2"), ("F7", "F8")):
+        assert np.linalg.norm(positions[left] * [-1, 1, 1] - positions[right]) < 0.006
+    assert positions["FPZ"][1] > 0.09 and positions["OZ"][1] < -0.09 and positions["CZ"][2] > 0.09
+    assert positions["CB1"][2] < positions["O1"][2] < positions["POZ"][2]  # CB1 lies below the occipital row
+
+
+def test_leadfield_of_a_central_dipole_has_the_closed_form() -> None:
+    """At the centre of a sphere the potential is that of a dipole times a constant: linear in the cosine."""
+    electrodes = electrode_positions()
+    field = measure_leadfield(electrodes, np.full((1, 3), 1e-6), np.array([[0.0, 0.0, 1.0]]))[:, 0]
+    cosine = electrodes[:, 2] / RADIUS
+    assert np.corrcoef(field, cosine)[0, 1] > 0.9999
+    assert abs(field.mean()) < 1e-9  # average reference
+
+
+def test_radial_dipole_peaks_above_itself() -> None:
+    electrodes = electrode_positions()
+    above = electrodes[CHANNELS.index("OZ")] / RADIUS
+    field = measure_leadfield(electrodes, 0.075 * above[None], above[None])[:, 0]
+    assert CHANNELS[int(np.argmax(field))] == "OZ"
+    strongest = np.sort(np.abs(field))[-2]
+    assert strongest > 0.3 * np.abs(field).max()  # volume conduction: neighbours see it too
+
+
+def test_noise_has_the_covariance_that_the_observer_uses() -> None:
+    head = draw_head(SMALLEST, 1)
+    samples = 4000
+    rng = np.random.default_rng(0)
+    power = signals.pink_spectrum(samples, head.exponent)
+    drawn = signals.draw_noise(rng, power, 600)
+    expected = signals.autocovariance(power, WINDOW)
+    lags = np.array([0, 1, 7, 50, 300])
+    measured = [(drawn[:, : samples - lag] * drawn[:, lag:]).mean() for lag in lags]
+    assert expected[0] == pytest.approx(1)
+    np.testing.assert_allclose(measured, expected[lags], atol=0.03)
+
+
+def test_covariance_of_trials_is_that_of_simulated_recordings(features: Features) -> None:
+    """The exact model (no Whittle): whitened trials of pure noise are white, anywhere in the block."""
+    spec = replace(SMALLEST, blinks=0.0, saccades=0.0)
+    head = draw_head(spec, 1)
+    still = np.zeros((2, len(head.field.T), 560), np.float32)
+    factor = observer.noise_factor(head, spec, 16)
+    basis = observer.cosine_basis(16)
+    white = []
+    for block in range(60):
+        signal, _ = signals.record_block(spec, head, 1, block, still, still)
+        for start in (0, 130, 777):
+            white.append(observer.whiten(factor, (signal[:, start : start + WINDOW] @ basis.T).reshape(1, -1))[0])
+    power = np.mean(np.square(white))  # 180 × 992 numbers
+    assert power == pytest.approx(1, abs=0.02)
+    by_cosine = np.mean(np.square(white).reshape(-1, 62, 16), axis=(0, 1))
+    np.testing.assert_allclose(by_cosine, 1, atol=0.1)
+
+
+def test_responses_are_linear_in_the_features_and_carry_over(features: Features) -> None:
+    head = draw_head(SMALLEST, 2)
+    one, other = (Features(features.static[i : i + 1], features.courses[i : i + 1]) for i in (0, 1))
+    both = Features(one.static + other.static, one.courses + other.courses)
+    np.testing.assert_allclose(head.moments(both), head.moments(one) + head.moments(other), rtol=1e-3, atol=1e-4)
+    left = head.moments(one)[..., WINDOW:]
+    assert np.abs(left).max() > 0.01 * np.abs(head.moments(one)).max()
+
+
+def test_lobes_answer_to_what_they_should() -> None:
+    """Planted truth: object in temporal, motion in parietal, colour in occipital dipoles, averaged over heads."""
+    heads = [draw_head(SMALLEST, subject) for subject in range(1, 9)]
+    lobes = np.repeat(list(LOBES), [len(names) for names in LOBES.values()])
+
+    def strongest(power: np.ndarray) -> str:
+        return max(LOBES, key=lambda lobe: power[lobes == lobe].mean())
+
+    static = np.mean([head.tuning.static**2 for head in heads], axis=(0, 2))
+    assert strongest(static[:, GROUPS["object"]].sum(axis=1)) == "temporal"
+    assert strongest(static[:, GROUPS["colour"]].sum(axis=1)) == "occipital"
+    assert strongest(np.mean([head.tuning.courses**2 for head in heads], axis=0)[:, 3:].sum(axis=1)) == "parietal"
+
+
+def test_subjects_share_a_population_and_differ() -> None:
+    first, second, again = (draw_head(TINY, subject) for subject in (1, 2, 1))
+    stranger = draw_head(replace(TINY, seed=1), 1)
+    assert np.array_equal(first.field, again.field)
+
+    def likeness(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+    assert 0.5 < likeness(first.tuning.static, second.tuning.static) < 0.85  # own share of variance 0.35
+    assert abs(likeness(first.tuning.static, stranger.tuning.static)) < 0.1
+    assert not np.allclose(first.field, second.field)
+
+
+def test_features_see_what_the_clip_does() -> None:
+    rng = np.random.default_rng(3)
+    moving = {}
+    for action in ACTIONS:
+        courses = [measure_clip(draw_recipe(rng, 3, ACTIONS.index(action)))[2] for _ in range(6)]
+        moving[action] = np.mean([course[3:].mean(axis=1) for course in courses], axis=0)
+    speed, right, down, growth, turn = range(5)
+    assert moving["moving right"][right] > 0.02 > -0.02 > moving["moving left"][right]
+    assert moving["falling"][down] > 0.02 > -0.02 > moving["rising"][down]
+    assert moving["growing"][growth] > 0.004 > -0.004 > moving["shrinking"][growth]
+    assert moving["spinning"][turn] > 2 * abs(moving["resting"][turn])
+    assert moving["spinning"][speed] > moving["resting"][speed]
+
+
+def test_objects_of_a_coarse_class_are_nearer() -> None:
+    objects = object_space(TINY)
+    assert np.allclose(np.linalg.norm(objects, axis=1), TINY.object_norm)
+    alike = [objects[i] @ objects[j] for i in range(7) for j in range(i)]
+    unlike = [objects[i] @ objects[j] for i in range(7) for j in range(7, 40)]
+    assert np.mean(alike) > np.mean(unlike) + 1
+
+
+def test_written_truth_belongs_to_the_written_clips(phantom: SeedDV) -> None:
+    recipes, shown = phantom.truth.recipes, phantom.stimuli.to_pandas()
+    assert [describe(recipe) for recipe in recipes] == shown["caption"].tolist()
+    concepts = np.array(phantom.geometry.concepts)[shown["concept"]]
+    assert [recipe.concept for recipe in recipes] == concepts.tolist()
+    assert len({recipe.digest for recipe in recipes}) == len(recipes)
+    assert all(recipe.is_reserved for recipe in recipes)
+    for clip in (0, 41):
+        drawn = render(recipes[clip], FRAME_TIMES).astype(float)
+        error = np.square(drawn - phantom.video([clip])[0]).mean()
+        assert 10 * np.log10(255**2 / error) > 35  # dB: what the encoder leaves
+        np.testing.assert_allclose(phantom.truth.flow[clip], render_flow(recipes[clip], FRAME_TIMES), atol=0.02)
+    score = np.load(phantom.root / "Video" / "meta-info" / "All_video_optical_flow_score.npy").ravel()
+    np.testing.assert_allclose(score, np.hypot(*np.moveaxis(np.float64(phantom.truth.flow), -1, 0)).mean((1, 2, 3)))
+
+
+def test_no_simulated_clip_is_a_stimulus() -> None:
+    spec = find_spec("small")
+    shown = {recipe.digest for recipe in draw_stimuli(spec)}
+    assert len(shown) == 560
+    assert not shown & {recipe.digest for recipe in simulate_recipes(spec, 5)}
+
+
+def test_eeg_is_in_volts_and_has_a_plausible_spectrum(phantom: SeedDV) -> None:
+    recording = np.load(phantom.root / "EEG" / "sub1.npy", mmap_mode="r")
+    deviation = recording[0].std()
+    assert 4e-6 < deviation < 3e-5
+    spectrum = (np.abs(np.fft.rfft(recording[:, CHANNELS.index("OZ")], axis=1)) ** 2).mean(axis=0)
+    frequency = np.fft.rfftfreq(recording.shape[2], 1 / 200)
+
+    def band(low: float, high: float) -> float:
+        return float(spectrum[(frequency >= low) & (frequency < high)].mean())
+
+    assert band(1, 4) > 3 * band(15, 25) and band(15, 25) > band(40, 90)
+    assert band(8.5, 11.5) > 2 * band(14, 17)  # alpha
+
+
+def test_same_files_whatever_the_number_of_processes(tmp_path: Path) -> None:
+    digests = []
+    for processes in (1, 2):
+        write_phantom(SMALLEST, tmp_path / str(processes), processes=processes)
+        digests.append(json.loads((tmp_path / str(processes) / "manifest.json").read_text())["digest"])
+    assert digests[0] == digests[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]  # no drafts left
+    assert (verify("phantom_eeg", tmp_path / "2")["status"] == "ok").all()
+    captions = tmp_path / "1" / "Video" / "BLIP-caption" / "1st_10min.txt"
+    assert captions.read_bytes().count(b"\r\n") == 2
+
+
+def test_a_killed_making_leaves_nothing_and_a_changed_file_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "fill", stop)
+    with pytest.raises(BenchError, match="full"):
+        write_phantom(SMALLEST, tmp_path / "home" / "phantom", processes=1)
+    assert list((tmp_path / "home").iterdir()) == []
+    dead = tmp_path / "home" / ".tmp-999999999-x"
+    dead.mkdir()
+    writer.clear_leftovers(tmp_path / "home")
+    assert not dead.exists()
+
+
+def test_full_disk_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(BenchError, match="GB are free"):
+        write_phantom(SMALLEST, tmp_path / "phantom", processes=1)
+
+
+def test_low_rank_solution_is_the_full_one() -> None:
+    rng = np.random.default_rng(0)
+    within, rows = rng.standard_normal((4, 9)), rng.standard_normal((3, 9))
+    full = np.linalg.solve(np.eye(9) + within.T @ within, rows.T).T
+    np.testing.assert_allclose(observer.solve_low_rank(within, rows), full)
+
+
+def test_closed_set_scores_are_the_likelihood(features: Features) -> None:
+    """Against scipy's density, the gain integrated on a grid, with few cosines."""
+    spec = replace(SMALLEST, evoked=6.0)
+    head = draw_head(spec, 1)
+    clips = Features(features.static[:2], features.courses[:2])
+    count = 3
+    covariance = observer.noise_covariance(head, spec, count)
+    factor = np.linalg.cholesky(covariance)
+    means = observer.responses(head, head.moments(clips)[..., :WINDOW], count)
+    noise = multivariate_normal(np.zeros(len(covariance)), covariance, seed=1)
+    observed = means[:1] * 1.1 + noise.rvs(1)
+    scores = observer.closed_set_scores(head, spec, factor, clips, observer.whiten(factor, observed))[0]
+    gains = np.linspace(0, 2, 41)
+    prior = -0.5 * ((gains - 1) / spec.trial_gain) ** 2
+    expected = [
+        np.logaddexp.reduce([noise.logpdf(observed[0] - gain * mean) for gain in gains] + prior) for mean in means
+    ]
+    assert scores[0] - scores[1] == pytest.approx(expected[0] - expected[1], rel=1e-3, abs=1e-3)
+
+
+def test_observers_beat_chance_and_are_calibrated(phantom: SeedDV) -> None:
+    trials = np.flatnonzero(np.array(phantom.trials["clip"]) >= 60)[:20]  # block 7 of subjects 1 and 2
+    concepts = np.array(phantom.stimuli["concept"])[np.array(phantom.trials["clip"])[trials]]
+    posteriors = phantom.truth.concept_posteriors(trials)
+    np.testing.assert_allclose(np.exp(posteriors).sum(axis=1), 1)
+    accuracy = np.mean(posteriors.argmax(axis=1) == concepts)
+    assert accuracy > 0.4  # chance 0.1
+    assert np.exp(posteriors.max(axis=1)).mean() == pytest.approx(accuracy, abs=0.2)
+    closed = phantom.truth.sum_over_concepts(phantom.truth.clip_posteriors(trials), trials)
+    assert np.mean(closed.argmax(axis=1) == concepts) >= accuracy - 0.05
+    np.testing.assert_allclose(phantom.truth.concept_posteriors(trials[::-1])[::-1], posteriors, atol=1e-9)
+
+
+def test_card_names_its_figures(phantom: SeedDV) -> None:
+    card = info(phantom)
+    assert list(card.columns) == ["figure", "mean", "lowest", "highest", "chance", "by subject"]
+    text = " ".join(card["figure"])
+    for word in ("clip, closed set", "concept, closed set", "concept, open set", "single", "new", "identification"):
+        assert word in text
+    assert info(phantom).equals(card)
+
+
+def test_confounds_are_off_by_default_and_found_when_planted(features: Features) -> None:
+    assert (TINY.block_drift, TINY.hint_response, TINY.leaked_label) == (0.0, 0.0, 0.0)
+    order = SMALLEST.geometry.order[0]
+    objects = object_space(SMALLEST)
+    plain = signals.hint_features(SMALLEST, objects, order)
+    assert np.ptp(plain.static, axis=0).max() == 0  # a hint says nothing about its concept
+    told = signals.hint_features(replace(SMALLEST, hint_response=1.0), objects, order)
+    assert np.ptp(told.static[:, GROUPS["object"]], axis=0).max() > 0
+    head = draw_head(SMALLEST, 1)
+    own = Features(features.static[:2], features.courses[:2])
+    clean, _ = signals.record_block(SMALLEST, head, 1, 0, head.moments(own), head.moments(plain))
+    leaky, _ = signals.record_block(
+        replace(SMALLEST, leaked_label=5.0), head, 1, 0, head.moments(own), head.moments(plain)
+    )
+    difference = (leaky - clean).reshape(62, 2, -1).std(axis=2)
+    assert difference[CHANNELS.index("CB2")].min() > 0.5
+    assert np.argsort(difference[CHANNELS.index("CB2")]).tolist() == np.argsort(order).tolist()
+    assert difference[CHANNELS.index("CZ")].max() == 0
+    drifting = [
+        signals.record_block(
+            replace(SMALLEST, block_drift=20.0), head, 1, block, head.moments(own), head.moments(plain)
+        )[0]
+        - signals.record_block(SMALLEST, head, 1, block, head.moments(own), head.moments(plain))[0]
+        for block in (0, 1)
+    ]
+    np.testing.assert_allclose(drifting[0], drifting[1], atol=1e-3)  # alike in all blocks
+    assert drifting[0].std() > 5
+
+
+def test_spec_round_trip_and_unknown_size() -> None:
+    assert read_spec(json.loads(json.dumps(TINY.as_dict()))) == TINY
+    with pytest.raises(BenchError, match=r"'huge'.*tiny, small, full"):
+        find_spec("huge")
+    full = find_spec("full").geometry
+    assert (full.shape, full.subjects, full.clips) == ((7, 62, 104_000), 20, 5)
+
+
+def test_opening_again_makes_nothing(phantom: SeedDV, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "write_phantom", lambda *_, **__: pytest.fail("made again"))
+    assert open_dataset("phantom_eeg:tiny").digest == phantom.digest
+    assert make_phantom(PhantomSpec(**TINY.as_dict())) == phantom.root

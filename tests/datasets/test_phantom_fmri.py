@@ -1,0 +1,311 @@
+"""The fMRI phantoms: responses and noise against closed forms, observers against brute force, the card, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import gamma, multivariate_normal
+
+from bench.core.errors import BenchError
+from bench.core.splits import make_folds
+from bench.datasets.catalogue import info, open_dataset, verify
+from bench.datasets.cc2017.layout import CC2017
+from bench.datasets.cinebrain.layout import CineBrain
+from bench.datasets.phantom.fmri import cortex, scalp
+from bench.datasets.phantom.fmri import features as cortex_features
+from bench.datasets.phantom.fmri import observer as fmri_observer
+from bench.datasets.phantom.fmri.features import COUNT, GROUPS
+from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec, read_fmri_spec
+from bench.datasets.phantom.fmri.writer import write_fmri_phantom
+from bench.datasets.phantom.stimuli import describe
+from bench.datasets.seed_dv.concepts import CONCEPTS
+from bench.datasets.seed_dv.geometry import DatasetError
+
+FMRI = find_fmri_spec("phantom_fmri", "tiny")
+CINEBRAIN = find_fmri_spec("phantom_cinebrain", "tiny")
+SMALLEST = replace(FMRI, subjects=2, concepts=(0, 22), segments=(3, 1), segment_clips=6, repeats=(2, 3), voxels=0.03)
+SERIES = replace(CINEBRAIN, subjects=3, concepts=(0, 22), segments=(2, 3), segment_clips=3, voxels=0.03)
+
+
+def truth_of(dataset: Any) -> Any:
+    return dataset.truth
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> CC2017:
+    home = tmp_path_factory.mktemp("films")
+    write_fmri_phantom(SMALLEST, home / "phantom", processes=1)
+    return CC2017(home / "phantom", cache=home / "cache")
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> CineBrain:
+    home = tmp_path_factory.mktemp("series")
+    write_fmri_phantom(SERIES, home / "phantom", processes=1)
+    return CineBrain(home / "phantom", cache=home / "cache")
+
+
+@pytest.fixture(scope="module")
+def tiny(bench_home: Path) -> CC2017:
+    return open_dataset("phantom_fmri:tiny")
+
+
+@pytest.mark.parametrize(("tr", "best"), [(2.0, 2), (0.8, 5)])
+def test_the_response_is_a_double_gamma_that_peaks_at_the_stored_delay(tr: float, best: int) -> None:
+    kernel = cortex.haemodynamic_kernel(tr)
+    assert np.argmax(kernel) == best and kernel.sum() == pytest.approx(1) and kernel.min() < 0
+    time = np.linspace(0, 20, 200_001)
+    response = gamma.pdf(time / 0.8, 6) - gamma.pdf(time / 0.8, 16) / 6
+    assert time[np.argmax(response)] == pytest.approx(4.0, abs=0.03)
+    middle = (best + 0.5) * tr
+    expected = [np.trapezoid(response[w], time[w]) for w in [(time > middle - tr) & (time < middle)]]
+    total = sum(
+        np.trapezoid(response[w], time[w])
+        for k in range(len(kernel))
+        for w in [(time >= (k - 0.5) * tr) & (time <= (k + 0.5) * tr)]
+    )
+    assert kernel[best] == pytest.approx(expected[0] / total, rel=0.01)
+
+
+def test_filtering_is_a_convolution_read_later() -> None:
+    features = np.random.default_rng(0).standard_normal((40, COUNT)).astype(np.float32)
+    for spec in (FMRI, CINEBRAIN):
+        kernel, delay = cortex.haemodynamic_kernel(spec.tr), spec.delay_volumes
+        expected = np.convolve(np.append(features[:, 7], np.zeros(delay)), kernel)[delay : delay + 40]
+        np.testing.assert_allclose(cortex.filter_features(features, spec)[:, 7], expected, atol=1e-5)
+
+
+def test_noise_has_the_covariance_that_the_observer_uses() -> None:
+    one = cortex.draw_cortex(SERIES, 1)
+    drawn = cortex.draw_noise(np.random.default_rng(0), one, SERIES, 60_000)
+    own, shared = cortex.noise_course(SERIES)
+    expected = np.diag(one.own.astype(float) ** 2) * own[0, 2] + (one.loadings @ one.loadings.T) * shared[0, 2]
+    measured = drawn[:-2].T @ drawn[2:] / (len(drawn) - 2)
+    np.testing.assert_allclose((measured + measured.T) / 2, expected, atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.diag(one.own**2) + one.loadings @ one.loadings.T, atol=0.08)
+
+
+def test_scalp_noise_has_the_covariance_that_the_observer_uses() -> None:
+    head, samples = scalp.draw_scalp(SERIES, 1), 2000
+    rng = np.random.default_rng(0)
+    drawn = np.stack([scalp.draw_scalp_noise(rng, head, SERIES, samples) for _ in range(60)])
+    expected = scalp.noise_covariance_over_time(SERIES, samples, 50)
+    assert expected[0, 0] == pytest.approx(1)
+    power = (head.mixing**2).sum(axis=1)
+    for lag in (0, 1, 5, 40):
+        measured = (drawn[:, :, : samples - lag] * drawn[:, :, lag:]).mean(axis=(0, 2)) / power
+        np.testing.assert_allclose(measured, expected[0, lag], atol=0.06)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.floats(1.0, 100.0))
+def test_familiarity_is_the_faded_count_of_what_came_before(shown: list[int], span: float) -> None:
+    values = cortex_features.familiarity(np.array(shown), span)
+    for place, concept in enumerate(shown):
+        ages = [place - earlier for earlier in range(place) if shown[earlier] == concept]
+        trace = sum(np.exp(-age / span) for age in ages)
+        assert values[place] == pytest.approx(trace / (1 + trace))
+
+
+def test_hippocampus_and_mpfc_see_no_picture_and_know_only_what_came_before() -> None:
+    one = cortex.draw_cortex(FMRI, 1)
+    memory = np.isin(one.rois, ("hippocampus",))
+    other = np.delete(np.arange(COUNT), np.r_[GROUPS["memory"]])
+    assert not one.weights[memory][:, other].any()
+    assert not one.weights[~np.isin(one.rois, ("hippocampus", "mPFC"))][:, GROUPS["memory"]].any()
+    films = np.array([recipe.concept for recipe in cortex_features.draw_films(FMRI)])
+    first = cortex_features.remembered(FMRI, 1, films)["train", 0]
+    seen: set[int] = set()
+    for concept, familiar in zip(films, first, strict=False):
+        assert (familiar == 0) == (concept not in seen)
+        seen.add(concept)
+    passes = cortex_features.remembered(FMRI, 1, films)
+    assert passes["train", 1][:10].mean() > passes["train", 0][:10].mean()  # the second time all is familiar
+
+
+def test_subjects_differ_in_voxels_and_tuning(tiny: CC2017) -> None:
+    assert len(set(tiny.voxels.values())) == 3
+    for subject, rois in tiny.rois.items():
+        assert set(rois) == set(cortex.REGIONS) and len(rois) == tiny.voxels[subject]
+        tuning = truth_of(tiny).tuning(subject)
+        assert np.array_equal(tuning, truth_of(tiny).cortex(subject).weights)
+        v1 = tuning[np.array(rois) == "V1"]
+        assert np.abs(v1[:, GROUPS["light"]]).max() > 0 and not v1[:, GROUPS["object"]].any()
+
+
+def test_the_tuning_can_be_found_in_the_stored_volumes(tiny: CC2017) -> None:
+    """True weights predict the stored volumes as well as their share of the variance says, and not other clips'."""
+    truth, subject = truth_of(tiny), 1
+    trials = tiny.trials.to_pandas()
+    train = trials[(trials["subject"] == subject) & (trials["repeat"] == 1)]
+    drives = truth._drives(subject, "train", (0,))[train["clip"]]
+    predicted = drives @ truth.tuning(subject).T
+    observed = tiny.signals(train["trial"])[:, : predicted.shape[1], 0]
+    rois, deviation = np.array(tiny.rois[subject]), predicted.std(axis=0)
+    assert not deviation[rois == "auditory"].any()  # silent films
+    driven = rois != "auditory"
+    predicted = (predicted - predicted.mean(axis=0))[:, driven] / deviation[driven]
+    correlation = (predicted * observed[:, driven]).mean(axis=0)
+    one = truth.cortex(subject)
+    noise = one.own**2 + (one.loadings**2).sum(axis=1)
+    share = np.sqrt(deviation**2 / (deviation**2 + noise))[driven]
+    assert correlation.mean() == pytest.approx(share.mean(), abs=0.04)  # 80 volumes of 290 voxels
+    assert abs((np.roll(predicted, 17, axis=0) * observed[:, driven]).mean()) < 0.04
+
+
+def test_official_layouts_and_split(tiny: CC2017) -> None:
+    stimuli, trials = tiny.stimuli.to_pandas(), tiny.trials.to_pandas()
+    assert len(stimuli) == 100 and len(trials) == 3 * (2 * 80 + 20)
+    recipes = truth_of(tiny).recipes
+    assert stimuli["caption"].tolist() == [describe(recipe) for recipe in recipes]
+    assert [tiny.concepts[c] for c in stimuli["concept"]] == [CONCEPTS[recipe.concept] for recipe in recipes]
+    assert all(recipe.is_reserved for recipe in recipes) and len({recipe.digest for recipe in recipes}) == 100
+    fold = make_folds(tiny, "cross_subject", classes=10)[0]
+    assert set(stimuli["block"].to_numpy()[trials["clip"].to_numpy()[fold.test]]) == {5}
+    assert tiny.video([0]).shape == (1, 6, 64, 64, 3)
+
+
+def test_series_layout(series: CineBrain) -> None:
+    assert series.signals([0]).shape == (1, max(series.voxels.values()), 5)
+    assert series.video([0]).shape == (1, 33, 64, 64, 3)
+    stimuli, trials = series.stimuli.to_pandas(), series.trials.to_pandas()
+    assert len(stimuli) == 8 * 3 and len(trials) == 3 * 5 * 3  # subject 3 is of the other group
+    tested = [set(trials["clip"][(trials["subject"] == s) & (stimuli["block"].to_numpy()[trials["clip"]] == 4)])
+              for s in (1, 2, 3)]  # fmt: skip
+    assert tested[0] == tested[1] == set(range(9, 15)) and tested[2] == set(range(18, 24))
+
+
+def brute_force(spec: FmriSpec, truth: Any, subject: int, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of a trial's noise over [voxel, volume], and the responses' design [voxel * volume, volume * 121]."""
+    one = truth.cortex(subject)
+    own, shared = cortex.noise_course(spec)
+    loadings = one.loadings[voxels].astype(float)
+    covariance = np.kron(np.diag(one.own[voxels].astype(float) ** 2), own) + np.kron(loadings @ loadings.T, shared)
+    return covariance, np.kron(one.weights[voxels].astype(float), np.eye(spec.clip_volumes))
+
+
+@pytest.mark.parametrize("without", [(), ("V1", "hippocampus", "LOC")])
+def test_closed_set_equals_the_gaussian_density(series: CineBrain, without: tuple[str, ...]) -> None:
+    truth = truth_of(series)
+    trials = np.flatnonzero(np.asarray(series.trials["subject"]) == 3)[-6:]  # its test clips
+    posteriors, clips = truth.clip_posteriors(trials, without=without)
+    voxels = np.flatnonzero(~np.isin(truth.cortex(3).rois, without))
+    covariance, design = brute_force(SERIES, truth, 3, voxels)
+    directions = truth._time[0]
+    unturned = np.linalg.inv(directions)
+    drives = truth._drives(3, "test", (0,)).reshape(6, 5, COUNT)
+    drives = np.einsum("nud,ut->ndt", drives, unturned).reshape(6, -1)
+    observed = truth._observe(trials)[:, voxels].reshape(6, -1)
+    density = np.stack([multivariate_normal(design @ drive, covariance).logpdf(observed) for drive in drives], axis=1)
+    expected = density - np.logaddexp.reduce(density, axis=1, keepdims=True)
+    np.testing.assert_allclose(posteriors, expected, atol=1e-6)
+    assert clips[0].tolist() == list(range(18, 24))
+
+
+def test_open_set_equals_the_gaussian_density(films: CC2017) -> None:
+    """Averaged repeats: the noise of a mean of three is a third, what the clips cause is not."""
+    truth, subject = truth_of(films), 2
+    table = films.trials.to_pandas()
+    trials = table[(table["subject"] == subject) & (table["repeat"] == 0)]["trial"].to_numpy()
+    posteriors = truth.concept_posteriors(trials, without=("MT",))
+    voxels = np.flatnonzero(~np.isin(truth.cortex(subject).rois, ("MT",)))
+    covariance, design = brute_force(SMALLEST, truth, subject, voxels)
+    means, within = truth._population(subject, "test", (0, 1, 2))
+    total = covariance / 3 + design @ within @ design.T
+    observed = truth._observe(trials)[:, voxels, 0]
+    density = np.stack([multivariate_normal(design @ mean, total).logpdf(observed) for mean in means], axis=1)
+    expected = density - np.logaddexp.reduce(density, axis=1, keepdims=True)
+    np.testing.assert_allclose(posteriors, expected, atol=1e-6)
+
+
+def test_stored_z_scores_can_be_undone(films: CC2017, series: CineBrain) -> None:
+    stored = films.recording(1, "train")[6:12, 1]  # second segment, second repeat
+    np.testing.assert_allclose(stored.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(stored.std(axis=0, ddof=1), 1, atol=1e-5)
+    table = films.trials.to_pandas()
+    trial = int(table[(table["subject"] == 1) & (table["clip"] == 8) & (table["repeat"] == 2)]["trial"].iloc[0])
+    mean, deviation = np.load(films.root / "truth/scales/sub01_train.npy")[:, 1, 1]
+    expected = films.signals([trial])[0, : len(mean), 0] * deviation + mean
+    np.testing.assert_allclose(truth_of(films)._observe(np.array([trial]))[0, :, 0], expected, rtol=1e-5, atol=1e-6)
+    own = np.flatnonzero(np.asarray(series.trials["subject"]) == 1)
+    volumes = series.signals(own)[:, : series.voxels[1]]
+    np.testing.assert_allclose(volumes.mean(axis=(0, 2)), 0, atol=1e-4)
+
+
+def test_the_eeg_observer_reads_the_eeg(series: CineBrain) -> None:
+    view = CineBrain(series.root, cache=series._cache, kind="eeg")
+    assert view.signals([0]).shape == (1, 64, 400)
+    test = np.flatnonzero(np.asarray(view.trials["subject"]) == 2)[-6:]
+    posteriors, clips = truth_of(view).clip_posteriors(test)
+    shown = np.asarray(view.trials["clip"])[test]
+    assert (clips[0][posteriors.argmax(axis=1)] == shown).mean() >= 5 / 6
+    project, precision = truth_of(view)._information(2, ())
+    head = scalp.draw_scalp(SERIES, 2)
+    drive = np.random.default_rng(0).standard_normal((5, COUNT))
+    evoked = np.concatenate(
+        [gain * np.einsum("csd,d->cs", head.response, own) for gain, own in
+         zip(scalp.volume_gains(SERIES), drive, strict=True)], axis=1)  # fmt: skip
+    np.testing.assert_allclose(project(evoked[None])[0], precision @ drive.ravel(), rtol=1e-4, atol=1e-3)
+    with pytest.raises(DatasetError, match="no regions to leave out"):
+        truth_of(view).concept_posteriors(test, without=("V1",))
+
+
+def test_unknown_regions_are_named(films: CC2017) -> None:
+    with pytest.raises(DatasetError, match="no region 'V9'; there are V1, V2"):
+        truth_of(films).concept_posteriors([0], without=("V9",))
+
+
+def test_files_do_not_depend_on_the_number_of_processes(films: CC2017, tmp_path: Path) -> None:
+    write_fmri_phantom(SMALLEST, tmp_path / "again", processes=2)
+    assert CC2017(tmp_path / "again", cache=tmp_path).digest == films.digest
+    other = replace(SMALLEST, seed=1)
+    write_fmri_phantom(other, tmp_path / "other", processes=1)
+    assert CC2017(tmp_path / "other", cache=tmp_path).digest != films.digest
+
+
+def test_a_spec_survives_json() -> None:
+    for spec in (FMRI, CINEBRAIN, SMALLEST):
+        assert read_fmri_spec({**spec.as_dict(), "concepts": list(spec.concepts)}) == spec
+    with pytest.raises(BenchError, match="unknown phantom size 'huge'"):
+        open_dataset("phantom_fmri:huge")
+
+
+def test_the_card_says_what_each_region_adds(tiny: CC2017) -> None:
+    card = info(tiny).set_index("figure")["mean"].astype(float)
+    prefix = "ideal observer, concept, open set"
+    assert 0.5 < card[prefix] < 0.99
+    assert card[f"{prefix}, without hippocampus and mPFC"] < card[prefix]
+    assert card[f"{prefix}, hippocampus and mPFC alone"] > 0.2  # 0.1 by chance
+    assert card["ideal observer, clip, closed set (of the test clips)"] > 0.95
+    assert info(tiny).equals(info(tiny))
+
+
+def test_verify_finds_what_changed(films: CC2017, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    root.mkdir()
+    copy: Callable[[Path], None] = lambda path: (root / path.relative_to(films.root)).symlink_to(path)  # noqa: E731
+    for path in films.root.iterdir():
+        copy(path)
+    report: Any = verify("phantom_fmri", root)
+    assert (report[~report["file"].str.startswith("subj03")]["status"] == "ok").all()
+    (root / "subj01_rois.txt").unlink()
+    (root / "subj01_rois.txt").write_text("V1\n" * films.voxels[1])
+    report = verify("phantom_fmri", root).set_index("file")
+    assert "malformed" in report.loc[["subj01_rois.txt"], "status"].tolist()
+
+
+def test_the_population_is_what_simulated_clips_are(films: CC2017) -> None:
+    """Means and covariance come from the same filter as the data: a constant feature stays what it is."""
+    truth = SimpleNamespace(spec=SMALLEST, _time=truth_of(films)._time)
+    constant = np.ones((30, 1, COUNT), np.float32)
+    turned = fmri_observer.FmriTruth._turn(truth, constant)  # type: ignore[arg-type]
+    kernel = cortex.haemodynamic_kernel(2.0)
+    assert turned[15, 0] == pytest.approx(kernel.sum(), abs=1e-5)
+    assert turned[-1, 0] == pytest.approx(kernel[2:].sum(), abs=1e-5)  # after the last clip the screen is blank

@@ -1,0 +1,311 @@
+"""The second door: pairs found in folders, floors beside scores, memory and order that do not matter."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.color import rgb2gray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bench.core.errors import BenchError
+from bench.doors.video_pairs import find_pairs, parse_rule, split_sides
+from bench.doors.videos import PARTY, score_videos
+from bench.scoring.views import Jury
+from bench.store.video import read_video, write_lossless
+from leaderboard.clips import clip_table, summary_table
+from metrics.protocols import PROTOCOLS
+
+FRAMES, SIZE = 6, 48
+
+
+class Judges:
+    """Stands in for a suite's judges: views that are simple functions of the pixels, counted as they are asked for."""
+
+    def __init__(self, *, without: tuple[str, ...] = ("raft", "amt", "vifi")) -> None:
+        self.without = without
+        self.asked: list[tuple[str, int]] = []
+        generator = np.random.default_rng(0)
+        self.directions = generator.normal(size=(3 * 16, 60)).astype(np.float32)
+
+    def available(self, view):
+        return view not in self.without
+
+    def explain(self, view):
+        return f"fetch {view}"
+
+    def digest(self, view):
+        return f"{view}-1"
+
+    def observe_many(self, views, video):
+        return {view: self.observe(view, video) for view in views}
+
+    def observe(self, view, video):
+        self.asked.append((view, len(video)))
+        n, f, h, w, _ = video.shape
+        small = [cv2.resize(frame, (4, 4), interpolation=cv2.INTER_AREA) for frame in video.reshape(-1, h, w, 3)]
+        coarse = np.stack(small).reshape(n, f, -1).astype(np.float32)
+        seen = (coarse - 128) / 64 @ self.directions
+        return seen.mean(axis=1) if view in ("video", "features") else seen
+
+    def embed_captions(self, view, captions):
+        return np.stack([self.directions[len(caption) % 48] for caption in captions])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+
+
+def draw_clips(count: int, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (count, FRAMES, 4, 4, 3), dtype=np.uint8)
+    return np.stack([[cv2.resize(f, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) for f in clip] for clip in coarse])
+
+
+def write_folders(root: Path, predictions: np.ndarray, targets: np.ndarray) -> tuple[Path, Path]:
+    for name, clips in (("predictions", predictions), ("targets", targets)):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i, clip in enumerate(clips):
+            np.save(root / name / f"clip{i}.npy", clip)
+    return root / "predictions", root / "targets"
+
+
+def first(pairs, count: int):
+    """The same folders with their first clips alone: decoding and flow of all would take minutes."""
+    names = pairs.names[:count]
+    targets = None if pairs.targets is None else {name: pairs.targets[name] for name in names}
+    return replace(pairs, predictions={name: pairs.predictions[name] for name in names}, targets=targets)
+
+
+def mean_of(scored: pd.DataFrame, column: str = "value") -> pd.Series:
+    return scored.groupby("metric")[column].mean()
+
+
+def test_perfect_predictions_reach_the_best_value_and_floors_do_not(tmp_path):
+    clips = draw_clips(5)
+    scored = score_videos(find_pairs(*write_folders(tmp_path, clips, clips)), Jury(Judges()), protocol="corrected")
+    value, shuffled = mean_of(scored), mean_of(scored, "shuffled")
+    for metric in ("video_2way", "frame_40way", "ssim", "hue_correlation", "retrieval_top1"):
+        assert value[metric] == pytest.approx(1.0)
+        assert shuffled[metric] < 1
+    assert value["epe_dis"] == value["dynamic_difference"] == 0
+    assert value["fvd"] == pytest.approx(0, abs=1e-3)
+    assert set(scored["clip"]) == {f"clip{i}" for i in range(5)} | {"(all clips)"}
+    summary = summary_table(scored)
+    marks = dict(zip(summary["metric"], summary["mark"], strict=True))
+    assert marks["ssim ↑"] == ""
+    assert "constant_grey" in marks["clip_consistency ↑"]  # a still video is perfectly consistent
+
+
+def test_scores_depend_on_no_other_clip_and_truth_is_judged_once(tmp_path):
+    clips, made = draw_clips(PARTY + 3), draw_clips(PARTY + 3, seed=1)
+    predictions, targets = write_folders(tmp_path, made, clips)
+    judges = Judges()
+    whole = score_videos(find_pairs(predictions, targets), Jury(judges), protocol="eeg2video")
+    assert ("video", PARTY) in judges.asked
+    judges.asked.clear()
+    again = score_videos(find_pairs(predictions, targets), Jury(judges), protocol="eeg2video")
+    pd.testing.assert_frame_equal(whole, again)
+    assert sum(n for view, n in judges.asked if view == "video") == len(clips) + 1  # the predictions and one grey clip
+    for name in ("clip0", "clip4"):
+        single = tmp_path / name
+        write_folders(single, made[int(name[4:]) :][:1], clips[int(name[4:]) :][:1])
+        alone = score_videos(find_pairs(single / "predictions", single / "targets"), Jury(judges), protocol="eeg2video")
+        both = whole[whole["clip"] == name]["value"].to_numpy()
+        np.testing.assert_allclose(alone["value"].to_numpy(), both, atol=1e-6)
+
+
+def test_floors_are_what_they_say(tmp_path):
+    clips, made = draw_clips(4), draw_clips(4, seed=1)
+    scored = score_videos(find_pairs(*write_folders(tmp_path, made, clips)), Jury(Judges()), protocol="eeg2video")
+    ssim = scored[scored["metric"] == "ssim"].set_index("clip")
+
+    def reference(a, b):
+        frames = zip(a, b, strict=True)
+        return np.mean([structural_similarity(x, y, data_range=255, channel_axis=-1) for x, y in frames])
+
+    assert ssim.loc["clip1", "value"] == pytest.approx(reference(made[1], clips[1]))
+    assert ssim.loc["clip1", "constant_grey"] == pytest.approx(reference(np.full_like(made[1], 128), clips[1]))
+    still = np.repeat(clips[0][FRAMES // 2][None], FRAMES, axis=0)
+    assert ssim.loc["clip1", "still_frame"] == pytest.approx(reference(still, clips[1]))
+    assert ssim.loc["clip1", "shuffled"] == pytest.approx(reference(made[0], clips[1]))
+
+
+def test_missing_and_broken_clips_score_the_worst_whatever_their_place(tmp_path, capsys):
+    clips = draw_clips(10)
+    predictions, targets = write_folders(tmp_path, clips, clips)
+    (predictions / "clip0.npy").unlink()
+    np.save(predictions / "clip9.npy", clips[9][:5])
+    scored = score_videos(find_pairs(predictions, targets), Jury(Judges()), protocol="eeg2video", metrics="ssim,psnr")
+    ssim = scored[scored["metric"] == "ssim"].set_index("clip")
+    assert list(ssim.index) == [f"clip{i}" for i in range(10)]
+    assert list(ssim["status"]) == ["missing", *["ok"] * 8, "invalid"]
+    assert list(ssim["value"]) == [-1.0, *[pytest.approx(1.0)] * 8, -1.0]
+    said = capsys.readouterr().err
+    assert "1 clips missing" in said and "5 frames of 48×48" in said
+    assert summary_table(scored)["clips"].tolist() == ["8/10", "8/10"]
+    assert clip_table(scored).shape == (10, 4)
+
+
+def test_what_is_not_comparable_is_refused(tmp_path):
+    clips = draw_clips(3)
+    predictions, targets = write_folders(tmp_path, clips[:, :5], clips)
+    with pytest.raises(BenchError, match=r"none of the 3 clips .* 5 frames .* name a rule"):
+        score_videos(find_pairs(predictions, targets), Jury(Judges()), protocol="corrected", metrics="ssim")
+    ruled = find_pairs(predictions, targets, rule=parse_rule("first:5"))
+    scored = score_videos(ruled, Jury(Judges()), protocol="corrected", metrics="ssim")
+    assert mean_of(scored)["ssim"] == pytest.approx(1)
+    with pytest.raises(BenchError, match="uses 6"):
+        score_videos(ruled, Jury(Judges()), protocol="eeg2video", metrics="ssim")
+    for bad in ("even", "even:0", "last:3", "first:-1"):
+        with pytest.raises(BenchError, match="allowed are same, first:N and even:N"):
+            parse_rule(bad)
+    with pytest.raises(BenchError, match="no target is named after"):
+        (predictions / "clip2.npy").rename(predictions / "other.npy")
+        find_pairs(predictions, targets)
+
+
+def test_a_judge_that_is_missing_leaves_its_metrics_out_and_says_so(tmp_path, capsys):
+    clips = draw_clips(3)
+    pairs = find_pairs(*write_folders(tmp_path, clips, clips))
+    scored = score_videos(pairs, Jury(Judges(without=("raft", "amt", "vifi", "dino"))), protocol="vbench")
+    assert "left out subject_consistency: fetch dino" in capsys.readouterr().err
+    assert "subject_consistency" not in set(scored["metric"])
+    with pytest.raises(BenchError, match="clip_pcc cannot be computed: fetch vifi"):
+        score_videos(pairs, Jury(Judges()), protocol="mind_animator", metrics="clip_pcc")
+
+
+def test_side_by_side_halves_hold_the_same_picture():
+    picture = np.random.default_rng(0).integers(30, 256, (2, 16, 20, 3), dtype=np.uint8)
+    grid = np.zeros((2, 20, 46, 3), np.uint8)  # torchvision's make_grid: 2 pixels around and between
+    grid[:, 2:18, 2:22] = picture
+    grid[:, 2:18, 24:44] = 255 - picture
+    prediction, truth = split_sides(grid, "truth-left", border="cut")
+    assert np.array_equal(truth, picture) and np.array_equal(prediction, 255 - picture)
+    prediction, truth = split_sides(grid, "truth-right", border="cut")
+    assert np.array_equal(prediction, picture) and np.array_equal(truth, 255 - picture)
+    kept = split_sides(grid, "truth-left", border="kept")
+    assert [half.shape[2] for half in kept] == [23, 23]
+    bare = np.concatenate([picture, picture], axis=2)
+    assert np.array_equal(split_sides(bare, "truth-left", border="cut")[0], picture)
+
+
+# Real files
+
+
+def test_mind_video_gifs_score_what_direct_calls_say(real):
+    """Side-by-side GIFs, borders kept: three forms of SSIM, PSNR, hue and EPE against scikit-image and OpenCV."""
+    folder = real / "cc2017" / "mind_video"
+    pairs = first(find_pairs(folder, None, side="truth-left"), 3)
+    tables = {
+        protocol: score_videos(pairs, Jury(Judges()), protocol=protocol, metrics=metrics, floors=protocol == "neurons")
+        for protocol, metrics in (("neurons", "ssim,psnr"), ("mind_animator", "ssim,psnr,hue_pcc,epe"))
+    }
+    got = {
+        (protocol, metric): rows.set_index("clip")["value"]
+        for protocol, table in tables.items()
+        for metric, rows in table.groupby("metric")
+    }
+    for name in pairs.names:
+        truth, made = np.split(read_video(folder / f"{name}.gif"), 2, axis=2)
+        frames = list(zip(made, truth, strict=True))
+        grey = {"channel_axis": -1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        expected = {
+            ("neurons", "ssim"): [
+                structural_similarity(rgb2gray(a), rgb2gray(b), data_range=1.0, **grey) for a, b in frames
+            ],
+            ("mind_animator", "ssim"): [
+                structural_similarity(a, b, data_range=255, channel_axis=-1) for a, b in frames
+            ],
+            ("neurons", "psnr"): [peak_signal_noise_ratio(b, a, data_range=255) for a, b in frames],
+            ("mind_animator", "hue_pcc"): [cosine(*(published_hue(frame) for frame in pair)) for pair in frames],
+            ("mind_animator", "epe"): [
+                np.linalg.norm(farneback(made[i], made[i + 1]) - farneback(truth[i], truth[i + 1]), axis=-1).mean()
+                for i in range(len(made) - 1)
+            ],
+        }
+        for key, values in expected.items():
+            assert got[key][name] == pytest.approx(np.mean(values), abs=1e-6), (key, name)
+    summary = summary_table(tables["neurons"]).set_index("metric")
+    assert "constant_grey" in summary.loc["ssim ↑", "mark"]  # middle grey scores above the published reconstructions
+    floors = score_videos(pairs, Jury(Judges()), protocol="mind_animator", metrics="epe")
+    assert mean_of(floors, "still_frame")["epe"] < mean_of(floors)["epe"]
+
+
+def published_hue(frame):
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)[..., 0].astype(np.float64).ravel()
+
+
+def cosine(a, b):
+    return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+
+def farneback(a, b):
+    grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in (a, b)]
+    return cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+
+
+def test_neuroclips_pairs_need_a_frame_rule(real):
+    folder = real / "cc2017" / "neuroclips"
+    plain = find_pairs(folder, folder, target_name="gt_{}")
+    assert len(plain.names) == 11
+    with pytest.raises(BenchError, match=r"14 frames .* 6 frames .* name a rule"):
+        score_videos(plain, Jury(Judges()), protocol="neuroclips", metrics="ssim")
+    ruled = find_pairs(folder, folder, target_name="gt_{}", rule=parse_rule("even:6"))
+    scored = score_videos(ruled, Jury(Judges()), protocol="neuroclips", metrics="psnr,pixcorr")
+    assert mean_of(scored)["psnr"] == pytest.approx(11, abs=1.5)  # reference: 11.02 over twice as many pairs
+
+
+def test_videos_without_truth_get_what_needs_none(real):
+    folder = real / "cinebrain"
+    pairs = find_pairs(folder, None)
+    assert set(pairs.names) == {path.stem for path in folder.glob("*.mp4")}
+    scored = score_videos(first(pairs, 1), Jury(Judges()), protocol="vbench")
+    assert {"temporal_flickering", "motion_smoothness_dis", "dynamic_degree_dis"} <= set(scored["metric"])
+    assert scored["shuffled"].isna().all()
+    with pytest.raises(BenchError, match="there are no true videos"):
+        score_videos(pairs, Jury(Judges()), protocol="cinebrain", metrics="ssim")
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "eeg2video"])
+def test_every_protocol_scores_every_kind_of_real_file(real, protocol):
+    """Side-by-side GIFs and pairs of unequal length, all metrics for which the judges are here."""
+    judges = Judges(without=("raft", "amt"))
+    for pairs in (
+        find_pairs(real / "cc2017" / "mind_video", None, side="truth-left"),
+        find_pairs(real / "cc2017" / "neuroclips", real / "cc2017" / "neuroclips", target_name="gt_{}",
+                   rule=parse_rule("even:6")),
+    ):  # fmt: skip
+        scored = score_videos(first(pairs, 2), Jury(judges), protocol=protocol)
+        assert np.isfinite(scored["value"]).all()
+        for metric in PROTOCOLS[protocol].metrics:
+            values = scored[scored["metric"] == metric.name]["value"]
+            assert ((metric.lo - 1e-9 <= values) & (values <= metric.hi + 1e-9)).all()
+
+
+def test_golden_values_of_seed_dv(real):
+    golden = json.loads((real / "seed_dv" / "golden_ssim.json").read_text())
+    gifs = real / "seed_dv" / "gifs"
+    scored = score_videos(
+        find_pairs(gifs / "reconstructed", gifs / "original"), Jury(Judges()), protocol="eeg2video", metrics="ssim,psnr"
+    )
+    wide = scored.pivot(index="clip", columns="metric", values="value")
+    numbers = [name for name in wide.index if re.fullmatch(r"image\d+", name)]
+    assert len(numbers) == 23
+    for name in numbers:
+        assert wide.loc[name, "ssim"] == pytest.approx(golden[name[5:]]["A_mean"], abs=1e-6)
+        assert wide.loc[name, "psnr"] == pytest.approx(golden[name[5:]]["psnr"], abs=1e-6)
+    assert mean_of(scored, "constant_grey")["ssim"] > mean_of(scored)["ssim"]
+
+
+def test_lossless_files_are_read_as_written(tmp_path):
+    clip = draw_clips(1)[0]
+    write_lossless(tmp_path / "a.mp4", clip, fps=3)
+    assert np.array_equal(read_video(tmp_path / "a.mp4"), clip)

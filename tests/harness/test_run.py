@@ -1,0 +1,153 @@
+"""The chain from recordings to scores: controls, a newcomer's method, resume after SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.core.splits import make_folds
+from bench.harness.normalise import measure_scalings, normalised
+from bench.harness.run_cell import Run, fold_scalings, plan, training_set
+from bench.store.cells import Store
+
+NEWCOMER = '''
+import numpy as np
+
+class Nearest:
+    """Shows the training clip of the same subject whose brain signal is nearest."""
+
+    modality = "eeg"
+    version = 1
+    parameter_count = 0
+
+    def __init__(self, *, suite, seed):
+        self.suite = suite
+
+    def fit(self, train, validation):
+        self.train = train
+        self.known = train.brain[:].reshape(len(train.brain), -1)
+
+    def adapt(self, calibration):
+        pass
+
+    def reconstruct(self, brain):
+        signals = brain.brain[:].reshape(len(brain.brain), -1)
+        distance = ((signals[:, None] - self.known[None]) ** 2).sum(-1)
+        return self.train.video[self.train.clip[distance.argmin(1)]]
+'''
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("method") / "nearest.py"
+    path.write_text(NEWCOMER)
+    return f"{path}:Nearest"
+
+
+def bench(*arguments: str, runs: Path, check: bool = True) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments, "--runs", str(runs), "--jobs", "1"],
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
+def digests(runs: Path) -> dict[str, tuple]:
+    """What must be equal between two stores: predictions and scores of every cell, not times or places."""
+    content = {}
+    for cell in Store(runs).cells():
+        scores = sorted((path.name, path.read_bytes()) for path in (runs / cell.key / "scores").glob("*.parquet"))
+        content[cell.key] = (cell.manifest["prediction_digest"], scores)
+    return content
+
+
+def test_normalisation_uses_training_trials_only(phantom):
+    (fold,) = make_folds(phantom, "new_subject")
+    scalings = fold_scalings(phantom, fold)
+    train = training_set(phantom, fold.train, scalings)
+    for subject in np.unique(train.subject):
+        own = train.brain[train.subject == subject].astype(np.float64)
+        np.testing.assert_allclose(own.mean((0, 2)), 0, atol=1e-4)
+        np.testing.assert_allclose(own.std((0, 2)), 1, atol=1e-4)
+    # a new subject's statistics come from its calibration trials, whatever its test trials hold
+    calibration = training_set(phantom, fold.calibration, scalings)
+    np.testing.assert_allclose(calibration.brain[:].std((0, 2)), 1, atol=0.2)
+    subject = int(calibration.subject[0])
+    tested = measure_scalings(phantom, fold.test, np.full(len(fold.test), subject))[subject]
+    assert not np.allclose(scalings[subject].mean, tested.mean)
+
+
+def test_a_subject_without_statistics_is_refused(phantom):
+    with pytest.raises(Exception, match="no training or calibration trials"):
+        normalised(phantom, np.array([0]), np.array([1]), {})
+
+
+def test_controls_and_codec_run_once_for_a_set_of_clips(phantom):
+    jobs = plan(Run(method="train_mean", split="single_subject", dataset="phantom_eeg:tiny"), phantom, "digest")
+    by_method = {}
+    for job in jobs:
+        by_method.setdefault(job.spec.method, []).append(job.spec.split)
+    assert by_method["train_mean"] == ["clips"]
+    assert by_method["codec"] == ["clips"]
+    assert by_method["label_prior"] == by_method["position_only"] == ["clips"]
+    assert by_method["ideal_observer"] == ["single_subject"] * len(phantom.subjects)
+    assert by_method["noise_brain"] == by_method["retrieval"] == ["single_subject"] * len(phantom.subjects)
+    assert {job.spec.method for job in jobs if job.role == "baseline"} == {"retrieval"}  # sees the brain: no floor
+
+
+def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
+    """SIGKILL at random moments, then the same command: every prediction and score equals an uninterrupted run's."""
+    arguments = ("run", "--method", newcomer, "--split", "cross_subject", "--dataset", "phantom_eeg:tiny")
+    started = time.monotonic()
+    whole = bench(*arguments, runs=tmp_path / "whole")
+    duration = time.monotonic() - started
+    assert "nearest" in whole.stdout.lower()
+
+    moments = random.Random(0)
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments, "--runs", str(tmp_path / "killed"), "--jobs", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(moments.uniform(0.2, 0.9) * duration)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    resumed = bench(*arguments, runs=tmp_path / "killed")
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+    assert resumed.stdout == whole.stdout
+    assert not list((tmp_path / "killed").glob(".tmp-*"))
+
+
+def test_a_broken_method_fails_alone_and_the_exit_code_says_so(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(NEWCOMER.replace("Nearest", "Broken").replace("self.train.video[", "self.train.brain["))
+    out = bench(
+        *(
+            "run",
+            "--method",
+            f"{path}:Broken",
+            "--split",
+            "cross_subject",
+            "--dataset",
+            "phantom_eeg:tiny",
+            "--references",
+        ),
+        runs=tmp_path / "runs",
+        check=False,
+    )
+    assert out.returncode == 1
+    assert "failed: " in out.stderr
+    assert "train_mean" in out.stdout  # the floors are there all the same

@@ -1,0 +1,135 @@
+"""SAM-Net as a whole: planted truth, seeds, new subjects and variants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from asking import hide_answers
+from sam_world import CAP, FakeSuite, World
+
+from bench.core.contracts import TrainingSet
+from bench.core.errors import BenchError
+from bench.core.spec import load_variants
+from methods.sam_net.hrt import REGIONS
+from methods.sam_net.method import Parameters, SamNet, build_decoder
+
+SMALL: dict[str, Any] = {
+    "epochs": 40.0, "width": 24, "queries": 4, "layers": 1, "filters": 6, "adversary_width": 16,
+    "concept_rank": 3, "text_rank": 8, "latent_rank": 8,
+}  # fmt: skip
+
+
+def fitted(world: World, **parameters: Any) -> SamNet:
+    method = SamNet(suite=FakeSuite(), seed=0, **{**SMALL, **parameters})
+    method.fit(world.record(), world.record(first_clip=50))
+    return method
+
+
+def concept_accuracy(method: SamNet, test: TrainingSet) -> float:
+    """Share of trials whose E is nearest to that of the right concept."""
+    embeddings, _ = method.decode(hide_answers(test))
+    known = FakeSuite().encode_text(list("abcd"))
+    distance = torch.cdist(embeddings.flatten(1), known.flatten(1))
+    return float(np.mean(distance.argmin(dim=1).numpy() == test.concepts[test.clip]))
+
+
+# ---- variants
+
+
+def base_geometry() -> SimpleNamespace:
+    return SimpleNamespace(frames=6, latent_channels=8, latent_height=8, latent_width=8, tokens=77, text_width=48)
+
+
+def count_parameters(changes: dict[str, Any]) -> int:
+    with torch.device("meta"):
+        return build_decoder(Parameters(**changes), CAP, 100, 50.0, base_geometry()).parameter_count
+
+
+def test_every_variant_is_a_known_change_and_matched_ones_have_the_size_of_the_base() -> None:
+    groups = load_variants("sam_net")
+    assert {"hrt", "csa", "new2source", "conditions"} <= set(groups)
+    base = count_parameters({})
+    smaller = [name for name, changes in groups["hrt"].items() if changes and not name.endswith("_matched")]
+    assert sorted(smaller) == sorted(["wo_hrt", *(f"wo_{region}" for region in REGIONS)])
+    for name in smaller:
+        assert count_parameters(groups["hrt"][name]) < base
+        assert count_parameters(groups["hrt"][f"{name}_matched"]) == pytest.approx(base, rel=0.01)
+    for group in groups.values():
+        for changes in group.values():
+            SamNet(suite=FakeSuite(), **changes)
+
+
+# ---- the method
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(subjects=(1, 2, 5))
+
+
+@pytest.fixture(scope="module")
+def method(world: World) -> SamNet:
+    return fitted(world)
+
+
+def test_it_learns_a_planted_response_and_nothing_from_shuffled_brains(world: World, method: SamNet) -> None:
+    test = world.record(first_clip=100)
+    assert concept_accuracy(method, test) > 0.8
+    shuffled = replace(test, brain=test.brain[np.random.default_rng(0).permutation(len(test.brain))])
+    assert concept_accuracy(method, shuffled) < 0.4
+
+
+def test_its_videos_show_the_right_brightness(world: World, method: SamNet) -> None:
+    test = world.record(first_clip=100)
+    video = method.reconstruct(hide_answers(test))
+    assert video.dtype == np.uint8
+    assert video.shape == (len(test.subject), 2, 16, 16, 3)
+    truth = test.video[test.clip].mean(axis=(1, 2, 3, 4))
+    assert np.corrcoef(video.mean(axis=(1, 2, 3, 4)), truth)[0, 1] > 0.7
+
+
+def test_the_same_seed_gives_the_same_video_and_a_trial_depends_on_itself_alone(world: World, method: SamNet) -> None:
+    asked = hide_answers(world.record(first_clip=100))
+    again = fitted(world)
+    assert np.array_equal(method.reconstruct(asked), again.reconstruct(asked))
+    rows = np.arange(7, 30)
+    few = replace(asked, brain=asked.brain[rows], subject=asked.subject[rows], seed=asked.seed[rows])
+    difference = method.decode(few)[0] - method.decode(asked)[0][rows]
+    assert difference.abs().max() < 1e-4
+    other = SamNet(suite=FakeSuite(), seed=1, **SMALL)
+    other.fit(world.record(), world.record(first_clip=50))
+    assert not np.array_equal(method.reconstruct(asked), other.reconstruct(asked))
+
+
+def test_fitting_leaves_torchs_own_generator_alone() -> None:
+    state = torch.random.get_rng_state()
+    fitted(World(subjects=(1,), clips=8), epochs=1.0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None:
+    strange = World(subjects=(1, 2, 5), noise=1.0)
+    results = {}
+    for adaptation in ("none", "new2source", "recolour"):
+        method = fitted(strange, adaptation=adaptation)
+        before = method.parameter_count
+        calibration = strange.record(subjects=(9,))
+        rows = np.arange(0, 40, 3)
+        method.adapt(replace(calibration, brain=calibration.brain[rows], subject=calibration.subject[rows],
+                             clip=calibration.clip[rows]))  # fmt: skip
+        results[adaptation] = method.decode(hide_answers(strange.record(first_clip=100, subjects=(9,))))[1]
+        assert method.parameter_count - before == (0 if adaptation == "none" else 62 * 62)
+    assert not torch.equal(results["none"], results["new2source"])
+    assert not torch.equal(results["none"], results["recolour"])
+
+
+def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -> None:
+    with pytest.raises(BenchError, match="lamda"):
+        SamNet(suite=FakeSuite(), lamda=1.0)
+    with pytest.raises(BenchError, match="fit"):
+        SamNet(suite=FakeSuite()).reconstruct(hide_answers(world.record()))
