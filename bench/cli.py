@@ -18,7 +18,7 @@ from bench.parser import build_parser
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.harness.run_cell import Job
+    from bench.core.job import Job
 
 PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
 
@@ -41,10 +41,11 @@ def run_method(options: argparse.Namespace) -> int:
         from bench.cli_papers import run_paper
 
         return run_paper(options)
+    from bench.core.job import Run
     from bench.harness.executor import default_processes, execute, take_shard
-    from bench.harness.run_cell import Run, plan
+    from bench.harness.plan import plan
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.score_cell import unfinished
+    from bench.scoring.stored import unfinished
     from bench.scoring.views import Jury
     from bench.store.cells import Store
     from bench.toolbox.parameters import try_parameters
@@ -109,7 +110,7 @@ def open_setting(options: argparse.Namespace) -> tuple[Any, Any]:
 
 def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Named parameter sets: the base, those named by --variant, those of --ablation; --set changes each of them."""
-    from bench.core.spec import find_group, find_variant, parse_settings
+    from bench.core.variants import find_group, find_variant, parse_settings
 
     if options.ablation:
         chosen = find_group(options.method, options.ablation)
@@ -126,7 +127,7 @@ def chosen_variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def show_results(jobs: list[Job], store: Any, jury: Any, options: argparse.Namespace) -> None:
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.score_cell import read_scores
+    from bench.scoring.stored import read_scores
     from leaderboard.tables import result_table
 
     protocols = jobs[0].protocols

@@ -114,7 +114,7 @@ def commit_cells(
     folder: Path | None,
     door: str,
 ) -> None:
-    from bench.scoring.score_cell import read_scores
+    from bench.scoring.stored import read_scores
     from bench.scoring.views import Jury
     from leaderboard.results import RESULTS, publish
     from leaderboard.web.clip_export import export_clips
@@ -167,7 +167,7 @@ def differ(made: Path, there: Path) -> bool:
 
 
 def check(options: argparse.Namespace) -> int:
-    from bench.core.spec import parse_settings
+    from bench.core.variants import parse_settings
     from bench.harness.check import check_method
     from bench.pretrained.suite import load_suite
 

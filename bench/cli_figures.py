@@ -9,7 +9,7 @@ from bench.cli import default_dataset, open_setting
 from bench.cli_tables import is_current
 from bench.core.errors import BenchError
 from bench.core.progress import say
-from bench.core.spec import parse_settings
+from bench.core.variants import parse_settings
 from bench.toolbox.plotting import check_path, default_path, describe_setting, save_figure
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ def draw_figure(options: argparse.Namespace) -> int:
 
 def list_names(options: argparse.Namespace) -> int:
     """Print names with a line each; loads none of what it lists."""
-    from bench.core.spec import load_variants
+    from bench.core.variants import load_variants
 
     if options.kind == "protocols":
         explain_protocols()

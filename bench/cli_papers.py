@@ -11,7 +11,7 @@ from bench.core.errors import BenchError
 from bench.core.progress import say
 
 if TYPE_CHECKING:
-    from bench.harness.run_cell import Job
+    from bench.core.job import Job
     from leaderboard.papers.measure import Shelf, Survey
     from leaderboard.papers.reported import ReportedTable
 
@@ -107,7 +107,7 @@ def show_paper(found: Survey, shelf: Shelf, options: argparse.Namespace) -> None
 def run_paper(options: argparse.Namespace) -> int:
     """Make and score the cells that a paper's table lacks, references once, then print the table."""
     from bench.harness.executor import default_processes, execute, take_shard
-    from bench.scoring.score_cell import unfinished
+    from bench.scoring.stored import unfinished
     from bench.store.cells import Store
 
     refuse_choices(options)

@@ -22,7 +22,7 @@ def print_table(options: argparse.Namespace) -> int:
         return print_paper(options)
     if options.differences:
         raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
-    from bench.core.spec import find_group, find_owner
+    from bench.core.variants import find_group, find_owner
     from bench.scoring.lookup import find_protocols
     from leaderboard.ablations import ablation_table
     from leaderboard.tables import SEES_BRAIN, result_table
@@ -88,7 +88,7 @@ def print_table(options: argparse.Namespace) -> int:
 
 def read_shelf(options: argparse.Namespace, protocols: tuple[str, ...]) -> pd.DataFrame:
     """Score rows of the setting that was asked for: of the store, or with --published those that are committed."""
-    from bench.scoring.score_cell import read_scores
+    from bench.scoring.stored import read_scores
     from bench.scoring.views import Jury
     from bench.store.cells import Store
     from leaderboard.results import read_results
@@ -129,8 +129,8 @@ def repeat_setting(options: argparse.Namespace) -> str:
 def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
     """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
     from bench.core.registry import UnknownName, resolve
-    from bench.core.spec import find_variant
-    from bench.harness.run_cell import identify_source
+    from bench.core.variants import find_variant
+    from bench.harness.plan import identify_source
 
     spec = manifest["spec"]
     setting = (dataset.digest, suite.digest, classes)
@@ -148,7 +148,7 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
 
 
 def find_split(method: str, group: str) -> str:
-    from bench.core.spec import group_split
+    from bench.core.variants import group_split
 
     return group_split(method, group) or "cross_subject"
 

@@ -21,9 +21,8 @@ from jaxtyping import UInt8
 
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
-from bench.core.seeds import derive_seed
-from bench.core.spec import find_owner, find_variant, load_variants
-from bench.scoring.score_cell import permute
+from bench.core.seeds import derive_seed, permute
+from bench.core.variants import find_owner, find_variant, load_variants
 from bench.store.cells import Cell
 from bench.toolbox.plotting import add_words, new_figure
 

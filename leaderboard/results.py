@@ -7,7 +7,7 @@
 every file, and its own digest, so a reader can tell whether a store elsewhere holds the same. Scores are kept as
 float32: seven digits, of which a table shows three.
 
-`read_results` verifies all of it and gives the rows that `bench.scoring.score_cell.read_scores` gives of a store.
+`read_results` verifies all of it and gives the rows that `bench.scoring.stored.read_scores` gives of a store.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def describe_cell(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a score row says of its cell, as `bench.scoring.score_cell.read_scores` does."""
+    """What a score row says of its cell, as `bench.scoring.stored.read_scores` does."""
     spec = manifest["spec"]
     return {
         **{name: spec[name] for name in ("method", "dataset", "split", "fold", "classes", "suite", "seed")},

@@ -83,7 +83,7 @@ def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PR
     """One row for each method variant, split and metric, with the columns `RESULT_COLUMNS`.
 
     scores: the rows of all cells to show *and* of the controls and ceilings they are held against; columns `NEEDED`
-    (those of `bench.scoring.score_cell.read_scores`). Raises TableError for missing columns, a protocol or metric
+    (those of `bench.scoring.stored.read_scores`). Raises TableError for missing columns, a protocol or metric
     unknown to `protocols`, NaN scores, clips that some subjects of a row lack, and two cells that claim the same row
     and seed.
     """

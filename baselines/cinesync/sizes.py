@@ -13,7 +13,7 @@ import torch
 
 from baselines.cinesync.encoders import ChannelLayer, VoxelLayer
 from baselines.cinesync.method import build_encoder, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.pretrained.decoders import attach_lora, list_lora
 from bench.toolbox.sizes import count_parameters, print_counts
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from baselines.dynamind.networks import build_networks, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.pretrained.generators.tune_a_video import InflatedUNet
 from bench.toolbox.sizes import count_parameters, print_counts

@@ -13,7 +13,7 @@ import torch
 
 from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.method import build_networks, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 
 # The cap of SEED-DV, as far as GLMNet asks: 50 electrodes, then 12 over visual cortex

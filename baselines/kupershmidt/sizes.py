@@ -12,7 +12,7 @@ import torch
 
 from baselines.kupershmidt.method import build_networks, read_parameters
 from baselines.kupershmidt.networks import FrameDecoder, VoxelEncoder
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 
 FEATURES = 768 + 4 * 36 * 64  # CLIP L/14 and Stable Diffusion's latents of 288 × 512 pixels

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from baselines.mind_animator.method import build_decoders, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 
 TOKENS, TEXT_WIDTH, CLIP_WIDTH, CHANNELS = 77, 768, 512, 4  # Stable Diffusion 1.5's text and latents, CLIP B/32

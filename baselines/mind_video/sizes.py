@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from baselines.mind_video.method import build_encoder, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 
 # Stable Diffusion 1.5, from the configuration of its release in diffusers' format

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from baselines.neuroclips.networks import build_networks, read_parameters
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 
 TOKENS, EMBEDDING = 256, 1664  # OpenCLIP ViT-bigG-14

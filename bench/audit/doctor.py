@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.datasets.catalogue import bench_home
+from bench.core.paths import bench_home
 
 PACKAGES = (
     "torch",

@@ -16,8 +16,8 @@ import numpy as np
 from bench.audit.findings import FOUND, NAN, OK, Finding
 from bench.core.contracts import Dataset
 from bench.core.splits import SPLITS, Fold, SplitError, make_folds
+from bench.harness.inputs import fold_scalings, measured_subject
 from bench.harness.normalise import Scaling, normalised
-from bench.harness.run_cell import fold_scalings, measured_subject
 
 Measure = Callable[[Dataset, Fold], dict[int, Scaling]]
 PROBED = 32  # training trials whose normalised values are compared

@@ -28,9 +28,10 @@ from bench.core.contracts import Dataset
 from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.core.splits import Fold, make_folds
+from bench.datasets.catalogue import read_dataset
 from bench.datasets.phantom.eeg.spec import PLANTED, SIZES, PhantomSpec
+from bench.harness.inputs import measured_subject
 from bench.harness.normalise import Scaling, measure_scalings
-from bench.harness.run_cell import measured_subject
 
 AUDIT_OF = {  # the audit that must find each planted confound of the recordings
     "block_drift": "time in block",
@@ -97,13 +98,11 @@ def wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
 
 def try_seed(seed: int, strengths: Mapping[str, float]) -> dict[str, dict[str, bool]]:
     """What each audit said (found or not), by what was planted; "nothing" is the clean phantom."""
-    from bench.datasets.seed_dv.layout import SeedDV
-
     spec = replace(SIZES["tiny"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
 
         def open_it(root: Path) -> Dataset:
-            return cast(Dataset, SeedDV(root, cache=Path(folder) / "cache", name="phantom_eeg:tiny"))
+            return cast(Dataset, read_dataset("phantom_eeg:tiny", root, cache=Path(folder) / "cache"))
 
         clean = Path(folder) / "clean"
         make_quietly(spec, clean)

@@ -100,7 +100,7 @@ def audit_cell(cell: Cell, dataset: Dataset, named: dict[tuple[str, int], int]) 
 
 def open_judge(suite: str) -> Callable[[np.ndarray], np.ndarray] | None:
     """Logits of the suite's video classifier, None where it is not on disk."""
-    from bench.harness.run_cell import load_once
+    from bench.harness.inputs import load_once
     from bench.pretrained.suite import load_suite
 
     judges: Any = load_once(load_suite, suite).judges

@@ -161,6 +161,10 @@ class Dataset(Protocol):
         """Names; the tables hold indices into them."""
 
     @property
+    def class_subsets(self) -> Mapping[int, tuple[str, ...]]:
+        """Names of the concepts of each subset that papers report on, by their number; may be left out."""
+
+    @property
     def stimuli(self) -> datasets.Dataset:
         """Columns clip, block, slot, position, concept, caption."""
 

@@ -11,6 +11,10 @@ class BenchError(Exception):
     """A problem that the user can act on. The message names the bad value, what is allowed and the next step."""
 
 
+class DatasetError(BenchError):
+    """A data set that is missing, incomplete or malformed."""
+
+
 class NotFitted(BenchError):
     """A method that is asked for something before it has learned."""
 

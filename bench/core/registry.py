@@ -1,4 +1,4 @@
-"""The registry: names of what can be run, and the objects behind them, loaded only when asked for.
+"""The registry: names of what can be run, with their roles, and the objects behind them, loaded only when asked for.
 
 A name comes from one of three places: the table below, an entry point of an installed package in the group
 `brain2video_bench.<kind>` (e.g. `brain2video_bench.methods`), or, for a class of your own, `path/file.py:Class`.
@@ -16,126 +16,189 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.core.errors import BenchError
 
-# kind -> name -> (where it is, a line about it)
-BUILT_IN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+
+class Entry(NamedTuple):
+    """What is registered under a name."""
+
+    target: str  # package.module:Attribute
+    summary: str
+    role: str = ""  # of a method: "method", "baseline" (sees the brain), "control" (a floor) or "ceiling"
+    beside: bool = False  # run beside every method, as what its scores are held against
+
+
+BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
     "methods": {
-        "sam_net": ("methods.sam_net:SamNet", "SAM-Net: EEG to video through regions, subjects and New2Source"),
-        "cine_neuron": (
+        "sam_net": Entry(
+            "methods.sam_net:SamNet", "SAM-Net: EEG to video through regions, subjects and New2Source", "method"
+        ),
+        "cine_neuron": Entry(
             "methods.cine_neuron:CineNeuron",
             "CineNeuron: fMRI to video through semantic enrichment and a mixture of memories",
+            "method",
         ),
-        "random_clip": ("baselines.floors.controls:RandomClip", "floor: a random training clip, no brain"),
-        "train_mean": ("baselines.floors.controls:TrainMean", "floor: the mean of the training clips, no brain"),
-        "constant_grey": ("baselines.floors.controls:ConstantGrey", "floor: a constant grey video, no brain"),
-        "label_prior": (
+        "random_clip": Entry(
+            "baselines.floors.controls:RandomClip", "floor: a random training clip, no brain", "control", beside=True
+        ),
+        "train_mean": Entry(
+            "baselines.floors.controls:TrainMean",
+            "floor: the mean of the training clips, no brain",
+            "control",
+            beside=True,
+        ),
+        "constant_grey": Entry(
+            "baselines.floors.controls:ConstantGrey", "floor: a constant grey video, no brain", "control", beside=True
+        ),
+        "label_prior": Entry(
             "baselines.floors.controls:LabelPrior",
             "floor: the one clip that is the best answer to all, no brain",
+            "control",
+            beside=True,
         ),
-        "position_only": (
+        "position_only": Entry(
             "baselines.floors.controls:PositionOnly",
             "floor: what the place in the block tells, no brain",
+            "control",
+            beside=True,
         ),
-        "noise_brain": (
+        "noise_brain": Entry(
             "baselines.floors.controls:NoiseBrain",
             "floor: a trained method (retrieval) fed noise; --set method=",
+            "control",
+            beside=True,
         ),
-        "retrieval": (
+        "retrieval": Entry(
             "baselines.retrieval.method:Retrieval",
             "baseline: ridge from the brain to the likeliest training clip",
+            "baseline",
+            beside=True,
         ),
-        "eeg2video": (
+        "eeg2video": Entry(
             "baselines.eeg2video:EEG2Video",
             "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
+            "method",
         ),
-        "mind_video": ("baselines.mind_video:MindVideo", "baseline: MinD-Video: fMRI to video by a brain encoder"),
-        "mind_animator": (
+        "mind_video": Entry(
+            "baselines.mind_video:MindVideo", "baseline: MinD-Video: fMRI to video by a brain encoder", "method"
+        ),
+        "mind_animator": Entry(
             "baselines.mind_animator:MindAnimator",
             "baseline: Mind-Animator: fMRI to video through semantics, structure and motion",
+            "method",
         ),
-        "dynamind": ("baselines.dynamind:DynaMind", "baseline: DynaMind: EEG to video by regions, prior and blueprint"),
-        "neuroclips": (
+        "dynamind": Entry(
+            "baselines.dynamind:DynaMind",
+            "baseline: DynaMind: EEG to video by regions, prior and blueprint",
+            "method",
+        ),
+        "neuroclips": Entry(
             "baselines.neuroclips:NeuroClips",
             "baseline: NeuroClips: fMRI to key frame and blurry video, then AnimateDiff from both",
+            "method",
         ),
-        "kupershmidt": (
+        "kupershmidt": Entry(
             "baselines.kupershmidt:Kupershmidt",
             "baseline: Kupershmidt et al.: fMRI to frames, also taught by unseen video through an encoder",
+            "method",
         ),
-        "glfa": ("baselines.glfa:Glfa", "baseline: GLFA: fMRI of several subjects on one common map, then to video"),
-        "cinesync": (
+        "glfa": Entry(
+            "baselines.glfa:Glfa",
+            "baseline: GLFA: fMRI of several subjects on one common map, then to video",
+            "method",
+        ),
+        "cinesync": Entry(
             "baselines.cinesync:CineSync",
             "baseline: CineSync: fMRI or EEG through a transformer to the text tokens of a video transformer",
+            "method",
         ),
-        "codec": ("baselines.ceilings.methods:Codec", "ceiling: the true clip through the suite's autoencoder"),
-        "caption": ("baselines.ceilings.methods:Caption", "ceiling: the true caption through the suite's generator"),
-        "ideal_observer": (
+        "codec": Entry(
+            "baselines.ceilings.methods:Codec",
+            "ceiling: the true clip through the suite's autoencoder",
+            "ceiling",
+            beside=True,
+        ),
+        "caption": Entry(
+            "baselines.ceilings.methods:Caption",
+            "ceiling: the true caption through the suite's generator",
+            "ceiling",
+            beside=True,
+        ),
+        "ideal_observer": Entry(
             "baselines.ceilings.methods:IdealObserver",
             "ceiling: the phantom's own likelihood (phantoms only)",
+            "ceiling",
+            beside=True,
         ),
-        "dynamind_oracle": (
+        "dynamind_oracle": Entry(
             "baselines.dynamind:DynaMindOracle",
             "ceiling: true captions and inverted true latents through DynaMind's generator, as its script was released",
+            "ceiling",
         ),
     },
     "datasets": {
-        "seed_dv": (
+        "seed_dv": Entry(
             "bench.datasets.seed_dv.layout:SeedDV",
             "EEG of 20 subjects watching 1,400 clips (gated: needs --data-root)",
         ),
-        "phantom_eeg": (
+        "phantom_eeg": Entry(
             "bench.datasets.seed_dv.layout:SeedDV",
             "synthetic EEG in SEED-DV's layout (also :tiny, :small, :full)",
         ),
-        "cc2017": (
+        "cc2017": Entry(
             "bench.datasets.cc2017.layout:CC2017",
             "fMRI of 3 subjects watching films, NeuroClips' tensors (needs --data-root)",
         ),
-        "phantom_fmri": (
+        "phantom_fmri": Entry(
             "bench.datasets.cc2017.layout:CC2017",
             "synthetic fMRI in cc2017's layout (also :tiny, :small)",
         ),
-        "cinebrain": (
+        "cinebrain": Entry(
             "bench.datasets.cinebrain.layout:CineBrain",
             "fMRI of 6 subjects watching a series (needs --data-root)",
         ),
-        "cinebrain_eeg": (
+        "cinebrain_eeg": Entry(
             "bench.datasets.cinebrain.layout:CineBrain",
             "the EEG that was recorded beside cinebrain's fMRI",
         ),
-        "phantom_cinebrain": (
+        "phantom_cinebrain": Entry(
             "bench.datasets.cinebrain.layout:CineBrain",
             "synthetic fMRI in CineBrain's layout (also :tiny, :small)",
         ),
-        "phantom_cinebrain_eeg": (
+        "phantom_cinebrain_eeg": Entry(
             "bench.datasets.cinebrain.layout:CineBrain",
             "the EEG beside phantom_cinebrain's fMRI",
         ),
     },
     "splits": {
-        "single_subject": ("bench.core.splits:make_folds", "one model a subject, tested on its last block"),
-        "cross_subject": (
+        "single_subject": Entry("bench.core.splits:make_folds", "one model a subject, tested on its last block"),
+        "cross_subject": Entry(
             "bench.core.splits:make_folds",
             "one model for the known subjects, tested on their last block",
         ),
-        "new_subject": ("bench.core.splits:make_folds", "tested on subjects known by a few calibration trials only"),
+        "new_subject": Entry(
+            "bench.core.splits:make_folds", "tested on subjects known by a few calibration trials only"
+        ),
     },
     "protocols": {
-        "eeg2video": ("metrics.protocols:PROTOCOLS", "the SEED-DV papers' script, quirks included"),
-        "neuroclips": ("metrics.protocols:PROTOCOLS", "as far as NeuroClips' paper says how it scored"),
-        "neurons": ("metrics.protocols:PROTOCOLS", "NEURONS' eval_metrics.py"),
-        "mind_animator": ("metrics.protocols:PROTOCOLS", "Mind-Animator's scripts: gated CLIP-pcc, Farneback EPE"),
-        "cinebrain": ("metrics.protocols:PROTOCOLS", "CineBrain's columns: 2- and 50-way, DTC, CTC, FVD"),
-        "vbench": ("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
-        "corrected": ("metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"),
+        "eeg2video": Entry("metrics.protocols:PROTOCOLS", "the SEED-DV papers' script, quirks included"),
+        "neuroclips": Entry("metrics.protocols:PROTOCOLS", "as far as NeuroClips' paper says how it scored"),
+        "neurons": Entry("metrics.protocols:PROTOCOLS", "NEURONS' eval_metrics.py"),
+        "mind_animator": Entry("metrics.protocols:PROTOCOLS", "Mind-Animator's scripts: gated CLIP-pcc, Farneback EPE"),
+        "cinebrain": Entry("metrics.protocols:PROTOCOLS", "CineBrain's columns: 2- and 50-way, DTC, CTC, FVD"),
+        "vbench": Entry("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
+        "corrected": Entry(
+            "metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"
+        ),
     },
     "metrics": {},  # those of the project come with their protocols
     "suites": {
-        "mini": ("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
-        "paper": ("bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"),
+        "mini": Entry("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
+        "paper": Entry(
+            "bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"
+        ),
     },
 }
 
@@ -152,8 +215,21 @@ def names(kind: str) -> list[str]:
 def describe(kind: str, name: str) -> str:
     """One line about a name, without loading what is behind it."""
     if name in built_in(kind):
-        return built_in(kind)[name][1]
+        return built_in(kind)[name].summary
     return f"from {target(kind, name)}"
+
+
+def role_of(method: str) -> str:
+    """What a method is in the tables: "method", "baseline", "control" or "ceiling". Only this table gives a role."""
+    entry = BUILT_IN["methods"].get(method)
+    return entry.role if entry else "method"
+
+
+def references() -> list[str]:
+    """The methods that are run beside every other: floors, then baselines, then ceilings."""
+    order = ("control", "baseline", "ceiling")
+    beside = [(name, entry.role) for name, entry in BUILT_IN["methods"].items() if entry.beside]
+    return [name for name, role in sorted(beside, key=lambda one: order.index(one[1]))]
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -178,7 +254,7 @@ def resolve(kind: str, name: str) -> Any:
 def target(kind: str, name: str) -> str:
     """Where the object behind a name is: `package.module:Attribute` or `/absolute/file.py:Class`. Loads nothing."""
     if name in built_in(kind):
-        return built_in(kind)[name][0]
+        return built_in(kind)[name].target
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         if not Path(path).is_file():
@@ -202,7 +278,7 @@ def digest_source(kind: str, name: str) -> str:
     return hashlib.sha256(Path(module_name).read_bytes()).hexdigest() if module_name.endswith(".py") else ""
 
 
-def built_in(kind: str) -> Mapping[str, tuple[str, str]]:
+def built_in(kind: str) -> Mapping[str, Entry]:
     if kind not in BUILT_IN:
         raise UnknownName(f"unknown kind {kind!r}{suggest(kind, BUILT_IN)}; there are {', '.join(BUILT_IN)}")
     return BUILT_IN[kind]

@@ -26,9 +26,9 @@ from jaxtyping import Int64
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.seeds import derive_seed
-from bench.datasets.seed_dv.concepts import CLASS_SUBSETS, CONCEPTS
 
 SPLITS = ("single_subject", "cross_subject", "new_subject")
+ALL_CLASSES = 40  # stands for all that a data set shows, labelled or not
 CALIBRATION_SHARE = 0.15  # SAM-Net §4: p = 15
 VERSION = 1  # raised when a split comes to mean other trials
 
@@ -89,17 +89,18 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
 def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
     """Trials of the first session whose concept is in the subset: trial, subject, clip, block, concept.
 
-    The largest subset is all that the data set shows, be its clips labelled or not.
+    `ALL_CLASSES` is all that the data set shows, be its clips labelled or not; smaller subsets are the data set's own.
     """
-    if classes not in CLASS_SUBSETS:
-        raise SplitError(f"no class subset of {classes}; there are {', '.join(map(str, CLASS_SUBSETS))}")
+    subsets = getattr(dataset, "class_subsets", {})
+    if classes != ALL_CLASSES and classes not in subsets:
+        raise SplitError(f"no class subset of {classes}; there are {', '.join(map(str, sorted({*subsets, ALL_CLASSES})))}")
     trials = dataset.trials.to_pandas()
     stimuli = dataset.stimuli.to_pandas()[["clip", "block", "concept"]]
     trials = trials[trials["session"] == 1].merge(stimuli, on="clip", validate="many_to_one")
-    if classes == max(CLASS_SUBSETS):
+    if classes == ALL_CLASSES:
         return trials.sort_values("trial", ignore_index=True)
     names = np.asarray(dataset.concepts)[trials["concept"]]
-    trials = trials[np.isin(names, [CONCEPTS[concept] for concept in CLASS_SUBSETS[classes]])]
+    trials = trials[np.isin(names, subsets[classes])]
     if trials.empty:
         raise SplitError(f"{dataset.name} shows none of the {classes}-class subset; try --classes 40")
     return trials.sort_values("trial", ignore_index=True)

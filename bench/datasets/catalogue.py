@@ -6,19 +6,18 @@ and `phantom_cinebrain_eeg` are the EEG in the same files as `cinebrain` and `ph
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, DatasetError
+from bench.core.paths import available_cores, bench_home, find_root
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
 from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec
 from bench.datasets.phantom.fmri import spec as fmri_spec
 from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec
-from bench.datasets.seed_dv.geometry import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +33,6 @@ STAND_INS = {
     "cinebrain_eeg": "phantom_cinebrain_eeg",
 }
 AnySpec = PhantomSpec | FmriSpec
-
-
-def bench_home() -> Path:
-    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache."""
-    if home := os.environ.get("BENCH_HOME"):
-        return Path(home).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "brain2video-bench"
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -86,27 +77,34 @@ def is_outside(name: str) -> bool:
     return ".py" in name or name in entry_points("datasets")
 
 
-def find_root(data_root: Path | str | None) -> Path | None:
-    """The folder that was named, by an option or BENCH_DATA."""
-    place = data_root or os.environ.get("BENCH_DATA")
-    return Path(place) if place else None
-
-
-def read_dataset(name: str, root: Path) -> Any:
-    """The loader of a name's layout on a folder."""
+def read_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
+    """The loader of a name's layout on a folder, with the truth of a phantom; `cache` is where derived files go."""
     kind = name.partition(":")[0]
-    cache = bench_home() / "cache"
+    how = {"cache": cache or bench_home() / "cache", "name": name, "open_truth": choose_truth(kind, root)}
     if kind in ("seed_dv", "phantom_eeg"):
         from bench.datasets.seed_dv.layout import SeedDV
 
-        return SeedDV(root, cache=cache, name=name)
+        return SeedDV(root, **how)
     if kind in ("cc2017", "phantom_fmri"):
         from bench.datasets.cc2017.layout import CC2017
 
-        return CC2017(root, cache=cache, name=name)
+        return CC2017(root, **how)
     from bench.datasets.cinebrain.layout import CineBrain
 
-    return CineBrain(root, cache=cache, name=name, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri")
+    return CineBrain(root, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri", **how)
+
+
+def choose_truth(kind: str, root: Path) -> Callable[[Any], Any] | None:
+    """What opens the likelihood model of a phantom's folder; None for a folder of recordings."""
+    if not (root / "truth").is_dir():
+        return None
+    if kind in ("seed_dv", "phantom_eeg"):
+        from bench.datasets.phantom.eeg.observer import Truth
+
+        return Truth
+    from bench.datasets.phantom.fmri.observer import open_truth
+
+    return open_truth
 
 
 def content_of(name: str) -> str:
@@ -169,17 +167,14 @@ def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
     return folder
 
 
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def verify(name: str, root: Path | str | None) -> pd.DataFrame:
     """What of a data set is there, missing or malformed: file (or part), status, detail."""
     if is_outside(name):
         from bench.datasets.outside import verify_outside
 
         return verify_outside(name, find_root(root), bench_home() / "cache")
-    from bench.datasets.cc2017.verify import verify_cc2017, verify_cinebrain
+    from bench.datasets.cc2017.verify import verify_cc2017
+    from bench.datasets.cinebrain.verify import verify_cinebrain
     from bench.datasets.seed_dv.verify import verify_seed_dv
 
     spec = phantom_spec(name)

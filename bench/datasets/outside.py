@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.errors import DatasetError
 from bench.core.registry import resolve
 from bench.core.splits import SPLITS, SplitError, make_folds
-from bench.datasets.seed_dv.geometry import DatasetError
 
 Row = tuple[str, str, str]  # part, status, detail
 STIMULI = ("clip", "block", "concept", "caption")

@@ -35,8 +35,9 @@ from bench.core.spec import CellSpec
 from bench.core.splits import SplitError, make_folds
 from bench.datasets.catalogue import dataset_names
 from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, unpack
-from bench.harness.run_cell import describe_trials
-from bench.scoring.score_cell import list_scores, score_cell
+from bench.harness.inputs import describe_trials
+from bench.scoring.score_cell import score_cell
+from bench.scoring.stored import list_scores
 from bench.scoring.views import Jury
 from bench.store.cells import Cell, Store, StoreError, digest_file
 from bench.store.video import VideoError

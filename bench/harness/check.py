@@ -23,21 +23,15 @@ from jaxtyping import Float32, Int64, UInt8
 
 from bench.core.contracts import BrainData, Dataset, VideoBatch
 from bench.core.errors import BenchError
+from bench.core.job import Run
 from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
 from bench.core.splits import Fold, make_folds
 from bench.datasets.catalogue import open_dataset
-from bench.harness.run_cell import (
-    Run,
-    describe_trials,
-    fold_scalings,
-    measured_subject,
-    normalised,
-    plan,
-    run_job,
-    training_set,
-)
-from bench.scoring.score_cell import unfinished
+from bench.harness.inputs import describe_trials, fold_scalings, measured_subject, training_set
+from bench.harness.plan import plan
+from bench.harness.run_cell import normalised, run_job
+from bench.scoring.stored import unfinished
 from bench.store.cells import Store
 
 GAIN = 3.0  # of the planted pattern, in deviations of the noise

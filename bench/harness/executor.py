@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError
+from bench.core.job import Job
 from bench.core.progress import say
-from bench.harness.run_cell import Job, run_job
+from bench.harness.run_cell import run_job
 from bench.store.cells import Store
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
-from bench.datasets.catalogue import bench_home
+from bench.core.paths import bench_home
 
 if TYPE_CHECKING:
     import pandas as pd

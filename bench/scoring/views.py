@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from bench.datasets.catalogue import bench_home
+from bench.core.paths import bench_home
 from bench.store.disk import write_array
 from metrics.motion import motion_smoothness
 from metrics.specs import MetricSpec

@@ -19,11 +19,12 @@ from typing import Any
 import pandas as pd
 
 from bench.core.errors import BenchError
-from bench.core.spec import find_variant
+from bench.core.job import Job, Run
+from bench.core.variants import find_variant
 from bench.datasets.catalogue import STAND_INS, open_dataset
-from bench.harness.run_cell import Job, Run, plan
+from bench.harness.plan import plan
 from bench.pretrained.suite import load_suite
-from bench.scoring.score_cell import read_scores
+from bench.scoring.stored import read_scores
 from bench.scoring.views import Jury
 from bench.store.cells import Store
 from leaderboard.papers.reported import ReportedCell, ReportedTable, join

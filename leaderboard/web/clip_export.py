@@ -9,7 +9,7 @@ Of each method and baseline a wall shows
 
 All of the method's lowest seed. Beside truth and reconstruction stands the same method's *shuffled brain*: what the
 same weights made of another trial of the same subject, by the first of the permutations behind the printed floor
-(`bench.scoring.score_cell.permute`) that gives another clip's trial (`figures.swap_trial`; the floor itself keeps the
+(`bench.core.seeds.permute`) that gives another clip's trial (`figures.swap_trial`; the floor itself keeps the
 trials that a permutation leaves in place, but two equal videos would show nothing).
 
 Real data sets come under licences that let nobody pass their frames on. Only a phantom's true clips and captions are
@@ -116,7 +116,7 @@ def export_clips(
     """Write the walls of the data set's sections and return their files.
 
     cells: of the store, any; used are those that the scores name. scores: rows of `read_results` or
-    `bench.scoring.score_cell.read_scores`. Methods that the scores do not have stay on the wall as they are while their
+    `bench.scoring.stored.read_scores`. Methods that the scores do not have stay on the wall as they are while their
     results are committed: they may come from another store. Raises ResultsError where a cell that is to be shown is not
     among `cells`, or was made from other data.
     """

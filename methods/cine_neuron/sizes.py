@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.pretrained.decoders import attach_lora, list_lora
 from bench.toolbox.sizes import count_parameters, print_counts
 from methods.cine_neuron.networks import build_networks, read_parameters

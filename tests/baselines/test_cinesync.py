@@ -18,7 +18,8 @@ from baselines.cinesync.encoders import ChannelLayer, SampleStem, VolumeStem, Vo
 from baselines.cinesync.method import CineSync, Parameters, build_encoder, read_parameters
 from baselines.cinesync.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
-from bench.core.spec import check_plain, read_group, read_toml
+from bench.core.spec import check_plain
+from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
 
 SMALL: dict[str, Any] = {

@@ -16,9 +16,12 @@ from baselines.retrieval.features import read_features
 from baselines.retrieval.method import Retrieval, choose_clips, fit_mixed, fit_ridge, predict_unseen
 from bench.core.contracts import BrainData, Clockwatcher, Schedule, TrainingSet
 from bench.core.errors import BenchError
+from bench.core.job import Run
 from bench.core.splits import SPLITS, make_folds
 from bench.datasets.seed_dv.geometry import GT_LABEL
-from bench.harness.run_cell import Run, identify_source, make_cell, plan, read_schedule
+from bench.harness.inputs import read_schedule
+from bench.harness.plan import identify_source, plan
+from bench.harness.run_cell import make_cell
 from bench.pretrained.suite import load_suite
 from bench.store.cells import Store
 from metrics.semantic import n_way_accuracy

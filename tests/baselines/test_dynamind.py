@@ -15,8 +15,8 @@ from baselines.dynamind.oracle import DynaMindOracle
 from baselines.dynamind.sizes import count_paper_size
 from bench.core.contracts import Answers, Ceiling
 from bench.core.errors import BenchError, NotFitted
-from bench.core.spec import load_variants
-from bench.harness.run_cell import CEILINGS, role_of
+from bench.core.registry import references, role_of
+from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
 
 
@@ -139,7 +139,7 @@ def test_paper_size_is_the_released_configurations():
 
 
 def test_oracle_is_a_ceiling_that_no_run_refers_to(suite):
-    assert role_of("dynamind_oracle") == "ceiling" and "dynamind_oracle" not in CEILINGS
+    assert role_of("dynamind_oracle") == "ceiling" and "dynamind_oracle" not in references()
     assert role_of("dynamind") == role_of("sam_net") == "method" and role_of("retrieval") == "baseline"
     assert issubclass(DynaMindOracle, Ceiling) and not issubclass(DynaMind, Ceiling)
 

@@ -31,7 +31,7 @@ from baselines.eeg2video.sizes import CAP, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, NotFitted
 from bench.core.registry import resolve
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 from bench.pretrained.generators.tune_a_video import encode_clips, sample
 from bench.pretrained.suite import load_suite

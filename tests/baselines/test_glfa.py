@@ -27,7 +27,8 @@ from baselines.glfa.encoder import TextProjection
 from baselines.glfa.method import Glfa, Parameters, build_alignment, build_encoder, match_capacity
 from baselines.glfa.sizes import count_paper_size
 from bench.core.errors import BenchError
-from bench.core.spec import check_plain, read_group, read_toml
+from bench.core.spec import check_plain
+from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
 from bench.toolbox.sizes import count_parameters
 

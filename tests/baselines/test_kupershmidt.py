@@ -18,7 +18,7 @@ from baselines.kupershmidt.networks import perceptual_distance
 from baselines.kupershmidt.sizes import build_paper_size, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 
 SIDE, FRAMES, LEVELS = 16, 4, 4
 SMALL: dict[str, Any] = {

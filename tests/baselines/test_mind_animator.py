@@ -18,7 +18,7 @@ from baselines.mind_animator.method import MindAnimator, Parameters, read_parame
 from baselines.mind_animator.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
 from bench.toolbox.training import make_generator
 

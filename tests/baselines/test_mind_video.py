@@ -20,7 +20,7 @@ from baselines.mind_video.sizes import count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
 from bench.toolbox.training import make_generator
 

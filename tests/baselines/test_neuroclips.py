@@ -21,7 +21,7 @@ from baselines.neuroclips.sizes import build_paper_size, count_paper_size
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from bench.pretrained.generators.pipelines import count_steps
 from bench.toolbox.voxels import NoVoxels, PerSubject, choose_voxels
 

@@ -83,7 +83,7 @@ def test_a_table_of_nothing_says_what_there_is(scored, arguments, words, capsys,
         for method in scored
         for clip in range(4)
     ]
-    monkeypatch.setattr("bench.scoring.score_cell.read_scores", lambda *_: pd.DataFrame(rows))
+    monkeypatch.setattr("bench.scoring.stored.read_scores", lambda *_: pd.DataFrame(rows))
     assert main(["table", "--dataset", "phantom_eeg:tiny", "--runs", str(tmp_path), *arguments]) == 1
     said = capsys.readouterr().err
     for word in words:

@@ -12,8 +12,10 @@ from figure_images import images
 
 from bench.cli import main
 from bench.core.errors import BenchError
+from bench.core.job import Run
 from bench.core.splits import make_folds
-from bench.harness.run_cell import Run, describe_trials, plan
+from bench.harness.inputs import describe_trials
+from bench.harness.plan import plan
 from bench.pretrained.suite import load_suite
 from bench.store.cells import Cell, Store
 from bench.store.predictions import write_predictions

@@ -86,8 +86,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def few_references(monkeypatch):
     """One floor and one ceiling beside `retrieval`: the others take most of a minute, and other tests run them."""
-    monkeypatch.setattr("bench.harness.run_cell.CONTROLS", ("train_mean",))
-    monkeypatch.setattr("bench.harness.run_cell.CEILINGS", ("codec",))
+    monkeypatch.setattr("bench.harness.plan.references", lambda: ["train_mean", "retrieval", "codec"])
 
 
 @pytest.mark.usefixtures("few_references", "phantom")

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core import spec
+from bench.core import variants
 from bench.core.registry import UnknownName
-from bench.core.spec import CellSpec, ScoreSpec, SpecError, canonical_json, digest, parse_settings
+from bench.core.spec import CellSpec, ScoreSpec, SpecError, canonical_json, digest
+from bench.core.variants import parse_settings
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -135,7 +136,7 @@ def method(tmp_path):
 
 
 def test_variants_read_as_written(method):
-    groups = spec.load_variants(method)
+    groups = variants.load_variants(method)
     assert list(groups) == ["hrt", "other"]
     assert groups["hrt"] == {
         "whole": {},
@@ -144,22 +145,22 @@ def test_variants_read_as_written(method):
         "wo_time": {"time": False},
     }
     assert next(iter(groups["hrt"])) == "whole"  # the base comes first
-    assert spec.find_group(method, "other") == {"base": {}, "wo_time": {"time": False}}
-    assert spec.find_variant(method, "wo_time") == {"time": False}
-    assert spec.find_variant(method, "base") == {}
-    assert spec.group_split(method, "hrt") == "cross_subject"
-    assert spec.group_split(method, "other") is None
+    assert variants.find_group(method, "other") == {"base": {}, "wo_time": {"time": False}}
+    assert variants.find_variant(method, "wo_time") == {"time": False}
+    assert variants.find_variant(method, "base") == {}
+    assert variants.group_split(method, "hrt") == "cross_subject"
+    assert variants.group_split(method, "other") is None
 
 
 def test_unknown_groups_and_variants_say_what_is_near(method):
     with pytest.raises(UnknownName, match=r"'htr'.*did you mean hrt\?.*hrt, other"):
-        spec.find_group(method, "htr")
+        variants.find_group(method, "htr")
     with pytest.raises(UnknownName, match=r"'wo_fontal'.*did you mean wo_frontal.*wo_time"):
-        spec.find_variant(method, "wo_fontal")
+        variants.find_variant(method, "wo_fontal")
     with pytest.raises(UnknownName, match="names none"):
-        spec.find_variant("constant_grey", "wo_frontal")
+        variants.find_variant("constant_grey", "wo_frontal")
     with pytest.raises(UnknownName, match="sam_net"):
-        spec.load_variants("samnet")
+        variants.load_variants("samnet")
 
 
 @pytest.mark.parametrize(
@@ -178,23 +179,23 @@ def test_unknown_groups_and_variants_say_what_is_near(method):
 def test_malformed_variant_files_say_where(method, tmp_path, text, words):
     (tmp_path / "ablations.toml").write_text(text)
     with pytest.raises(SpecError, match=words) as error:
-        spec.load_variants(method)
+        variants.load_variants(method)
     assert "ablations.toml" in str(error.value)
 
 
 def test_one_variant_name_with_two_meanings_is_refused(method, tmp_path):
     (tmp_path / "ablations.toml").write_text(ABLATIONS + "[third.variants.wo_time]\nparameters = { time = 3 }\n")
     with pytest.raises(SpecError, match="hrt, other, third"):
-        spec.find_variant(method, "wo_time")
+        variants.find_variant(method, "wo_time")
 
 
 def test_packaged_methods_are_found_without_importing_them():
     code = (
-        "import sys; from bench.core.spec import load_variants; load_variants('sam_net'); "
+        "import sys; from bench.core.variants import load_variants; load_variants('sam_net'); "
         "loaded = {'torch', 'numpy', 'pandas', 'methods.sam_net'} & set(sys.modules); assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert spec.load_variants("random_clip") == {}
+    assert variants.load_variants("random_clip") == {}
 
 
 def test_settings_are_toml_values_or_words():

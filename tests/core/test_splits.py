@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.splits import SplitError, assert_disjoint, make_folds, part_subjects
-from bench.datasets.seed_dv.concepts import CLASS_SUBSETS, CONCEPTS
+from bench.datasets.seed_dv.concepts import CONCEPTS, SUBSET_NAMES
 
 
 class Table(SimpleNamespace):
@@ -41,6 +41,7 @@ def build_dataset(subjects: int, blocks: int, clips_per_concept: int, session_2:
         name="made",
         subjects=tuple(range(1, subjects + 1)),
         concepts=CONCEPTS,
+        class_subsets=SUBSET_NAMES,
         stimuli=Table(frame=stimuli),
         trials=Table(frame=trials),
     )
@@ -80,8 +81,8 @@ def test_class_subsets_leave_only_their_concepts(classes):
     dataset = build_dataset(4, 4, 1)
     (fold,) = make_folds(dataset, "cross_subject", classes=classes)
     table = dataset.trials.frame.merge(dataset.stimuli.frame, on="clip").set_index("trial")
-    shown = set(table.loc[fold.test, "concept"])
-    assert shown == set(CLASS_SUBSETS[classes])
+    shown = {CONCEPTS[concept] for concept in table.loc[fold.test, "concept"]}
+    assert shown == set(SUBSET_NAMES[classes])
     assert len(shown) == classes
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.core.errors import DatasetError
 from bench.core.splits import make_folds
 from bench.datasets.catalogue import open_dataset, verify
 from bench.datasets.cc2017.layout import CC2017, find_test_clip
 from bench.datasets.seed_dv.concepts import CONCEPTS
-from bench.datasets.seed_dv.geometry import DatasetError
 
 VOXELS = {1: 5, 2: 7, 3: 3}
 TRAIN, TEST = 12, 6  # clips of the small release: three segments of four, and one test segment and a half

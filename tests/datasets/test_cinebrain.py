@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.core.errors import DatasetError
 from bench.core.splits import make_folds
 from bench.datasets.catalogue import verify
 from bench.datasets.cinebrain.layout import CineBrain, find_base, place_clips
 from bench.datasets.seed_dv.concepts import CONCEPTS
-from bench.datasets.seed_dv.geometry import DatasetError
 from bench.store.video import write_lossless
 
 VOXELS = {1: 6, 3: 4}

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gamma, multivariate_normal
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, DatasetError
 from bench.core.splits import make_folds
-from bench.datasets.catalogue import info, open_dataset, verify
+from bench.datasets.catalogue import info, open_dataset, read_dataset, verify
 from bench.datasets.cc2017.layout import CC2017
 from bench.datasets.cinebrain.layout import CineBrain
 from bench.datasets.phantom.fmri import cortex, scalp
@@ -27,7 +27,6 @@ from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec, read_fmri
 from bench.datasets.phantom.fmri.writer import write_fmri_phantom
 from bench.datasets.phantom.stimuli import describe
 from bench.datasets.seed_dv.concepts import CONCEPTS
-from bench.datasets.seed_dv.geometry import DatasetError
 
 FMRI = find_fmri_spec("phantom_fmri", "tiny")
 CINEBRAIN = find_fmri_spec("phantom_cinebrain", "tiny")
@@ -43,14 +42,14 @@ def truth_of(dataset: Any) -> Any:
 def films(tmp_path_factory: pytest.TempPathFactory) -> CC2017:
     home = tmp_path_factory.mktemp("films")
     write_fmri_phantom(SMALLEST, home / "phantom", processes=1)
-    return CC2017(home / "phantom", cache=home / "cache")
+    return read_dataset("phantom_fmri", home / "phantom", cache=home / "cache")
 
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> CineBrain:
     home = tmp_path_factory.mktemp("series")
     write_fmri_phantom(SERIES, home / "phantom", processes=1)
-    return CineBrain(home / "phantom", cache=home / "cache")
+    return read_dataset("phantom_cinebrain", home / "phantom", cache=home / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +239,7 @@ def test_stored_z_scores_can_be_undone(films: CC2017, series: CineBrain) -> None
 
 
 def test_the_eeg_observer_reads_the_eeg(series: CineBrain) -> None:
-    view = CineBrain(series.root, cache=series._cache, kind="eeg")
+    view = read_dataset("phantom_cinebrain_eeg", series.root, cache=series._cache)
     assert view.signals([0]).shape == (1, 64, 400)
     test = np.flatnonzero(np.asarray(view.trials["subject"]) == 2)[-6:]
     posteriors, clips = truth_of(view).clip_posteriors(test)

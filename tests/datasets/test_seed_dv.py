@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, DatasetError
 from bench.datasets.catalogue import open_dataset, verify
-from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, GT_LABEL, DatasetError, Geometry
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, GT_LABEL, Geometry
 from bench.datasets.seed_dv.layout import SeedDV, read_caption_file, read_captions
 from bench.datasets.seed_dv.verify import check_captions, check_meta, verify_seed_dv
 

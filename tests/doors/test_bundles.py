@@ -14,9 +14,11 @@ from forgery import cell_of, read_members, seal, write_members
 from hostile_bundles import HOSTILE
 
 from bench.cli import main
+from bench.core.job import Run
 from bench.datasets.catalogue import open_dataset
 from bench.doors.bundles import BadBundle, open_bundle, pack_cells
-from bench.harness.run_cell import Run, plan, run_job
+from bench.harness.plan import plan
+from bench.harness.run_cell import run_job
 from bench.pretrained.suite import load_suite
 from bench.scoring.views import Jury
 from bench.store.cells import Store

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.job import Run
 from bench.core.splits import make_folds
+from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import measure_scalings, normalised
-from bench.harness.run_cell import Run, fold_scalings, plan, training_set
+from bench.harness.plan import plan
 from bench.store.cells import Store
 
 NEWCOMER = '''

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bench.core.registry import resolve
-from bench.core.spec import find_variant
+from bench.core.variants import find_variant
 from leaderboard.board import Section, make_board, write_number
 from leaderboard.publication import FOLDER, board_rows, write_board, write_evaluation, write_markdown
 from leaderboard.results import read_manifests, read_results

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from walls import CLIPS, SIDE, SUBJECTS, make_cells, make_dataset, make_scores, paint
 
+from bench.core.seeds import permute
 from bench.core.spec import digest
-from bench.scoring.score_cell import permute
 from bench.store.video import decode
 from leaderboard import figures
 from leaderboard.results import ResultsError, publish, read_results

@@ -278,7 +278,7 @@ def test_data_that_a_table_is_not_about_are_refused():
 def test_every_table_names_variants_and_metrics_that_are_there():
     """Where a method of a table is registered, its variants exist; a table that runs nothing names no method."""
     from bench.core.registry import names
-    from bench.core.spec import find_variant
+    from bench.core.variants import find_variant
 
     for name in table_names():
         for row in load_table(name).rows:

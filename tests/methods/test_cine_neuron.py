@@ -16,7 +16,8 @@ from cine_world import SMALL, FakeSuite, World
 
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
-from bench.core.spec import check_plain, read_group, read_toml
+from bench.core.spec import check_plain
+from bench.core.variants import read_group, read_toml
 from bench.datasets.catalogue import open_dataset
 from bench.pretrained.decoders import (
     list_lora,

@@ -14,7 +14,7 @@ from sam_world import CAP, FakeSuite, World
 
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError
-from bench.core.spec import load_variants
+from bench.core.variants import load_variants
 from methods.sam_net.hrt import REGIONS
 from methods.sam_net.method import Parameters, SamNet, build_decoder
 

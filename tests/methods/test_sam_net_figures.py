@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from bench.core.errors import BenchError
 from bench.core.splits import make_folds
-from bench.harness.run_cell import fold_scalings, training_set
+from bench.harness.inputs import fold_scalings, training_set
 from methods.sam_net.analysis import distributions, electrodes
 from methods.sam_net.analysis.distributions import (
     Stage,

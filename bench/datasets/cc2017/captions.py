@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.seed_dv.geometry import DatasetError
+from bench.core.errors import DatasetError
 
 FETCH = "the tensors are gongzx/cc2017_dataset on Hugging Face (recordings: purr.purdue.edu/publications/2809)"
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,9 +32,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from bench.core.contracts import Modality
+from bench.core.errors import DatasetError
 from bench.datasets.cc2017.captions import FETCH, caption_path, read_captions
-from bench.datasets.seed_dv.geometry import DatasetError
-from bench.datasets.tables import UNLABELLED, cached_table, hash_files, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.seed_dv.concepts import SUBSET_NAMES
+from bench.store.cache import cached_table, hash_files
 
 if TYPE_CHECKING:
     import datasets
@@ -50,11 +52,21 @@ class CC2017:
     """A data set on disk. Raises DatasetError where the folder, its videos or a subject's second file are missing."""
 
     modality: Modality = "fmri"
+    class_subsets = SUBSET_NAMES
 
-    def __init__(self, root: Path | str, *, cache: Path, name: str = "cc2017", average: Average = "test") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        cache: Path,
+        name: str = "cc2017",
+        average: Average = "test",
+        open_truth: Callable[[CC2017], Any] | None = None,
+    ) -> None:
         if average not in ("test", "all", "none"):
             raise DatasetError(f"average={average!r} is not known; say 'test', 'all' or 'none'")
         self.root, self.name, self.average, self._cache = Path(root), name, average, cache
+        self._open_truth = open_truth
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the one with the .pt files; {FETCH}")
         self.subjects = find_subjects(self.root)
@@ -267,12 +279,8 @@ class CC2017:
 
     @cached_property
     def truth(self) -> Any | None:
-        """The likelihood model of a phantom; None for real data."""
-        if not (self.root / "truth").is_dir():
-            return None
-        from bench.datasets.phantom.fmri.observer import open_truth
-
-        return open_truth(self)
+        """The likelihood model of a phantom, which whoever opened the folder handed over; None for recordings."""
+        return None if self._open_truth is None else self._open_truth(self)
 
 
 def find_subjects(root: Path) -> tuple[int, ...]:

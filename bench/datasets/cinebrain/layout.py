@@ -24,7 +24,7 @@ verify` does).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,9 +33,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from bench.core.contracts import Modality
+from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
-from bench.datasets.seed_dv.geometry import DatasetError
-from bench.datasets.tables import UNLABELLED, cached_table, hash_files, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.seed_dv.concepts import SUBSET_NAMES
+from bench.store.cache import cached_table, hash_files
 from bench.store.video import read_video
 
 if TYPE_CHECKING:
@@ -51,10 +53,21 @@ CACHE_VERSION = 1  # raised when derived files come to hold other content for th
 class CineBrain:
     """A data set on disk, seen as fMRI or as EEG. Raises DatasetError where the folder or all lists are missing."""
 
-    def __init__(self, root: Path | str, *, cache: Path, name: str = "cinebrain", kind: Kind = "fmri") -> None:
+    class_subsets = SUBSET_NAMES
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        cache: Path,
+        name: str = "cinebrain",
+        kind: Kind = "fmri",
+        open_truth: Callable[[CineBrain], Any] | None = None,
+    ) -> None:
         if kind not in ("fmri", "eeg"):
             raise DatasetError(f"kind={kind!r} is not known; say 'fmri' or 'eeg'")
         self.root, self.name, self._cache = Path(root), name, cache
+        self._open_truth = open_truth
         self.modality: Modality = kind
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the one with the JSON lists; {FETCH}")
@@ -277,12 +290,8 @@ class CineBrain:
 
     @cached_property
     def truth(self) -> Any | None:
-        """The likelihood model of a phantom; None for real data."""
-        if not (self.root / "truth").is_dir():
-            return None
-        from bench.datasets.phantom.fmri.observer import open_truth
-
-        return open_truth(self)
+        """The likelihood model of a phantom, which whoever opened the folder handed over; None for recordings."""
+        return None if self._open_truth is None else self._open_truth(self)
 
 
 def find_subjects(root: Path) -> tuple[int, ...]:

@@ -26,3 +26,5 @@ CLASS_SUBSETS: dict[int, tuple[int, ...]] = {
     30: tuple(range(30)),
     40: tuple(range(40)),
 }
+
+SUBSET_NAMES = {number: tuple(CONCEPTS[concept] for concept in subset) for number, subset in CLASS_SUBSETS.items()}

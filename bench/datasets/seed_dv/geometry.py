@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from bench.core.errors import BenchError
+from bench.core.errors import DatasetError
 from bench.datasets.seed_dv.concepts import CONCEPTS
 
 CHANNELS: tuple[str, ...] = (
@@ -41,10 +41,6 @@ GT_LABEL: tuple[tuple[int, ...], ...] = tuple(
 )
 
 BLOCK_NAMES = ("1st_10min", "2nd_10min", "3rd_10min", "4th_10min", "5th_10min", "6th_10min", "7th_10min")
-
-
-class DatasetError(BenchError):
-    """A data set that is missing, incomplete or malformed."""
 
 
 @dataclass(frozen=True, kw_only=True)

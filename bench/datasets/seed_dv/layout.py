@@ -13,8 +13,7 @@ change so that it is computed once; a phantom's stands in its manifest.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -24,8 +23,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from bench.core.contracts import Modality
-from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, DatasetError, Geometry, read_geometry
-from bench.datasets.tables import cached_table, hash_files
+from bench.core.errors import DatasetError
+from bench.datasets.seed_dv.concepts import SUBSET_NAMES
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
+from bench.store.cache import cached_table, hash_files, publish_array
 from bench.store.video import read_clips
 
 if TYPE_CHECKING:
@@ -40,10 +41,19 @@ class SeedDV:
 
     modality: Modality = "eeg"
     channels = CHANNELS
+    class_subsets = SUBSET_NAMES
     rois: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
-    def __init__(self, root: Path | str, *, cache: Path, name: str = "seed_dv") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        cache: Path,
+        name: str = "seed_dv",
+        open_truth: Callable[[SeedDV], Any] | None = None,
+    ) -> None:
         self.root = Path(root)
+        self._open_truth = open_truth
         self.name = name
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the folder that holds EEG/ or {APPLY}")
@@ -199,12 +209,8 @@ class SeedDV:
 
     @cached_property
     def truth(self) -> Any | None:
-        """The likelihood model of a phantom (`phantom.observer.Truth`); None for real data."""
-        if not (self.root / "truth").is_dir():
-            return None
-        from bench.datasets.phantom.eeg.observer import Truth
-
-        return Truth(self)
+        """The likelihood model of a phantom, which whoever opened the folder handed over; None for recordings."""
+        return None if self._open_truth is None else self._open_truth(self)
 
 
 def open_recording(path: Path, geometry: Geometry) -> np.ndarray:
@@ -245,11 +251,3 @@ def read_caption_file(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").rstrip("\r\n").splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is no text ({error}); fetch it again") from error
-
-
-def publish_array(path: Path, array: np.ndarray) -> None:
-    """Save an array by one rename, so that no reader meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    np.save(draft, array, allow_pickle=False)
-    draft.replace(path)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.core.errors import DatasetError
 from bench.core.progress import track
-from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, DatasetError, Geometry, read_geometry
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
 from bench.datasets.seed_dv.layout import APPLY, caption_files, open_recording, read_caption_file
 
 META_COLUMNS = ("color", "face_apperance", "human_apperance", "obj_number", "optical_flow_score")

@@ -133,7 +133,7 @@ def interpret(
     One model a subject, trained on its training trials. All regions are read, those that the base leaves out too.
     """
     from bench.core.splits import make_folds
-    from bench.harness.run_cell import fold_scalings, training_set
+    from bench.harness.inputs import fold_scalings, training_set
     from methods.cine_neuron.method import CineNeuron
 
     tables: dict[str, pd.DataFrame] = {}

@@ -50,8 +50,8 @@ def measure_recall(dataset: Any, suite: Any, split: str, *, k: int = 5, seed: in
     """One row a test trial and way: subject, clip, whether the first memory shows the true object, and any of K does,
     and whether it shows the object that the mixture's shows."""
     from bench.core.splits import make_folds
+    from bench.harness.inputs import fold_scalings, training_set
     from bench.harness.normalise import normalised
-    from bench.harness.run_cell import fold_scalings, training_set
 
     rows = []
     for fold in make_folds(dataset, split):

@@ -31,8 +31,8 @@ from torch import Tensor
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.splits import make_folds, part_blocks, part_subjects, trial_table
+from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import normalised
-from bench.harness.run_cell import fold_scalings, training_set
 from methods.sam_net.covariance import ChannelMap, apply_map
 from methods.sam_net.method import SamNet
 

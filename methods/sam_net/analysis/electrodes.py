@@ -38,8 +38,8 @@ from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.progress import track
 from bench.core.splits import make_folds
+from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import Scaling
-from bench.harness.run_cell import fold_scalings, training_set
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, assign_regions
 from methods.sam_net.method import SamNet
 from methods.sam_net.training import predict

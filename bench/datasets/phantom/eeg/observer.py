@@ -77,7 +77,7 @@ class Truth:
     @cached_property
     def simulated(self) -> Features:
         """Features of `DRAWS` clips a concept from the distribution of the stimuli, in the cache once made."""
-        from bench.datasets.seed_dv.layout import publish_array
+        from bench.store.cache import publish_array
 
         paths = [self.dataset.derived / "observer" / f"{name}-{DRAWS}.npy" for name in ("static", "courses")]
         if not all(path.is_file() for path in paths):
@@ -156,7 +156,7 @@ class Truth:
         return self._last[1]
 
     def _discriminant(self, subject: int) -> Float64[np.ndarray, "concept weight"]:
-        from bench.datasets.seed_dv.layout import publish_array
+        from bench.store.cache import publish_array
 
         path = self.dataset.derived / "observer" / f"sub{subject}-{COSINES}-{DRAWS}.npy"
         if not path.is_file():

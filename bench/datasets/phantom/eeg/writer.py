@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.errors import DatasetError
 from bench.core.progress import say, track
 from bench.core.spec import digest
 from bench.datasets.phantom.eeg.features import Features, draw_stimuli, measure_features, object_space
@@ -34,7 +35,7 @@ from bench.datasets.phantom.eeg.head import draw_head
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
 from bench.datasets.phantom.eeg.spec import PhantomSpec
 from bench.datasets.phantom.stimuli import FRAME_TIMES, Recipe, describe, render, render_flow
-from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, DatasetError
+from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS
 
 VOLT = np.float32(1e-6)  # of a microvolt
 # yuv444p keeps the colour of small pictures; no B-frames and a key frame each second keep every reader exact

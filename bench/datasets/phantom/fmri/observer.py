@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from bench.core.errors import DatasetError
 from bench.core.seeds import derive_seed
 from bench.datasets.phantom.eeg.observer import log_normalise
 from bench.datasets.phantom.fmri import scalp as eeg
@@ -42,7 +43,6 @@ from bench.datasets.phantom.fmri.features import (
 )
 from bench.datasets.phantom.fmri.spec import FmriSpec, read_fmri_spec
 from bench.datasets.phantom.stimuli import Recipe
-from bench.datasets.seed_dv.geometry import DatasetError
 
 DRAWS = 60  # simulated clips a concept
 ORDERS = 4  # in which they are shown
@@ -87,7 +87,7 @@ class FmriTruth:
     @cached_property
     def simulated(self) -> np.ndarray:
         """Features of `DRAWS` clips a concept, in the cache once made."""
-        from bench.datasets.seed_dv.layout import publish_array
+        from bench.store.cache import publish_array
 
         path = self.dataset.derived / "observer" / f"features-{DRAWS}.npy"
         if not path.is_file():

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.errors import DatasetError
 from bench.core.progress import say, track
 from bench.core.seeds import derive_seed
 from bench.datasets.phantom.eeg.writer import X264, clear_leftovers, write_manifest
@@ -43,7 +44,6 @@ from bench.datasets.phantom.fmri.features import (
 )
 from bench.datasets.phantom.fmri.spec import FmriSpec
 from bench.datasets.phantom.stimuli import CLIP_SECONDS, Recipe, describe, render
-from bench.datasets.seed_dv.geometry import DatasetError
 
 FPS = {"cc2017": 3, "cinebrain": 8}
 

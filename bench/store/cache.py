@@ -1,8 +1,4 @@
-"""Tables of a data set, kept as memory-mapped Arrow files in the cache, and the ROI names of voxels.
-
-The ROI names lie in a text file of ours, a name a line: no release says which voxel of its arrays belongs to which
-region. Without it every voxel is in one region, `cortex`.
-"""
+"""What is derived from data once and kept: tables as memory-mapped Arrow files, arrays, digests of files."""
 
 from __future__ import annotations
 
@@ -15,15 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.core.progress import track
 from bench.core.spec import digest
-from bench.datasets.seed_dv.geometry import DatasetError
 
 if TYPE_CHECKING:
     import datasets
-
-UNKNOWN_REGION = "cortex"
-UNLABELLED = "film"  # the one concept of data whose clips carry no label
 
 
 def cached_table(folder: Path, columns: Callable[[], Mapping[str, Sequence[Any]]]) -> datasets.Dataset:
@@ -35,21 +29,6 @@ def cached_table(folder: Path, columns: Callable[[], Mapping[str, Sequence[Any]]
         made = {key: list(column) for key, column in columns().items()}
         publish_folder(folder, datasets.Dataset.from_dict(made).save_to_disk)
     return datasets.load_from_disk(str(folder))
-
-
-def voxel_names(count: int) -> tuple[str, ...]:
-    """Names of channels that mean another voxel in each subject."""
-    return tuple(f"voxel{number:05d}" for number in range(count))
-
-
-def read_rois(path: Path, voxels: int) -> tuple[str, ...]:
-    """Region of each voxel; raises DatasetError where the file names another number of them."""
-    if not path.is_file():
-        return (UNKNOWN_REGION,) * voxels
-    names = tuple(path.read_text(encoding="utf-8").split())
-    if len(names) != voxels:
-        raise DatasetError(f"{path} names {len(names)} voxels, the data have {voxels}; write one region a line a voxel")
-    return names
 
 
 def publish_folder(path: Path, write: Callable[[str], None]) -> None:
@@ -81,3 +60,11 @@ def hash_files(files: Sequence[Path], root: Path, memory: Path) -> str:
     draft.write_text(json.dumps(known))
     draft.replace(memory)
     return digest(hashes)
+
+
+def publish_array(path: Path, array: np.ndarray) -> None:
+    """Save an array by one rename, so that no reader meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    np.save(draft, array, allow_pickle=False)
+    draft.replace(path)

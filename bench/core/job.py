@@ -1,0 +1,35 @@
+"""What one command asks for, and the cells that it comes to: plain values, so that any process can be handed them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.core.spec import CellSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one command asks for: named variants of one method on one split, with their floors and ceilings."""
+
+    method: str
+    split: str
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"base": {}})
+    dataset: str = "phantom_eeg"
+    suite: str = "mini"
+    classes: int = 40
+    seeds: int = 1
+    data_root: str | None = None
+    protocols: tuple[str, ...] = ("corrected", "eeg2video")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One cell to be made and scored, with what a worker needs to open."""
+
+    spec: CellSpec
+    variant: str
+    role: str  # "method", "baseline", "control" or "ceiling"
+    data_root: str | None
+    protocols: tuple[str, ...]

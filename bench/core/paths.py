@@ -1,0 +1,24 @@
+"""Where data, caches and the folders that a user names lie, and how many cores there are to work with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def bench_home() -> Path:
+    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache."""
+    if home := os.environ.get("BENCH_HOME"):
+        return Path(home).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "brain2video-bench"
+
+
+def find_root(data_root: Path | str | None) -> Path | None:
+    """The folder that was named, by an option or BENCH_DATA."""
+    place = data_root or os.environ.get("BENCH_DATA")
+    return Path(place) if place else None
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

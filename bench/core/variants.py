@@ -1,0 +1,156 @@
+"""Named variants of a method: changes of its parameters, in groups, beside the method's package.
+
+`ablations.toml`, beside a method's package, names changes of its parameters in groups:
+
+    [hrt]
+    base = "base"                     # optional: the name that the unchanged method has in this group
+    split = "cross_subject"           # optional: the split that the paper reports it on
+    [hrt.variants.wo_frontal]
+    label = "B. w/o frontal region"
+    parameters = { regions = ["central", "occipital"] }
+    capacity_matched = { width = 40 } # optional: more changes that give back the removed parameters
+
+The last line adds a variant `wo_frontal_matched` with `parameters` and `capacity_matched` together, so that a
+difference can be told from one of size alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.registry import UnknownName, names, suggest, target
+from bench.core.spec import SpecError, check_plain
+
+Group = dict[str, dict[str, Any]]
+
+
+def load_variants(method: str) -> dict[str, Group]:
+    """Parameters by group and variant of a method; empty where it has no `ablations.toml`. Imports no method.
+
+    A group's base comes first, with no parameters. Raises SpecError for a malformed file, UnknownName for a method
+    that does not exist.
+    """
+    path = variant_file(method)
+    return {name: read_group(path, name, table) for name, table in read_toml(path).items()}
+
+
+def read_group(path: Path, name: str, table: Any) -> Group:
+    if not isinstance(table, dict) or set(table) - {"base", "split", "variants"}:
+        raise SpecError(f"{path}: [{name}] may hold base, split and variants, not {found(table)}")
+    group: Group = {table.get("base", "base"): {}}
+    for variant, entry in table.get("variants", {}).items():
+        where = f"{path}: [{name}.variants.{variant}]"
+        if not isinstance(entry, dict) or set(entry) - {"label", "parameters", "capacity_matched"}:
+            raise SpecError(f"{where} may hold label, parameters and capacity_matched, not {found(entry)}")
+        if not isinstance(entry.get("parameters"), dict):
+            raise SpecError(f"{where} lacks its parameters; write parameters = {{ name = value }}")
+        made = {variant: entry["parameters"]}
+        if "capacity_matched" in entry:
+            made[f"{variant}_matched"] = {**entry["parameters"], **entry["capacity_matched"]}
+        for one, parameters in made.items():
+            if one in group:
+                raise SpecError(f"{where}: the group has a variant {one!r} already; name it otherwise")
+            check_plain(parameters, f"{where} parameters")
+            group[one] = parameters
+    return group
+
+
+def find_group(method: str, group: str) -> Group:
+    """The variants of one group, its base first; raises UnknownName with what is near and all there are."""
+    groups = load_variants(method)
+    if group not in groups:
+        raise unknown("ablation", group, method, groups)
+    return groups[group]
+
+
+def find_owner(group: str) -> str:
+    """The method that has a group of that name, the first of those registered; raises UnknownName."""
+    methods = names("methods")
+    owner = next((method for method in methods if group in load_variants(method)), None)
+    if owner is None:
+        known = sorted({name for method in methods for name in load_variants(method)})
+        raise UnknownName(f"no method has an ablation {group!r}; there are {', '.join(known)}")
+    return owner
+
+
+def find_variant(method: str, variant: str) -> dict[str, Any]:
+    """The parameters of a variant, whichever group names it; raises UnknownName, or SpecError if groups disagree."""
+    groups = load_variants(method)
+    named = {name: group[variant] for name, group in groups.items() if variant in group}
+    if not named:
+        if variant == "base":
+            return {}
+        raise unknown(
+            "variant", variant, method, list(dict.fromkeys(one for group in groups.values() for one in group))
+        )
+    first = next(iter(named.values()))
+    if any(parameters != first for parameters in named.values()):
+        raise SpecError(f"variant {variant!r} of {method} means different parameters in {', '.join(named)}; rename one")
+    return first
+
+
+def group_split(method: str, group: str) -> str | None:
+    """The split that a group names for itself, if it does."""
+    find_group(method, group)
+    return read_toml(variant_file(method))[group].get("split")
+
+
+def unknown(kind: str, name: str, method: str, known: Sequence[str] | Mapping[str, Any]) -> UnknownName:
+    if not known:
+        return UnknownName(f"unknown {kind} {name!r}: {method} names none (it has no ablations.toml)")
+    return UnknownName(f"unknown {kind} {name!r} of {method}{suggest(name, known)}; it has {', '.join(known)}")
+
+
+def variant_file(method: str) -> Path:
+    """Where the method's variants would be written: beside its package or its file. Nothing is imported.
+
+    `importlib.util.find_spec` of a nested package would import its parents, and with them perhaps torch, so only the
+    top-level package is asked where it lies.
+    """
+    module = target("methods", method).rpartition(":")[0]
+    if module.endswith(".py"):
+        return Path(module).parent / "ablations.toml"
+    top, *rest = module.split(".")
+    found_spec = importlib.util.find_spec(top)
+    places = (found_spec.submodule_search_locations or []) if found_spec else []
+    candidates = [
+        Path(place, *rest[:depth], "ablations.toml") for place in places for depth in (len(rest), len(rest) - 1)
+    ]
+    return next((path for path in candidates if path.is_file()), Path(top, *rest, "ablations.toml"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is no valid TOML: {error}") from error
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Parameters from texts like `width=32`: TOML values, and bare words as text. Raises SpecError."""
+    parameters: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name.isidentifier() or not text:
+            raise SpecError(f'--set {setting!r} is not NAME=VALUE, for example width=32 or regions=["central"]')
+        if name in parameters:
+            raise SpecError(f"--set names {name!r} twice; give it once")
+        try:
+            parameters[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            if not text.replace("_", "").replace("-", "").isalnum():
+                raise SpecError(f"--set {setting!r}: {text!r} is no TOML value ({error}); quote texts") from error
+            parameters[name] = text
+        check_plain(parameters[name], f"--set {name}")
+    return parameters
+
+
+def found(table: Any) -> str:
+    return ", ".join(table) if isinstance(table, dict) else repr(table)
