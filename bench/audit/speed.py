@@ -55,8 +55,9 @@ def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: 
         pairs = write_clips(folder, clips)
         suite_folder = write_judges(folder / "suite")
         torch.set_num_threads(threads)
-        say(f"plain way, {clips} clips")
-        plain, plain_values = clock(lambda: score_plainly(pairs, suite_folder))
+        device = load_suite(suite_folder).device
+        say(f"plain way, {clips} clips, on {device}")
+        plain, plain_values = clock(lambda: score_plainly(pairs, suite_folder, device))
         rows = [row("plain script", plain, plain, clips)]
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in dict.fromkeys(exactnesses):
@@ -141,14 +142,18 @@ def rate_row(jury: Jury, pairs: Pairs, precision: str) -> dict[str, Any]:
     seconds = min(clock(lambda: jury.look(("video", "frame"), video))[0].wall for _ in range(3))
     rate = counter.get_total_flops() / seconds
     return {"what": f"judge rate, {precision} (GFLOP/s; share of the matrix rate)", "value": rate / 1e9,
-            "beside": rate / matrix_rate(precision)}  # fmt: skip
+            "beside": rate / matrix_rate(precision, jury.judges.device)}  # fmt: skip
 
 
-def matrix_rate(precision: str) -> float:
-    """Operations a second of a product of two square matrices, the best of five."""
+def matrix_rate(precision: str, device: torch.device) -> float:
+    """Operations a second of a product of two square matrices on the device, the best of five."""
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    a, b = (torch.ones(MATRIX, MATRIX, dtype=dtype) for _ in range(2))
-    return 2 * MATRIX**3 / min(clock(lambda: a @ b)[0].wall for _ in range(5))
+    a, b = (torch.ones(MATRIX, MATRIX, dtype=dtype, device=device) for _ in range(2))
+
+    def multiply() -> float:
+        return (a @ b)[0, 0].item()  # a GPU answers before it is done: a number has to be waited for
+
+    return 2 * MATRIX**3 / min(clock(multiply)[0].wall for _ in range(5))
 
 
 def mean_values(scored: pd.DataFrame) -> dict[str, float]:
@@ -234,8 +239,8 @@ def write_judges(folder: Path) -> Path:
 # The plain way
 
 
-def score_plainly(pairs: Pairs, suite: Path) -> dict[str, float]:
-    """The mean of each metric as a plain script computes it."""
+def score_plainly(pairs: Pairs, suite: Path, device: torch.device) -> dict[str, float]:
+    """The mean of each metric as a plain script computes it, its judges on the device."""
     from skimage.metrics import structural_similarity
     from transformers import (
         VideoMAEForVideoClassification,
@@ -245,8 +250,9 @@ def score_plainly(pairs: Pairs, suite: Path) -> dict[str, float]:
     )
 
     generator = np.random.default_rng(derive_seed("speed", "trials"))
-    video_judge = VideoMAEForVideoClassification.from_pretrained(suite / "video_judge", num_frames=SHAPE[0]).eval()
-    frame_judge = ViTForImageClassification.from_pretrained(suite / "frame_judge").eval()
+    video_judge = VideoMAEForVideoClassification.from_pretrained(suite / "video_judge", num_frames=SHAPE[0])
+    frame_judge = ViTForImageClassification.from_pretrained(suite / "frame_judge")
+    video_judge, frame_judge = video_judge.to(device).eval(), frame_judge.to(device).eval()
     video_processor = VideoMAEImageProcessor.from_pretrained(suite / "video_judge")
     frame_processor = ViTImageProcessor.from_pretrained(suite / "frame_judge")
     assert pairs.targets is not None
@@ -271,8 +277,8 @@ def score_plainly(pairs: Pairs, suite: Path) -> dict[str, float]:
 
 @torch.no_grad()
 def classify(judge: Any, processor: Any, images: Any) -> torch.Tensor:
-    pixels = processor(images, return_tensors="pt")["pixel_values"]
-    return judge(pixels).logits[0]
+    pixels = processor(images, return_tensors="pt")["pixel_values"].to(judge.device)
+    return judge(pixels).logits[0].cpu()
 
 
 def draw_trials(logits: torch.Tensor, right: list[int], n_way: int, generator: np.random.Generator) -> float:

@@ -358,15 +358,15 @@ class Suite:
         parts = [np.zeros((0, g.frames, g.height, g.width, 3), np.uint8)]
         for first in range(0, len(seeds), CLIP_CHUNK):
             rows = slice(first, first + CLIP_CHUNK)
-            noise = draw_noise(seeds[rows], shape)
-            given = None if latents is None else latents[rows].float().transpose(1, 2)
+            noise = draw_noise(seeds[rows], shape).to(self.device)
+            given = None if latents is None else latents[rows].to(self.device, torch.float32).transpose(1, 2)
             initial = start_latents(start, noise, given, pipeline.scheduler, steps=steps, strength=strength)
             parts.append(
                 make_videos(
                     pipeline,
                     embeddings[rows].to(self.device, torch.float32),
                     self.negative_embedding.to(self.device),
-                    initial.to(self.device),
+                    initial,
                     None if keyframes is None else keyframes[rows],
                     share=strength if start == "renoised" else 1.0,
                     steps=steps,

@@ -26,4 +26,5 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str], *, repeat: bool 
 def encode_captions(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, captions: Sequence[str], *, repeat: bool = False
 ) -> Float[Tensor, "n tokens width"]:
-    return text_encoder(tokenize(tokenizer, captions, repeat=repeat)).last_hidden_state
+    ids = tokenize(tokenizer, captions, repeat=repeat).to(text_encoder.device)
+    return text_encoder(ids).last_hidden_state

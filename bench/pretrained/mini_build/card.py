@@ -218,7 +218,7 @@ def measure_wan(suite: Suite, recipes: Sequence[Recipe], video: UInt8[np.ndarray
     rebuilt, made = [], []
     for start in track(range(0, clips, 16), "generating with Wan"):
         rows = slice(start, start + 16)
-        pixels = to_pixels(fit_clips(video[rows], (frames, height, width))).transpose(1, 2)
+        pixels = to_pixels(fit_clips(video[rows], (frames, height, width))).transpose(1, 2).to(suite.device)
         with torch.no_grad():
             rebuilt.append(
                 quantise(vae.decode(vae.encode(pixels).latent_dist.mode()).sample.add(1).div(2).transpose(1, 2))
