@@ -21,9 +21,9 @@ SPREAD = 1e-5  # radians: a hue that varies less than this is constant (hue is c
 def hue_cosine(predicted: Video, target: Video) -> Array:
     """Cosine of the two frames' hue planes, the mean over frames, as published under the name "Hue-pcc".
 
-    Both u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
+    Both are u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
     Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is 0
-    everywhere, as a grey one's, scores 0. Raises ValueError for other types or shapes.
+    everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes.
     Source: `hue_pcc.py` of Mind-Animator. Any video in a steady blue does well.
 
     Two planes of one constant hue each are parallel, whatever the hues:
@@ -55,11 +55,10 @@ def hue_correlation(predicted: Video, target: Video) -> Array:
 
     r = Σ sin(α−ᾱ) sin(β−β̄) / √(Σ sin²(α−ᾱ) Σ sin²(β−β̄)) over the pixels, ᾱ and β̄ the circular means (Jammalamadaka
     and SenGupta 2001, §8.2). A grey pixel has no hue: it counts as one at the mean, so painting doubtful pixels grey
-    gains nothing. Both u8 RGB [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1: 1 for identical clips whose
-    hue varies, also when all hues are turned by one angle; 0 for exchangeable pixels, and for a frame of constant hue
-    or none. Raises ValueError for other types or shapes.
-    What fools it: hues spread evenly have no mean, and the coefficient then depends on an arbitrary one; nearly grey
-    pixels count as much as vivid ones.
+    gains nothing. Both are u8 RGB [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1: 1 for identical clips
+    whose hue varies, also when all hues are turned by one angle; 0 for exchangeable pixels, and for a frame of constant
+    hue or none. Raises ValueError for other types or shapes. What fools it: hues spread evenly have no mean, and the
+    coefficient then depends on an arbitrary one; nearly grey pixels count as much as vivid ones.
 
     Columns of red and yellow, 60° apart, beside the same columns exchanged: every pixel deviates from the mean hue by
     30° to the other side.

@@ -30,8 +30,8 @@ Embeddings = npt.NDArray[np.floating]  # [n, f, d]
 def adjacent_cosine(embeddings: Embeddings) -> Array:
     """Mean cosine of each frame's embedding with the next one's.
 
-    f [n, f, d], at least 2 frames. Returns f64 [n] in −1..1, 1 for a still video. Raises ValueError for other shapes.
-    Source: Mind-Animator's `CLIP_consist.py` before its gate; DynaMind's `ctc_dtc.py`.
+    embeddings: f [n, f, d], at least 2 frames. Returns f64 [n] in −1..1, 1 for a still video. Raises ValueError for
+    other shapes. Source: Mind-Animator's `CLIP_consist.py` before its gate; DynaMind's `ctc_dtc.py`.
 
     The second frame is the first again, the third is at a right angle to it:
 
@@ -45,8 +45,8 @@ def adjacent_cosine(embeddings: Embeddings) -> Array:
 def all_pairs_cosine(embeddings: Embeddings) -> Array:
     """Mean cosine of all pairs of different frames.
 
-    f [n, f, d], at least 2 frames. Returns f64 [n] in −1/(f−1)..1, 1 for a still video. Raises ValueError for other
-    shapes. Source: NEURONS' `eval_metrics.py`. The order of the frames does not matter to it.
+    embeddings: f [n, f, d], at least 2 frames. Returns f64 [n] in −1/(f−1)..1, 1 for a still video. Raises ValueError
+    for other shapes. Source: NEURONS' `eval_metrics.py`. The order of the frames does not matter to it.
 
     Of the three pairs of these frames one is equal and two are at right angles:
 
@@ -65,8 +65,8 @@ def all_pairs_cosine(embeddings: Embeddings) -> Array:
 def gated(values: Array, similarity: Array, threshold: float = GATE) -> Array:
     """`values` where `similarity` exceeds the threshold, 0 where it does not; NaN where either is NaN.
 
-    Both f [n]. Returns f64 [n]. Raises ValueError for unequal shapes. Source: Mind-Animator's `CLIP_consist.py`, which
-    gates by VIFI similarity. The mean over clips is then mostly the share of clips that pass.
+    Both are f [n]. Returns f64 [n]. Raises ValueError for unequal shapes. Source: Mind-Animator's `CLIP_consist.py`,
+    which gates by VIFI similarity. The mean over clips is then mostly the share of clips that pass.
 
     >>> gated(np.array([0.9, 0.9]), np.array([0.7, 0.6])).tolist()
     [0.9, 0.0]
@@ -81,9 +81,9 @@ def gated(values: Array, similarity: Array, threshold: float = GATE) -> Array:
 def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
     """Cosine of the mean embeddings of two clips: with ViFi-CLIP's features the published VIFI score.
 
-    f [n, f, d] and f [n, g, d]; the numbers of frames may differ. Returns f64 [n] in −1..1, 1 for equal embeddings.
-    Raises ValueError for other shapes. Means are taken before vectors are normalised, as ViFi-CLIP does. CLIP-like
-    embeddings of unrelated clips have cosines of 0.4 to 0.6: compare with the shuffled floor.
+    predicted: f [n, f, d]; target: f [n, g, d]; the numbers of frames may differ. Returns f64 [n] in −1..1, 1 for equal
+    embeddings. Raises ValueError for other shapes. Means are taken before vectors are normalised, as ViFi-CLIP does.
+    CLIP-like embeddings of unrelated clips have cosines of 0.4 to 0.6: compare with the shuffled floor.
 
     The mean of the two frames is (3, 4) / 2, whose cosine with (1, 0) is 3 / 5:
 
@@ -106,9 +106,10 @@ def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
 def subject_consistency(embeddings: Embeddings) -> Array:
     """VBench's: ½ [max(0, cos to the previous frame) + max(0, cos to the first frame)], the mean over frames from 1 on.
 
-    f [n, f, d], at least 2 frames; VBench takes DINO ViT-B/16, and CLIP ViT-B/32 for its background consistency.
-    Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other shapes. VBench's total weighs clips by
-    their numbers of frames: the same as the mean over clips of one length. Source: `vbench/subject_consistency.py`.
+    embeddings: f [n, f, d], at least 2 frames; VBench takes DINO ViT-B/16, and CLIP ViT-B/32 for its background
+    consistency. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other shapes. VBench's total weighs
+    clips by their numbers of frames: the same as the mean over clips of one length. Source:
+    `vbench/subject_consistency.py`.
 
     The second frame is like the first (1 and 1); the third is opposite to both, which counts as 0:
 
@@ -127,9 +128,9 @@ def subject_consistency(embeddings: Embeddings) -> Array:
 def temporal_flickering(video: Video) -> Array:
     """VBench's: (255 − mean absolute difference of adjacent frames) / 255.
 
-    u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other
-    types or shapes. VBench computes it on videos that RAFT finds static; here motion counts as flicker.
-    Source: `vbench/temporal_flickering.py`.
+    video: u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for
+    other types or shapes. VBench computes it on videos that RAFT finds static; here motion counts as flicker. Source:
+    `vbench/temporal_flickering.py`.
 
     A step of 51 = 255 / 5 in every value:
 

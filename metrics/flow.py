@@ -29,9 +29,9 @@ Interpolator = Callable[[Frames, Frames], Frames]
 def flow_dis(video: Clip) -> Flow:
     """Dense Inverse Search, OpenCV's preset "medium", on grey frames.
 
-    u8 RGB [f, h, w, 3], h and w at least 16. Returns f32 [f−1, h, w, 2] in pixels, (x, y); exactly 0 between identical
-    frames. The same input gives the same flow. Raises ValueError for other types or shapes, or smaller frames.
-    Source: Kroeger et al. 2016. Where nothing has texture it sees no motion.
+    video: u8 RGB [f, h, w, 3], h and w at least 16. Returns f32 [f−1, h, w, 2] in pixels, (x, y); exactly 0 between
+    identical frames. The same input gives the same flow. Raises ValueError for other types or shapes, or smaller
+    frames. Source: Kroeger et al. 2016. Where nothing has texture it sees no motion.
 
     A texture that moves by 2 pixels to the right:
 
@@ -53,7 +53,8 @@ def flow_dis(video: Clip) -> Flow:
 def flow_farneback(video: Clip) -> Flow:
     """Farneback's flow with the constants that Mind-Animator calls it with, on grey frames of exchanged red and blue.
 
-    u8 RGB [f, h, w, 3]. Returns f32 [f−1, h, w, 2] in pixels, (x, y). Raises ValueError for other types or shapes.
+    video: u8 RGB [f, h, w, 3]. Returns f32 [f−1, h, w, 2] in pixels, (x, y). Raises ValueError for other types or
+    shapes.
     Source: `EPE.py` of Mind-Animator: (0.5, 3, 15, 3, 5, 1.2, 0), and `COLOR_BGR2GRAY` of RGB frames.
 
     A texture that moves by 2 pixels downwards:
@@ -75,7 +76,7 @@ def flow_farneback(video: Clip) -> Flow:
 def interpolate_dis(left: Frames, right: Frames) -> Frames:
     """The frames halfway between pairs of frames, by warping both along DIS flow and taking the mean.
 
-    Both u8 RGB [k, h, w, 3] of the same shape, h and w at least 16. Returns u8 [k, h, w, 3]; identical frames are
+    Both are u8 RGB [k, h, w, 3] of the same shape, h and w at least 16. Returns u8 [k, h, w, 3]; identical frames are
     returned as they are. Raises ValueError for other types or shapes. The flows from the middle are ±(backward −
     forward) / 4 as in Super SloMo (Jiang et al. 2018), without its networks: things that cover one another smear.
 

@@ -33,9 +33,9 @@ LARGEST_ERROR = 100.0  # pixels: what a missing clip scores in end-point error; 
 def end_point_error(predicted: Video, target: Video, flow: FlowOf = flow_dis) -> Array:
     """Length of the difference of the two flows in pixels, the mean over pixels and pairs of frames.
 
-    Both u8 [n, f, h, w, 3] of the same shape, at least 2 frames. Returns f64 [n] from 0, 0 for identical clips; NaN
-    where the flow is. Raises ValueError for other types or shapes. Source: Mind-Animator's `EPE.py` with
-    `flow_farneback` at 512×512. Standing still is the safe bet: read it beside `dynamic_difference`.
+    Both videos are u8 [n, f, h, w, 3] of the same shape, at least 2 frames. Returns f64 [n] from 0, which is 0 for
+    identical clips; NaN where the flow is. Raises ValueError for other types or shapes. Source: Mind-Animator's
+    `EPE.py` with `flow_farneback` at 512×512. Standing still is the safe bet: read it beside `dynamic_difference`.
 
     A still clip beside one in which everything moves by (3, 4) pixels, by a flow that says so:
 
@@ -53,7 +53,7 @@ def end_point_error(predicted: Video, target: Video, flow: FlowOf = flow_dis) ->
 def flow_difference(predicted: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> Array:
     """`end_point_error` of flows that are there already.
 
-    Both f [n, f−1, h, w, 2] in pixels, of the same shape. Returns f64 [n] from 0, NaN where a flow is. Raises
+    Both flows are f [n, f−1, h, w, 2] in pixels, of the same shape. Returns f64 [n] from 0, NaN where a flow is. Raises
     ValueError for other shapes.
 
     >>> still = np.zeros((1, 1, 16, 16, 2))
@@ -93,9 +93,9 @@ def dynamic_difference(predicted: Video, target: Video, flow: FlowOf = flow_dis)
 def dynamic_degree(video: Video, flow: FlowOf = flow_dis) -> Array:
     """How much moves: the mean speed of the fastest 5 % of pixels, the mean over pairs of frames.
 
-    u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] from 0, in pixels a frame scaled to a shorter side of 256;
-    0 for a still video. Raises ValueError for other types or shapes. VBench compares the same speeds with a threshold
-    of 6 (`is_dynamic`); short clips need the continuous value. Noise moves too: read it beside a consistency.
+    video: u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] from 0, in pixels a frame scaled to a shorter side of
+    256; 0 for a still video. Raises ValueError for other types or shapes. VBench compares the same speeds with a
+    threshold of 6 (`is_dynamic`); short clips need the continuous value. Noise moves too: read it beside a consistency.
 
     5 pixels a frame at a size of 64 are 20 at a size of 256:
 
@@ -141,8 +141,10 @@ def is_dynamic_video(video: Video, flow: FlowOf = flow_dis, fps: float | None = 
     VBench thins mp4 files and takes folders of pictures as they are: give no fps for the latter. Returns and raises
     what `is_dynamic` does, and ValueError for other types or shapes of the videos.
 
-    >>> is_dynamic_video(np.zeros((1, 4, 32, 32, 3), np.uint8)).tolist()
-    [0.0]
+    >>> video = np.zeros((1, 4, 256, 256, 3), np.uint8)
+    >>> fast = lambda clip: np.full((3, 256, 256, 2), [0.0, 6.1])
+    >>> is_dynamic_video(video).tolist(), is_dynamic_video(video, fast).tolist()
+    ([0.0], [1.0])
     """
     check_video(video, frames=2)
     if fps is not None and fps > 0:
@@ -164,7 +166,8 @@ def motion_smoothness(video: Video, interpolate: Interpolator = interpolate_dis)
     """VBench's: every second frame against what an interpolator draws between its neighbours.
 
     Frames 0, 2, 4, … are kept, the frames between them drawn and compared with those left out: (255 − mean absolute
-    difference) / 255. Of an even number of frames the last is not scored. u8 [n, f, h, w, 3], at least 3 frames.
+    difference) / 255. Of an even number of frames the last is not scored.
+    video: u8 [n, f, h, w, 3], at least 3 frames.
     interpolate: VBench takes AMT-S, which gives other values than `interpolate_dis`: name the metric after it.
     Returns f64 [n] in 0..1; a still video scores 1. Raises ValueError for other types or shapes, or if the
     interpolator returns other frames. Source: `vbench/motion_smoothness.py`.

@@ -22,7 +22,7 @@ def psnr(predicted: Video, target: Video) -> Array:
     10 log₁₀(255² / mean squared error) for each frame. (The ratio of the error pooled over frames, torchmetrics'
     default, is another number.) Mind-Animator's own formula caps only identical frames: another value for frames of
     512×512 that differ by a few steps in all, for none else.
-    Both u8 [n, f, h, w, 3] of the same shape. Returns f64 [n] in 0..100; a frame counts at most `PSNR_CAP`.
+    Both are u8 [n, f, h, w, 3] of the same shape. Returns f64 [n] in 0..100; a frame counts at most `PSNR_CAP`.
     Raises ValueError for other types or shapes.
 
     A difference of 51 = 255 / 5 everywhere is 10 log₁₀ 25 dB:
@@ -48,7 +48,7 @@ def pixcorr(predicted: Video, target: Video) -> Array:
 
     Frames are first resized so that the shorter side has 425 pixels, bilinear, without antialiasing: torchvision's
     `Resize(425)` of tensors in the versions of that time. (Enlarging is the same with antialiasing; for frames that are
-    larger it is not.) Both u8 [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1, 1 for identical clips.
+    larger it is not.) Both are u8 [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1, 1 for identical clips.
     A constant frame has no correlation and is left out of the mean; a clip with no other frame scores 0.
     Raises ValueError for other types or shapes. Source: `pixcorr` in NeuroClips' `utils.py` (from MindEye), used there
     while training. A dark border shared by both doubles it, and the mean colour of the true clip scores 0.2.

@@ -40,7 +40,7 @@ GAUSSIAN_RADIUS = 5  # pixels: skimage truncates at 3.5 σ
 def ssim(predicted: Video, target: Video) -> Array:
     """Structural similarity of each clip, the mean over frames and colour channels.
 
-    Both u8 [n, f, h, w, 3] of the same shape, h and w at least 7 pixels. Returns f64 [n] in −1..1, 1 for identical
+    Both are u8 [n, f, h, w, 3] of the same shape, h and w at least 7 pixels. Returns f64 [n] in −1..1, 1 for identical
     clips. Raises ValueError for other types or shapes. Source: Wang et al. 2004, in scikit-image's default form.
 
     Where nothing varies the luminance term is left: (2·0·255 + c₁) / (0² + 255² + c₁) with c₁ = (0.01 · 255)².
@@ -85,8 +85,8 @@ def ssim_grey(predicted: Video, target: Video) -> Array:
     """SSIM of the grey frames in the form of Wang et al. 2004: Gaussian window, population covariance.
 
     Equal to skimage's `structural_similarity(rgb2gray(a), rgb2gray(b), gaussian_weights=True, sigma=1.5,
-    use_sample_covariance=False, data_range=1.0)`, the mean over frames. Both u8 [n, f, h, w, 3] of the same shape, h
-    and w at least 11. Returns f64 [n] in −1..1, 1 for identical clips. Raises ValueError for other types or shapes.
+    use_sample_covariance=False, data_range=1.0)`, the mean over frames. Both are u8 [n, f, h, w, 3] of the same shape,
+    h and w at least 11. Returns f64 [n] in −1..1, 1 for identical clips. Raises ValueError for other types or shapes.
     Blur and flat colour raise it.
 
     Grey is luminance 0.2125 R + 0.7154 G + 0.0721 B: a red and a green of equal luminance, 178 and 53 of 255, look
@@ -131,8 +131,8 @@ def ssim_dynamind(predicted: Video, target: Video, *, blur: float = 3.0, best: L
 
     blur: σ in pixels of the Gaussian blur of the target, 0 for none. best: "max" takes the best frame, as released,
     "mean" the mean over frames. Equal to skimage's `structural_similarity(a, b, data_range=1.0, channel_axis=-1,
-    win_size=3, gaussian_weights=True)` on frames / 255. Both u8 [n, f, h, w, 3] of the same shape, h and w at least 3.
-    Returns f64 [n] in −1..1; identical clips score 1 only with `blur=0`. Raises ValueError for other types, shapes,
+    win_size=3, gaussian_weights=True)` on frames / 255. Both are u8 [n, f, h, w, 3] of the same shape, h and w at least
+    3. Returns f64 [n] in −1..1; identical clips score 1 only with `blur=0`. Raises ValueError for other types, shapes,
     negative blur or another `best`. Source: `eval/test/SSIMs.py`, which computes in float32 (3e-6 apart at most on the
     published GIFs).
 
