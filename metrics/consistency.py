@@ -85,9 +85,9 @@ def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
     embeddings. Raises ValueError for other shapes. Means are taken before vectors are normalised, as ViFi-CLIP does.
     CLIP-like embeddings of unrelated clips have cosines of 0.4 to 0.6: compare with the shuffled floor.
 
-    The mean of the two frames is (3, 4) / 2, whose cosine with (1, 0) is 3 / 5:
+    The mean of the two frames is (3, 4), whose cosine with (1, 0) is 3 / 5:
 
-    >>> clip_similarity(np.array([[[3.0, 0.0], [0.0, 4.0]]]), np.array([[[1.0, 0.0]]])).round(4).tolist()
+    >>> clip_similarity(np.array([[[3.0, 2.0], [3.0, 6.0]]]), np.array([[[1.0, 0.0]]])).round(4).tolist()
     [0.6]
     """
     _check(predicted, frames=1)

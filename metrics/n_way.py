@@ -87,8 +87,10 @@ def sample_n_way_accuracy(
     √(p (1−p) / trials). Ties are broken at random, anew in each draw. Returns f64 [n] in 0..1. Raises ValueError also
     for fewer than 1 trial.
 
+    All classes are drawn, so the best of three is a hit and the second is none:
+
     >>> draws = {"trials": 5, "generator": np.random.default_rng(0)}
-    >>> sample_n_way_accuracy([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6]], [0, 0], n_way=3, **draws).tolist()
+    >>> sample_n_way_accuracy([[0.5, 0.3, 0.2], [0.3, 0.5, 0.2]], [0, 0], n_way=3, **draws).tolist()
     [1.0, 0.0]
     """
     scores, targets = _checked(scores, targets, n_way, top_k)

@@ -129,7 +129,7 @@ class Protocol:
         >>> EEG2VIDEO.check(video, video)
         >>> CORRECTED.check(video, video[:5], clip=7)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        metrics.protocols.ShapeMismatch: clip 7: the prediction has 6 frames of 64×64 pixels (height×width), the ...
+        metrics.protocols.ShapeMismatch: clip 7: the prediction has 6 frames of ...: no frame of the one is known ...
         """
         which = f"clip {clip}: " if clip != "" else ""
         for side, video in (("prediction", predicted), ("target", target)):
