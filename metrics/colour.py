@@ -11,25 +11,29 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from metrics.pixel import check_videos
+from metrics.checks import check_pair
+from metrics.specs import Array, MetricSpec, Video, on_videos
 
 SPREAD = 1e-5  # radians: a hue that varies less than this is constant (hue is computed in float32)
-
-Video = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
 
 
 def hue_cosine(predicted: Video, target: Video) -> Array:
     """Cosine of the two frames' hue planes, the mean over frames, as published under the name "Hue-pcc".
 
-    Both u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
+    Both are u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
     Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is 0
-    everywhere, as a grey one's, scores 0. Raises ValueError for other types or shapes.
+    everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes.
     Source: `hue_pcc.py` of Mind-Animator. Any video in a steady blue does well.
+
+    Two planes of one constant hue each are parallel, whatever the hues:
+
+    >>> blue = np.full((1, 1, 8, 8, 3), (0, 40, 255), np.uint8)
+    >>> green = np.full((1, 1, 8, 8, 3), (0, 255, 40), np.uint8)
+    >>> hue_cosine(blue, green).round(6).tolist()
+    [1.0]
     """
-    check_videos(predicted, target)
+    check_pair(predicted, target)
     values = np.empty(len(predicted))
     for i, pair in enumerate(zip(predicted, target, strict=True)):
         values[i] = np.mean([_cosine(_published_hue(a), _published_hue(b)) for a, b in zip(*pair, strict=True)])
@@ -51,13 +55,20 @@ def hue_correlation(predicted: Video, target: Video) -> Array:
 
     r = Σ sin(α−ᾱ) sin(β−β̄) / √(Σ sin²(α−ᾱ) Σ sin²(β−β̄)) over the pixels, ᾱ and β̄ the circular means (Jammalamadaka
     and SenGupta 2001, §8.2). A grey pixel has no hue: it counts as one at the mean, so painting doubtful pixels grey
-    gains nothing. Both u8 RGB [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1: 1 for identical clips whose
-    hue varies, also when all hues are turned by one angle; 0 for exchangeable pixels, and for a frame of constant hue
-    or none. Raises ValueError for other types or shapes.
-    What fools it: hues spread evenly have no mean, and the coefficient then depends on an arbitrary one; nearly grey
-    pixels count as much as vivid ones.
+    gains nothing. Both are u8 RGB [n, f, h, w, 3] of the same shape. Returns f64 [n] in −1..1: 1 for identical clips
+    whose hue varies, also when all hues are turned by one angle; 0 for exchangeable pixels, and for a frame of constant
+    hue or none. Raises ValueError for other types or shapes. What fools it: hues spread evenly have no mean, and the
+    coefficient then depends on an arbitrary one; nearly grey pixels count as much as vivid ones.
+
+    Columns of red and yellow, 60° apart, beside the same columns exchanged: every pixel deviates from the mean hue by
+    30° to the other side.
+
+    >>> truth = np.full((1, 1, 2, 4, 3), (255, 0, 0), np.uint8)
+    >>> truth[..., ::2, 1] = 255
+    >>> [hue_correlation(video, truth).round(6).item() for video in (truth, truth[..., ::-1, :])]
+    [1.0, -1.0]
     """
-    check_videos(predicted, target)
+    check_pair(predicted, target)
     values = np.empty(len(predicted))
     for i, pair in enumerate(zip(predicted, target, strict=True)):
         values[i] = np.mean([_correlate(_deviation(a), _deviation(b)) for a, b in zip(*pair, strict=True)])
@@ -82,3 +93,20 @@ def _correlate(x: Array, y: Array) -> float:
     if min(squares_x, squares_y) < len(x) * SPREAD**2:
         return 0.0
     return float(x @ y / np.sqrt(squares_x * squares_y))
+
+
+HUE_COSINE = MetricSpec(
+    name="hue_pcc",
+    compute=on_videos(hue_cosine),
+    summary="cosine of the hue planes with red and blue exchanged, as published (no correlation)",
+    pixels=True,
+)
+HUE_CORRELATION = MetricSpec(
+    name="hue_correlation",
+    compute=on_videos(hue_correlation),
+    summary="circular correlation of hue",
+    lo=-1.0,
+    worst=-1.0,
+    chance=0.0,
+    pixels=True,
+)

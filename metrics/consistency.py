@@ -13,22 +13,30 @@ which the scorer counts as the worst value. A zero vector has cosine 0 with ever
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-GATE = 0.6  # Mind-Animator's: below it a clip counts as unlike its truth
+from metrics.checks import check_video
+from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_view
+
+GATE = 0.6  # Mind-Animator's: a clip whose similarity is not above it counts as unlike its truth
 
 Embeddings = npt.NDArray[np.floating]  # [n, f, d]
-Array = npt.NDArray[np.float64]
 
 
 def adjacent_cosine(embeddings: Embeddings) -> Array:
     """Mean cosine of each frame's embedding with the next one's.
 
-    f [n, f, d], at least 2 frames. Returns f64 [n] in −1..1, 1 for a still video. Raises ValueError for other shapes.
-    Source: Mind-Animator's `CLIP_consist.py` before its gate; DynaMind's `ctc_dtc.py`.
+    embeddings: f [n, f, d], at least 2 frames. Returns f64 [n] in −1..1, 1 for a still video. Raises ValueError for
+    other shapes. Source: Mind-Animator's `CLIP_consist.py` before its gate; DynaMind's `ctc_dtc.py`.
+
+    The second frame is the first again, the third is at a right angle to it:
+
+    >>> adjacent_cosine(np.array([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])).tolist()
+    [0.5]
     """
     _check(embeddings, frames=2)
     return np.array([np.mean((unit[1:] * unit[:-1]).sum(axis=-1)) for unit in map(_unit, embeddings)])
@@ -37,8 +45,13 @@ def adjacent_cosine(embeddings: Embeddings) -> Array:
 def all_pairs_cosine(embeddings: Embeddings) -> Array:
     """Mean cosine of all pairs of different frames.
 
-    f [n, f, d], at least 2 frames. Returns f64 [n] in −1/(f−1)..1, 1 for a still video. Raises ValueError for other
-    shapes. Source: NEURONS' `eval_metrics.py`. The order of the frames does not matter to it.
+    embeddings: f [n, f, d], at least 2 frames. Returns f64 [n] in −1/(f−1)..1, 1 for a still video. Raises ValueError
+    for other shapes. Source: NEURONS' `eval_metrics.py`. The order of the frames does not matter to it.
+
+    Of the three pairs of these frames one is equal and two are at right angles:
+
+    >>> all_pairs_cosine(np.array([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])).round(4).tolist()
+    [0.3333]
     """
     _check(embeddings, frames=2)
     frames = embeddings.shape[1]
@@ -52,8 +65,11 @@ def all_pairs_cosine(embeddings: Embeddings) -> Array:
 def gated(values: Array, similarity: Array, threshold: float = GATE) -> Array:
     """`values` where `similarity` exceeds the threshold, 0 where it does not; NaN where either is NaN.
 
-    Both f [n]. Returns f64 [n]. Raises ValueError for unequal shapes. Source: Mind-Animator's `CLIP_consist.py`, which
-    gates by VIFI similarity. The mean over clips is then mostly the share of clips that pass.
+    Both are f [n]. Returns f64 [n]. Raises ValueError for unequal shapes. Source: Mind-Animator's `CLIP_consist.py`,
+    which gates by VIFI similarity. The mean over clips is then mostly the share of clips that pass.
+
+    >>> gated(np.array([0.9, 0.9]), np.array([0.7, 0.6])).tolist()
+    [0.9, 0.0]
     """
     values, similarity = np.asarray(values, np.float64), np.asarray(similarity, np.float64)
     if values.shape != similarity.shape:
@@ -65,9 +81,14 @@ def gated(values: Array, similarity: Array, threshold: float = GATE) -> Array:
 def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
     """Cosine of the mean embeddings of two clips: with ViFi-CLIP's features the published VIFI score.
 
-    f [n, f, d] and f [n, g, d]; the numbers of frames may differ. Returns f64 [n] in −1..1, 1 for equal embeddings.
-    Raises ValueError for other shapes. Means are taken before vectors are normalised, as ViFi-CLIP does. CLIP-like
-    embeddings of unrelated clips have cosines of 0.4 to 0.6: compare with the shuffled floor.
+    predicted: f [n, f, d]; target: f [n, g, d]; the numbers of frames may differ. Returns f64 [n] in −1..1, 1 for equal
+    embeddings. Raises ValueError for other shapes. Means are taken before vectors are normalised, as ViFi-CLIP does.
+    CLIP-like embeddings of unrelated clips have cosines of 0.4 to 0.6: compare with the shuffled floor.
+
+    The mean of the two frames is (3, 4), whose cosine with (1, 0) is 3 / 5:
+
+    >>> clip_similarity(np.array([[[3.0, 2.0], [3.0, 6.0]]]), np.array([[[1.0, 0.0]]])).round(4).tolist()
+    [0.6]
     """
     _check(predicted, frames=1)
     _check(target, frames=1)
@@ -85,9 +106,15 @@ def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
 def subject_consistency(embeddings: Embeddings) -> Array:
     """VBench's: ½ [max(0, cos to the previous frame) + max(0, cos to the first frame)], the mean over frames from 1 on.
 
-    f [n, f, d], at least 2 frames; VBench takes DINO ViT-B/16, and CLIP ViT-B/32 for its background consistency.
-    Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other shapes. VBench's total weighs clips by
-    their numbers of frames: the same as the mean over clips of one length. Source: `vbench/subject_consistency.py`.
+    embeddings: f [n, f, d], at least 2 frames; VBench takes DINO ViT-B/16, and CLIP ViT-B/32 for its background
+    consistency. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other shapes. VBench's total weighs
+    clips by their numbers of frames: the same as the mean over clips of one length. Source:
+    `vbench/subject_consistency.py`.
+
+    The second frame is like the first (1 and 1); the third is opposite to both, which counts as 0:
+
+    >>> subject_consistency(np.array([[[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]])).tolist()
+    [0.5]
     """
     _check(embeddings, frames=2)
     values = np.empty(len(embeddings))
@@ -98,18 +125,21 @@ def subject_consistency(embeddings: Embeddings) -> Array:
     return values
 
 
-def temporal_flickering(video: npt.NDArray[np.uint8]) -> Array:
+def temporal_flickering(video: Video) -> Array:
     """VBench's: (255 − mean absolute difference of adjacent frames) / 255.
 
-    u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for other
-    types or shapes. VBench computes it on videos that RAFT finds static; here motion counts as flicker.
-    Source: `vbench/temporal_flickering.py`.
+    video: u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] in 0..1, 1 for a still video. Raises ValueError for
+    other types or shapes. VBench computes it on videos that RAFT finds static; here motion counts as flicker. Source:
+    `vbench/temporal_flickering.py`.
+
+    A step of 51 = 255 / 5 in every value:
+
+    >>> video = np.zeros((1, 2, 8, 8, 3), np.uint8)
+    >>> video[:, 1] = 51
+    >>> temporal_flickering(video).tolist()
+    [0.8]
     """
-    if video.dtype != np.uint8 or video.ndim != 5 or video.shape[1] < 2 or 0 in video.shape[1:]:
-        raise ValueError(
-            f"video is {video.dtype} {list(video.shape)}: allowed is uint8 [clip, frame, height, width, 3] with at "
-            "least 2 frames"
-        )
+    check_video(video, frames=2)
     values = np.empty(len(video))
     for i, clip in enumerate(video):
         pairs = [np.abs(b.astype(np.int16) - a).mean() for a, b in pairwise(clip)]
@@ -118,7 +148,7 @@ def temporal_flickering(video: npt.NDArray[np.uint8]) -> Array:
 
 
 def _unit(vectors: Embeddings) -> Array:
-    """Along the last axis, f64; zero vectors stay zero."""
+    """Vectors of length 1 along the last axis, f64; zero vectors stay zero."""
     vectors = vectors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(length == 0, 1.0, length)
@@ -130,3 +160,98 @@ def _check(embeddings: Embeddings, *, frames: int) -> None:
             f"embeddings of shape {list(embeddings.shape)}: allowed is [clip, frame, feature] with at least {frames} "
             f"frame{'s' if frames > 1 else ''}"
         )
+
+
+# The metrics of the protocols
+
+
+def vifi_score(prediction: Scored, target: Scored) -> Array:
+    """`clip_similarity` of view "vifi" of both, f [n, f, d]. Returns f64 [n] in −1..1.
+
+    >>> a, b = (Scored(views={"vifi": np.array([[[3.0, 4.0]]]) * scale}) for scale in (1, 10))
+    >>> vifi_score(a, b).round(4).tolist()
+    [1.0]
+    """
+    return clip_similarity(prediction["vifi"], target["vifi"])
+
+
+def gated_adjacent(prediction: Scored, target: Scored) -> Array:
+    """Mind-Animator's CLIP-pcc: `adjacent_cosine`, 0 for a clip whose VIFI score is 0.6 or less.
+
+    Reads views "clip" of the prediction and "vifi" of both, f [n, f, d]. Returns f64 [n] in −1..1.
+
+    >>> still = Scored(views={"clip": np.ones((1, 2, 4)), "vifi": np.array([[[1.0, 0.0]]])})
+    >>> unlike = Scored(views={"vifi": np.array([[[0.0, 1.0]]])})
+    >>> gated_adjacent(still, still).tolist(), gated_adjacent(still, unlike).tolist()
+    ([1.0], [0.0])
+    """
+    return gated(adjacent_cosine(prediction["clip"]), vifi_score(prediction, target))
+
+
+def adjacent_spec(name: str, view: str) -> MetricSpec:
+    """The spec of `adjacent_cosine` of a view of embeddings, under a protocol's name for it.
+
+    >>> adjacent_spec("dtc", "dinov2").judge
+    'dinov2'
+    """
+    return MetricSpec(
+        name=name,
+        compute=on_view(adjacent_cosine, view),
+        summary=f"cosine of adjacent frames' {view} embeddings; a still video scores 1",
+        lo=-1.0,
+        worst=-1.0,
+        views=(view,),
+        paired=False,
+    )
+
+
+CLIP_CONSISTENCY = adjacent_spec("clip_consistency", "clip")
+CLIP_PCC_ADJACENT = adjacent_spec("clip_pcc", "clip")
+CTC = adjacent_spec("ctc", "clip")
+DTC = adjacent_spec("dtc", "dinov2")
+CLIP_PCC_ALL_PAIRS = MetricSpec(
+    name="clip_pcc",
+    compute=on_view(all_pairs_cosine, "clip_large"),
+    summary="mean cosine of all pairs of frames, CLIP ViT-L/14; a still video scores 1",
+    lo=-1.0,
+    worst=-1.0,
+    views=("clip_large",),
+    paired=False,
+)
+CLIP_PCC_GATED = MetricSpec(
+    name="clip_pcc",
+    compute=gated_adjacent,
+    summary="cosine of adjacent frames, CLIP ViT-B/32; 0 unless ViFi-CLIP finds prediction and truth alike (> 0.6)",
+    lo=-1.0,
+    worst=-1.0,
+    views=("clip", "vifi"),
+)
+VIFI_SCORE = MetricSpec(
+    name="vifi_score",
+    compute=vifi_score,
+    summary="cosine of the clips' mean ViFi-CLIP embeddings",
+    lo=-1.0,
+    worst=-1.0,
+    views=("vifi",),
+)
+SUBJECT_CONSISTENCY = MetricSpec(
+    name="subject_consistency",
+    compute=on_view(subject_consistency, "dino"),
+    summary="half the cosine to the previous and half to the first frame, DINO; a still video scores 1",
+    views=("dino",),
+    paired=False,
+)
+BACKGROUND_CONSISTENCY = replace(
+    SUBJECT_CONSISTENCY,
+    name="background_consistency",
+    views=("clip",),
+    compute=on_view(subject_consistency, "clip"),
+    summary="the same formula with CLIP ViT-B/32",
+)
+FLICKERING = MetricSpec(
+    name="temporal_flickering",
+    compute=on_video(temporal_flickering),
+    summary="255 − mean difference of adjacent frames, over 255; a still video scores 1",
+    pixels=True,
+    paired=False,
+)

@@ -15,17 +15,29 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from metrics.specs import Array, MetricSpec, Scored
+
+LARGEST_DISTANCE = 1e6  # what a set without predictions scores; far above any reported value
 
 
 def frechet_distance(features_a: npt.NDArray[np.floating], features_b: npt.NDArray[np.floating]) -> float:
     """‖μₐ − μ_b‖² + tr Cₐ + tr C_b − 2 tr √(Cₐ C_b), the squared 2-Wasserstein distance of two Gaussians.
 
-    f [n, d] and f [m, d], at least 2 vectors each; covariances are divided by n−1 and m−1. Returns a number from 0, 0
-    for equal sets in any order; NaN if any feature is. Raises ValueError for other shapes.
+    features_a: f [n, d]; features_b: f [m, d]; at least 2 vectors each. Covariances are divided by n−1 and m−1. Returns
+    a number from 0, which is 0 for equal sets in any order; NaN if any feature is. Raises ValueError for other shapes.
     Source: Heusel et al. 2017 (FID), Unterthiner et al. 2018 (FVD, I3D features). For d features, n well above d is
     needed before the value says more about the distributions than about n; the bias falls as 1/n. It sees only means
     and covariances, and copies of training clips score well.
+
+    A set that is moved by 3 and 4 along two axes keeps its covariance, so its distance is 3² + 4². In one dimension the
+    distance is (μₐ − μ_b)² + (σₐ − σ_b)²; a set twice as wide, of standard deviation 2 beside 1, is 1 away:
+
+    >>> features = np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
+    >>> round(frechet_distance(features, features + [3.0, 4.0]), 6)
+    25.0
+    >>> line = np.array([[-1.0], [0.0], [1.0]])
+    >>> round(frechet_distance(line, 2 * line), 6)
+    1.0
     """
     for features in (features_a, features_b):
         if features.ndim != 2 or len(features) < 2 or features.shape[1] == 0:
@@ -47,8 +59,31 @@ def frechet_distance(features_a: npt.NDArray[np.floating], features_b: npt.NDArr
 
 
 def _root(features: Array) -> Array:
-    """R with RᵀR the covariance: [min(n, d), d]."""
+    """R f64 [min(n, d), d] with RᵀR the covariance of features [n, d]."""
     centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     if len(centred) > centred.shape[1]:
         return np.asarray(np.linalg.qr(centred, mode="r"))
     return centred
+
+
+def video_distance(prediction: Scored, target: Scored) -> Array:
+    """`frechet_distance` of view "features" of both sets, f [n, d] and f [m, d]. Returns f64 [1].
+
+    >>> views = {"features": np.array([[0.0, 1.0], [2.0, 0.0]])}
+    >>> video_distance(Scored(views=views), Scored(views=views)).round(6).tolist()
+    [0.0]
+    """
+    return np.array([frechet_distance(prediction["features"], target["features"])])
+
+
+FVD = MetricSpec(
+    name="fvd",
+    compute=video_distance,
+    summary="Fréchet distance of the two sets in the video judge's features; only equal numbers of clips compare",
+    direction="lower",
+    hi=LARGEST_DISTANCE,
+    worst=LARGEST_DISTANCE,
+    level="set",
+    views=("features",),
+    paired=False,
+)

@@ -1,10 +1,7 @@
-"""Motion: optical flow, end-point error, dynamic degree and VBench's motion smoothness.
+"""Motion: end-point error, dynamic degree and VBench's motion smoothness.
 
-A flow is a callable of one clip, u8 [f, h, w, 3] to f32 [f−1, h, w, 2]: where each pixel (x, y) of a frame is in the
-next one, in pixels. `flow_dis` is the default: no weights, 6 ms for a pair of 256×256 frames, and the nearest to the
-truth of OpenCV's estimators on known shifts. `flow_farneback` is what Mind-Animator calls. RAFT can be passed to
-the functions of videos, or its flows to those of flows (`flow_difference`, `is_dynamic`). An interpolator is a callable
-of two stacks of frames, u8 [k, h, w, 3] each, to the frames between them: `interpolate_dis`, or AMT as in VBench.
+All of them take any optical flow (`metrics.flow`). RAFT can be passed to the functions of videos, or its flows to those
+of flows (`flow_difference`, `is_dynamic`).
 
 Every value depends on the frame rate, the size and the estimator: end-point errors are 6–10 at 3 frames a second and
 1–4 at 8. Compare like with like, and name the estimator. **A still video has a lower end-point error than most
@@ -14,60 +11,20 @@ gives it away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metrics.pixel import check_videos
+from metrics.checks import check_pair, check_video
+from metrics.flow import Flow, FlowOf, Interpolator, flow_dis, flow_farneback, interpolate_dis
+from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_videos, on_view
 
-FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)  # Mind-Animator's: scale, levels, window, iterations, neighbours, sigma, flags
-SMALLEST = 16  # pixels: below it OpenCV's DIS builds a pyramid smaller than its patches, and may crash
 FASTEST = 0.05  # VBench: the share of pixels whose speed counts
 MOVING = 6.0  # VBench: pixels a frame, at a shorter side of 256, above which a pair of frames moves
 VBENCH_RATE = 8.0  # frames a second that VBench thins videos to
-
-Clip = npt.NDArray[np.uint8]  # [f, h, w, 3]
-Video = npt.NDArray[np.uint8]  # [n, f, h, w, 3]
-Frames = npt.NDArray[np.uint8]  # [k, h, w, 3]
-Flow = npt.NDArray[np.floating]  # [f-1, h, w, 2]
-FlowOf = Callable[[Clip], Flow]
-Interpolator = Callable[[Frames, Frames], Frames]
-Array = npt.NDArray[np.float64]
-
-
-# Optical flow
-
-
-def flow_dis(video: Clip) -> Flow:
-    """Dense Inverse Search, OpenCV's preset "medium", on grey frames.
-
-    u8 RGB [f, h, w, 3], h and w at least 16. Returns f32 [f−1, h, w, 2] in pixels, (x, y); exactly 0 between identical
-    frames. The same input gives the same flow. Raises ValueError for other types or shapes, or smaller frames.
-    Source: Kroeger et al. 2016. Where nothing has texture it sees no motion.
-    """
-    _check_clip(video, frames=1)
-    grey = _grey(video, cv2.COLOR_RGB2GRAY)
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flows = np.empty((len(video) - 1, *grey.shape[1:], 2), np.float32)
-    for i in range(len(flows)):
-        flows[i] = estimator.calc(grey[i], grey[i + 1], None)  # type: ignore[call-overload]  # None: no first guess
-    return flows
-
-
-def flow_farneback(video: Clip) -> Flow:
-    """Farneback's flow with the constants that Mind-Animator calls it with, on grey frames of exchanged red and blue.
-
-    u8 RGB [f, h, w, 3]. Returns f32 [f−1, h, w, 2] in pixels, (x, y). Raises ValueError for other types or shapes.
-    Source: `EPE.py` of Mind-Animator: (0.5, 3, 15, 3, 5, 1.2, 0), and `COLOR_BGR2GRAY` of RGB frames.
-    """
-    _check_clip(video, frames=1, smallest=1)
-    grey = _grey(video, cv2.COLOR_BGR2GRAY)
-    flows = np.empty((len(video) - 1, *grey.shape[1:], 2), np.float32)
-    for i in range(len(flows)):
-        flows[i] = cv2.calcOpticalFlowFarneback(grey[i], grey[i + 1], None, *FARNEBACK)  # type: ignore[call-overload]
-    return flows
+LARGEST_ERROR = 100.0  # pixels: what a missing clip scores in end-point error; far above any reported value
 
 
 # Prediction against truth
@@ -76,17 +33,33 @@ def flow_farneback(video: Clip) -> Flow:
 def end_point_error(predicted: Video, target: Video, flow: FlowOf = flow_dis) -> Array:
     """Length of the difference of the two flows in pixels, the mean over pixels and pairs of frames.
 
-    Both u8 [n, f, h, w, 3] of the same shape, at least 2 frames. Returns f64 [n] from 0, 0 for identical clips; NaN
-    where the flow is. Raises ValueError for other types or shapes. Source: Mind-Animator's `EPE.py` with
-    `flow_farneback` at 512×512. Standing still is the safe bet: read it beside `dynamic_difference`.
+    Both videos are u8 [n, f, h, w, 3] of the same shape, at least 2 frames. Returns f64 [n] from 0, which is 0 for
+    identical clips; NaN where the flow is. Raises ValueError for other types or shapes. Source: Mind-Animator's
+    `EPE.py` with `flow_farneback` at 512×512. Standing still is the safe bet: read it beside `dynamic_difference`.
+
+    A still clip beside one in which everything moves by (3, 4) pixels, by a flow that says so:
+
+    >>> moving = np.zeros((1, 2, 16, 16, 3), np.uint8)
+    >>> moving[:, 1] = 9
+    >>> flow = lambda clip: np.full((1, 16, 16, 2), (3.0, 4.0)) * (clip[0] != clip[1]).any()
+    >>> end_point_error(np.zeros_like(moving), moving, flow).tolist()
+    [5.0]
     """
-    check_videos(predicted, target)
-    _check_frames(predicted, 2)
+    check_pair(predicted, target)
+    check_video(predicted, frames=2)
     return np.array([_flow_error(flow(a), flow(b)) for a, b in zip(predicted, target, strict=True)], np.float64)
 
 
 def flow_difference(predicted: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> Array:
-    """`end_point_error` of flows that are there already: both f [n, f−1, h, w, 2]. Returns f64 [n]."""
+    """`end_point_error` of flows that are there already.
+
+    Both flows are f [n, f−1, h, w, 2] in pixels, of the same shape. Returns f64 [n] from 0, NaN where a flow is. Raises
+    ValueError for other shapes.
+
+    >>> still = np.zeros((1, 1, 16, 16, 2))
+    >>> flow_difference(still, still + [3.0, 4.0]).tolist()
+    [5.0]
+    """
     _check_flows(predicted)
     if predicted.shape != target.shape:
         raise ValueError(f"flows of shape {list(predicted.shape)} and {list(target.shape)}: both must be the same")
@@ -101,10 +74,16 @@ def _flow_error(a: Flow, b: Flow) -> float:
 def dynamic_difference(predicted: Video, target: Video, flow: FlowOf = flow_dis) -> Array:
     """|dynamic degree of the prediction − that of the truth|, in pixels a frame at a shorter side of 256.
 
-    Arguments and errors as in `end_point_error`. Returns f64 [n] from 0, 0 for identical clips. It compares how much
-    moves and not what: any video with the right amount of motion does well.
+    Arguments and errors are those of `end_point_error`. Returns f64 [n] from 0, 0 for identical clips. It compares how
+    much moves and not what: any video with the right amount of motion does well.
+
+    >>> moving = np.zeros((1, 2, 256, 256, 3), np.uint8)
+    >>> moving[:, 1] = 9
+    >>> flow = lambda clip: np.full((1, 256, 256, 2), (3.0, 4.0)) * (clip[0] != clip[1]).any()
+    >>> dynamic_difference(np.zeros_like(moving), moving, flow).tolist()
+    [5.0]
     """
-    check_videos(predicted, target)
+    check_pair(predicted, target)
     return np.abs(dynamic_degree(predicted, flow) - dynamic_degree(target, flow))
 
 
@@ -114,11 +93,17 @@ def dynamic_difference(predicted: Video, target: Video, flow: FlowOf = flow_dis)
 def dynamic_degree(video: Video, flow: FlowOf = flow_dis) -> Array:
     """How much moves: the mean speed of the fastest 5 % of pixels, the mean over pairs of frames.
 
-    u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] from 0, in pixels a frame scaled to a shorter side of 256;
-    0 for a still video. Raises ValueError for other types or shapes. VBench compares the same speeds with a threshold
-    of 6 (`is_dynamic`); short clips need the continuous value. Noise moves too: read it beside a consistency.
+    video: u8 [n, f, h, w, 3], at least 2 frames. Returns f64 [n] from 0, in pixels a frame scaled to a shorter side of
+    256; 0 for a still video. Raises ValueError for other types or shapes. VBench compares the same speeds with a
+    threshold of 6 (`is_dynamic`); short clips need the continuous value. Noise moves too: read it beside a consistency.
+
+    5 pixels a frame at a size of 64 are 20 at a size of 256:
+
+    >>> video = np.zeros((1, 2, 64, 64, 3), np.uint8)
+    >>> dynamic_degree(video).tolist(), dynamic_degree(video, lambda clip: np.full((1, 64, 64, 2), (3.0, 4.0))).tolist()
+    ([0.0], [20.0])
     """
-    _check_frames(video, 2)
+    check_video(video, frames=2)
     return np.array([np.mean(_top_speeds(flow(clip))) for clip in video], np.float64)
 
 
@@ -130,6 +115,13 @@ def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None) -> Arr
     fps: None for the version of 2023; given, the threshold grows by max(1, 8 / fps) as in the later version, 2.7 times
     at 3 frames a second. Of clips of 2 frames round(…) is 0 and all are dynamic, also in VBench. Rounding is Python's,
     half to even. Raises ValueError for other shapes or fps ≤ 0. Source: `vbench/dynamic_degree.py`.
+
+    At a size of 256, pairs of frames that move by 6.1 and by 5.9 pixels; of 6 frames round(1.5) = 2 pairs must move:
+
+    >>> fast, slow = np.full((2, 5, 256, 256, 2), [0.0, 6.1]), np.full((2, 5, 256, 256, 2), [0.0, 5.9])
+    >>> fast[1, 1:] = slow[1, 1:]  # in the second clip one pair moves
+    >>> is_dynamic(fast).tolist(), is_dynamic(slow).tolist()
+    ([1.0, 0.0], [0.0, 0.0])
     """
     _check_flows(flows)
     if fps is not None and not fps > 0:
@@ -146,12 +138,18 @@ def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None) -> Arr
 def is_dynamic_video(video: Video, flow: FlowOf = flow_dis, fps: float | None = None) -> Array:
     """`is_dynamic` of videos u8 [n, f, h, w, 3] with any flow; with `fps` they are thinned to about 8 a second first.
 
-    VBench thins mp4 files and takes folders of pictures as they are: give no fps for the latter.
+    VBench thins mp4 files and takes folders of pictures as they are: give no fps for the latter. Returns and raises
+    what `is_dynamic` does, and ValueError for other types or shapes of the videos.
+
+    >>> video = np.zeros((1, 4, 256, 256, 3), np.uint8)
+    >>> fast = lambda clip: np.full((3, 256, 256, 2), [0.0, 6.1])
+    >>> is_dynamic_video(video).tolist(), is_dynamic_video(video, fast).tolist()
+    ([0.0], [1.0])
     """
-    _check_frames(video, 2)
+    check_video(video, frames=2)
     if fps is not None and fps > 0:
         video = video[:, :: max(1, round(fps / VBENCH_RATE))]
-        _check_frames(video, 2)
+        check_video(video, frames=2)
     return np.concatenate([np.empty(0), *(is_dynamic(flow(clip)[None], fps) for clip in video)])
 
 
@@ -164,17 +162,24 @@ def _top_speeds(flow: Flow) -> Array:
     return fastest.mean(axis=1, dtype=np.float64) * 256 / min(height, width)
 
 
-def motion_smoothness(video: Video, interpolate: Interpolator | None = None) -> Array:
+def motion_smoothness(video: Video, interpolate: Interpolator = interpolate_dis) -> Array:
     """VBench's: every second frame against what an interpolator draws between its neighbours.
 
     Frames 0, 2, 4, … are kept, the frames between them drawn and compared with those left out: (255 − mean absolute
-    difference) / 255. Of an even number of frames the last is not scored. u8 [n, f, h, w, 3], at least 3 frames.
-    interpolate: None means `interpolate_dis`; VBench takes AMT-S, which gives other values: name the metric after it.
+    difference) / 255. Of an even number of frames the last is not scored.
+    video: u8 [n, f, h, w, 3], at least 3 frames.
+    interpolate: VBench takes AMT-S, which gives other values than `interpolate_dis`: name the metric after it.
     Returns f64 [n] in 0..1; a still video scores 1. Raises ValueError for other types or shapes, or if the
     interpolator returns other frames. Source: `vbench/motion_smoothness.py`.
+
+    A black clip with one grey frame in the middle, of 51 = 255 / 5, and an interpolator that takes the left frame:
+
+    >>> video = np.zeros((1, 3, 16, 16, 3), np.uint8)
+    >>> video[:, 1] = 51
+    >>> motion_smoothness(video, lambda left, right: left).tolist()
+    [0.8]
     """
-    _check_frames(video, 3)
-    interpolate = interpolate_dis if interpolate is None else interpolate
+    check_video(video, frames=3)
     values = np.empty(len(video))
     for i, clip in enumerate(video):
         kept = clip[::2]
@@ -189,58 +194,91 @@ def motion_smoothness(video: Video, interpolate: Interpolator | None = None) -> 
     return values
 
 
-def interpolate_dis(left: Frames, right: Frames) -> Frames:
-    """The frames halfway between pairs of frames, by warping both along DIS flow and taking the mean.
-
-    Both u8 RGB [k, h, w, 3] of the same shape, h and w at least 16. Returns u8 [k, h, w, 3]; identical frames are
-    returned as they are. Raises ValueError for other types or shapes. The flows from the middle are ±(backward −
-    forward) / 4 as in Super SloMo (Jiang et al. 2018), without its networks: things that cover one another smear.
-    """
-    if left.shape != right.shape:
-        raise ValueError(f"left frames {list(left.shape)}, right frames {list(right.shape)}: both must be the same")
-    _check_clip(left, frames=0)
-    _check_clip(right, frames=0)
-    middle = np.empty_like(left)
-    rows, columns = np.mgrid[: left.shape[1], : left.shape[2]].astype(np.float32)
-    here = np.stack([columns, rows], axis=-1)
-    for i, (a, b) in enumerate(zip(left, right, strict=True)):
-        forward, backward = flow_dis(np.stack([a, b]))[0], flow_dis(np.stack([b, a]))[0]
-        to_left = (backward - forward) / 4
-        from_left, from_right = (
-            _sample(frame, here + flow).astype(np.uint16) for frame, flow in ((a, to_left), (b, -to_left))
-        )
-        middle[i] = (from_left + from_right + 1) // 2
-    return middle
-
-
-def _sample(frame: npt.NDArray[np.uint8], places: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """The frame at `places` (x, y) [h, w, 2], bilinear, continued by its edge."""
-    x, y = (np.ascontiguousarray(places[..., axis]) for axis in (0, 1))
-    return np.asarray(cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def _grey(video: Clip, code: int) -> npt.NDArray[np.uint8]:
-    return np.stack([cv2.cvtColor(frame, code) for frame in video])
-
-
-def _check_clip(video: npt.NDArray, *, frames: int, smallest: int = SMALLEST) -> None:
-    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or len(video) < frames:
-        raise ValueError(f"frames are {video.dtype} {list(video.shape)}: allowed is uint8 [frame, height, width, 3]")
-    height, width = video.shape[1:3]
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"frames of {height}×{width} pixels: this flow needs at least {smallest}×{smallest}; enlarge them first"
-        )
-
-
-def _check_frames(video: npt.NDArray, frames: int) -> None:
-    if video.dtype != np.uint8 or video.ndim != 5 or video.shape[1] < frames or 0 in video.shape[1:]:
-        raise ValueError(
-            f"video is {video.dtype} {list(video.shape)}: allowed is uint8 [clip, frame, height, width, 3] with at "
-            f"least {frames} frames"
-        )
-
-
 def _check_flows(flows: npt.NDArray) -> None:
     if flows.ndim != 5 or flows.shape[-1] != 2 or 0 in flows.shape[1:]:
         raise ValueError(f"flows of shape {list(flows.shape)}: allowed is [clip, pair of frames, height, width, 2]")
+
+
+# The metrics of the protocols
+
+
+def raft_error(prediction: Scored, target: Scored) -> Array:
+    """`flow_difference` of view "raft" of both, f [n, f−1, h, w, 2] in pixels. Returns f64 [n] from 0.
+
+    >>> still, moving = (Scored(views={"raft": np.full((1, 1, 16, 16, 2), speed)}) for speed in (0.0, 2.0))
+    >>> raft_error(still, moving).round(4).tolist()  # 2 √2
+    [2.8284]
+    """
+    return flow_difference(prediction["raft"], target["raft"])
+
+
+EPE_FARNEBACK = MetricSpec(
+    name="epe",
+    compute=on_videos(partial(end_point_error, flow=flow_farneback)),
+    summary="end-point error in pixels of Farneback's flow, as Mind-Animator calls it; a still video often wins",
+    direction="lower",
+    hi=LARGEST_ERROR,
+    worst=LARGEST_ERROR,
+    pixels=True,
+    shuffles=1,
+)
+EPE_DIS = replace(
+    EPE_FARNEBACK,
+    name="epe_dis",
+    compute=on_videos(partial(end_point_error, flow=flow_dis)),
+    summary="end-point error in pixels of DIS flow; read it beside dynamic_difference",
+)
+EPE_RAFT = replace(
+    EPE_FARNEBACK,
+    name="epe_raft",
+    views=("raft",),
+    pixels=False,
+    compute=raft_error,
+    summary="end-point error in pixels of RAFT's flow",
+)
+SMOOTHNESS_DIS = MetricSpec(
+    name="motion_smoothness_dis",
+    compute=on_video(partial(motion_smoothness, interpolate=interpolate_dis)),
+    summary="likeness of every second frame to the midpoint of its neighbours by DIS flow; a still video scores 1",
+    pixels=True,
+    paired=False,
+)
+SMOOTHNESS_AMT = MetricSpec(
+    name="motion_smoothness",
+    compute=on_view(lambda smoothness: smoothness.astype(np.float64), "amt"),  # the view is the value already
+    summary="VBench's motion smoothness, frames interpolated by AMT-S; a still video scores about 1",
+    views=("amt",),
+    paired=False,
+)
+MAGNITUDE = MetricSpec(
+    name="dynamic_magnitude",
+    compute=on_video(partial(dynamic_degree, flow=flow_dis)),
+    summary="mean of the 5 % fastest pixels of DIS flow, in pixels a frame at 256; a still video scores 0",
+    hi=float("inf"),
+    pixels=True,
+    paired=False,
+)
+DIFFERENCE_DIS = MetricSpec(
+    name="dynamic_difference",
+    compute=on_videos(partial(dynamic_difference, flow=flow_dis)),
+    summary="difference of the dynamic magnitude to the true clip's",
+    direction="lower",
+    hi=LARGEST_ERROR,
+    worst=LARGEST_ERROR,
+    pixels=True,
+    shuffles=1,
+)
+DYNAMIC_RAFT = MetricSpec(
+    name="dynamic_degree",
+    compute=on_view(is_dynamic, "raft"),
+    summary="whether enough pairs of frames move (RAFT), VBench's rule; a still video scores 0",
+    views=("raft",),
+    paired=False,
+)
+DYNAMIC_DIS = MetricSpec(
+    name="dynamic_degree_dis",
+    compute=on_video(partial(is_dynamic_video, flow=flow_dis)),
+    summary="VBench's rule with DIS flow in RAFT's place",
+    pixels=True,
+    paired=False,
+)

@@ -3,7 +3,7 @@
 All published scripts rank the judge's classes for the true clip and count the three best as right, so the chance level
 of their "N-way" is 3/(N+2); the N−1 distractors come from the judge's other classes, so "40-way" is not over the 40
 concepts of SEED-DV. Left out of all of them on purpose: the random drawing of distractors (its exact expectation is
-taken; `semantic.sample_n_way_accuracy` is the drawn form) and the rounding of probabilities to half precision before
+taken; `n_way.sample_n_way_accuracy` is the drawn form) and the rounding of probabilities to half precision before
 they are ranked (it only makes ties among the least likely classes, which an unstable sort then broke arbitrarily).
 The published "±" is no standard error of the table value and is not computed; intervals are those of this project.
 
@@ -40,8 +40,35 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from metrics import catalogue
+from metrics.colour import HUE_CORRELATION, HUE_COSINE
+from metrics.consistency import (
+    BACKGROUND_CONSISTENCY,
+    CLIP_CONSISTENCY,
+    CLIP_PCC_ADJACENT,
+    CLIP_PCC_ALL_PAIRS,
+    CLIP_PCC_GATED,
+    CTC,
+    DTC,
+    FLICKERING,
+    SUBJECT_CONSISTENCY,
+    VIFI_SCORE,
+)
+from metrics.frechet import FVD
+from metrics.motion import (
+    DIFFERENCE_DIS,
+    DYNAMIC_DIS,
+    DYNAMIC_RAFT,
+    EPE_DIS,
+    EPE_FARNEBACK,
+    MAGNITUDE,
+    SMOOTHNESS_AMT,
+    SMOOTHNESS_DIS,
+)
+from metrics.n_way import accuracy_spec, concept_spec, normalised_spec
+from metrics.pixel import PIXCORR, PSNR
+from metrics.retrieval import gallery_spec
 from metrics.specs import MetricSpec, Scored
+from metrics.ssim import SSIM, SSIM_GREY_COLUMNS
 
 __all__ = ["PROTOCOLS", "MetricSpec", "Protocol", "Scored", "ShapeMismatch"]
 
@@ -57,6 +84,14 @@ class Protocol:
     `frames` is the number of frames that a clip must have, None for any that prediction and target share; `published`
     the number that its paper scored. `border` says what becomes of the grid border of side-by-side videos, `resize`
     whether the target is resized to the prediction's size. `differs` says how it differs from `corrected`.
+    Indexing by a metric's name gives its spec; it raises KeyError with the names of those there are.
+
+    >>> mine = Protocol(name="mine", summary="pixels alone", differs="", metrics=(SSIM, PSNR))
+    >>> mine["psnr"].hi
+    100.0
+    >>> mine["epe"]
+    Traceback (most recent call last):
+    KeyError: "protocol 'mine' has no metric 'epe': it has ssim, psnr"
     """
 
     name: str
@@ -69,7 +104,6 @@ class Protocol:
     resize: bool = False
 
     def __getitem__(self, metric: str) -> MetricSpec:
-        """The metric of that name; KeyError names those there are."""
         for spec in self.metrics:
             if spec.name == metric:
                 return spec
@@ -78,11 +112,25 @@ class Protocol:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that its metrics need."""
+        """The views that its metrics need, sorted.
+
+        >>> EEG2VIDEO.views
+        ('frame', 'video')
+        """
         return tuple(sorted({view for spec in self.metrics for view in spec.views}))
 
     def check(self, predicted: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], *, clip: object = "") -> None:
-        """Raises ShapeMismatch unless both u8 [..., f, h, w, 3] have one number of frames and one size."""
+        """Raises ShapeMismatch unless the two can be compared under this protocol.
+
+        Both must be u8 [..., f, h, w, 3] with the same number of frames, which is `frames` where the protocol sets it,
+        and of the same size unless the protocol resizes. `clip` is what the message calls them.
+
+        >>> video = np.zeros((6, 64, 64, 3), np.uint8)
+        >>> EEG2VIDEO.check(video, video)
+        >>> CORRECTED.check(video, video[:5], clip=7)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        metrics.protocols.ShapeMismatch: clip 7: the prediction has 6 frames of ...: no frame of the one is known ...
+        """
         which = f"clip {clip}: " if clip != "" else ""
         for side, video in (("prediction", predicted), ("target", target)):
             if video.dtype != np.uint8 or video.ndim < 4 or video.shape[-1] != 3:
@@ -114,11 +162,11 @@ def _words(video: npt.NDArray) -> str:
 
 
 def _accuracies(*n_ways: int, right: int) -> tuple[MetricSpec, ...]:
-    return tuple(catalogue.accuracy_spec(judge, n_way, right) for judge in ("video", "frame") for n_way in n_ways)
+    return tuple(accuracy_spec(judge, n_way, right) for judge in ("video", "frame") for n_way in n_ways)
 
 
 _TOP_ONE = _accuracies(2, 40, right=1)
-_FIFTY = _accuracies(50, right=1)  # of the fMRI papers
+_TOP_ONE_OF_50 = _accuracies(50, right=1)  # of the fMRI papers
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -128,27 +176,19 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="the SEED-DV papers' script: top-three truth, six frames, RGB SSIM",
             differs="three classes count as right (40-way chance .071), frame counts must be 6",
             frames=6,
-            metrics=(*_accuracies(2, 40, right=3), catalogue.SSIM, catalogue.PSNR),
+            metrics=(*_accuracies(2, 40, right=3), SSIM, PSNR),
         ),
         Protocol(
             name="neuroclips",
             summary="as far as NeuroClips' paper says: top-three truth, column-wise grey SSIM, adjacent CLIP cosine",
             differs="three classes count as right; SSIM of grey columns (about .12 higher than RGB)",
-            metrics=(
-                *_accuracies(2, 50, right=3),
-                *(
-                    catalogue.SSIM_GREY_COLUMNS,
-                    catalogue.PSNR,
-                    catalogue.PIXCORR,
-                    catalogue.adjacent_spec("clip_pcc", "clip"),
-                ),
-            ),
+            metrics=(*_accuracies(2, 50, right=3), SSIM_GREY_COLUMNS, PSNR, PIXCORR, CLIP_PCC_ADJACENT),
         ),
         Protocol(
             name="neurons",
             summary="NEURONS' eval_metrics.py: top-three truth, column-wise grey SSIM, all-pairs CLIP cosine",
             differs="three classes count as right; SSIM of grey columns; grid borders kept; CLIP-pcc over all pairs",
-            metrics=(*_accuracies(2, 50, right=3), catalogue.SSIM_GREY_COLUMNS, catalogue.PSNR, catalogue.ALL_PAIRS),
+            metrics=(*_accuracies(2, 50, right=3), SSIM_GREY_COLUMNS, PSNR, CLIP_PCC_ALL_PAIRS),
         ),
         Protocol(
             name="mind_animator",
@@ -158,14 +198,12 @@ PROTOCOLS: dict[str, Protocol] = {
             resize=True,
             metrics=(
                 *_accuracies(2, right=3),
-                *(
-                    catalogue.SSIM,
-                    catalogue.PSNR,
-                    catalogue.HUE_COSINE,
-                    catalogue.EPE_FARNEBACK,
-                    catalogue.GATED,
-                    catalogue.VIFI,
-                ),
+                SSIM,
+                PSNR,
+                HUE_COSINE,
+                EPE_FARNEBACK,
+                CLIP_PCC_GATED,
+                VIFI_SCORE,
             ),
         ),
         Protocol(
@@ -173,16 +211,7 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="CineBrain's columns: top-three truth, RGB SSIM, DTC (DINOv2), CTC (CLIP), Fréchet video distance",
             differs="three classes count as right; consistency stands without the degree of motion",
             published=33,
-            metrics=(
-                *_accuracies(2, 50, right=3),
-                *(
-                    catalogue.SSIM,
-                    catalogue.PSNR,
-                    catalogue.adjacent_spec("dtc", "dinov2"),
-                    catalogue.adjacent_spec("ctc", "clip"),
-                ),
-                catalogue.FVD,
-            ),
+            metrics=(*_accuracies(2, 50, right=3), SSIM, PSNR, DTC, CTC, FVD),
         ),
         Protocol(
             name="vbench",
@@ -190,8 +219,13 @@ PROTOCOLS: dict[str, Protocol] = {
             differs="nothing is compared with a true clip; a still video scores 1 in four of its dimensions",
             published=16,
             metrics=(
-                *(catalogue.SUBJECT_CONSISTENCY, catalogue.BACKGROUND_CONSISTENCY, catalogue.FLICKERING),
-                *(catalogue.SMOOTHNESS_AMT, catalogue.SMOOTHNESS_DIS, catalogue.DYNAMIC_RAFT, catalogue.DYNAMIC_DIS),
+                SUBJECT_CONSISTENCY,
+                BACKGROUND_CONSISTENCY,
+                FLICKERING,
+                SMOOTHNESS_AMT,
+                SMOOTHNESS_DIS,
+                DYNAMIC_RAFT,
+                DYNAMIC_DIS,
             ),
         ),
         Protocol(
@@ -201,23 +235,22 @@ PROTOCOLS: dict[str, Protocol] = {
             border="cut",
             metrics=(
                 *_TOP_ONE,
-                *_FIFTY,
-                *(catalogue.normalise(spec) for spec in _TOP_ONE),
-                *(
-                    catalogue.concept_spec(2),
-                    catalogue.concept_spec(40),
-                    catalogue.gallery_spec(1),
-                    catalogue.gallery_spec(5),
-                ),
-                *(catalogue.SSIM, catalogue.PSNR, catalogue.HUE_CORRELATION),
-                *(catalogue.adjacent_spec("clip_consistency", "clip"), catalogue.adjacent_spec("dtc", "dinov2")),
-                *(
-                    catalogue.SMOOTHNESS_DIS,
-                    catalogue.MAGNITUDE,
-                    catalogue.DIFFERENCE_DIS,
-                    catalogue.EPE_DIS,
-                    catalogue.FVD,
-                ),
+                *_TOP_ONE_OF_50,
+                *(normalised_spec(spec) for spec in _TOP_ONE),
+                concept_spec(2),
+                concept_spec(40),
+                gallery_spec(1),
+                gallery_spec(5),
+                SSIM,
+                PSNR,
+                HUE_CORRELATION,
+                CLIP_CONSISTENCY,
+                DTC,
+                SMOOTHNESS_DIS,
+                MAGNITUDE,
+                DIFFERENCE_DIS,
+                EPE_DIS,
+                FVD,
             ),
         ),
     )

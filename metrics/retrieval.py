@@ -7,18 +7,23 @@ expectation over a random order of equal scores, so a collapsed prediction that 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-Array = npt.NDArray[np.float64]
+from metrics.specs import Array, MetricSpec, Scored
 
 
 def cosine_scores(predicted: npt.NDArray[np.floating], gallery: npt.NDArray[np.floating]) -> Array:
     """Cosine of each prediction with each item of the gallery.
 
-    f [n, d] and f [m, d]. Returns f64 [n, m] in −1..1; NaN where an embedding is, 0 with a zero vector. Raises
-    ValueError for other shapes.
+    predicted: f [n, d]; gallery: f [m, d]. Returns f64 [n, m] in −1..1; NaN where an embedding is, 0 with a zero
+    vector. Raises ValueError for other shapes.
+
+    >>> cosine_scores(np.array([[3.0, 4.0]]), np.array([[2.0, 0.0], [0.0, 5.0], [0.0, 0.0]])).round(4).tolist()
+    [[0.6, 0.8, 0.0]]
     """
     if predicted.ndim != 2 or gallery.ndim != 2 or predicted.shape[1] != gallery.shape[1]:
         raise ValueError(
@@ -37,6 +42,12 @@ def retrieval_accuracy(
     same clip several times. Returns f64 [n] in 0..1: 0 or 1 where there are no ties at the edge; 1 for k ≥ m; NaN for
     a row with a NaN score. Raises ValueError for k < 1, items out of range or unequal lengths.
     What fools it: a prediction of the right colours is often enough in a small gallery.
+
+    Item 1 is the best of the first row. Both items of the second row are equal, so it takes the first place in one of
+    two orders:
+
+    >>> retrieval_accuracy([[0.1, 0.9], [0.5, 0.5]], [1, 1], k=1).tolist()
+    [1.0, 0.5]
     """
     scores = np.asarray(scores, np.float64)
     truth = np.asarray(truth)
@@ -70,6 +81,38 @@ def _all_missed(places: npt.NDArray[np.int64], tied: npt.NDArray[np.int64], righ
 
 
 def _unit(vectors: npt.NDArray[np.floating]) -> Array:
+    """Vectors of length 1 along the last axis, f64; zero vectors stay zero."""
     vectors = vectors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(length == 0, 1.0, length)
+
+
+# The metrics of the protocols
+
+
+def gallery_accuracy(prediction: Scored, target: Scored, *, k: int) -> Array:
+    """Whether the true clip is among the k of all true clips that CLIP finds most alike the prediction.
+
+    Reads view "gallery" of the prediction, f [n, m], and `clip` of the target. Range, ties and errors are those of
+    `retrieval_accuracy`.
+
+    >>> likeness = Scored(views={"gallery": np.array([[0.9, 0.5, 0.1]])})
+    >>> [gallery_accuracy(likeness, Scored(clip=np.array([1])), k=k).item() for k in (1, 2)]
+    [0.0, 1.0]
+    """
+    assert target.clip is not None, "needs the place of each true clip in the gallery"
+    return retrieval_accuracy(prediction["gallery"], target.clip, k)
+
+
+def gallery_spec(k: int) -> MetricSpec:
+    """The spec of `gallery_accuracy`; its chance depends on the gallery and is measured.
+
+    >>> gallery_spec(5).name
+    'retrieval_top5'
+    """
+    return MetricSpec(
+        name=f"retrieval_top{k}",
+        compute=partial(gallery_accuracy, k=k),
+        summary=f"share of clips whose true clip is among the {k} most alike of all true clips, by CLIP",
+        views=("gallery",),
+    )

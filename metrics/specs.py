@@ -1,17 +1,20 @@
 """What a metric is: a function of two sets of clips, with its direction, bounds, worst value and chance level.
 
-`Scored` holds clips with what was seen in them. A *view* is one judge's opinion of each clip, a row a clip:
+`Scored` holds clips and the *views* of them. A view is what one judge says of each clip, a row a clip:
 
     video       logits of the video judge             f [n, C]
     frame       logits of the frame judge             f [n, f, C]
     clip, clip_large, vifi     CLIP image embeddings  f [n, f, d]
     dino, dinov2               DINO embeddings        f [n, f, d]
     features    mean hidden state of the video judge  f [n, d]
-    concept     likeness to each of the benchmark's concepts, by CLIP      f [n, K]
+    raft        RAFT's flow between adjacent frames   f [n, f−1, h, w, 2], pixels
+    amt         motion smoothness, frames drawn by AMT                      f [n]
+    concept     likeness to each of the benchmark's concepts, by CLIP       f [n, K]
     gallery     likeness to each of the true clips that are scored, by CLIP f [n, m]
 
-A clip-level metric gives one value a clip, so any pairing of rows (the shuffled floor) is computed by `take` from the
-same views. `metrics.catalogue` has the metrics themselves.
+A metric of level "clip" gives a value for each clip, so any pairing of rows (the shuffled floor) is computed by `take`
+from the same views. Every other file of this folder holds one idea: its functions, and below them their specs.
+`metrics.protocols` puts specs together.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Video = npt.NDArray[np.uint8]  # [n, f, h, w, 3]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +35,28 @@ class Scored:
     """Clips with the views of them; only what the metrics asked for read needs to be there.
 
     video: u8 [n, f, h, w, 3]. Of targets also `concept`, i64 [n], the column of view "concept" that is right, and
-    `clip`, i64 [n], the column of view "gallery" that is right.
+    `clip`, i64 [n], the column of view "gallery" that is right. Indexing by the name of a view gives that view; it
+    raises KeyError with the names of those that are there.
+
+    >>> scored = Scored(views={"video": np.array([[0.1, 0.9], [0.6, 0.4]])})
+    >>> scored["video"].argmax(axis=1).tolist()
+    [1, 0]
+    >>> scored["frame"]
+    Traceback (most recent call last):
+    KeyError: "no view 'frame' of these clips; there are video"
     """
 
-    video: npt.NDArray[np.uint8] | None = None
+    video: Video | None = None
     views: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
     concept: npt.NDArray[np.int64] | None = None
     clip: npt.NDArray[np.int64] | None = None
 
     def take(self, rows: npt.ArrayLike) -> Scored:
-        """The clips `rows` (an index array, a mask or a slice), in that order."""
+        """The clips `rows` (an index array, a mask or a slice), in that order.
+
+        >>> Scored(concept=np.array([7, 8, 9])).take([2, 0]).concept.tolist()
+        [9, 7]
+        """
         rows = rows if isinstance(rows, slice) else np.asarray(rows)
         return Scored(
             video=None if self.video is None else self.video[rows],
@@ -60,8 +76,9 @@ Compute = Callable[[Scored, Scored], Array]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """One metric. `compute(prediction, target)` is f64 [n], one value a clip, NaN where a view is NaN; [1] for a set.
+    """A metric: what computes it, and how its values are to be read.
 
+    `compute(prediction, target)` is f64 [n], a value for each clip and NaN where a view is NaN; f64 [1] for a set.
     `worst` is what a missing, broken or NaN clip scores. `chance` is exact for exchangeable scores, or "measured" by
     the floors. `version` is raised whenever values for the same input change. A metric that is not `paired` never
     looks at the target, so a shuffled brain scores the same. `shuffles` is over how many permutations of the brain
@@ -85,5 +102,46 @@ class MetricSpec:
 
     @property
     def judge(self) -> str:
-        """The views that it needs as one word, for tables; empty for a metric without a judge."""
+        """The views that it needs, joined to one word for tables; empty for a metric without a judge."""
         return "+".join(self.views)
+
+
+def on_videos(function: Callable[[Video, Video], Array]) -> Compute:
+    """A `compute` that gives a function of two videos the prediction's and the target's.
+
+    >>> equal = on_videos(lambda a, b: (a == b).mean(axis=(1, 2, 3, 4)))
+    >>> black = Scored(video=np.zeros((2, 1, 4, 4, 3), np.uint8))
+    >>> equal(black, black).tolist()
+    [1.0, 1.0]
+    """
+
+    def compute(prediction: Scored, target: Scored) -> Array:
+        assert prediction.video is not None and target.video is not None, "needs the videos"
+        return function(prediction.video, target.video)
+
+    return compute
+
+
+def on_video(function: Callable[[Video], Array]) -> Compute:
+    """A `compute` that gives a function of one video the prediction's; the target is not looked at.
+
+    >>> brightness = on_video(lambda video: video.mean(axis=(1, 2, 3, 4)))
+    >>> brightness(Scored(video=np.full((1, 1, 4, 4, 3), 51, np.uint8)), Scored()).tolist()
+    [51.0]
+    """
+
+    def compute(prediction: Scored, target: Scored) -> Array:
+        assert prediction.video is not None, "needs the video"
+        return function(prediction.video)
+
+    return compute
+
+
+def on_view(function: Callable[[npt.NDArray[np.floating]], Array], view: str) -> Compute:
+    """A `compute` that gives a function of one view the prediction's; the target is not looked at.
+
+    >>> largest = on_view(lambda logits: logits.max(axis=1), "video")
+    >>> largest(Scored(views={"video": np.array([[0.1, 0.9]])}), Scored()).tolist()
+    [0.9]
+    """
+    return lambda prediction, target: function(prediction[view])

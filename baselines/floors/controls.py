@@ -17,7 +17,7 @@ from baselines.floors.position import choose_bandwidth, vote
 from bench.core.contracts import BrainData, Modality, Schedule, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 from bench.core.registry import resolve
-from metrics.semantic import n_way_accuracy, top_classes
+from metrics.n_way import n_way_accuracy, top_classes
 
 Clip = UInt8[np.ndarray, "frame height width 3"]
 GREY = 128  # the middle of the range 0..255

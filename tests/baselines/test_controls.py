@@ -24,7 +24,7 @@ from bench.harness.plan import identify_source, plan
 from bench.harness.run_cell import make_cell
 from bench.pretrained.suite import load_suite
 from bench.store.cells import Store
-from metrics.semantic import n_way_accuracy
+from metrics.n_way import n_way_accuracy
 
 FRAMES = (2, 8, 8, 3)
 

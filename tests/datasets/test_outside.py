@@ -19,8 +19,9 @@ from metrics.specs import MetricSpec, Scored
 
 PROTOCOL = """
 from dataclasses import replace
-from metrics import catalogue
+from metrics.pixel import PSNR
 from metrics.protocols import Protocol
+from metrics.ssim import SSIM
 MINE = Protocol(name={name!r}, summary="", differs="", metrics={metrics})
 """
 
@@ -28,12 +29,12 @@ MINE = Protocol(name={name!r}, summary="", differs="", metrics={metrics})
 @pytest.mark.parametrize(
     ("name", "metrics", "words"),
     [
-        ("corrected", "(catalogue.SSIM,)", "a protocol of the project"),
+        ("corrected", "(SSIM,)", "a protocol of the project"),
         ("mine", "()", "needs some"),
-        ("mine", "(catalogue.SSIM, replace(catalogue.PSNR, name='ssim'))", "each of another name"),
+        ("mine", "(SSIM, replace(PSNR, name='ssim'))", "each of another name"),
         ("mine", "('ssim',)", "metric 0 is str"),
-        ("mine", "(replace(catalogue.SSIM, worst=float('nan')),)", "finite and within"),
-        ("mine", "(replace(catalogue.SSIM, direction='up'),)", "higher and lower"),
+        ("mine", "(replace(SSIM, worst=float('nan')),)", "finite and within"),
+        ("mine", "(replace(SSIM, direction='up'),)", "higher and lower"),
     ],
 )
 def test_a_protocol_that_is_none_is_refused(tmp_path, name, metrics, words):

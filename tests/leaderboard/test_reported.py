@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from leaderboard.papers.reported import ReportedError, load_table, table_names
+from metrics.n_way import chance
 from metrics.protocols import PROTOCOLS
-from metrics.semantic import chance
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 PRINTED = re.compile(r"\d+\.\d+%?(?:±\d+\.\d+)?|-")

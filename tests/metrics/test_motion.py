@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.store.video import read_video
+from metrics.flow import flow_dis, flow_farneback, interpolate_dis
 from metrics.motion import (
     dynamic_degree,
     dynamic_difference,
     end_point_error,
     flow_difference,
-    flow_dis,
-    flow_farneback,
-    interpolate_dis,
     is_dynamic,
     is_dynamic_video,
     motion_smoothness,

@@ -14,7 +14,8 @@ from skimage.color import rgb2gray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.store.video import read_video
-from metrics.pixel import PSNR_CAP, pixcorr, psnr, ssim, ssim_dynamind, ssim_grey, ssim_grey_columns
+from metrics.pixel import PSNR_CAP, pixcorr, psnr
+from metrics.ssim import ssim, ssim_dynamind, ssim_grey, ssim_grey_columns
 
 REAL = Path(__file__).parents[2].parent / "shared/real/seed_dv"
 

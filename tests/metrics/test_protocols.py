@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from metrics import semantic
+from metrics.n_way import chance
 from metrics.protocols import CORRECTED, EEG2VIDEO, PROTOCOLS, Scored, ShapeMismatch
 
 CLASSES = {"video": 400, "frame": 60}
@@ -127,7 +127,7 @@ def test_a_judge_with_too_few_classes_is_an_error():
     few = Scored(views={"video": np.zeros((1, 41))})
     with pytest.raises(ValueError, match="39 distractors, but 41 classes with 3 right ones leave 38"):
         EEG2VIDEO["video_40way"].compute(few, few)
-    assert CORRECTED["video_40way"].compute(few, few)[0] == pytest.approx(semantic.chance(40))
+    assert CORRECTED["video_40way"].compute(few, few)[0] == pytest.approx(chance(40))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.semantic import chance, n_way_accuracy, normalise_by_chance, sample_n_way_accuracy, top_classes
+from metrics.n_way import chance, n_way_accuracy, normalise_by_chance, sample_n_way_accuracy, top_classes
 
 
 def enumerate_n_way(scores, right, *, n_way, top_k):

@@ -1,4 +1,4 @@
-"""N-way top-K accuracy of a judge's scores, as an exact expectation over the distractors.
+"""N-way top-K accuracy of a judge's scores, as an exact expectation over the distractors; the specs that use it.
 
 The accuracy of MinD-Video, EEG2Video and their successors draws N−1 distractor classes at random and asks whether
 a right class is among the K best of the N; drawn 100 times, it carries a Monte-Carlo error of up to 0.05 a clip.
@@ -18,20 +18,24 @@ exactly chance.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from math import comb
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-Array = npt.NDArray[np.float64]
+from metrics.specs import Array, MetricSpec, Scored
 
 
 def top_classes(logits: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
     """The k best classes of each row, best first; among equals the lower class number comes first.
 
-    logits: [..., C]. Returns i64 [..., k]. Raises ValueError when k is not within 1..C.
+    logits: f [..., C]. Returns i64 [..., k]. Raises ValueError when k is not within 1..C.
+
+    >>> top_classes([[0.1, 0.7, 0.2]], 2).tolist()
+    [[1, 2]]
     """
     logits = np.asarray(logits)
     if not 1 <= k <= logits.shape[-1]:
@@ -42,12 +46,20 @@ def top_classes(logits: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
 def n_way_accuracy(scores: npt.ArrayLike, targets: npt.ArrayLike, *, n_way: int, top_k: int = 1) -> Array:
     """Probability that a right class is among the top K of itself and N−1 random other classes.
 
-    scores: [n, C] of any monotone scale (logits or probabilities). targets: int [n, G] right classes of each row,
-    all different within a row (a vector [n] means G = 1). Returns f64 [n] in 0..1; a row with a NaN score gives NaN,
-    which the scorer counts as the worst value.
+    scores: f [n, C] of any monotone scale (logits or probabilities). targets: int [n, G], the right classes of each
+    row, all different within a row (a vector [n] means G = 1). Returns f64 [n] in 0..1; a row with a NaN score gives
+    NaN, which the scorer counts as the worst value.
 
     Raises ValueError for N−1 > C−G, K < 1, N < 2, class numbers out of range or repeated, or unequal lengths.
     Source: the N-way test of MinD-Video (arXiv 2305.11675) and EEG2Video; the expectation replaces their sampling.
+
+    The right class is second of four. A random other class is one of the two below it in 2 of 3 draws, and both of two
+    others are below it in 1 of 3:
+
+    >>> n_way_accuracy([[0.4, 0.3, 0.2, 0.1]], [1], n_way=2).round(4).tolist()
+    [0.6667]
+    >>> n_way_accuracy([[0.4, 0.3, 0.2, 0.1]], [1], n_way=3).round(4).tolist()
+    [0.3333]
     """
     scores, targets = _checked(scores, targets, n_way, top_k)
     n_classes, n_right = scores.shape[1], targets.shape[1]
@@ -71,8 +83,15 @@ def sample_n_way_accuracy(
 ) -> Array:
     """The published form: the share of `trials` random draws that hit (the same draw for all right classes of a row).
 
-    Arguments, errors and NaN as in `n_way_accuracy`, which is its expectation; its standard error is
-    sqrt(p (1−p) / trials). Ties are broken at random, anew in each draw. Returns f64 [n].
+    Arguments, errors and NaN are those of `n_way_accuracy`, which is its expectation; its standard error is
+    √(p (1−p) / trials). Ties are broken at random, anew in each draw. Returns f64 [n] in 0..1. Raises ValueError also
+    for fewer than 1 trial.
+
+    All classes are drawn, so the best of three is a hit and the second is none:
+
+    >>> draws = {"trials": 5, "generator": np.random.default_rng(0)}
+    >>> sample_n_way_accuracy([[0.5, 0.3, 0.2], [0.3, 0.5, 0.2]], [0, 0], n_way=3, **draws).tolist()
+    [1.0, 0.0]
     """
     scores, targets = _checked(scores, targets, n_way, top_k)
     if trials < 1:
@@ -95,6 +114,12 @@ def chance(n_way: int, *, targets_per_clip: int = 1, top_k: int = 1) -> float:
     """Expected accuracy of exchangeable scores: 3/(N+2) for the top-three rule with K = 1, and K/N for one right class.
 
     A judge's preference for some classes lifts even mismatched videos above this: read it beside the shuffled score.
+    Returns a number in 0..1. Raises ValueError for N < 2, or fewer than one right class or K.
+
+    >>> chance(40)
+    0.025
+    >>> chance(2, targets_per_clip=3)
+    0.75
     """
     if n_way < 2 or top_k < 1 or targets_per_clip < 1:
         raise ValueError(
@@ -107,7 +132,13 @@ def chance(n_way: int, *, targets_per_clip: int = 1, top_k: int = 1) -> float:
 
 
 def normalise_by_chance(accuracy: npt.ArrayLike, chance_level: float) -> Array:
-    """(accuracy − chance) / (1 − chance): 0 at chance, 1 when always right, down to −chance / (1 − chance)."""
+    """(accuracy − chance) / (1 − chance): 0 at chance, 1 when always right, down to −chance / (1 − chance).
+
+    accuracy: f of any shape, in 0..1. Returns f64 of that shape. Raises ValueError for a chance outside 0 ≤ chance < 1.
+
+    >>> normalise_by_chance([0.25, 0.625, 1.0], 0.25).tolist()
+    [0.0, 0.5, 1.0]
+    """
     if not 0 <= chance_level < 1:
         raise ValueError(f"chance = {chance_level}: allowed is 0 ≤ chance < 1")
     return (np.asarray(accuracy, dtype=np.float64) - chance_level) / (1.0 - chance_level)
@@ -170,3 +201,109 @@ def _checked(
             f"{n_classes - n_right}: use at most {n_classes - n_right + 1}-way, or a judge with more classes"
         )
     return scores, targets.astype(np.int64)
+
+
+# The metrics of the protocols
+
+
+def video_accuracy(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
+    """N-way accuracy of the video judge, which counts its `right` best classes of the true clip as right.
+
+    Reads view "video" of both, f [n, C]. Returns f64 [n] in 0..1, NaN where a logit of either side is. Raises
+    ValueError for a judge with fewer than N − 1 + `right` classes.
+
+    >>> truth = Scored(views={"video": np.array([[0.0, 9.0, 0.0, 0.0]])})
+    >>> second = Scored(views={"video": np.array([[0.4, 0.3, 0.2, 0.1]])})
+    >>> video_accuracy(second, truth, n_way=2, right=1).round(4).tolist()
+    [0.6667]
+    """
+    return _accuracy(prediction["video"], target["video"], n_way=n_way, right=right)
+
+
+def frame_accuracy(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
+    """N-way accuracy of the frame judge on each frame against the true frame of its time, the mean over frames.
+
+    Reads view "frame" of both, f [n, f, C]. Range, NaN and errors are those of `video_accuracy`.
+
+    >>> truth = Scored(views={"frame": np.array([[[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]]])})
+    >>> first_frame_right = Scored(views={"frame": np.array([[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]]])})
+    >>> frame_accuracy(first_frame_right, truth, n_way=2, right=1).tolist()
+    [0.5]
+    """
+    n, frames, classes = prediction["frame"].shape
+    flat = (scored["frame"].reshape(-1, classes) for scored in (prediction, target))
+    return _accuracy(*flat, n_way=n_way, right=right).reshape(n, frames).mean(axis=1)
+
+
+def _accuracy(predicted: npt.NDArray, true: npt.NDArray, *, n_way: int, right: int) -> Array:
+    targets = top_classes(true, right)
+    accuracy = n_way_accuracy(predicted, targets, n_way=n_way, top_k=1)
+    return np.where(np.isnan(true).any(axis=1), np.nan, accuracy)
+
+
+def concept_accuracy(prediction: Scored, target: Scored, *, n_way: int) -> Array:
+    """N-way accuracy over the benchmark's own concepts, named to CLIP in words; the true concept is right.
+
+    Reads view "concept" of the prediction, f [n, K], and `concept` of the target. Returns f64 [n] in 0..1. Raises
+    ValueError for more ways than concepts.
+
+    >>> likeness = Scored(views={"concept": np.array([[0.2, 0.9, 0.1], [0.2, 0.9, 0.1]])})
+    >>> concept_accuracy(likeness, Scored(concept=np.array([1, 0])), n_way=2).tolist()
+    [1.0, 0.5]
+    """
+    assert target.concept is not None, "needs the true concepts"
+    return n_way_accuracy(prediction["concept"], target.concept, n_way=n_way, top_k=1)
+
+
+def accuracy_spec(judge: str, n_way: int, right: int) -> MetricSpec:
+    """The spec of `video_accuracy` or `frame_accuracy`, for judge "video" or "frame".
+
+    >>> spec = accuracy_spec("video", 40, right=3)  # 3 / (40 + 2)
+    >>> spec.name, round(spec.chance, 4)
+    ('video_40way', 0.0714)
+    """
+    compute = partial(video_accuracy if judge == "video" else frame_accuracy, n_way=n_way, right=right)
+    classes = "best class" if right == 1 else f"{right} best classes"
+    return MetricSpec(
+        name=f"{judge}_{n_way}way",
+        compute=compute,
+        summary=f"{n_way}-way accuracy of the {judge} judge, its {classes} of the true clip count as right",
+        views=(judge,),
+        chance=chance(n_way, targets_per_clip=right),
+    )
+
+
+def concept_spec(n_way: int) -> MetricSpec:
+    """The spec of `concept_accuracy`.
+
+    >>> concept_spec(40).name, concept_spec(40).chance
+    ('concept_40way', 0.025)
+    """
+    return MetricSpec(
+        name=f"concept_{n_way}way",
+        compute=partial(concept_accuracy, n_way=n_way),
+        summary=f"{n_way}-way accuracy over the benchmark's own concepts, named to CLIP in words",
+        views=("concept",),
+        chance=chance(n_way),
+    )
+
+
+def normalised_spec(spec: MetricSpec) -> MetricSpec:
+    """The spec of the same accuracy as (accuracy − chance) / (1 − chance), for a spec whose chance is exact.
+
+    >>> spec = normalised_spec(accuracy_spec("video", 2, right=1))
+    >>> spec.name, spec.chance, spec.worst
+    ('video_2way_normalised', 0.0, -1.0)
+    """
+    assert spec.chance != "measured", "only an exact chance level normalises"
+    level = spec.chance
+    worst = float(normalise_by_chance(0.0, level))
+    return replace(
+        spec,
+        name=f"{spec.name}_normalised",
+        summary=f"{spec.name}, 0 at chance and 1 when always right",
+        compute=lambda prediction, target: normalise_by_chance(spec.compute(prediction, target), level),
+        lo=worst,
+        worst=worst,
+        chance=0.0,
+    )
