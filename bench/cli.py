@@ -57,7 +57,7 @@ def run_method(options: argparse.Namespace) -> int:
     dataset, suite = open_setting(options)
     variants = chosen_variants(options)
     for parameters in variants.values():
-        try_parameters(options.method, parameters, suite)
+        try_parameters(options.method, parameters)
     run = Run(
         method=options.method,
         split=options.split,

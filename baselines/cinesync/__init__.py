@@ -1,5 +1,5 @@
 """CineSync, of CineBrain's authors: fMRI or EEG to video. The README says what is faithful."""
 
-from baselines.cinesync.method import CineSync
+from bench.toolbox.lazy import load_lazily
 
-__all__ = ["CineSync"]
+__getattr__ = load_lazily(__name__, CineSync="method")

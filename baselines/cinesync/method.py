@@ -27,8 +27,6 @@ Other choices:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,10 +36,11 @@ from torch import Tensor
 
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
+from baselines.cinesync.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, UnknownRegion, require_fitted
 from bench.pretrained.decoders import WanDecoder, list_lora
-from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
+from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
@@ -52,51 +51,6 @@ DECODED = 32  # trials decoded at once
 SLOWEST_EEG = 10.0  # Hz
 ADDED = {"visual": None, "visual_auditory": "auditory", "visual_hippocampus": "hippocampus"}  # to the visual regions
 NOT_VISUAL = ("auditory", "hippocampus", "mPFC")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of CineSync with its default; the paper's values in the comments."""
-
-    # Input
-    regions: str = "visual"  # or "visual_auditory" (CineSync⋆), "visual_hippocampus" (CineNeuron's CineSync*)
-    channels: int = 16  # numbers of a token at a volume (fMRI; paper: 1)
-    windows: int = 5  # of an EEG trial, stacked as channels (paper: 5)
-    kernel: int = 9  # samples, of the convolution over EEG (not known)
-    noise: float = 0.3  # deviation of the noise that training adds to the signals
-
-    # Transformer
-    width: int = 128  # paper: 2048
-    layers: int = 2  # paper: 12
-    heads: int = 4  # paper: 32
-    feedforward: int = 512
-    dropout: float = 0.1
-
-    # Video model
-    lora_rank: int = 16  # paper: 64, its code 128
-    lora_scale: int = 16  # paper: 64
-    flow_shift: float = 3.0  # of Wan's noise levels
-    steps: int | None = None  # None: the suite's own (paper: 50)
-    guidance: float | None = None  # (paper: 6, dynamic)
-    checkpointing: bool = False  # less memory in training, more time
-
-    # Training
-    alignment_frames: int = 2  # frames of a clip that CLIP sees
-    temperature: float = 0.07
-    image_weight: float = 1.0
-    text_weight: float = 1.0
-    token_weight: float = 1.0  # paper: 0
-    align_steps: int = 400  # paper: 50 epochs
-    batch_size: int = 64  # paper: 16
-    learning_rate: float = 5e-4  # paper: 1e-4
-    joint_steps: int = 80  # paper: 5,000, its code 10,000
-    joint_batch_size: int = 16  # paper: 2 on each of 4 GPUs
-    joint_learning_rate: float = 1e-5  # paper: 1e-4
-    decoder_learning_rate: float = 3e-4  # paper: 1e-4
-    weight_decay: float = 0.05  # paper: 1e-4
-    precision: str = "fp32"  # or "bf16", of the networks in training
-    calibration_steps: int = 200
-    calibration_learning_rate: float = 1e-3
 
 
 class CineSync:
@@ -242,16 +196,6 @@ class CineSync:
         voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added])
         shape = {"tokens": len(encoder.positions) - 1, "channels": own.channels}
         return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="cinesync")
-    check_choices(own, regions=ADDED, precision=PRECISIONS)
-    check_heads(own, "width")
-    if own.kernel % 2 == 0:
-        raise BenchError(f"kernel {own.kernel} has no middle; take an odd number of samples")
-    return own
 
 
 def build_encoder(

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from baselines.cinesync.encoders import ChannelLayer, VoxelLayer
-from baselines.cinesync.method import build_encoder, read_parameters
+from baselines.cinesync.method import build_encoder
+from baselines.cinesync.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.pretrained.decoders import attach_lora, list_lora
 from bench.toolbox.sizes import count_parameters, print_counts

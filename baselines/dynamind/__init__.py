@@ -1,22 +1,5 @@
-"""DynaMind (Liu et al., arXiv 2509.01177): EEG to video through regions, a prior, a blueprint and Tune-A-Video.
+"""DynaMind (Liu et al., arXiv 2509.01177): EEG to video through regions, a prior, a blueprint and Tune-A-Video."""
 
-The classes are loaded when they are asked for, so that listing methods imports no torch.
-"""
+from bench.toolbox.lazy import load_lazily
 
-from __future__ import annotations
-
-from typing import Any
-
-__all__ = ["DynaMind", "DynaMindOracle", "Parameters"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "DynaMindOracle":
-        from baselines.dynamind.oracle import DynaMindOracle
-
-        return DynaMindOracle
-    if name in __all__:
-        from baselines.dynamind import method, networks
-
-        return getattr(networks if name == "Parameters" else method, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+__getattr__ = load_lazily(__name__, DynaMind="method", DynaMindOracle="oracle")

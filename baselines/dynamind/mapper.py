@@ -22,10 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.dynamind.regions import LAYOUTS, assign_regions
-from bench.core.errors import BenchError
-
-INITS = ("random", "ones")
+from baselines.dynamind.regions import assign_regions
 
 
 class Embeddings(NamedTuple):
@@ -74,19 +71,11 @@ class RegionalMapper(nn.Module):
         init: str = "random",
     ) -> None:
         super().__init__()
-        if unknown := sorted(set(leave_out) - set(LAYOUTS.get(layout, leave_out))):
-            raise BenchError(
-                f"leave_out names {', '.join(unknown)}; layout {layout!r} has {', '.join(LAYOUTS[layout])}"
-            )
-        if init not in INITS:
-            raise BenchError(f"init {init!r} is none of {', '.join(INITS)}")
         self.members = {
             region: indices
             for region, indices in assign_regions(channels, layout).items()
             if indices and region not in leave_out
         }
-        if not self.members:
-            raise BenchError(f"leave_out={list(leave_out)} leaves no region of layout {layout!r}; name fewer")
         self.stacks = nn.ModuleDict({name: RegionStack(len(rows), filters) for name, rows in self.members.items()})
         self.common = nn.Sequential(
             nn.Linear(len(self.members) * filters[-1], hidden),

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from baselines.dynamind.aligner import measure_alignment
 from baselines.dynamind.mapper import Answers, measure_mapping
-from baselines.dynamind.networks import Networks, build_networks, read_parameters
+from baselines.dynamind.networks import Networks, build_networks
+from baselines.dynamind.parameters import read_parameters
 from baselines.dynamind.prior import draw_code, measure_prior
 from baselines.dynamind.training import train_network
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch

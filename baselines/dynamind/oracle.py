@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from baselines.ceilings.methods import CeilingBase
-from baselines.dynamind.networks import Parameters
+from baselines.dynamind.parameters import Parameters, read_oracle_parameters
 from bench.core.contracts import BrainData, TrainingSet, VideoBatch
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import encode_clips, invert, sample, tune
@@ -24,25 +24,16 @@ class DynaMindOracle(CeilingBase):
 
     version = 1
 
-    def __init__(
-        self,
-        *,
-        suite: Any,
-        seed: int = 0,
-        latents: bool = True,
-        tuning_steps: int = Parameters.tuning_steps,
-        steps: int | None = None,
-        guidance: float | None = None,
-    ) -> None:
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         super().__init__(suite=suite, seed=seed)
-        self.latents, self.tuning_steps, self.steps, self.guidance = latents, tuning_steps, steps, guidance
+        self.parameters = read_oracle_parameters(parameters)
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         self.unet = tune(
             self.suite,
             train.video,
             train.captions,
-            steps=self.tuning_steps,
+            steps=self.parameters.tuning_steps,
             batch_size=Parameters.tuning_batch_size,
             learning_rate=Parameters.tuning_learning_rate,
             seed=self.seed,
@@ -52,11 +43,11 @@ class DynaMindOracle(CeilingBase):
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         test, suite, g = self.answers.test, self.suite, self.suite.geometry
         text = suite.encode_text([test.captions[clip] for clip in test.clip])
-        steps = suite.settings["steps"] if self.steps is None else self.steps
-        if self.latents:
+        steps = suite.settings["steps"] if self.parameters.steps is None else self.parameters.steps
+        if self.parameters.latents:
             true = encode_clips(suite, np.ascontiguousarray(test.video))[test.clip].transpose(1, 2)
             start = invert(suite, self.unet, true, text, steps=steps)
         else:
             start = draw_noise(brain.seed.tolist(), (g.latent_channels, g.frames, g.latent_height, g.latent_width))
-        made = sample(suite, self.unet, text, start, steps=steps, guidance=self.guidance)
+        made = sample(suite, self.unet, text, start, steps=steps, guidance=self.parameters.guidance)
         return fit_clips(made, test.video.shape[1:])

@@ -21,8 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bench.core.errors import BenchError
-
 
 class TokenCode(nn.Module):
     """Text tokens as a sequence of about unit variance, and back; learned from the training captions.
@@ -37,8 +35,6 @@ class TokenCode(nn.Module):
 
     def __init__(self, tokens: int, width: int, *, rank: int, length: int) -> None:
         super().__init__()
-        if rank % length:
-            raise BenchError(f"token_rank={rank} is no multiple of code_length={length}; change either")
         self.token_shape = (tokens, width)
         self.shape = (rank // length, length) if rank else (tokens, width)
         self.register_buffer("mean", torch.zeros(tokens * width))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.core.errors import BenchError, UnknownElectrode
+from bench.core.errors import UnknownElectrode
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "anatomical": ("frontal", "temporal", "parietal", "occipital"),
@@ -33,10 +33,8 @@ CUTS = (17 / 62, 35 / 62, 51 / 62)  # of the released runs
 def assign_regions(channels: Sequence[str], layout: str) -> dict[str, list[int]]:
     """Indices of the electrodes of each region; every electrode is in exactly one.
 
-    Raises BenchError for an unknown layout, UnknownElectrode where `anatomical` cannot place a name.
+    Raises UnknownElectrode where `anatomical` cannot place a name.
     """
-    if layout not in LAYOUTS:
-        raise BenchError(f"layout {layout!r} is none of {', '.join(LAYOUTS)}")
     members: dict[str, list[int]] = {region: [] for region in LAYOUTS[layout]}
     if layout == "released":
         edges = [0, *(round(cut * len(channels)) for cut in CUTS), len(channels)]

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from baselines.dynamind.networks import build_networks, read_parameters
+from baselines.dynamind.networks import build_networks
+from baselines.dynamind.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.pretrained.generators.tune_a_video import InflatedUNet

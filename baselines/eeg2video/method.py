@@ -20,8 +20,7 @@ Chosen here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,75 +38,18 @@ from baselines.eeg2video.features import (
     read_band_powers,
 )
 from baselines.eeg2video.glmnet import GLMNet
-from baselines.eeg2video.semantic import TARGETS, SemanticPredictor, average_concepts
+from baselines.eeg2video.parameters import Parameters, read_parameters
+from baselines.eeg2video.semantic import SemanticPredictor, average_concepts
 from baselines.eeg2video.seq2seq import Seq2Seq
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, load_scheduler, sample, tune
-from bench.toolbox.parameters import check_choices, check_heads, check_strength, read_given
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import make_generator, seeded, train_steps
 
-STARTS = ("renoised", "released")
 PREDICTED = 128  # trials through the networks at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of EEG2Video with its default; an ablation is a change of these. Published values in comments."""
-
-    # Seq2seq: EEG windows to frame latents
-    seq2seq: bool = True  # False: the video starts from noise alone
-    sampling_rate: float = 50.0  # Hz, of the raw signal; 200
-    window_seconds: float = 0.5
-    hop_seconds: float = 0.25
-    filters: int = 8  # 16
-    depth: int = 2  # 4
-    pointwise: int = 16  # 16
-    width: int = 64  # 512
-    heads: int = 4  # 4
-    encoder_layers: int = 2  # 2
-    decoder_layers: int = 2  # 4
-    feedforward: int = 256  # 2048
-    dropout: float = 0.1  # 0.1
-    window_dropout: float = 0.5  # 0.5
-    first_token: int = 1  # 0: the released form, whose first frame is the same for all EEG
-    seq2seq_steps: int = 200  # 7,500 (200 epochs)
-    seq2seq_learning_rate: float = 1e-3  # 5e-4
-
-    # Band powers, and the semantic predictor
-    whole_trial: bool = True  # False: the released form, which reads the first second
-    semantic_targets: str = "clip"  # or "concept"
-    hidden: int = 512  # 10000
-    layers: int = 4  # 4
-    semantic_dropout: float = 0.0  # 0
-    semantic_steps: int = 600  # 7,500 (200 epochs)
-    semantic_learning_rate: float = 5e-4  # 5e-4
-
-    # Dynamic predictor and DANA
-    dana: bool = True  # False: each frame its own noise
-    glmnet_hidden: tuple[int, int] = (64, 32)  # (512, 256)
-    glmnet_embedding: int = 16  # 64
-    dynamic_steps: int = 200  # 900 (100 epochs)
-    dynamic_learning_rate: float = 1e-3  # 1e-3
-    beta_fast: float = 0.2  # shared part of the noise; in the released script .3, and .2 for slow clips
-    beta_slow: float = 0.3
-    permuted_flags: bool = False  # True: fast and slow are learned from the wrong clips
-    start: str = "renoised"  # or "released"
-    strength: float = 0.8  # share of the steps that "renoised" runs
-
-    # Training of the networks on EEG
-    batch_size: int = 32  # 32, and 256 for the dynamic predictor
-    weight_decay: float = 0.0  # 0
-
-    # Tune-A-Video
-    tuning_steps: int = 40  # 4,000 (200 clips, 200 epochs)
-    tuning_batch_size: int = 6  # 10
-    tuning_learning_rate: float = 1e-3  # 3e-5
-    steps: int | None = None  # 100; None is the suite's own
-    guidance: float | None = None  # 12.5
 
 
 class EEG2Video:
@@ -295,16 +237,3 @@ def build_networks(
         features, text_shape, hidden=own.hidden, layers=own.layers, dropout=own.semantic_dropout
     )
     return Networks(seq2seq, semantic, dynamic)
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="eeg2video")
-    check_choices(own, semantic_targets=TARGETS, start=STARTS)
-    check_heads(own, "width")
-    check_strength(own)
-    if own.first_token not in (0, 1):
-        raise BenchError(f"first_token={own.first_token} is neither 1 nor 0 (the released form)")
-    if not (0 <= own.beta_fast <= 1 and 0 <= own.beta_slow <= 1):
-        raise BenchError(f"beta_fast={own.beta_fast} and beta_slow={own.beta_slow} are shares: set both within 0 to 1")
-    return own

@@ -16,8 +16,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-TARGETS = ("clip", "concept")
-
 
 class SemanticPredictor(nn.Module):
     """Features to text tokens: `layers` hidden layers of `hidden` numbers."""

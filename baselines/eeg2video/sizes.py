@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from baselines.eeg2video.glmnet import GLMNet
-from baselines.eeg2video.method import build_networks, read_parameters
+from baselines.eeg2video.method import build_networks
+from baselines.eeg2video.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 

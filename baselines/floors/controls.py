@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from baselines.floors.noise import Noise, measure_noise
+from baselines.floors.parameters import WRAPPED, read_noise_brain
 from baselines.floors.position import choose_bandwidth, vote
 from bench.core.contracts import BrainData, Modality, Schedule, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
@@ -145,13 +146,14 @@ class NoiseBrain:
 
     modality: Modality = "any"
     version = 1
-    wraps = "retrieval"  # the default of `method`; the runner puts the method's version and source into the cell's key
+    wraps = WRAPPED  # the default of `method`; the runner puts the method's version and source into the cell's key
 
-    def __init__(self, *, suite: Any, seed: int = 0, method: str = wraps, **parameters: Any) -> None:
-        made = resolve("methods", method)
-        if made.modality == "none":
+    def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
+        method, own = read_noise_brain(parameters)
+        Wrapped = resolve("methods", method)
+        if Wrapped.modality == "none":
             raise BenchError(f"noise_brain: {method} sees no brain, so noise changes nothing; name one that does")
-        self.method = made(suite=suite, seed=seed, **parameters)
+        self.method = Wrapped(suite=suite, seed=seed, **own)
         self.noise: dict[int, Noise] = {}
 
     @property

@@ -1,5 +1,5 @@
 """GLFA: fMRI of several subjects on one common map, then to video. The README says what is faithful."""
 
-from baselines.glfa.method import Glfa
+from bench.toolbox.lazy import load_lazily
 
-__all__ = ["Glfa"]
+__getattr__ = load_lazily(__name__, Glfa="method")

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,61 +28,17 @@ from torch import Tensor
 from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
+from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.pretrained.decoders import AnimateDiffDecoder, list_lora
-from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given, take_fields
+from bench.toolbox.parameters import take_fields
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import digest_video, make_generator, seeded
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of GLFA with its default; the paper's values in the comments."""
-
-    # Functional alignment
-    patch: int = 16  # sites of a patch (paper: 256, a square of 16 × 16 pixels)
-    local_patches: int = 1  # of each region; 0: no local part
-    global_patches: int = 4  # of the whole cortex; 0: no global part (all together, paper: 256)
-    ridge: float = 0.3  # in variances of a voxel
-    global_ridge: float = 1.0
-    folds: int = 5  # training trials are mapped by the clips of the other folds; 1: by all
-    match_base: bool = False  # True: `feedforward` is set so that there are as many parameters as in the base
-
-    # Encoder
-    width: int = 64  # paper: 1024
-    layers: int = 2  # paper: 24
-    heads: int = 4  # paper: 16
-    feedforward: int = 256
-    dropout: float = 0.1
-    noise: float = 0.3  # deviation of the noise that training adds to a map of unit deviation
-    text_rank: int = 64  # axes of the text tokens
-
-    # Video model
-    lora_rank: int = 4  # paper: 4
-    lora_scale: int = 16  # paper: 16
-    steps: int | None = None  # None: the suite's own (paper: 30)
-    guidance: float | None = None  # (paper: 6)
-
-    # Training
-    alignment_frames: int = 2  # frames of a clip that CLIP sees
-    temperature: float = 0.1
-    image_weight: float = 1.0
-    text_weight: float = 1.0
-    token_weight: float = 1.0
-    train_steps: int = 400
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    joint_steps: int = 30
-    joint_batch_size: int = 8
-    joint_learning_rate: float = 1e-5
-    decoder_learning_rate: float = 3e-4
-    weight_decay: float = 0.05
-    precision: str = "fp32"  # or "bf16", of the networks in training
 
 
 class Glfa:
@@ -214,16 +169,6 @@ class Glfa:
 
     def trained(self) -> MapEncoder:
         return require_fitted(self.encoder, "glfa")
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="glfa")
-    check_choices(own, precision=PRECISIONS)
-    check_heads(own, "width")
-    if own.local_patches + own.global_patches == 0:
-        raise BenchError("local_patches=0 and global_patches=0 leave no map; raise one of them")
-    return own
 
 
 def build_alignment(own: Parameters) -> FunctionalAlignment:

@@ -11,7 +11,8 @@ import argparse
 
 import torch
 
-from baselines.glfa.method import build_alignment, build_encoder, read_parameters
+from baselines.glfa.method import build_alignment, build_encoder
+from baselines.glfa.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.pretrained.decoders import LORA_TARGETS
 from bench.toolbox.sizes import count_parameters, print_counts

@@ -1,5 +1,5 @@
 """Self-supervised reconstruction of natural films, as a baseline; `method.py` has the whole of it."""
 
-from baselines.kupershmidt.method import Kupershmidt
+from bench.toolbox.lazy import load_lazily
 
-__all__ = ["Kupershmidt"]
+__getattr__ = load_lazily(__name__, Kupershmidt="method")

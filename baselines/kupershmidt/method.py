@@ -19,8 +19,7 @@ here of the paper is its idea; sizes, weights and features are ours (README). Ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,50 +29,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.kupershmidt.clips import Footage, cut_windows, encode_footage, read_pixels
-from baselines.kupershmidt.networks import GROUPS, FrameDecoder, VoxelEncoder, perceptual_distance
+from baselines.kupershmidt.networks import FrameDecoder, VoxelEncoder, perceptual_distance
+from baselines.kupershmidt.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.core.seeds import derive_seed
-from bench.toolbox.parameters import read_given
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
 from bench.toolbox.training import Optimiser, make_generator, seeded, walk_batches
 from bench.toolbox.voxels import Voxels, choose_voxels
 
 DECODED = 64  # trials decoded at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter with its default."""
-
-    leave_out: tuple[str, ...] = ("auditory", "hippocampus", "mPFC")  # visual cortex is read
-
-    # Networks
-    side: int = 32  # pixels of the decoder's frames
-    hidden: int = 256
-    channels: int = 32
-    dropout: float = 0.2
-    encoder_hidden: int = 64
-    encoder_dropout: float = 0.3
-
-    # Losses
-    cosine_weight: float = 0.1  # of the encoder
-    cycle_weight: float = 1.0  # 0: recordings alone
-    cycle_noise: float = 1.0  # in residual deviations of each voxel
-    perceptual_weight: float = 0.5
-    perceptual_depth: int = 2  # blocks of the autoencoder's encoder
-    temporal_weight: float = 1.0
-
-    # Training
-    encoder_steps: int = 300
-    encoder_batch_size: int = 64
-    decoder_steps: int = 250
-    batch_size: int = 24
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
-    calibration_steps: int = 120
 
 
 class Kupershmidt:
@@ -288,14 +255,6 @@ class Kupershmidt:
 
     def trained(self) -> FrameDecoder:
         return require_fitted(self.decoder, "kupershmidt")
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="kupershmidt")
-    if own.channels % (4 * GROUPS):
-        raise BenchError(f"channels={own.channels} is no multiple of {4 * GROUPS}; take {4 * GROUPS} or {8 * GROUPS}")
-    return own
 
 
 def build_networks(

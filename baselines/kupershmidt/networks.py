@@ -17,10 +17,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.kupershmidt.parameters import GROUPS
 from bench.toolbox.voxels import PerSubject
 
 ENLARGEMENT = 8  # of three blocks
-GROUPS = 8  # of the normalisation
 
 
 class FrameDecoder(nn.Module):

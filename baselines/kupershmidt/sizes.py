@@ -10,8 +10,9 @@ import argparse
 import numpy as np
 import torch
 
-from baselines.kupershmidt.method import build_networks, read_parameters
+from baselines.kupershmidt.method import build_networks
 from baselines.kupershmidt.networks import FrameDecoder, VoxelEncoder
+from baselines.kupershmidt.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 

@@ -19,7 +19,7 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,11 @@ from baselines.mind_animator.losses import (
     measure_semantics,
     measure_structure,
 )
+from baselines.mind_animator.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
-from bench.toolbox.parameters import check_choices, check_strength, read_given
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
 from bench.toolbox.targets import encode_targets
@@ -47,54 +47,6 @@ from bench.toolbox.training import make_generator, seeded, train_steps
 from bench.toolbox.voxels import PerSubject, Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
-STARTS = ("inversion", "renoised")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of Mind-Animator with its default; a variant is a change of these and of nothing else."""
-
-    # Input; names of regions match whatever their case
-    leave_out: tuple[str, ...] = ("auditory", "mPFC", "hippocampus")
-
-    # Which decoders there are (the paper's ablations)
-    semantic: bool = True
-    structure: bool = True
-    motion: bool = True
-
-    # Sizes; the paper's values in the comments
-    width: int = 256  # of the semantic decoder (512)
-    blocks: int = 3  # 3
-    tokens: int | None = None  # text tokens that are decoded; None: all (19)
-    structure_width: int = 256  # 1,024
-    motion_width: int = 128  # between voxels and the motion decoder
-    motion_layers: int = 2  # 2
-    motion_heads: int = 4  # 4
-    motion_feedforward: int = 512
-    fmri_tokens: int = 4
-    dropout: float = 0.3
-
-    # Losses
-    alignment_frames: int = 3  # frames of a clip that CLIP sees
-    temperature: float = 0.07
-    contrast_weight: float = 1.0
-
-    # Generator
-    start: str = "inversion"  # or "renoised"
-    iterations: int = 1  # of the fixed point in each step of the inversion
-    strength: float = 0.6  # of "renoised"
-    steps: int | None = None  # these two: None is the suite's own
-    guidance: float | None = None
-
-    # Training
-    semantic_steps: int = 300
-    structure_steps: int = 200
-    motion_steps: int = 80
-    batch_size: int = 64
-    motion_batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
 
 
 @dataclass(frozen=True)
@@ -279,16 +231,6 @@ class MindAnimator:
 
     def trained(self) -> InflatedUNet:
         return require_fitted(self.generator, "mind_animator")
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="mind_animator")
-    check_choices(own, start=STARTS)
-    check_strength(own)
-    if not (own.semantic or own.structure or own.motion):
-        raise BenchError("semantic, structure and motion are all off: nothing would see the brain; leave one on")
-    return own
 
 
 def build_decoders(

@@ -10,7 +10,8 @@ import argparse
 import numpy as np
 import torch
 
-from baselines.mind_animator.method import build_decoders, read_parameters
+from baselines.mind_animator.method import build_decoders
+from baselines.mind_animator.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 

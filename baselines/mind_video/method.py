@@ -16,8 +16,6 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,13 +25,14 @@ from torch import Tensor
 
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, measure_masked
+from baselines.mind_video.parameters import Parameters, read_parameters
 from baselines.mind_video.training import Recipe, measure_alignment, train_together
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
-from bench.toolbox.parameters import check_heads, read_given, take_fields
+from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.targets import ClipTargets, encode_targets
@@ -41,54 +40,6 @@ from bench.toolbox.training import make_generator, seeded, train_steps
 from bench.toolbox.voxels import Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of MinD-Video with its default; a variant is a change of these and of nothing else."""
-
-    # Input: the paper reads the visual cortex; names of regions match whatever their case
-    leave_out: tuple[str, ...] = ("auditory", "mPFC", "hippocampus")
-
-    # Encoder; the paper's values in the comments
-    window: int = 0  # volumes of a trial that are read, from its first; 0: all (2)
-    temporal: bool = True  # attention over the window
-    patch: int = 16  # 16 voxels
-    own_patches: bool = False  # True: each patch has weights of its own
-    width: int = 64  # 1,024
-    layers: int = 2  # 24
-    heads: int = 4  # 16
-    feedforward: int = 128  # 4,096
-    dropout: float = 0.1
-
-    # Masked brain modelling
-    masked_steps: int = 100  # 0: none
-    mask_ratio: float = 0.75
-    mask_width: int = 32  # of the decoder (512)
-
-    # Alignment
-    alignment_steps: int = 200
-    alignment_frames: int = 3  # frames of a clip that CLIP sees
-    temperature: float = 0.07
-    contrast_weight: float = 1.0  # 0: no contrastive learning
-    token_weight: float = 1.0  # 0: no path from the caption's embedding to text tokens, as published
-
-    # Generator
-    tuning_steps: int = 20  # on clips and captions, before co-training
-    together_steps: int = 20
-    together_batch_size: int = 4
-    generator_learning_rate: float = 1e-4
-    together_learning_rate: float = 1e-4  # of the encoder in co-training
-    drop: float = 0.1  # share of trials whose condition is the mean fMRI's
-    steps: int | None = None  # None: the suite's own (200)
-    guidance: float | None = None  # None: the suite's own (12.5)
-
-    # Training
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    calibration_steps: int = 150
-    calibration_learning_rate: float = 2e-3
 
 
 class MindVideo:
@@ -260,20 +211,6 @@ class MindVideo:
             parts = [read(trials[at : at + 256])[0].sum(dim=0) for at in range(0, len(trials), 256)]
             means[int(number)] = (torch.stack(parts).sum(dim=0) / len(trials)).to(self.device)
         return means
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="mind_video")
-    check_heads(own, "width", "mask_width")
-    if own.contrast_weight == 0 and own.token_weight == 0:
-        raise BenchError(
-            "contrast_weight and token_weight are both 0: a new subject's layers would have nothing to learn from; "
-            "leave one on"
-        )
-    if not 0 <= own.mask_ratio < 1:
-        raise BenchError(f"mask_ratio={own.mask_ratio} is outside [0, 1); it is the share of patches that are hidden")
-    return own
 
 
 def build_encoder(

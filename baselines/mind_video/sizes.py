@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.mind_video.method import build_encoder, read_parameters
+from baselines.mind_video.method import build_encoder
+from baselines.mind_video.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 

@@ -1,5 +1,5 @@
 """NeuroClips as a baseline; `method.py` has the way from a trial to a video."""
 
-from baselines.neuroclips.method import NeuroClips
+from bench.toolbox.lazy import load_lazily
 
-__all__ = ["NeuroClips"]
+__getattr__ = load_lazily(__name__, NeuroClips="method")

@@ -27,7 +27,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from baselines.neuroclips.networks import build_networks, list_subject_layers, read_parameters
+from baselines.neuroclips.networks import build_networks, list_subject_layers
+from baselines.neuroclips.parameters import read_parameters
 from baselines.neuroclips.perception import interpolate_frames
 from baselines.neuroclips.targets import Targets, encode_targets, measure_standard, shorten
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior

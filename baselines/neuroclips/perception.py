@@ -16,11 +16,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neuroclips.parameters import GROUPS
 from baselines.neuroclips.semantic import MixerBlocks
 from bench.toolbox.voxels import PerSubject
 
 BASE_CHANNELS = 64  # that the decoder starts from
-GROUPS = 8  # of the normalisation
 SHRINKAGE = 4  # two of three blocks enlarge by 2
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from baselines.neuroclips.networks import build_networks, read_parameters
+from baselines.neuroclips.networks import build_networks
+from baselines.neuroclips.parameters import read_parameters
 from bench.core.variants import load_variants
 from bench.toolbox.sizes import count_parameters, print_counts
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -30,8 +31,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import BenchError
+from methods.cine_neuron.parameters import Modality
 
-MODALITIES = ("text", "image", "action")
+MODALITIES = get_args(Modality)
 SCORES = 16_000_000  # scores held at once (64 MB), whatever the numbers of queries and memories
 
 

@@ -34,7 +34,8 @@ from bench.toolbox.training import make_generator, seeded
 from methods.cine_neuron.categories import Extractor, find_all_categories
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
-from methods.cine_neuron.networks import Memories, Networks, Parameters, build_networks, make_memories, read_parameters
+from methods.cine_neuron.networks import Memories, Networks, build_networks, make_memories
+from methods.cine_neuron.parameters import Parameters, read_parameters
 from methods.cine_neuron.targets import Targets, encode_captions, encode_clips, encode_targets
 from methods.cine_neuron.training import Recipe, train_stage1, train_stage2
 from methods.cine_neuron.voxels import VoxelChoice, choose_voxels, read_signals

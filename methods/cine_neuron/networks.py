@@ -1,4 +1,4 @@
-"""CineNeuron's parameters and networks (LoRA apart), and the way from fMRI to the decoder's condition (Figure 2).
+"""CineNeuron's networks (LoRA apart), and the way from fMRI to the decoder's condition (Figure 2).
 
     f^c, f^e = f(x)  →  router and retrieval  →  fusion  →  f^fuse
 
@@ -18,77 +18,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.core.errors import BenchError
-from bench.toolbox.parameters import PRECISIONS, check_choices, check_heads, read_given
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.integration import Fusion, ScaledProjection, fill_tokens
-from methods.cine_neuron.memory import MODALITIES, MemoryPool, Router, retrieve, score_entries
-
-DECODERS = ("wan", "animatediff")
-CONDITIONS = ("fused", "text", "fmri")
-ROUTERS = ("learned", "fixed")
-QUERIES = ("global", "embedding")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of CineNeuron with its default; an ablation is a change of these and of nothing else."""
-
-    # Input (Table 5); names of regions match whatever their case
-    leave_out: tuple[str, ...] = ("auditory", "mPFC")
-    noise_rois: tuple[str, ...] = ()  # regions whose voxels are noise: their parameters stay, their information goes
-
-    # Brain Model (§3.1)
-    tokens: int = 4  # of f^e, at most as many as the decoder's text tokens (paper: 512)
-    token_channels: int = 64  # numbers that the input layer gives a token at each volume
-    width: int = 128  # paper: 2048
-    layers: int = 2  # paper: 24
-    heads: int = 4
-    feedforward: int = 512
-    dropout: float = 0.1
-    match_base: bool = False  # True: `feedforward` is set so that there are as many parameters as in the base
-
-    # Semantic enrichment, equations (1) to (3)
-    alignment_frames: int = 6  # frames of a clip that CLIP sees
-    temperature: float = 0.07
-    action_weight: float = 1.0  # lambda_1; 0 trains no action head
-    category_weight: float = 1.0  # lambda_2; 0 finds no categories
-    category_least: int = 10  # clips that must show a category, or it is merged or dropped
-    focal_gamma: float = 2.0
-
-    # Mixture-of-Memories, equations (4) to (8)
-    modalities: tuple[str, ...] = ("text", "image", "action")  # that the mixture score is made of
-    router: str = "learned"  # or "fixed": all modalities weigh the same
-    query: str = "global"  # or "embedding"
-    memories: int = 5  # K
-    own_clip: bool = False  # True: in training a trial may retrieve its own clip
-    router_weight: float = 1.0  # of the mixture scores' loss, which the paper does not have
-    condition: str = "fused"  # or "text" (no MoM), "fmri" (no integration)
-    alpha: float = 1.0
-    residual: bool = True  # False: equation (6) to the letter
-
-    # Decoder (§3.2, equation 9)
-    decoder: str = "wan"  # or "animatediff"
-    lora_rank: int = 16
-    lora_scale: int = 16
-    flow_shift: float = 3.0  # of Wan's noise levels
-    steps: int | None = None  # these two: None is the suite's own
-    guidance: float | None = None
-    checkpointing: bool = False  # less memory in training, more time
-
-    # Training; the paper's values in the comments
-    stage1_steps: int = 400  # 8,000
-    batch_size: int = 64  # 144
-    learning_rate: float = 5e-4  # 1e-4
-    joint_epochs: float = 2.0  # 20
-    joint_batch_size: int = 32  # 32
-    joint_learning_rate: float = 1e-5  # 1e-6, of the Brain Model and its heads
-    decoder_learning_rate: float = 3e-4  # 1e-6 for router and fusion; silent on LoRA
-    weight_decay: float = 0.01
-    precision: str = "fp32"  # or "bf16", of the transformers in training
-    calibration_steps: int = 300
-    calibration_learning_rate: float = 1e-3
+from methods.cine_neuron.memory import MemoryPool, Router, retrieve, score_entries
+from methods.cine_neuron.parameters import Parameters
 
 
 @dataclass(frozen=True)
@@ -132,17 +66,8 @@ class Networks(nn.Module):
         residual: bool,
     ) -> None:
         """`width` of f^e, `action` and `text`: widths of the action embeddings and of the decoder's text tokens,
-        `memories`: K. Raises BenchError for a value that does not exist."""
+        `memories`: K."""
         super().__init__()
-        for name, value, allowed in (
-            ("condition", condition, CONDITIONS),
-            ("router", router, ROUTERS),
-            ("query", query, QUERIES),
-        ):
-            if value not in allowed:
-                raise BenchError(f"{name} {value!r} is none of {', '.join(allowed)}")
-        if not modalities or len(set(modalities)) < len(modalities) or set(modalities) - set(MODALITIES):
-            raise BenchError(f"modalities {list(modalities)} must be one or more of {', '.join(MODALITIES)}, each once")
         self.brain, self.alignment = brain, alignment
         self.condition, self.modalities, self.query, self.memories = condition, modalities, query, memories
         searched = condition != "fmri"
@@ -205,19 +130,6 @@ class Networks(nn.Module):
         if self.condition != "fmri" and "action" in self.modalities:
             parts.append(self.alignment.action)
         return sum(one.numel() for part in parts if part is not None for one in part.parameters())
-
-
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
-    own = read_given(Parameters, given, method="cine_neuron")
-    check_choices(own, decoder=DECODERS, precision=PRECISIONS)
-    check_heads(own, "width")
-    if "action" in own.modalities and own.action_weight == 0 and own.condition != "fmri":
-        raise BenchError(
-            "action_weight=0 leaves the action head untrained, and modalities ask it; "
-            "set action_weight, or modalities without 'action'"
-        )
-    return own
 
 
 def build_networks(

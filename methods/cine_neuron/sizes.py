@@ -16,7 +16,8 @@ import torch
 from bench.core.variants import load_variants
 from bench.pretrained.decoders import attach_lora, list_lora
 from bench.toolbox.sizes import count_parameters, print_counts
-from methods.cine_neuron.networks import build_networks, read_parameters
+from methods.cine_neuron.networks import build_networks
+from methods.cine_neuron.parameters import read_parameters
 
 # Wan 2.1 1.3B, from the configuration of its release in diffusers' format
 WAN: dict[str, Any] = {

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import BenchError, UnknownElectrode
+from methods.sam_net.parameters import REGIONS
 
-REGIONS = ("frontal", "parietal", "central", "temporal", "occipital")
 REGION_OF = {
     **dict.fromkeys(("FP", "AF", "F"), "frontal"),
     **dict.fromkeys(("CP", "P"), "parietal"),
@@ -66,8 +66,6 @@ class ElectrodeAttention(nn.Module):
 
     def __init__(self, channels: int, *, pool: str) -> None:
         super().__init__()
-        if pool not in ("mean", "log_power"):
-            raise BenchError(f"attention_pool {pool!r} is neither 'mean' nor 'log_power'")
         self.pool = pool
         self.gate = nn.Sequential(
             nn.Linear(channels, max(1, channels // 4)),
@@ -117,8 +115,6 @@ class TemporalPerception(nn.Module):
 
     def __init__(self, steps: int, *, width: int, queries: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
-        if width % heads:
-            raise BenchError(f"width {width} is no multiple of {heads} heads")
         thirds = [width // len(SCALES)] * len(SCALES)
         thirds[0] += width - sum(thirds)
         self.queries = nn.Parameter(encode_times((torch.arange(queries) + 0.5) / queries, width, heads))
@@ -185,8 +181,6 @@ class HybridRegionTemporalEncoder(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        if unknown := [region for region in regions if region not in REGIONS]:
-            raise BenchError(f"unknown regions {unknown}; there are {', '.join(REGIONS)}")
         members = [indices for region, indices in assign_regions(channels).items() if region in regions and indices]
         if not members:
             raise BenchError(f"no electrode of {list(channels)} lies over {list(regions)}; name other regions")

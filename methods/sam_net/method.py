@@ -18,7 +18,6 @@ Both readings of the paper are variants (`--ablation reading`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.core.errors import BenchError, require_fitted
+from bench.core.errors import require_fitted
 from bench.core.progress import track
-from bench.toolbox.parameters import check_choices, read_given, take_fields
+from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
@@ -42,8 +41,9 @@ from methods.sam_net.covariance import (
     sphere_regions,
 )
 from methods.sam_net.heads import Decoder, relative_variance
-from methods.sam_net.hrt import REGIONS, HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
 from methods.sam_net.new2source import gather_sources, map_new_to_source
+from methods.sam_net.parameters import Parameters, read_parameters
 from methods.sam_net.subjects import (
     SubjectClassifier,
     find_centre,
@@ -55,79 +55,6 @@ from methods.sam_net.subjects import (
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
 
 ENCODED = 64  # clips encoded at once
-ADAPTATIONS = ("new2source", "recolour", "none")
-READINGS = ("nearest", "mean")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Every parameter of SAM-Net with its default; an ablation is a change of these and of nothing else."""
-
-    # Input
-    sampling_rate: float = 50.0  # Hz; signals above it are low-passed and resampled, others taken as they are
-    sphering: bool = True  # within regions, by the known subjects' mean covariance
-    sphering_shrinkage: float = 0.01
-    noise_mean: float = 0.0  # augmentation, in deviations of the signal
-    noise_deviation: float = 1.2
-    electrode_dropout: float = 0.05  # share of electrodes silenced in a training trial
-
-    # HRT (§3.1)
-    encoder: str = "hrt"  # or "plain": what stands in for HRT in "w/o HRT"
-    regions: tuple[str, ...] = REGIONS
-    attention_pool: str = "mean"  # or "log_power"
-    filters: int = 24  # of each region's extractor ("plain": of the one extractor)
-    kernel_seconds: float = 0.25  # of the extractors
-    stride_seconds: float = 0.08
-    width: int = 64
-    queries: int = 16
-    layers: int = 2
-    heads: int = 4
-    dropout: float = 0.2
-    concept_rank: int = 39  # directions of E between concepts, then within them
-    text_rank: int = 64
-    latent_rank: int = 64
-
-    # C-SA (§3.2)
-    centred: bool = True  # False: the first subject by number starts
-    progressive: bool = True  # False: all subjects train from the first step
-    adversary: float = 0.05  # lambda; 0 trains no subject classifier
-    adversary_width: int = 64
-    last_share: float = 0.5  # of the steps that are made with all subjects
-
-    # Training stage 1 (§3.5)
-    epochs: float = 20.0  # steps = epochs × training trials / batch_size, whatever the stages
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 2.0
-    text_weight: float = 1.0
-    concept_share: float = 0.9  # of the loss of E, borne by the concepts' mean embeddings
-    latent_weight: float = 1.0
-
-    # New2Source (§3.3), training stage 2
-    adaptation: str = "new2source"  # or "recolour", "none"
-    mapping_source: str = "mean"  # or "each"
-    mapping_ridge: float = 0.1
-    mapping_rescale: bool = True
-    recolour_shrinkage: float = 0.01
-
-    # Video (§3.4)
-    use_latents: bool = True  # False, with the two below: rows G, H and I of Table 3
-    use_embeddings: bool = True
-    use_keyframe: bool = True
-    start: str = "renoised"  # what the video model starts from: "latents", "mixture", "renoised" or "noise"
-    strength: float = 0.8  # of the start's noise where `start` mixes any in
-    steps: int | None = None  # these four: None is the suite's own
-    guidance: float | None = None
-    keyframe_steps: int | None = None
-    keyframe_guidance: float | None = None
-    keyframe_strength: float = 0.8
-    concept_reading: str = "nearest"  # or "mean": the concept block of E as regressed
-    text_rescale: float = 0.0  # 0: predictions as they are; 1: with the variance of the training targets
-    latent_rescale: float = 0.0
-
-    @property
-    def rescales(self) -> tuple[float, float]:
-        return self.text_rescale, self.latent_rescale
 
 
 class SamNet:
@@ -137,8 +64,7 @@ class SamNet:
     version = 2
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
-        self.parameters = read_given(Parameters, parameters, method="sam_net")
-        check_choices(self.parameters, adaptation=ADAPTATIONS, concept_reading=READINGS)
+        self.parameters = read_parameters(parameters)
         self.suite = suite
         self.seed = seed
         self.device = torch.device(suite.device)
@@ -325,10 +251,8 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
             heads=own.heads,
             **shared,
         )
-    elif own.encoder == "plain":
-        encoder = PlainEncoder(len(channels), **shared)
     else:
-        raise BenchError(f"encoder {own.encoder!r} is neither 'hrt' nor 'plain'")
+        encoder = PlainEncoder(len(channels), **shared)
     return Decoder(
         encoder,
         features=own.queries * own.width,

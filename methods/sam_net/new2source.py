@@ -45,8 +45,6 @@ def gather_sources(signals: Signals, clips: Sequence[str], subject: Tensor, *, s
     covariance = average_covariance(signals, subject)
     if source == "each":
         return Sources(signals, tuple(clips), covariance)
-    if source != "mean":
-        raise BenchError(f"mapping_source {source!r} is neither 'mean' nor 'each'")
     names = sorted(set(clips))
     place = {name: row for row, name in enumerate(names)}
     rows = torch.tensor([place[clip] for clip in clips], device=signals.device)

@@ -15,7 +15,8 @@ from painted import PaintedDecoder, PaintedSuite, record, share_right, share_rig
 from baselines.brain_tokens import rescale
 from baselines.cinesync import method as method_module
 from baselines.cinesync.encoders import ChannelLayer, SampleStem, VolumeStem, VoxelLayer
-from baselines.cinesync.method import CineSync, Parameters, build_encoder, read_parameters
+from baselines.cinesync.method import CineSync, build_encoder
+from baselines.cinesync.parameters import Parameters, read_parameters
 from baselines.cinesync.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.core.spec import check_plain
@@ -207,8 +208,8 @@ def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
     [
         ({"widht": 3}, "no parameter widht"),
         ({"heads": 3}, "3 heads do not divide a width of 128"),
-        ({"regions": "all"}, "regions 'all' is none of visual, visual_auditory"),
-        ({"precision": "fp8"}, "precision 'fp8'"),
+        ({"regions": "all"}, "regions='all' is refused; allowed is one of visual, visual_auditory"),
+        ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
         ({"kernel": 4}, "kernel 4 has no middle"),
     ],
 )

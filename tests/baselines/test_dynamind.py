@@ -10,8 +10,8 @@ from dynamind_world import SMALL, build, record
 from torch.nn import functional
 
 from baselines.dynamind.method import DynaMind
-from baselines.dynamind.networks import read_parameters
 from baselines.dynamind.oracle import DynaMindOracle
+from baselines.dynamind.parameters import read_parameters
 from baselines.dynamind.sizes import count_paper_size
 from bench.core.contracts import Answers, Ceiling
 from bench.core.errors import BenchError, NotFitted

@@ -26,7 +26,8 @@ from baselines.eeg2video.features import (
     measure_scaler,
 )
 from baselines.eeg2video.glmnet import GLMNet, find_visual
-from baselines.eeg2video.method import EEG2Video, Parameters, build_networks
+from baselines.eeg2video.method import EEG2Video, build_networks
+from baselines.eeg2video.parameters import Parameters
 from baselines.eeg2video.sizes import CAP, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, NotFitted

@@ -24,7 +24,8 @@ from baselines.glfa.alignment import (
     solve_ridge,
 )
 from baselines.glfa.encoder import TextProjection
-from baselines.glfa.method import Glfa, Parameters, build_alignment, build_encoder, match_capacity
+from baselines.glfa.method import Glfa, build_alignment, build_encoder, match_capacity
+from baselines.glfa.parameters import Parameters
 from baselines.glfa.sizes import count_paper_size
 from bench.core.errors import BenchError
 from bench.core.spec import check_plain
@@ -294,7 +295,7 @@ def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
     [
         ({"widht": 3}, "no parameter widht"),
         ({"heads": 3}, "3 heads do not divide a width of 64"),
-        ({"precision": "fp8"}, "precision 'fp8'"),
+        ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
         ({"local_patches": 0, "global_patches": 0}, "leave no map"),
     ],
 )

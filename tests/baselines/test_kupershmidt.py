@@ -13,12 +13,10 @@ from torch.nn import functional
 
 from baselines.kupershmidt import Kupershmidt
 from baselines.kupershmidt.clips import Footage, cut_windows, draw_order, encode_footage
-from baselines.kupershmidt.method import read_parameters
 from baselines.kupershmidt.networks import perceptual_distance
 from baselines.kupershmidt.sizes import build_paper_size, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
-from bench.core.variants import load_variants
 
 SIDE, FRAMES, LEVELS = 16, 4, 4
 SMALL: dict[str, Any] = {
@@ -178,11 +176,8 @@ def test_variants_run(suite: FakeSuite, parameters: dict[str, Any]) -> None:
     assert made.reconstruct(hide_answers(record(clips=8), slice(0, 2))).shape == (2, FRAMES, SIDE, SIDE, 3)
 
 
-def test_parameters_are_checked_and_every_variant_is_made_of_them(suite: FakeSuite) -> None:
-    for group in load_variants("kupershmidt").values():
-        for parameters in group.values():
-            read_parameters(parameters)
-    with pytest.raises(BenchError, match="no parameter cycle;"):
+def test_parameters_are_checked(suite: FakeSuite) -> None:
+    with pytest.raises(BenchError, match="no parameter cycle, did you mean cycle_"):
         Kupershmidt(suite=suite, cycle=0)
     with pytest.raises(BenchError, match="channels=24"):
         Kupershmidt(suite=suite, channels=24)

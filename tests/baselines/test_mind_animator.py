@@ -14,7 +14,8 @@ from drawn import CAPTIONS, World, squared_errors
 
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add_inputs, sparse_causal
 from baselines.mind_animator.losses import draw_known, measure_motion
-from baselines.mind_animator.method import MindAnimator, Parameters, read_parameters
+from baselines.mind_animator.method import MindAnimator
+from baselines.mind_animator.parameters import Parameters, read_parameters
 from baselines.mind_animator.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve

@@ -15,7 +15,8 @@ from drawn import CAPTIONS, World
 from baselines.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, draw_kept, measure_masked
-from baselines.mind_video.method import MindVideo, Parameters, read_parameters
+from baselines.mind_video.method import MindVideo
+from baselines.mind_video.parameters import Parameters, read_parameters
 from baselines.mind_video.sizes import count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject

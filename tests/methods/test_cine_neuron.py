@@ -36,7 +36,8 @@ from methods.cine_neuron.memory import (
     retrieve,
 )
 from methods.cine_neuron.method import CineNeuron
-from methods.cine_neuron.networks import Parameters, build_networks, match_capacity, read_parameters
+from methods.cine_neuron.networks import build_networks, match_capacity
+from methods.cine_neuron.parameters import Parameters, read_parameters
 from methods.cine_neuron.sizes import count_paper_size
 from methods.cine_neuron.voxels import read_signals
 
@@ -169,10 +170,10 @@ def test_matched_variants_have_the_base_s_parameters(name: str) -> None:
     ("given", "said"),
     [
         ({"widht": 3}, "no parameter widht"),
-        ({"decoder": "sora"}, "decoder 'sora' is none of wan, animatediff"),
+        ({"decoder": "sora"}, "decoder='sora' is refused; allowed is one of wan, animatediff"),
         ({"action_weight": 0.0}, "leaves the action head untrained"),
         ({"heads": 3}, "3 heads do not divide a width of 128"),
-        ({"precision": "fp8"}, "precision 'fp8'"),
+        ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
     ],
 )
 def test_bad_parameters_are_named(given: dict[str, Any], said: str) -> None:

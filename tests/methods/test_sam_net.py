@@ -15,8 +15,8 @@ from sam_world import CAP, FakeSuite, World
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError
 from bench.core.variants import load_variants
-from methods.sam_net.hrt import REGIONS
-from methods.sam_net.method import Parameters, SamNet, build_decoder
+from methods.sam_net.method import SamNet, build_decoder
+from methods.sam_net.parameters import REGIONS, Parameters
 
 SMALL: dict[str, Any] = {
     "epochs": 40.0, "width": 24, "queries": 4, "layers": 1, "filters": 6, "adversary_width": 16,

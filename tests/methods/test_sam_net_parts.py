@@ -17,8 +17,9 @@ from methods.sam_net.augmentation import augment
 from methods.sam_net.covariance import apply_map, measure_covariance, recolour, sphere_regions
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import ElectrodeAttention, assign_regions
-from methods.sam_net.method import Parameters, build_decoder, nearest_concepts
+from methods.sam_net.method import build_decoder, nearest_concepts
 from methods.sam_net.new2source import fit_channel_map, gather_sources, map_new_to_source
+from methods.sam_net.parameters import Parameters
 from methods.sam_net.subjects import (
     find_centre,
     mean_trials,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from baselines.dynamind.networks import build_networks, read_parameters
+from baselines.dynamind.networks import build_networks
+from baselines.dynamind.parameters import read_parameters
 from bench.core.contracts import TrainingSet
 from bench.datasets.seed_dv.geometry import CHANNELS
 

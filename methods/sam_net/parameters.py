@@ -1,0 +1,93 @@
+"""SAM-Net's parameters and what they may be. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from bench.core.errors import BenchError
+from bench.toolbox.parameters import check_heads, limited, read_given
+
+Region = Literal["frontal", "parietal", "central", "temporal", "occipital"]
+REGIONS: tuple[Region, ...] = get_args(Region)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every parameter of SAM-Net with its default; an ablation is a change of these and of nothing else."""
+
+    # Input
+    sampling_rate: float = limited(50.0, above=0)  # Hz; signals above it are low-passed and resampled
+    sphering: bool = True  # within regions, by the known subjects' mean covariance
+    sphering_shrinkage: float = limited(0.01, least=0, most=1)
+    noise_mean: float = limited(0.0, least=None)  # augmentation, in deviations of the signal
+    noise_deviation: float = 1.2
+    electrode_dropout: float = limited(0.05, least=0, most=1)  # share of electrodes silenced in a training trial
+
+    # HRT (§3.1)
+    encoder: Literal["hrt", "plain"] = "hrt"  # "plain" is what stands in for HRT in "w/o HRT"
+    regions: tuple[Region, ...] = REGIONS
+    attention_pool: Literal["mean", "log_power"] = "mean"
+    filters: int = 24  # of each region's extractor ("plain": of the one extractor)
+    kernel_seconds: float = limited(0.25, above=0)  # of the extractors
+    stride_seconds: float = limited(0.08, above=0)
+    width: int = 64
+    queries: int = 16
+    layers: int = 2
+    heads: int = 4
+    dropout: float = limited(0.2, least=0, most=1)
+    concept_rank: int = 39  # directions of E between concepts, then within them
+    text_rank: int = 64
+    latent_rank: int = 64
+
+    # C-SA (§3.2)
+    centred: bool = True  # False: the first subject by number starts
+    progressive: bool = True  # False: all subjects train from the first step
+    adversary: float = 0.05  # lambda; 0 trains no subject classifier
+    adversary_width: int = 64
+    last_share: float = limited(0.5, least=0, most=1)  # of the steps that are made with all subjects
+
+    # Training stage 1 (§3.5)
+    epochs: float = limited(20.0, above=0)  # steps = epochs × training trials / batch_size, whatever the stages
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 2.0
+    text_weight: float = 1.0
+    concept_share: float = limited(0.9, least=0, most=1)  # of the loss of E, borne by the concepts' mean embeddings
+    latent_weight: float = 1.0
+
+    # New2Source (§3.3), training stage 2
+    adaptation: Literal["new2source", "recolour", "none"] = "new2source"
+    mapping_source: Literal["mean", "each"] = "mean"
+    mapping_ridge: float = 0.1
+    mapping_rescale: bool = True
+    recolour_shrinkage: float = limited(0.01, least=0, most=1)
+
+    # Video (§3.4)
+    use_latents: bool = True  # False, with the two below: rows G, H and I of Table 3
+    use_embeddings: bool = True
+    use_keyframe: bool = True
+    start: Literal["latents", "mixture", "renoised", "noise"] = "renoised"  # what the video model starts from
+    strength: float = limited(0.8, above=0, most=1)  # of the start's noise where `start` mixes any in
+    steps: int | None = None  # these four: None is the suite's parameters
+    guidance: float | None = None
+    keyframe_steps: int | None = None
+    keyframe_guidance: float | None = None
+    keyframe_strength: float = limited(0.8, above=0, most=1)
+    concept_reading: Literal["nearest", "mean"] = "nearest"  # "mean": the concept block of E as regressed
+    text_rescale: float = 0.0  # 0: predictions as they are; 1: with the variance of the training targets
+    latent_rescale: float = 0.0
+
+    @property
+    def rescales(self) -> tuple[float, float]:
+        return self.text_rescale, self.latent_rescale
+
+
+def read_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
+    parameters = read_given(Parameters, given, method="sam_net")
+    check_heads(parameters, "width")
+    if not parameters.regions:
+        raise BenchError(f"regions=[] leaves no electrode; name one or more of {', '.join(REGIONS)}")
+    return parameters
