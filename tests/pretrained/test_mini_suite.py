@@ -15,7 +15,8 @@ from bench.pretrained.generators.text import tokenize
 from bench.pretrained.mini_build import build
 from bench.pretrained.mini_build.batches import PatchBasis, draw_recipes, render_frames, to_images, to_pixels
 from bench.pretrained.mini_build.build import build_suite
-from bench.pretrained.mini_build.card import marginal, suite_table
+from bench.pretrained.mini_build.card import suite_table
+from bench.pretrained.mini_build.measures import marginal
 from bench.pretrained.mini_build.networks import make_tokenizer
 from bench.pretrained.mini_build.train_dino import change_scene, crop_frame, match_views, vote_neighbours
 from bench.pretrained.mini_build.train_generators import shard_recipes

@@ -10,7 +10,8 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from bench.datasets.phantom.stimuli import CLIP_SECONDS, FRAME_TIMES, describe, render
 from bench.pretrained.mini_build.batches import PatchBasis, draw_recipes, to_pixels
-from bench.pretrained.mini_build.train_action import train_action_encoder
+from bench.pretrained.mini_build.networks import make_wan_autoencoder, make_wan_text_encoder, make_wan_tokenizer
+from bench.pretrained.mini_build.train_clip import train_action_encoder
 from bench.pretrained.mini_build.train_wan import (
     PICKED,
     LatentBasis,
@@ -21,7 +22,6 @@ from bench.pretrained.mini_build.train_wan import (
     see_six,
     stack_four,
 )
-from bench.pretrained.mini_build.wan_networks import make_wan_autoencoder, make_wan_text_encoder, make_wan_tokenizer
 from bench.pretrained.roles import GENERATORS, WAN, MissingWeights
 from bench.pretrained.suite import Suite
 
@@ -143,7 +143,7 @@ def test_even_clips_end_where_the_recipe_ends():
 def test_trainers_save_official_formats(tmp_path, basis):
     vae = make_wan_autoencoder()
     before = vae.encoder.conv_in.weight.detach().clone()
-    fit_autoencoder(vae, basis, tmp_path / "vae", list(vae.decoder.parameters()), 1, seed=0)
+    fit_autoencoder(vae, basis, tmp_path / "vae", list(vae.decoder.parameters()), 1, np.random.default_rng(0))
     torch.testing.assert_close(vae.encoder.conv_in.weight.detach(), before.half().float())
     AutoencoderKLWan.from_pretrained(tmp_path / "vae")
     train_action_encoder(tmp_path / "random" / "action", steps=1)

@@ -1,4 +1,4 @@
-"""Training material of a suite: clips of the suite's pool of recipes, drawn on the fly, never stored.
+"""Training material of a suite: clips of the suite's pool of recipes, drawn on the fly, and linear latents of them.
 
 Recipes come from generators seeded by `derive_seed("suite", role, seed)`; `draw_recipe(pool="suite")` refuses every
 recipe that is reserved for benchmarks, so no network is trained on a benchmark clip.
@@ -35,6 +35,11 @@ def render_frames(rng: np.random.Generator, recipes: Sequence[Recipe]) -> UInt8[
     return np.stack([render(recipe, [time])[0] for recipe, time in zip(recipes, times, strict=True)])
 
 
+def draw_frames(rng: np.random.Generator, count: int) -> UInt8[np.ndarray, "n h w 3"]:
+    """One frame of each of `count` new clips, at a random time."""
+    return render_frames(rng, draw_recipes(rng, count))
+
+
 def to_pixels(images: UInt8[np.ndarray, "*batch h w 3"]) -> Float[Tensor, "*batch 3 h w"]:
     """u8 RGB to floats in [-1, 1], channels first."""
     return torch.from_numpy(images).movedim(-1, -3).float().div_(127.5).sub_(1)
@@ -60,6 +65,7 @@ class PatchBasis:
         variance, vectors = torch.linalg.eigh((patches - self.mean).T @ (patches - self.mean) / len(patches))
         order = variance.argsort(descending=True)[:components]
         self.variance, self.vectors = variance[order], vectors[:, order]
+        self.spread = (self.variance * self.variance[0]).pow(0.25)[:, None, None]  # (k, 1, 1)
 
     def cut(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n y x d"]:
         n, channels, height, width = pixels.shape
@@ -70,12 +76,24 @@ class PatchBasis:
     def encode(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k y x"]:
         return ((self.cut(pixels) - self.mean) @ self.vectors).movedim(-1, 1)
 
+    def half_whiten(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k y x"]:
+        """Components divided by the fourth root of their variance, scaled so that the first has unit variance.
+
+        So colour and luminance keep most of the latents' variance, and diffusion learns objects before texture.
+        """
+        return self.encode(pixels) / self.spread
+
     def decode(self, codes: Float[Tensor, "n k y x"]) -> Float[Tensor, "n c h w"]:
         n, components, y, x = codes.shape
         p = self.patch
         patches = codes.movedim(1, -1) @ self.vectors[:, :components].T + self.mean
         channels = patches.shape[-1] // p**2
         return patches.reshape(n, y, x, channels, p, p).permute(0, 3, 1, 4, 2, 5).reshape(n, channels, y * p, x * p)
+
+
+def draw_coarse_basis(rng: np.random.Generator) -> PatchBasis:
+    """The few components by which `degrade` rebuilds frames, of 600 new clips."""
+    return PatchBasis(draw_frames(rng, 600), 8, 16)
 
 
 def degrade(rng: np.random.Generator, clip: UInt8[np.ndarray, "f h w 3"], basis: PatchBasis) -> np.ndarray:
@@ -97,3 +115,11 @@ def degrade(rng: np.random.Generator, clip: UInt8[np.ndarray, "f h w 3"], basis:
         noise = cv2.resize(rng.standard_normal((16, 16, 3)).astype(np.float32), (width, height)) * rng.uniform(4, 16)
         worse = np.clip(worse + noise, 0, 255).astype(np.uint8)
     return worse
+
+
+def degrade_some(
+    rng: np.random.Generator, clips: UInt8[np.ndarray, "n f h w 3"], share: float, basis: PatchBasis
+) -> None:
+    """Degrade each clip with the chance `share`, in place."""
+    for index in np.flatnonzero(rng.random(len(clips)) < share):
+        clips[index] = degrade(rng, clips[index], basis)

@@ -10,25 +10,22 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKL
-from safetensors.torch import load_file, save_file
-from transformers import VideoMAEForVideoClassification, ViTForImageClassification
+from diffusers import AutoencoderKL, ModelMixin
+from transformers import PreTrainedModel, VideoMAEForVideoClassification, ViTForImageClassification
 
 from bench.core.errors import BenchError
 from bench.core.progress import say
-from bench.pretrained.mini_build.train_action import train_action_encoder
-from bench.pretrained.mini_build.train_autoencoder import train_autoencoder
-from bench.pretrained.mini_build.train_clip import train_clip
+from bench.pretrained.mini_build.train_clip import train_action_encoder, train_clip
 from bench.pretrained.mini_build.train_dino import train_dino
 from bench.pretrained.mini_build.train_generators import (
-    SHARDS,
-    LatentPool,
-    encode_shard,
-    make_pool,
+    encode_pool,
+    train_autoencoder,
     train_image_generator,
     train_video_generator,
 )
@@ -36,6 +33,7 @@ from bench.pretrained.mini_build.train_judges import train_frame_judge, train_vi
 from bench.pretrained.mini_build.train_wan import train_wan, train_wan_autoencoder
 from bench.pretrained.roles import CATALOGUE, HERE
 
+Network = TypeVar("Network", bound=ModelMixin | PreTrainedModel)
 STAGES: dict[str, tuple[str, ...]] = {  # stage: the roles it makes
     "vae": ("vae",),
     "frame_judge": ("frame_judge",),
@@ -54,39 +52,22 @@ class CannotBuild(BenchError):
     """A suite or a role that the builder does not make."""
 
 
-def _load_vae(folder: Path) -> AutoencoderKL:
-    return AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
-
-
-def _load_judge(folder: Path) -> ViTForImageClassification:
-    return ViTForImageClassification.from_pretrained(folder / "frame_judge", torch_dtype=torch.float32).eval()
-
-
-def _load_video_judge(folder: Path) -> VideoMAEForVideoClassification:
-    source = folder / "video_judge"
-    return VideoMAEForVideoClassification.from_pretrained(source, torch_dtype=torch.float32).eval()
-
-
-def _encode_clips(folder: Path, work: Path, seed: int) -> LatentPool:
-    """The training clips as latents; each part is kept until the build is finished."""
-    parts = []
-    for shard in range(SHARDS):
-        path = work / f"clips-{shard}.safetensors"
-        if not path.exists():
-            draft = path.with_suffix(".tmp")
-            save_file({"latents": encode_shard(_load_vae(folder), shard, seed=seed)}, draft)
-            draft.replace(path)
-        parts.append(load_file(path)["latents"])
-    return make_pool(parts, seed=seed)
+def _load(network: type[Network], folder: Path) -> Network:
+    return network.from_pretrained(folder, torch_dtype=torch.float32).eval()
 
 
 def _build_images(out: Path, folder: Path, work: Path, seed: int) -> None:
-    train_image_generator(out, _encode_clips(folder, work, seed), _load_vae(folder), _load_judge(folder), seed=seed)
+    vae, judge = _load(AutoencoderKL, folder / "vae"), _load(ViTForImageClassification, folder / "frame_judge")
+    train_image_generator(out, *encode_pool(vae, work, seed=seed), vae, judge, seed=seed)
 
 
 def _build_video(out: Path, folder: Path, work: Path, seed: int) -> None:
-    pool = _encode_clips(folder, work, seed)
-    train_video_generator(out, pool, _load_vae(folder), _load_judge(folder), folder, seed=seed)
+    vae, judge = _load(AutoencoderKL, folder / "vae"), _load(ViTForImageClassification, folder / "frame_judge")
+    train_video_generator(out, *encode_pool(vae, work, seed=seed), vae, judge, folder, seed=seed)
+
+
+def _build_wan(out: Path, folder: Path, work: Path, seed: int) -> None:
+    train_wan(out, _load(VideoMAEForVideoClassification, folder / "video_judge"), seed=seed)
 
 
 BUILDERS: dict[str, Callable[[Path, Path, Path, int], None]] = {
@@ -99,7 +80,7 @@ BUILDERS: dict[str, Callable[[Path, Path, Path, int], None]] = {
     "video": _build_video,
     "action": lambda out, folder, work, seed: train_action_encoder(out / "action", seed=seed),
     "wan_vae": lambda out, folder, work, seed: train_wan_autoencoder(out / "wan_vae", seed=seed),
-    "wan": lambda out, folder, work, seed: train_wan(out, _load_video_judge(folder), seed=seed),
+    "wan": _build_wan,
 }
 
 
@@ -144,8 +125,6 @@ def build_suite(
 
 def describe_folder(name: str) -> str:
     """A `suite.toml` for a folder that holds all roles of the catalogue's suite `name`."""
-    import tomllib
-
     settings = tomllib.loads(CATALOGUE.read_text())[name]
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "roles"]
     folders = {role: source["subfolder"] for role, source in settings["roles"].items()}

@@ -27,14 +27,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import ViTImageProcessor, ViTModel
+from transformers import ViTModel
 
-from bench.core.progress import say, track
-from bench.core.seeds import derive_seed
+from bench.core.progress import say
 from bench.datasets.phantom.stimuli import SCENES, Recipe
-from bench.pretrained.mini_build.batches import PatchBasis, degrade, draw_recipes, render_frames, to_pixels
-from bench.pretrained.mini_build.networks import SIZE, make_dino
-from bench.pretrained.mini_build.train_autoencoder import cosine
+from bench.datasets.seed_dv.concepts import CONCEPTS
+from bench.pretrained.mini_build.batches import degrade, draw_coarse_basis, draw_recipes, render_frames, to_pixels
+from bench.pretrained.mini_build.networks import SIZE, make_dino, make_frame_processor
+from bench.pretrained.mini_build.training import save_half, seed_training, train_steps
 
 STEPS, BATCH = 700, 48
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
@@ -45,8 +45,7 @@ NEW_SCENE = 0.7  # share of clips whose second frame has another scene
 HEAT = 0.1  # temperature of the likeness of two views
 MOMENTUM = 0.98  # of the teacher at the start; 1 at the end
 NEIGHBOURS, NEIGHBOUR_HEAT = 10, 0.07
-SAVE_EVERY = 100
-HALF = [0.5, 0.5, 0.5]
+REPORT_EVERY = 100
 
 
 class Head(nn.Module):
@@ -127,24 +126,18 @@ def vote_neighbours(
     return votes.scatter_add_(1, labels[nearest], (cosines / NEIGHBOUR_HEAT).exp())
 
 
-def save_dino(body: ViTModel, folder: Path) -> None:
-    copy.deepcopy(body).half().save_pretrained(folder)
-    size = {"height": SIZE, "width": SIZE}
-    ViTImageProcessor(size=size, image_mean=HALF, image_std=HALF).save_pretrained(folder)
-
-
 def train_dino(folder: Path, *, seed: int = 0, steps: int = STEPS) -> None:
-    """Train and save the teacher's ViT to `folder`; a draft is saved every few hundred steps."""
-    torch.manual_seed(derive_seed("suite", "dino", "weights", seed))
-    rng = np.random.default_rng(derive_seed("suite", "dino", seed))
+    """Train and save the teacher's ViT to `folder`; a draft is saved with every report."""
+    rng = seed_training("dino", seed)
     student = Network(make_dino())
     teacher = copy.deepcopy(student).eval().requires_grad_(False)
-    basis = PatchBasis(render_frames(rng, draw_recipes(rng, 600)), 8, 16)
+    basis = draw_coarse_basis(rng)
     recipes = [draw_recipes(rng, 1000), draw_recipes(rng, 200)]
     known, asked = (to_pixels(render_frames(rng, part)) for part in recipes)
     labels = [torch.tensor([recipe.concept for recipe in part]) for part in recipes]
 
     def draw_views() -> list[Float[Tensor, "n 3 h w"]]:
+        """Two large crops of each of a batch's clips, then the small ones."""
         recipes = draw_recipes(rng, BATCH)
         others = [change_scene(rng, one) if rng.random() < NEW_SCENE else one for one in recipes]
         large: list[list[np.ndarray]] = [[], []]
@@ -157,28 +150,29 @@ def train_dino(folder: Path, *, seed: int = 0, steps: int = STEPS) -> None:
                 views.append(crop_frame(rng, pair[which % 2], SMALL_AREA, SMALL))
         return [to_pixels(np.stack(views)) for views in (*large, *small)]
 
-    optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
-    student.train()
-    for step in track(range(steps), "training dino"):
+    def measure(step: int) -> Float[Tensor, ""]:
         views = draw_views()
         with torch.no_grad():
             targets = list(teacher(torch.cat(views[:2])).chunk(2))
         guesses = [*student(torch.cat(views[:2])).chunk(2), *student(torch.cat(views[2:])).chunk(SMALL_CROPS)]
-        loss = match_views(guesses, targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        return match_views(guesses, targets)
+
+    @torch.no_grad()
+    def follow_student(step: int) -> None:
         momentum = 1 - (1 - MOMENTUM) * (1 + math.cos(math.pi * step / steps)) / 2
-        with torch.no_grad():
-            for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
-                slow.lerp_(fast, 1 - momentum)
-        if (step + 1) % SAVE_EVERY == 0:
-            with torch.inference_mode():
-                bank = torch.cat([teacher.embed(part) for part in known.split(100)])
-                right = vote_neighbours(bank, labels[0], teacher.embed(asked), 40).argmax(1) == labels[1]
-            say(f"dino: step {step + 1}, loss {loss.item():.3f}, nearest neighbours: object {right.float().mean():.3f}")
-            save_dino(teacher.body, folder)
-    save_dino(teacher.body, folder)
+        for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+            slow.lerp_(fast, 1 - momentum)
+
+    def report(step: int, loss: float) -> None:
+        bank = torch.cat([teacher.embed(part) for part in known.split(100)])
+        votes = vote_neighbours(bank, labels[0], teacher.embed(asked), len(CONCEPTS))
+        right = (votes.argmax(1) == labels[1]).float().mean()
+        say(f"dino: step {step}, loss {loss:.3f}, nearest neighbours: object {right:.3f}")
+        save_half(copy.deepcopy(teacher.body), folder)
+        make_frame_processor().save_pretrained(folder)
+
+    optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    train_steps(
+        student, optimiser, measure, phase="training dino", steps=steps, report=report, every=REPORT_EVERY,
+        after=follow_student,
+    )  # fmt: skip

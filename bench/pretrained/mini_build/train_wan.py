@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
-from diffusers.training_utils import EMAModel
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,9 +29,8 @@ from bench.core.seeds import derive_seed
 from bench.datasets.phantom.stimuli import ACTIONS, CLIP_SECONDS, FRAME_TIMES, SCENE_PHRASES, Recipe, describe, render
 from bench.datasets.seed_dv.concepts import CONCEPTS
 from bench.pretrained.mini_build.batches import PatchBasis, draw_recipes, to_pixels
-from bench.pretrained.mini_build.networks import FACTOR
-from bench.pretrained.mini_build.train_autoencoder import cosine
-from bench.pretrained.mini_build.wan_networks import (
+from bench.pretrained.mini_build.networks import (
+    FACTOR,
     WAN_CHANNELS,
     WAN_FRAMES,
     WAN_LATENT,
@@ -41,14 +39,22 @@ from bench.pretrained.mini_build.wan_networks import (
     make_wan_tokenizer,
     make_wan_transformer,
 )
+from bench.pretrained.mini_build.training import (
+    measure_psnr,
+    pixel_loss,
+    sample_guided,
+    save_half,
+    seed_training,
+    train_steps,
+)
 
 AUTOENCODER_STEPS, DECODER_STEPS, AUTOENCODER_BATCH, AUTOENCODER_RATE = 1200, 1800, 4, 2e-3
-STEPS, BATCH, RATE, HOLD = 4000, 32, 1.5e-3, 0.4
+STEPS, BATCH, RATE, WARMUP, HOLD = 4000, 32, 1.5e-3, 200, 0.4
 CLIPS = 12_000  # in the pool of latents
 CAPTION_DROPOUT, SHIFT = 0.1, 3.0
 ENCODER_WEIGHT = 1.0  # of the encoder's regression beside the decoder's error
 LATENT_NOISE = 0.03  # on the components that the decoder sees: the encoder is not exact
-REPORT_EVERY = 500
+AUTOENCODER_REPORT_EVERY, REPORT_EVERY = 200, 500
 WAN_TOKENS = 16
 PICKED = np.linspace(0, len(FRAME_TIMES) - 1, WAN_FRAMES).round().astype(int)  # of six frames, as a method brings them
 
@@ -66,15 +72,9 @@ class LatentBasis:
 
     def encode(self, video: UInt8[np.ndarray, "n 9 h w 3"]) -> Float[Tensor, "n 16 3 y x"]:
         """Of unit variance over everything; colour and layout keep most of it."""
-        parts = [half_whiten(self.first, video[:, 0])]
-        parts += [half_whiten(self.after, stack_four(video, part)) for part in (0, 1)]
+        parts = [self.first.half_whiten(to_pixels(video[:, 0]))]
+        parts += [self.after.half_whiten(to_pixels(stack_four(video, part))) for part in (0, 1)]
         return torch.stack(parts, dim=2) / self.scale
-
-
-def half_whiten(basis: PatchBasis, frames: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n k y x"]:
-    """Components divided by the fourth root of their variance, the first of unit variance."""
-    spread = (basis.variance * basis.variance[0]).pow(0.25)[:, None, None]
-    return basis.encode(to_pixels(frames)) / spread
 
 
 def stack_four(video: UInt8[np.ndarray, "n 9 h w 3"], part: int) -> UInt8[np.ndarray, "n h w 12"]:
@@ -96,56 +96,43 @@ def train_wan_autoencoder(
 
     Saves to `folder` in the official format; a draft is saved with every report.
     """
-    torch.manual_seed(derive_seed("suite", "wan_vae", "weights", seed))
+    rng = seed_training("wan_vae", seed)
     vae, basis = make_wan_autoencoder(), LatentBasis(seed)
-    fit_autoencoder(vae, basis, folder, list(vae.parameters()), steps, seed=derive_seed("suite", "wan_vae", seed))
-    refine_decoder(vae, basis, folder, decoder_steps, seed=seed)
-
-
-def refine_decoder(vae: AutoencoderKLWan, basis: LatentBasis, folder: Path, steps: int, *, seed: int) -> None:
+    fit_autoencoder(vae, basis, folder, list(vae.parameters()), steps, rng)
     decoder = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
-    fit_autoencoder(vae, basis, folder, decoder, steps, seed=derive_seed("suite", "wan_vae", "decoder", seed))
+    rng = np.random.default_rng(derive_seed("suite", "wan_vae", "decoder", seed))
+    fit_autoencoder(vae, basis, folder, decoder, decoder_steps, rng)
 
 
 def fit_autoencoder(
-    vae: AutoencoderKLWan, basis: LatentBasis, folder: Path, parameters: list[nn.Parameter], steps: int, *, seed: int
-) -> None:
+    vae: AutoencoderKLWan, basis: LatentBasis, folder: Path, parameters: list[nn.Parameter], steps: int,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
     """Train these parameters of the autoencoder; the encoder runs only if they are all of it."""
-    rng = np.random.default_rng(seed)
     whole = len(parameters) == len(list(vae.parameters()))
     optimiser = torch.optim.AdamW(parameters, lr=AUTOENCODER_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
-    unseen = draw_clips(rng, draw_recipes(rng, 32))
+    unseen = to_pixels(draw_clips(rng, draw_recipes(rng, 32))).transpose(1, 2)
 
-    def report(step: int) -> None:
-        vae.eval()
-        pixels = to_pixels(unseen).transpose(1, 2)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            rebuilt = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.float()
-        psnr = 10 * torch.log10(4 / (rebuilt - pixels).square().mean())
-        say(f"Wan's autoencoder: step {step}, loss {loss.item():.4f}, PSNR {psnr:.2f} dB")
-        vae.half().save_pretrained(folder)
-        vae.float().train()
-
-    vae.train()
-    for step in track(range(steps), f"training Wan's {'autoencoder' if whole else 'decoder'}"):
+    def measure(step: int) -> Float[Tensor, ""]:
         video = draw_clips(rng, draw_recipes(rng, AUTOENCODER_BATCH))
         pixels, target = to_pixels(video).transpose(1, 2), basis.encode(video)
         with torch.autocast("cpu", torch.bfloat16):
             rebuilt = vae.decode(target + LATENT_NOISE * torch.randn_like(target)).sample
-        error = rebuilt.float() - pixels
-        loss = error.abs().mean() + 2 * error.square().mean()
-        if whole:
-            with torch.autocast("cpu", torch.bfloat16):
-                mean = vae.encode(pixels).latent_dist.mean
-            loss = loss + ENCODER_WEIGHT * (mean.float() - target).square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            report(step + 1)
+        loss = pixel_loss(rebuilt, pixels)
+        if not whole:
+            return loss
+        with torch.autocast("cpu", torch.bfloat16):
+            mean = vae.encode(pixels).latent_dist.mean
+        return loss + ENCODER_WEIGHT * (mean.float() - target).square().mean()
+
+    def report(step: int, loss: float) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            rebuilt = vae.decode(vae.encode(unseen).latent_dist.mode()).sample.float()
+        say(f"Wan's autoencoder: step {step}, loss {loss:.4f}, PSNR {measure_psnr(rebuilt, unseen):.2f} dB")
+        save_half(vae, folder)
+
+    phase = f"training Wan's {'autoencoder' if whole else 'decoder'}"
+    train_steps(vae, optimiser, measure, phase=phase, steps=steps, report=report, every=AUTOENCODER_REPORT_EVERY)
 
 
 def list_captions() -> list[str]:
@@ -160,72 +147,29 @@ def encode_words(text_encoder: PreTrainedModel, ids: Int[Tensor, "n token"], pad
     return text_encoder(ids, mask.long()).last_hidden_state * mask[..., None]
 
 
-@torch.no_grad()
-def sample_latents(
-    transformer: nn.Module, context: Float[Tensor, "n token text"], negative: Float[Tensor, "1 token text"], *,
-    steps: int, guidance: float,
-) -> Float[Tensor, "n 16 3 y x"]:  # fmt: skip
-    """Guided Euler steps, for reports during training."""
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
-    scheduler.set_timesteps(steps)
-    shape = (len(context), WAN_CHANNELS, *WAN_LATENT)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    double = torch.cat([negative.expand_as(context), context])
-    for time in scheduler.timesteps:
-        times = time.expand(2 * len(context))
-        without, with_ = transformer(torch.cat([latents] * 2), times, double, return_dict=False)[0].chunk(2)
-        latents = scheduler.step(without + guidance * (with_ - without), time, latents, return_dict=False)[0]
-    return latents
-
-
 def train_wan(folder: Path, judge: PreTrainedModel, *, seed: int = 0, steps: int = STEPS) -> None:
     """Train transformer and text encoder; saves `wan_transformer`, `wan_text_encoder` and `wan_tokenizer`.
 
     Reports draw with the components' own linear decoder, which is blurred: `judge`, the video judge, has seen such.
     """
-    rng = np.random.default_rng(derive_seed("suite", "wan", seed))
-    torch.manual_seed(derive_seed("suite", "wan", "weights", seed))
+    rng = seed_training("wan", seed)
     basis = LatentBasis(seed)
     recipes = draw_recipes(rng, CLIPS)
     chunks = track(range(0, CLIPS, 100), "drawing clips for Wan")
     latents = torch.cat([basis.encode(draw_clips(rng, recipes[at : at + 100])).half() for at in chunks])
     tokenizer = make_wan_tokenizer(list_captions())
-    text_encoder, transformer = make_wan_text_encoder(tokenizer).train(), make_wan_transformer().train()
+    text_encoder, transformer = make_wan_text_encoder(tokenizer), make_wan_transformer()
 
     def tokenize(captions: Sequence[str]) -> Int[Tensor, "n token"]:
         return tokenizer(list(captions), padding="max_length", max_length=WAN_TOKENS, return_tensors="pt").input_ids
 
     ids, empty = tokenize([describe(recipe) for recipe in recipes]), tokenize([""])
     both = nn.ModuleList([text_encoder, transformer])
-    average = EMAModel(both.parameters(), decay=0.998, use_ema_warmup=True, power=0.75)
     optimiser = torch.optim.AdamW(both.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, warmup=200, hold=HOLD))
     tested = draw_recipes(rng, 80)
     truth = torch.tensor([recipe.video_class for recipe in tested])
 
-    @torch.no_grad()
-    def report(step: int) -> None:
-        average.store(both.parameters())
-        average.copy_to(both.parameters())
-        both.eval()
-        context, negative = (
-            encode_words(text_encoder, one, tokenizer.pad_token_id)
-            for one in (tokenize([describe(recipe) for recipe in tested]), empty)
-        )
-        for guidance in (1.0, 2.5):
-            made = sample_latents(transformer, context, negative, steps=8, guidance=guidance)
-            seen = judge(see_six(basis, made)).logits.argmax(1)
-            pairs = ((seen // len(ACTIONS), truth // len(ACTIONS)), (seen % len(ACTIONS), truth % len(ACTIONS)))
-            objects, actions = (f"{(drawn == true).float().mean():.3f}" for drawn, true in pairs)
-            say(f"Wan: step {step}, loss {loss.item():.3f}, guidance {guidance}: object {objects}, action {actions}")
-        for name, network in (("wan_transformer", transformer), ("wan_text_encoder", text_encoder)):
-            network.half().save_pretrained(folder / name)
-            network.float()
-        tokenizer.save_pretrained(folder / "wan_tokenizer")
-        average.restore(both.parameters())
-        both.train()
-
-    for step in track(range(steps), "training Wan's transformer"):
+    def measure(step: int) -> Float[Tensor, ""]:
         rows = torch.from_numpy(rng.integers(CLIPS, size=BATCH))
         clean, words = latents[rows].float(), ids[rows].clone()
         words[torch.from_numpy(rng.random(BATCH) < CAPTION_DROPOUT)] = empty[0]
@@ -234,15 +178,32 @@ def train_wan(folder: Path, judge: PreTrainedModel, *, seed: int = 0, steps: int
         broad, noise = sigma[:, None, None, None, None], torch.randn_like(clean)
         context = encode_words(text_encoder, words, tokenizer.pad_token_id)
         velocity = transformer((1 - broad) * clean + broad * noise, sigma * 1000, context, return_dict=False)[0]
-        loss = F.mse_loss(velocity, noise - clean)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        average.step(both.parameters())
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-            report(step + 1)
+        return F.mse_loss(velocity, noise - clean)
+
+    def predict(noisy: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        return transformer(noisy, time.expand(len(noisy)), context).sample
+
+    def report(step: int, loss: float) -> None:
+        context, negative = (
+            encode_words(text_encoder, words, tokenizer.pad_token_id)
+            for words in (tokenize([describe(recipe) for recipe in tested]), empty)
+        )
+        for guidance in (1.0, 2.5):
+            scheduler, shape = FlowMatchEulerDiscreteScheduler(shift=SHIFT), (WAN_CHANNELS, *WAN_LATENT)
+            made = sample_guided(predict, scheduler, context, negative, shape, steps=8, guidance=guidance)
+            seen = judge(see_six(basis, made)).logits.argmax(1)
+            objects = (seen // len(ACTIONS) == truth // len(ACTIONS)).float().mean()
+            actions = (seen % len(ACTIONS) == truth % len(ACTIONS)).float().mean()
+            say(f"Wan: step {step}, loss {loss:.3f}, guidance {guidance}: "
+                f"object {objects:.3f}, action {actions:.3f}")  # fmt: skip
+        save_half(transformer, folder / "wan_transformer")
+        save_half(text_encoder, folder / "wan_text_encoder")
+        tokenizer.save_pretrained(folder / "wan_tokenizer")
+
+    train_steps(
+        both, optimiser, measure, phase="training Wan's transformer", steps=steps, report=report, every=REPORT_EVERY,
+        warmup=WARMUP, hold=HOLD, averaged=True,
+    )  # fmt: skip
 
 
 def see_six(basis: LatentBasis, latents: Float[Tensor, "n 16 3 y x"]) -> Float[Tensor, "n 6 3 h w"]:
@@ -250,7 +211,7 @@ def see_six(basis: LatentBasis, latents: Float[Tensor, "n 16 3 y x"]) -> Float[T
     scaled = latents * basis.scale
 
     def draw(one: PatchBasis, codes: Tensor) -> Tensor:
-        return one.decode(codes * (one.variance * one.variance[0]).pow(0.25)[:, None, None]).clamp(-1, 1)
+        return one.decode(codes * one.spread).clamp(-1, 1)
 
     frames = [draw(basis.first, scaled[:, :, 0])[:, None]]
     for part in (1, 2):  # the stacked channels are (frame, colour)
