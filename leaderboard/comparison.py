@@ -18,13 +18,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from bench.core.variants import Side, name_side
 from leaderboard.stats import intervals as statistics
 from leaderboard.stats.panels import Panel, TableError, build_panels, check_same, mean_interval, paired_difference
 from leaderboard.stats.resampling import flip_signs, mean_by, seed_from
 from leaderboard.tables import check_scores, find_metric
 from metrics.protocols import PROTOCOLS, Protocol
-
-Side = tuple[str, str]  # method and variant
 
 
 def compare_methods(
@@ -153,15 +152,3 @@ def name_better(row: pd.Series, a: Side, b: Side) -> str:
     if not row["p_holm"] <= 0.05:
         return ""
     return name_side(a if (row["a_minus_b"] > 0) == (row["direction"] == "higher") else b)
-
-
-def name_side(side: Side) -> str:
-    """`method`, or `method:variant` for another than the base."""
-    return side[0] if side[1] == "base" else ":".join(side)
-
-
-def parse_side(text: str) -> Side:
-    """A method and its variant, of `method`, `method:variant`, or either behind a `path/file.py:Class`."""
-    path, dot, rest = text.partition(".py:")
-    method, _, variant = rest.partition(":") if dot else text.partition(":")
-    return f"{path}{dot}{method}" if dot else method, variant or "base"

@@ -131,6 +131,10 @@ class Committed:
         """Of all scores: it changes when anything is published."""
         return digest([record["scores_sha256"] for record in self.records.values()])[:16]
 
+    def manifests(self) -> list[dict[str, Any]]:
+        """All manifests, in the order of their files."""
+        return [manifest for record in self.records.values() for manifest in record["cells"]]
+
     def find(self, key: str) -> Path | None:
         """The file that names the cell, or None."""
         return self.place.get(key)

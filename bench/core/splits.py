@@ -93,7 +93,9 @@ def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
     """
     subsets = getattr(dataset, "class_subsets", {})
     if classes != ALL_CLASSES and classes not in subsets:
-        raise SplitError(f"no class subset of {classes}; there are {', '.join(map(str, sorted({*subsets, ALL_CLASSES})))}")
+        raise SplitError(
+            f"no class subset of {classes}; there are {', '.join(map(str, sorted({*subsets, ALL_CLASSES})))}"
+        )
     trials = dataset.trials.to_pandas()
     stimuli = dataset.stimuli.to_pandas()[["clip", "block", "concept"]]
     trials = trials[trials["session"] == 1].merge(stimuli, on="clip", validate="many_to_one")

@@ -26,6 +26,7 @@ from bench.core.registry import UnknownName, names, suggest, target
 from bench.core.spec import SpecError, check_plain
 
 Group = dict[str, dict[str, Any]]
+Side = tuple[str, str]  # a method and its variant
 
 
 def load_variants(method: str) -> dict[str, Group]:
@@ -154,3 +155,15 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 def found(table: Any) -> str:
     return ", ".join(table) if isinstance(table, dict) else repr(table)
+
+
+def name_side(side: Side) -> str:
+    """`method`, or `method:variant` for another than the base."""
+    return side[0] if side[1] == "base" else ":".join(side)
+
+
+def parse_side(text: str) -> Side:
+    """A method and its variant, of `method`, `method:variant`, or either behind a `path/file.py:Class`."""
+    path, dot, rest = text.partition(".py:")
+    method, _, variant = rest.partition(":") if dot else text.partition(":")
+    return f"{path}{dot}{method}" if dot else method, variant or "base"

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, DatasetError
 from bench.core.paths import available_cores, bench_home, find_root
-from bench.core.registry import entry_points
+from bench.core.registry import STAND_INS, entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
 from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec
 from bench.datasets.phantom.fmri import spec as fmri_spec
 from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec
+from bench.datasets.regions import UNLABELLED
+from bench.datasets.seed_dv.concepts import CONCEPTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +28,11 @@ DEFAULT_SIZE = "small"
 REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
 PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
 EEG_VIEW = "_eeg"  # of a data set that holds both
-STAND_INS = {
-    "seed_dv": "phantom_eeg",
-    "cc2017": "phantom_fmri",
-    "cinebrain": "phantom_cinebrain",
-    "cinebrain_eeg": "phantom_cinebrain_eeg",
-}
 AnySpec = PhantomSpec | FmriSpec
+
+
+class NotMade(DatasetError):
+    """A phantom that would have to be made first."""
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -47,8 +47,12 @@ def files_of(kind: str) -> str:
     return kind.removesuffix(EEG_VIEW) if kind.endswith("cinebrain_eeg") else kind
 
 
-def open_dataset(name: str, *, data_root: Path | str | None = None, processes: int | None = None) -> Any:
+def open_dataset(
+    name: str, *, data_root: Path | str | None = None, processes: int | None = None, make: bool = True
+) -> Any:
     """Open a data set (`bench.core.contracts.Dataset`); a phantom is made first, with `processes` (default one a core).
+
+    With `make=False` nothing is made: a phantom that is not there raises NotMade.
 
     `data_root` (or BENCH_DATA) is where a real data set lies; for a phantom, a folder to read instead of the cache.
     Raises UnknownName for an unknown name, DatasetError where a root is missing or incomplete.
@@ -59,6 +63,8 @@ def open_dataset(name: str, *, data_root: Path | str | None = None, processes: i
         return open_outside(name, find_root(data_root), bench_home() / "cache")
     spec = phantom_spec(name)
     if spec is not None:
+        if not make and data_root is None and not (phantom_folder(spec) / "manifest.json").is_file():
+            raise NotMade(f"{name} is not on this machine yet; `python -m bench data make {name}` makes it")
         root = Path(data_root) if data_root else make_phantom(spec, processes=processes)
         if not (root / "manifest.json").is_file():
             raise DatasetError(f"{root} holds no phantom (no manifest.json); leave the root out and it is made")
@@ -80,7 +86,7 @@ def is_outside(name: str) -> bool:
 def read_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
     """The loader of a name's layout on a folder, with the truth of a phantom; `cache` is where derived files go."""
     kind = name.partition(":")[0]
-    how = {"cache": cache or bench_home() / "cache", "name": name, "open_truth": choose_truth(kind, root)}
+    how: dict[str, Any] = {"cache": cache or bench_home() / "cache", "name": name, "open_truth": choose_truth(kind, root)}
     if kind in ("seed_dv", "phantom_eeg"):
         from bench.datasets.seed_dv.layout import SeedDV
 
@@ -135,6 +141,14 @@ def phantom_spec(name: str) -> AnySpec | None:
         known = sorted({*dataset_names(), *registered_names("datasets")})
         raise UnknownName(f"unknown data set {name!r}; there are {', '.join(known)}, or path/file.py:Class")
     return None
+
+
+def concept_names(name: str) -> tuple[str, ...]:
+    """The concepts that a data set shows, known without opening it: a phantom's, or those of its release."""
+    spec = phantom_spec(name)
+    if spec is not None:
+        return spec.geometry.names if isinstance(spec, PhantomSpec) else spec.names
+    return CONCEPTS if name == "seed_dv" else (UNLABELLED,)
 
 
 def phantom_folder(spec: AnySpec) -> Path:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
+from bench.core.registry import LIVE
 from bench.harness.run_cell import run_job
 from bench.store.cells import Store
 
@@ -36,13 +36,19 @@ def execute(jobs: Sequence[Job], runs: Path, *, processes: int, threads: int) ->
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=threads):
-        yield from Parallel(return_as="generator_unordered")(delayed(attempt)(job, runs, threads) for job in jobs)
+        yield from Parallel(return_as="generator_unordered")(
+            delayed(attempt)(job, runs, threads, dict(LIVE)) for job in jobs
+        )
 
 
-def attempt(job: Job, runs: Path, threads: int) -> Outcome:
-    """Run one job; any failure of it becomes an outcome, with the traceback in the store's log of failures."""
+def attempt(job: Job, runs: Path, threads: int, classes: Mapping[str, type] | None = None) -> Outcome:
+    """Run one job; any failure of it becomes an outcome, with the traceback in the store's log of failures.
+
+    `classes` are the methods whose class itself was handed over: another process does not have them yet.
+    """
     import torch
 
+    LIVE.update(classes or {})
     torch.set_num_threads(threads)
     name = f"{job.spec.method} {job.variant} {job.spec.split}/{job.spec.fold} seed {job.spec.seed}"
     try:
@@ -56,15 +62,3 @@ def attempt(job: Job, runs: Path, threads: int) -> Outcome:
         return Outcome(job, f"{name}: {type(error).__name__}: {error} (traceback in {log})")
     say(f"done: {name} [{job.spec.key}]")
     return Outcome(job, None)
-
-
-def take_shard(jobs: Sequence[Job], shard: str) -> list[Job]:
-    """The jobs of shard `i/n` (1-based), by key, so that n machines share a run without talking to each other."""
-    part, _, count = shard.partition("/")
-    if not (part.isdigit() and count.isdigit() and 1 <= int(part) <= int(count)):
-        raise BenchError(f"--shard {shard!r} is not i/n with 1 <= i <= n, for example 2/8")
-    return [job for job in jobs if int(job.spec.key, 16) % int(count) == int(part) - 1]
-
-
-def default_processes() -> int:
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -50,28 +50,35 @@ def unfinished(jobs: Sequence[Job], store: Store, jury: Jury) -> list[Job]:
     return todo
 
 
-def read_scores(store: Store, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
-    """Score rows of the cells, each with what its manifest says of it; cells or scores that are not there are left out.
+def read_scores(store: Store, keys: Sequence[str], jury: Jury, protocols: Sequence[str]) -> pd.DataFrame:
+    """Score rows of the cells with these keys; cells and scores that are not there are left out.
 
     Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
-    `describe_scores` with protocol and metric.
+    `bench.scoring.score_cell.describe_scores` with protocol and metric.
     """
-    parts = []
-    for key in keys:
-        cell = store.find(key)
-        if cell is None:
-            continue
-        spec = cell.manifest["spec"]
-        about = {
-            "cell": key,
-            **{name: spec[name] for name in ("method", "dataset", "split", "fold", "classes", "suite", "seed")},
-            "variant": cell.manifest["variant"],
-            "role": cell.manifest["role"],
-            "parameters": cell.manifest["parameter_count"],
-            "phantom": cell.manifest["phantom"],
-        }
-        scores = [cell.scores(score_key) for _, _, score_key in list_scores(cell, jury, protocols)]
-        there = [table for table in scores if table is not None]
-        if there:
-            parts.append(pd.concat(there, ignore_index=True).assign(**about))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    cells = [cell for key in keys if (cell := store.find(key)) is not None]
+    return join_rows(read_rows(cell, jury, protocols) for cell in cells)
+
+
+def read_rows(cell: Cell, jury: Jury, protocols: Sequence[str]) -> pd.DataFrame | None:
+    """Score rows of one cell, each with what its manifest says of it; None where it has no scores yet."""
+    scores = [cell.scores(key) for _, _, key in list_scores(cell, jury, protocols)]
+    tables = [table for table in scores if table is not None]
+    if not tables:
+        return None
+    spec = cell.manifest["spec"]
+    about = {
+        "cell": cell.key,
+        **{name: spec[name] for name in ("method", "dataset", "split", "fold", "classes", "suite", "seed")},
+        "variant": cell.manifest["variant"],
+        "role": cell.manifest["role"],
+        "parameters": cell.manifest["parameter_count"],
+        "phantom": cell.manifest["phantom"],
+    }
+    return pd.concat(tables, ignore_index=True).assign(**about)
+
+
+def join_rows(parts: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
+    """The tables that are there as one; empty where there are none."""
+    tables = [part for part in parts if part is not None]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

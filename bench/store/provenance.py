@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.core.errors import BenchError
+from bench.core.version import __version__
 
 PACKAGES = (
     "accelerate",
@@ -46,8 +46,8 @@ DETERMINING = (*SOURCES, ".json", ".safetensors")
 def describe() -> dict[str, Any]:
     """Plain values: bench version, commit, dirty, python, packages, machine, threads, gpus."""
     return {
-        "bench": bench.__version__,
-        **find_commit(Path(bench.__file__).parent),
+        "bench": __version__,
+        **find_commit(Path(__file__).parents[1]),
         "python": platform.python_version(),
         "packages": find_versions(),
         "machine": describe_machine(),

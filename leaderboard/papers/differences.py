@@ -21,7 +21,7 @@ import pandas as pd
 
 from leaderboard.ablations import ablation_table
 from leaderboard.board import BASE
-from leaderboard.papers.measure import Need, Shelf, Survey, choose_metric, find_keys, find_need, read_cells
+from leaderboard.papers.measure import Need, Shelf, Survey, choose_metric, find_keys, find_need
 from leaderboard.papers.reported import ReportedCell, join
 
 LEVEL = 0.05
@@ -41,7 +41,7 @@ def compare_differences(survey: Survey, shelf: Shelf) -> pd.DataFrame:
         need = find_need(variant, survey.asked)
         if need is None:
             continue
-        metric, _ = choose_metric(variant, survey.juries[need.dataset])
+        metric, _ = choose_metric(variant, survey.missing[need.dataset])
         found = measured.get((need, metric or ""))
         ours = {} if found is None else {name: found[name] for name in COLUMNS if name in found.index}
         printed = difference(base, variant)
@@ -92,11 +92,12 @@ def measure_differences(survey: Survey, shelf: Shelf) -> dict[tuple[Need, str], 
             == (base.dataset, base.method, base.split, base.classes)
         ]
         keys = {need: find_keys(survey.jobs[need], shelf) for need in family}
-        whole = [need for need in family if {job.spec.key for job in survey.jobs[need]} <= set(keys[need])]
+        planned = {need: {job.spec.key for job in survey.jobs[need]} for need in family}
+        whole = [need for need in family if planned[need] and planned[need] <= set(keys[need])]
         if base not in whole or len(whole) < 2:
             continue
         wanted = [key for need in whole for key in keys[need]]
-        scores = read_cells(shelf, wanted, survey.juries[base.dataset], survey.table.protocols)
+        scores = shelf.read(wanted, survey.table.protocols)
         names = {key: need.variant for need in whole for key in keys[need]}
         scores = scores.assign(variant=scores["cell"].map(names))
         for _, row in ablation_table(scores, BASE, [need.variant for need in whole if need != base]).iterrows():

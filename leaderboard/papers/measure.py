@@ -12,27 +12,19 @@ subject, that is given too: the one with the best `best_by` on the test clips, f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
-from bench.core.errors import BenchError
-from bench.core.job import Job, Run
-from bench.core.variants import find_variant
-from bench.datasets.catalogue import STAND_INS, open_dataset
-from bench.harness.plan import plan
-from bench.pretrained.suite import load_suite
-from bench.scoring.stored import read_scores
-from bench.scoring.views import Jury
-from bench.store.cells import Store
+from bench.core.job import Job
+from bench.core.registry import STAND_INS
 from leaderboard.papers.reported import ReportedCell, ReportedTable, join
-from leaderboard.results import Committed
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
+from metrics.specs import MetricSpec
 
-Shelf = Store | Committed
 MEASURED, REPORTED, NOT_RUN, NOT_HERE, UNAVAILABLE = "measured", "reported only", "not run", "not here", "n/a"
 RECORD = [
     *("row", "column", "reported", "reported_subjects", "chance", "direction", "state", "reason"),
@@ -40,6 +32,16 @@ RECORD = [
     *("method", "variant", "dataset", "split", "classes", "suite", "protocol", "metric", "instead"),
     *("n_subjects", "n_clips", "seeds", "phantom"),
 ]
+
+
+class Shelf(Protocol):
+    """Where scores of cells are looked up: a store, or what is committed."""
+
+    def find(self, key: str) -> object | None:
+        """The cell of a key, None where it is not there."""
+
+    def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
+        """Score rows of those of the cells that are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Survey:
     table: ReportedTable
     asked: str | None  # data sets to measure on; None: the phantoms
     suite: str
-    juries: dict[str, Jury]  # by data set
+    missing: dict[str, Callable[[MetricSpec], str]]  # by data set: why a metric cannot be measured there, or nothing
     jobs: dict[Need, list[Job]]
     references: dict[str, list[Job]]  # of each data set: floors, baselines and ceilings, each once
     absent: dict[Need, str]
@@ -68,69 +70,12 @@ class Survey:
     @property
     def planned(self) -> dict[str, list[Job]]:
         """All jobs by data set, the methods' first, each cell once."""
-        planned: dict[str, dict[str, Job]] = {name: {} for name in self.juries}
+        planned: dict[str, dict[str, Job]] = {name: {} for name in self.missing}
         for need, jobs in self.jobs.items():
             planned[need.dataset] |= {job.spec.key: job for job in jobs}
         for name, jobs in self.references.items():
             planned[name] |= {job.spec.key: job for job in jobs}
         return {name: list(jobs.values()) for name, jobs in planned.items()}
-
-
-def survey(
-    table: ReportedTable, *, dataset: str | None, suite: str, seeds: int = 1, data_root: str | None = None
-) -> Survey:
-    """What of ours a table needs. dataset: one name or several with commas; None stands for the phantoms.
-
-    A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
-    Raises BenchError for data sets that the table is not about, and where one cannot be opened.
-    """
-    needs = list(dict.fromkeys(need for row in table.rows for cell in row.cells if (need := find_need(cell, dataset))))
-    about = {cell.dataset for row in table.rows for cell in row.cells if cell.method}
-    if about and not needs:
-        allowed = ", ".join(f"{name} or {STAND_INS[name]}" for name in sorted(about))
-        raise BenchError(f"{table.name} is about other data than {dataset!r}; allowed are {allowed} (also :tiny)")
-    loaded = load_suite(suite)
-    opened = {name: open_dataset(name, data_root=data_root) for name in dict.fromkeys(need.dataset for need in needs)}
-    jobs: dict[Need, list[Job]] = {}
-    references: dict[str, dict[str, Job]] = {name: {} for name in opened}
-    absent: dict[Need, str] = {}
-    variants: dict[tuple[str, str, str, int], dict[Need, dict[str, Any]]] = {}  # of the needs that one run covers
-    for need in needs:
-        try:
-            parameters = find_variant(need.method, need.variant)
-        except BenchError as error:
-            absent[need] = first_part(str(error))
-            continue
-        variants.setdefault((need.dataset, need.method, need.split, need.classes), {})[need] = parameters
-    for (name, method, split, classes), together in variants.items():
-        try:
-            run = Run(
-                method=method,
-                split=split,
-                variants={need.variant: parameters for need, parameters in together.items()},
-                dataset=name,
-                suite=suite,
-                classes=classes,
-                seeds=seeds,
-                data_root=data_root,
-                protocols=table.protocols,
-            )
-            planned = plan(run, opened[name], loaded.digest)
-        except BenchError as error:
-            absent |= dict.fromkeys(together, first_part(str(error)))
-            continue
-        for need in together:
-            jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
-        references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
-    return Survey(
-        table=table,
-        asked=dataset,
-        suite=suite,
-        juries={name: Jury(loaded.judges, one.concepts) for name, one in opened.items()},
-        jobs=jobs,
-        references={name: list(found.values()) for name, found in references.items()},
-        absent=absent,
-    )
 
 
 def find_need(cell: ReportedCell, asked: str | None) -> Need | None:
@@ -153,7 +98,7 @@ def measure(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     """One record (`RECORD`) for each number of the table, row by row in the paper's order."""
     results: dict[tuple[Need, str, str], pd.Series] = {}
     there: dict[Need, int] = {}
-    for name in survey.juries:
+    for name in survey.missing:
         results |= measure_dataset(survey, name, shelf, there)
     records = []
     for row in survey.table.rows:
@@ -189,7 +134,7 @@ def about_ours(
         "protocol": (cell.metric or "").partition(".")[0],
         "metric": (cell.metric or "").partition(".")[2],
     }
-    name, why = choose_metric(cell, survey.juries[need.dataset])
+    name, why = choose_metric(cell, survey.missing[need.dataset])
     if name is None:
         return {**about, "state": UNAVAILABLE, "reason": why}
     if name != cell.metric:
@@ -207,7 +152,7 @@ def about_ours(
     return {**about, "state": MEASURED, **{key: mean[key] for key in shown}}
 
 
-def choose_metric(cell: ReportedCell, jury: Jury) -> tuple[str | None, str]:
+def choose_metric(cell: ReportedCell, why_missing: Callable[[MetricSpec], str]) -> tuple[str | None, str]:
     """The metric that a number is measured by, and why it is not the paper's own; None where there is none."""
     why = ""
     for name in (cell.metric, cell.instead):
@@ -215,7 +160,7 @@ def choose_metric(cell: ReportedCell, jury: Jury) -> tuple[str | None, str]:
             why = why or cell.defined
             continue
         protocol, _, metric = name.partition(".")
-        missing = first_part(jury.missing(PROTOCOLS[protocol][metric]))
+        missing = first_part(why_missing(PROTOCOLS[protocol][metric]))
         if not missing:
             return name, why
         why = why or missing
@@ -233,7 +178,7 @@ def measure_dataset(
         there[need] = len(planned & set(keys[need]))
     wanted = [*dict.fromkeys(key for found in keys.values() for key in found)]
     wanted += [job.spec.key for job in survey.references[dataset]]
-    scores = read_cells(shelf, wanted, survey.juries[dataset], survey.table.protocols)
+    scores = shelf.read(wanted, survey.table.protocols)
     if scores.empty:
         return {}
     measured_by = scores["protocol"] + "." + scores["metric"]
@@ -261,11 +206,6 @@ def measure_dataset(
         (labels[row["variant"]][0], f"{row['protocol']}.{row['metric']}", labels[row["variant"]][1]): row
         for _, row in rows[rows["role"] == "method"].iterrows()
     }
-
-
-def read_cells(shelf: Shelf, keys: list[str], jury: Jury, protocols: tuple[str, ...]) -> pd.DataFrame:
-    """Score rows of those of the cells that are there."""
-    return shelf.read(keys, protocols) if isinstance(shelf, Committed) else read_scores(shelf, keys, jury, protocols)
 
 
 def find_keys(jobs: Sequence[Job], shelf: Shelf) -> list[str]:

@@ -70,7 +70,7 @@ def test_unknown_names_say_what_is_allowed(arguments, words, capsys, tmp_path):
         ),
     ],
 )
-def test_a_table_of_nothing_says_what_there_is(scored, arguments, words, capsys, monkeypatch, tmp_path):
+def test_a_table_of_nothing_says_what_there_is(scored, arguments, words, capsys, monkeypatch, tmp_path, phantom):
     shared = {"dataset": "phantom_eeg:tiny", "classes": 40, "suite": "mini", "protocol": "corrected", "metric": "ssim"}
     shared |= {"variant": "base", "seed": 0, "status": "ok", "parameters": 0, "phantom": True}
     shared |= {"value": 0.5, "shuffled": 0.4}

@@ -197,7 +197,7 @@ def test_the_command_draws_from_the_store_and_says_what_is_lacking(
 
 def test_figures_of_the_wrong_recordings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["figure", "voxels", "--dataset", TINY, "--output", str(tmp_path / "voxels.png")]) == 1
-    assert "voxels is about fmri" in capsys.readouterr().err
+    assert "cine_neuron decodes fmri" in capsys.readouterr().err
 
 
 # Voxels

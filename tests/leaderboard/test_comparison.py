@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from leaderboard.comparison import compare_methods, list_extremes, parse_side
+from bench.core.variants import parse_side
+from leaderboard.comparison import compare_methods, list_extremes
 from leaderboard.stats.panels import TableError
 
 

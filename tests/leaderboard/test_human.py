@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended import pretend_current
 from scipy import stats
 from studies import make_study
 from walls import CLIPS, SUBJECTS, make_cells, make_dataset
 
-from bench import cli_human
 from bench.cli import main
 from leaderboard.stats.agreement import krippendorff_alpha
 from leaderboard.web.human import LARGEST, QUESTIONS, HumanError, tally
@@ -249,8 +249,7 @@ def test_a_rater_counts_once_and_a_key_is_whole(study, tmp_path):
 def test_a_study_is_built_and_tallied_by_command(tmp_path, monkeypatch, capsys):
     dataset = make_dataset()
     make_cells(tmp_path / "runs", methods=("sam_net", "retrieval"))
-    monkeypatch.setattr(cli_human, "open_setting", lambda options: (dataset, None))
-    monkeypatch.setattr(cli_human, "is_current", lambda *about: True)
+    pretend_current(monkeypatch, dataset)
 
     def build(name: str, *more: str) -> int:
         sides = ["--method", "sam_net", "--method", "retrieval", "--count", "2", "--dataset", dataset.name]

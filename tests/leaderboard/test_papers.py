@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.api import papers as door
 from bench.core.errors import BenchError
 from leaderboard.papers import differences as paper_differences
-from leaderboard.papers import measure as papers
 from leaderboard.papers import reported
 from leaderboard.papers.layout import lay_out
 from leaderboard.papers.measure import (
@@ -21,7 +21,6 @@ from leaderboard.papers.measure import (
     UNAVAILABLE,
     measure,
     missing_cells,
-    survey,
 )
 from leaderboard.papers.reported import load_table, table_names
 from leaderboard.tables import result_table
@@ -30,6 +29,11 @@ from metrics.protocols import PROTOCOLS
 CLIPS = 10
 SUBJECTS = {"cross_subject": (1, 2, 3), "new_subject": (4,), "single_subject": (1, 2, 3, 4), "clips": (0,)}
 METRICS = ("video_2way", "video_40way", "frame_2way", "frame_40way", "ssim")
+
+
+def survey(table, *, dataset, suite):
+    """What of ours a table needs; nothing is looked up in a store."""
+    return door.survey(table, dataset=dataset, suite=suite, make=True)[0]
 
 
 class Shelf:
@@ -44,6 +48,10 @@ class Shelf:
 
     def find(self, key):
         return key if key in self.parts else None
+
+    def read(self, keys, protocols):
+        parts = [self.parts[key] for key in keys if key in self.parts]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def score_rows(job, protocol, metric):
@@ -77,18 +85,6 @@ def score_rows(job, protocol, metric):
     )
 
 
-@pytest.fixture
-def shelve(monkeypatch):
-    """Puts a shelf in the place of the store's scores."""
-
-    def read(store, keys, jury, protocols):
-        parts = [store.parts[key] for key in keys if key in store.parts]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-    monkeypatch.setattr(papers, "read_scores", read)
-    return Shelf
-
-
 @pytest.fixture(scope="module")
 def table4(phantom):
     return survey(load_table("sam_net.4"), dataset="phantom_eeg:tiny", suite="mini")
@@ -102,8 +98,8 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def test_rows_and_columns_stand_in_the_papers_order(table4, shelve):
-    records = measure(table4, shelve(all_jobs(table4)))
+def test_rows_and_columns_stand_in_the_papers_order(table4):
+    records = measure(table4, Shelf(all_jobs(table4)))
     rows = [row.labels[0] for row in table4.table.rows]
     assert records["row"].tolist() == [row for row in rows for _ in METRICS]
     assert records["column"].tolist() == list(table4.table.columns) * len(rows)
@@ -116,9 +112,9 @@ def test_rows_and_columns_stand_in_the_papers_order(table4, shelve):
     assert records["chance"][:5].tolist() == pytest.approx([3 / 4, 3 / 42, 3 / 4, 3 / 42, np.nan], nan_ok=True)
 
 
-def test_values_are_those_of_the_plain_table(table4, shelve):
+def test_values_are_those_of_the_plain_table(table4):
     """Each measured number, its interval and its floor, by `result_table` on that variant and split alone."""
-    shelf = shelve(all_jobs(table4))
+    shelf = Shelf(all_jobs(table4))
     records = measure(table4, shelf)
     plain = result_table(pd.concat(shelf.parts.values()))
     plain = plain[plain["role"] == "method"].set_index(["split", "variant", "metric"])
@@ -128,9 +124,9 @@ def test_values_are_those_of_the_plain_table(table4, shelve):
             assert record[name] == expected[name], name
 
 
-def test_best_is_one_subject_beside_the_mean(shelve, phantom):
+def test_best_is_one_subject_beside_the_mean(phantom):
     found = survey(load_table("sam_net.3"), dataset="phantom_eeg:tiny", suite="mini")
-    shelf = shelve(all_jobs(found))
+    shelf = Shelf(all_jobs(found))
     best_frames = [job.spec.key for job in found.jobs[next(iter(found.jobs))]]
     rows = shelf.parts[best_frames[0]]
     swapped = (rows["subject"] == 1) & (rows["metric"] == "frame_2way")
@@ -154,8 +150,8 @@ def lay(records, found) -> list[str]:
     return [line for line in render(lay_out(records, found.table)).splitlines() if line.startswith("|")]
 
 
-def test_markdown_reads_like_the_paper(table4, shelve):
-    records = measure(table4, shelve(all_jobs(table4)))
+def test_markdown_reads_like_the_paper(table4):
+    records = measure(table4, Shelf(all_jobs(table4)))
     head, _, chance, *lines = [cells_of(line) for line in lay(records, table4)]
     assert head == ["Method", "", "Video-based 2-way ↑", "Video-based 40-way ↑", "Frame-based 2-way ↑",
                     "Frame-based 40-way ↑", "SSIM ↑"]  # fmt: skip
@@ -171,8 +167,8 @@ def test_markdown_reads_like_the_paper(table4, shelve):
     assert any("say nothing of real brains" in note for note in notes)
 
 
-def test_what_is_not_run_is_shown_and_counted(table4, shelve):
-    records = measure(table4, shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")]))
+def test_what_is_not_run_is_shown_and_counted(table4):
+    records = measure(table4, Shelf(all_jobs(table4), left_out=[("sam_net", "wo_center")]))
     lacking = missing_cells(records)
     assert set(lacking["row"]) == {"B. w/o Center"}
     assert (lacking["state"] == NOT_RUN).all()
@@ -180,7 +176,7 @@ def test_what_is_not_run_is_shown_and_counted(table4, shelve):
     lines = [cells_of(line) for line in lay(records, table4)]
     place = next(n for n, line in enumerate(lines) if line[0] == "B. w/o Center")
     assert lines[place + 1] == ["", "measured, mean", *["not run"] * 5]
-    empty = measure(table4, shelve([]))
+    empty = measure(table4, Shelf([]))
     assert set(empty["state"]) == {NOT_RUN}
     assert "best floor" not in "".join(lay(empty, table4))
 
@@ -201,28 +197,28 @@ grid = [["A", "0.5", "1600"]]
 """
 
 
-def test_a_number_of_some_folds_only_says_so(tmp_path, monkeypatch, shelve, phantom):
+def test_a_number_of_some_folds_only_says_so(tmp_path, monkeypatch, phantom):
     found = survey(hand_made(tmp_path, monkeypatch, ONE_ROW), dataset="phantom_eeg:tiny", suite="mini")
     jobs = [job for job in all_jobs(found) if job.spec.fold != "sub02"]
-    records = measure(found, shelve(jobs, metrics=("video_2way",)))
+    records = measure(found, Shelf(jobs, metrics=("video_2way",)))
     assert records["cells_there"][0] == 3
     assert any("(3 of 4 cells)" in line for line in lay(records, found))
     assert missing_cells(records)["column"].tolist() == ["2-way"]  # FVMD has no protocol, so no run would fill it
     assert (records["state"][1], records["reason"][1]) == (UNAVAILABLE, "of videos")
 
 
-def test_further_seeds_that_are_there_count(tmp_path, monkeypatch, shelve, phantom):
+def test_further_seeds_that_are_there_count(tmp_path, monkeypatch, phantom):
     found = survey(hand_made(tmp_path, monkeypatch, ONE_ROW), dataset="phantom_eeg:tiny", suite="mini")
     jobs = [job for job in all_jobs(found) if job.spec.method == "sam_net"]
     more = [replace(job, spec=replace(job.spec, seed=seed)) for job in jobs for seed in (1, 2, 4)]
-    records = measure(found, shelve([*jobs, *more], metrics=("video_2way",)))
+    records = measure(found, Shelf([*jobs, *more], metrics=("video_2way",)))
     assert records["seeds"][0] == 3  # the first that is not there ends them
 
 
-def test_people_are_reported_only(shelve):
+def test_people_are_reported_only():
     found = survey(load_table("cine_neuron.3"), dataset=None, suite="mini")
     assert not found.jobs
-    records = measure(found, shelve([]))
+    records = measure(found, Shelf([]))
     assert set(records["state"]) == {REPORTED}
     assert missing_cells(records).empty
     laid = lay_out(records, found.table)
@@ -245,10 +241,10 @@ rows = [{ row = "A", method = "sam_net" }, { row = "B" }, { row = "C", method = 
 """
 
 
-def test_metrics_without_a_judge_and_methods_that_are_not_there(tmp_path, monkeypatch, shelve, phantom):
+def test_metrics_without_a_judge_and_methods_that_are_not_there(tmp_path, monkeypatch, phantom):
     found = survey(hand_made(tmp_path, monkeypatch, HAND), dataset="phantom_eeg:tiny", suite="mini")
-    shelf = shelve(all_jobs(found), metrics=("video_2way",))
-    smooth = shelve(all_jobs(found), protocol="vbench", metrics=("motion_smoothness_dis",))
+    shelf = Shelf(all_jobs(found), metrics=("video_2way",))
+    smooth = Shelf(all_jobs(found), protocol="vbench", metrics=("motion_smoothness_dis",))
     for key, rows in smooth.parts.items():
         shelf.parts[key] = pd.concat([shelf.parts[key], rows])
     records = measure(found, shelf)
@@ -290,9 +286,9 @@ def test_every_table_names_variants_and_metrics_that_are_there():
                     assert PROTOCOLS[protocol][metric].name == metric
 
 
-def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4, shelve):
+def test_differences_are_those_of_a_paired_comparison_and_judged_by_sign(table4):
     """A variant is .5 + its name's length / 100, with noise that it shares with its base: the difference is sure."""
-    shelf = shelve(all_jobs(table4), left_out=[("sam_net", "wo_center")])
+    shelf = Shelf(all_jobs(table4), left_out=[("sam_net", "wo_center")])
     table = paper_differences.compare_differences(table4, shelf)
     by = table.set_index(["variant", "metric"])
     assert table["row"].unique().tolist() == [

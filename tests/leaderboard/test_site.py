@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pretended import pretend_current
 from small_site import Site, make_site
 from walls import make_cells, make_dataset, make_scores
 
-from bench import cli_board
 from bench.cli import main
-from bench.scoring import score_cell as scoring
 from leaderboard.web.clip_export import COUNT
 from leaderboard.web.clip_wall import read_walls
 from leaderboard.web.site import choose_ticks, list_media, write_site
@@ -99,9 +98,8 @@ def published(tmp_path, monkeypatch) -> Path:
     dataset = make_dataset()
     dataset.modality = "eeg"
     suite = SimpleNamespace(judges=None, digest="s" * 64)
-    monkeypatch.setattr(cli_board, "open_setting", lambda options: (dataset, suite))
-    monkeypatch.setattr(cli_board, "is_current", lambda *about: True)
-    monkeypatch.setattr(scoring, "read_scores", lambda *about: make_scores(cells))
+    pretend_current(monkeypatch, dataset, suite)
+    monkeypatch.setattr("bench.scoring.stored.read_scores", lambda *about: make_scores(cells))
     arguments = ["publish", "--dataset", dataset.name, "--runs", tmp_path / "runs", "--results", tmp_path / "results"]
     assert main([str(one) for one in arguments]) == 0
     return tmp_path

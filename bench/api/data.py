@@ -1,0 +1,87 @@
+"""Data sets and suites: opened, made, fetched, verified and described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.api.names import check_setting
+from bench.core.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.pretrained.suite import Suite
+
+
+def open_dataset(name: str, *, data_root: str | Path | None = None, jobs: int | None = None) -> Any:
+    """Open a data set (`bench.core.contracts.Dataset`) by name; a phantom is made first where it is not there.
+
+    `data_root`, or BENCH_DATA, is where a real one lies. Raises BenchError for an unknown name, or where files lack.
+    """
+    from bench.datasets.catalogue import open_dataset as open_it
+
+    check_setting(dataset=name, suite="mini", classes=40, data_root=data_root)
+    return open_it(name, data_root=data_root, processes=jobs)
+
+
+def make_dataset(name: str, *, data_root: str | Path | None = None, jobs: int | None = None) -> Any:
+    """Open a data set as `open_dataset` does, and say what it holds."""
+    dataset = open_dataset(name, data_root=data_root, jobs=jobs)
+    say(f"{name}: {len(dataset.trials)} trials of {len(dataset.subjects)} subjects, {dataset.digest}")
+    return dataset
+
+
+def verify_dataset(name: str, *, data_root: str | Path | None = None) -> pd.DataFrame:
+    """What of a data set is there, missing or malformed: file (or part), status, detail."""
+    from bench.datasets.catalogue import verify
+
+    check_setting(dataset=name, suite="mini", classes=40)
+    return verify(name, data_root)
+
+
+def describe_dataset(name: str, *, data_root: str | Path | None = None, jobs: int | None = None) -> pd.DataFrame:
+    """Figures of a data set: the measured card of a phantom (minutes), the geometry of a real one."""
+    from bench.datasets.catalogue import info
+
+    return info(open_dataset(name, data_root=data_root, jobs=jobs))
+
+
+def load_suite(
+    name: str | Path = "mini", *, precision: Literal["fp32", "bf16"] = "fp32", threads: int | None = None
+) -> Suite:
+    """The suite of a name, or the one that `<folder>/suite.toml` describes; its networks load when first used.
+
+    `precision` and `threads` are those of its judges.
+    """
+    from bench.pretrained.suite import load_suite as load_it
+
+    return load_it(name, precision=precision, threads=threads)
+
+
+def build_suite(name: str, *, only: str | None = None) -> None:
+    """Train the small networks of a suite again (hours on two cores), or only one of them."""
+    from bench.pretrained.mini_build.build import build_suite as build_it
+
+    build_it(name, only=only)
+
+
+def fetch_suite(name: str) -> None:
+    """Download what a suite lacks; only ever called on request."""
+    from bench.pretrained.roles import fetch_suite as fetch_it
+
+    fetch_it(name)
+
+
+def verify_suite(name: str) -> pd.DataFrame:
+    """A row for each role of a suite: where it comes from, whether it is here, its size and licence."""
+    from bench.pretrained.roles import verify_suite as verify_it
+
+    return verify_it(name)
+
+
+def describe_suite(name: str) -> pd.DataFrame:
+    """How good a suite's networks are, as measured when it was built."""
+    from bench.pretrained.mini_build.card import suite_table
+
+    return suite_table(name)

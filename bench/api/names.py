@@ -1,0 +1,155 @@
+"""Names and choices, held against what there is before anything is read, made or run.
+
+Nothing here imports torch or opens a data set, so that a misspelt name ends at once and leaves nothing behind. Each
+check raises BenchError naming the bad value, what is allowed and, where one is near, the name that was meant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import BenchError
+from bench.core.registry import UnknownName, modality_of, names, suggest, target
+
+CLASSES = (10, 20, 30, 40)
+MOST_SEEDS = 1000
+PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
+
+
+def check_setting(*, dataset: str, suite: str, classes: int, data_root: str | Path | None = None) -> None:
+    """The data set, the suite and the class subset are there to be asked for; a folder that is named exists."""
+    from bench.datasets.catalogue import is_outside, phantom_spec
+    from bench.pretrained.roles import find_suite
+
+    if is_outside(dataset):
+        target("datasets", dataset)
+    else:
+        phantom_spec(dataset)
+    find_suite(suite)
+    if classes not in CLASSES:
+        raise BenchError(f"no class subset of {classes}; there are {', '.join(map(str, CLASSES))}")
+    if data_root is not None and not Path(data_root).is_dir():
+        raise BenchError(f"there is no folder {data_root}; name the folder of the data set with --data-root")
+
+
+def check_split(split: str | None) -> None:
+    """The split is one of those registered; None asks for all."""
+    known = names("splits")
+    if split is not None and split not in known:
+        raise BenchError(f"unknown split {split!r}{suggest(split, known)}; there are {', '.join(known)}")
+
+
+def check_modality(method: str, dataset: str) -> None:
+    """The method is there and reads what the data set holds, as far as that is known without opening it."""
+    reads, held = modality_of("methods", method), modality_of("datasets", dataset)
+    if reads in ("eeg", "fmri") and held and reads != held:
+        raise BenchError(
+            f"{method} decodes {reads}, {dataset} holds {held} recordings; its phantom is {default_dataset(method)}"
+        )
+
+
+def default_dataset(method: str) -> str:
+    """The phantom of the kind of recordings that a method decodes."""
+    return "phantom_fmri" if modality_of("methods", method) == "fmri" else "phantom_eeg"
+
+
+def default_protocols(modality: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Ours, the field's own for such recordings, and `more`, each once."""
+    return tuple(dict.fromkeys(("corrected", PUBLISHED[modality], *more)))
+
+
+def check_metric(metric: str | None, protocols: Sequence[str]) -> Mapping[str, Any]:
+    """The protocols of these names, which have the metric; None asks for all metrics."""
+    from bench.scoring.lookup import find_protocols
+
+    rules = find_protocols(protocols)
+    known = sorted({spec.name for protocol in rules.values() for spec in protocol.metrics})
+    if metric is not None and metric not in known:
+        raise BenchError(
+            f"unknown metric {metric!r}{suggest(metric, known)}; {', '.join(rules)} has {', '.join(known)}"
+        )
+    return rules
+
+
+def choose_variants(
+    method: str,
+    variant: Sequence[str] = (),
+    ablation: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Named parameter sets: the base, those named, or those of an ablation; `parameters` changes each of them.
+
+    A changed variant is called after the change, as `base[epochs=5]`.
+    """
+    from bench.core.variants import find_group, find_variant
+
+    if ablation and variant:
+        raise BenchError("an ablation names its variants itself: give --ablation or --variant, not both")
+    if ablation:
+        chosen = find_group(method, ablation)
+    elif variant:
+        chosen = {name: find_variant(method, name) for name in variant}
+    else:
+        chosen = {"base": {}}
+    if parameters:
+        shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+        suffix = ",".join(f"{name}={value}" for name, value in shown.items())
+        chosen = {f"{name}[{suffix}]": {**own, **parameters} for name, own in chosen.items()}
+    return chosen
+
+
+def check_seeds(seeds: int) -> None:
+    """How many seeds are asked for: 1 to `MOST_SEEDS`."""
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
+
+
+def parse_shard(shard: str | None) -> tuple[int, int]:
+    """The part and the number of parts of `i/n`; all of it without one."""
+    if shard is None:
+        return 1, 1
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise BenchError(f"--shard {shard!r} is not i/n with 1 <= i <= n, for example 2/8")
+    return int(found[1]), int(found[2])
+
+
+def shrink(dataset: str) -> str:
+    """The tiny phantom of a data set's kind; raises BenchError for one that has a size already, or is no phantom."""
+    kind, _, size = dataset.partition(":")
+    if size and size != "tiny":
+        raise BenchError(f"--quick runs on {kind}:tiny, and --dataset {dataset} names another size; leave one out")
+    if not kind.startswith("phantom_"):
+        raise BenchError(f"--quick runs on a tiny phantom, and {dataset} is none; leave one out")
+    return f"{kind}:tiny"
+
+
+def check_output(path: Path | None, suffixes: Iterable[str] = ()) -> None:
+    """A file can be written there: it is no folder, its name ends as it must, its folder is there or can be made."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise BenchError(f"--output {path} is a folder; name a file in it")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise BenchError(f"--output {path}: its name must end in one of {', '.join(suffixes)}")
+    folder = path.absolute().parent
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise BenchError(f"--output {path}: nothing can be written in {existing}; name a file in a folder of yours")
+
+
+def name_of(method: str | type) -> str:
+    """The name of a method, or the name that its class itself is given here."""
+    if isinstance(method, str):
+        target("methods", method)
+        return method
+    from bench.core.registry import LIVE, add_class
+
+    if not isinstance(method, type):
+        raise UnknownName(f"a method is a name, path/file.py:Class, or a class, not {type(method).__name__}")
+    return method.__name__ if LIVE.get(method.__name__) is method else add_class(method)

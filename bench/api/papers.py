@@ -1,0 +1,294 @@
+"""The papers' tables: reported beside measured, what is still to be run of them, and what their ablations claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api import names
+from bench.api.run import make_cells
+from bench.core.errors import BenchError
+from bench.core.job import Job, Run
+from bench.core.progress import say
+from bench.core.registry import STAND_INS
+from bench.core.spec import CellSpec
+from bench.core.variants import find_variant
+from leaderboard.papers.measure import Need, Shelf, Survey, find_need, first_part, measure, missing_cells, place
+from leaderboard.papers.reported import ReportedTable, load_table, table_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.scoring.views import Jury
+    from leaderboard.results import Committed
+
+PAPERS = ("sam_net.", "cine_neuron.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """A paper's table beside what was measured."""
+
+    survey: Survey
+    records: pd.DataFrame  # a row for each reported number, with what was measured
+    differences: pd.DataFrame  # a row for each difference that its ablations claim, with ours and the verdict
+
+    @property
+    def lacking(self) -> int:
+        """How many numbers are not run, or only in part."""
+        return len(missing_cells(self.records))
+
+    def lay_out(self) -> pd.DataFrame:
+        """The paper's own rows and columns, as text: under each reported row what was measured, and the best floor."""
+        from leaderboard.papers.layout import lay_out
+
+        return lay_out(self.records, self.survey.table)
+
+
+def paper_names() -> list[str]:
+    """The tables of both papers, in order."""
+    return [name for name in table_names() if name.startswith(PAPERS)]
+
+
+def paper_table(
+    name: str,
+    *,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    runs: str | Path = "runs",
+    published: bool = False,
+) -> PaperTable:
+    """A table such as "sam_net.3" with what the store, or what is committed, holds of it; nothing is made or run.
+
+    `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
+    store is not there, or the data that its cells were made from, the committed results are shown, and it is said.
+    Raises BenchError for a table that is not there and for data that it is not about.
+    """
+    from bench.datasets.catalogue import NotMade
+    from bench.harness.shelf import StoreShelf
+    from bench.store.cells import Store
+    from leaderboard.results import Committed
+
+    asked = load_table(name)
+    if published:
+        return lay_beside(survey_committed(asked, Committed(), dataset=dataset, suite=suite), Committed())
+    if not Path(runs).is_dir():
+        say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
+        return paper_table(name, dataset=dataset, suite=suite, published=True)
+    try:
+        found, juries = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
+    except NotMade as error:
+        say(f"{error}; these are the committed results, as `--published` shows them")
+        return paper_table(name, dataset=dataset, suite=suite, published=True)
+    return lay_beside(found, StoreShelf(Store(runs), juries.__getitem__))
+
+
+def lay_beside(found: Survey, shelf: Shelf) -> PaperTable:
+    """The table of a survey with what a shelf holds of it."""
+    from leaderboard.papers.differences import compare_differences
+
+    return PaperTable(survey=found, records=measure(found, shelf), differences=compare_differences(found, shelf))
+
+
+def plan_paper(
+    name: str,
+    *,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    seeds: int = 1,
+    runs: str | Path = "runs",
+    quick: bool = False,
+    shard: str | None = None,
+) -> tuple[Survey, list[Job], list[Job]]:
+    """What of ours a table needs: the survey, its cells (references once), and those still to be made or scored."""
+    from bench.scoring.stored import unfinished
+    from bench.store.cells import Store
+
+    names.check_seeds(seeds)
+    part, parts = names.parse_shard(shard)
+    table = load_table(name)
+    if quick:
+        dataset = quick_datasets(table, dataset)
+    found, juries = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
+    store = Store(runs)
+    planned: list[Job] = []
+    todo: list[Job] = []
+    for dataset_name, jobs in found.planned.items():
+        planned += jobs
+        todo += unfinished(jobs, store, juries[dataset_name])
+    return found, planned, [job for job in todo if int(job.spec.key, 16) % parts == part - 1]
+
+
+def run_paper(
+    name: str,
+    *,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    seeds: int = 1,
+    runs: str | Path = "runs",
+    quick: bool = False,
+    jobs: int | None = None,
+    threads: int = 1,
+    shard: str | None = None,
+) -> tuple[PaperTable, tuple[str, ...]]:
+    """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
+    found, planned, todo = plan_paper(
+        name,
+        dataset=dataset,
+        data_root=data_root,
+        suite=suite,
+        seeds=seeds,
+        runs=runs,
+        quick=quick,
+        shard=shard,
+    )
+    failures: tuple[str, ...] = ()
+    if planned or found.absent:
+        ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
+        failures = make_cells(ours, len(planned), Path(runs), jobs=jobs, threads=threads)
+    else:
+        say(f"{name} is reported only: nothing of it is run")
+    table = paper_table(name, dataset=found.asked, data_root=data_root, suite=suite, runs=runs)
+    return table, failures
+
+
+def quick_datasets(table: ReportedTable, asked: str | None) -> str | None:
+    """The tiny phantoms that stand for a table's data sets."""
+    places = (place(cell.dataset, asked) for row in table.rows for cell in row.cells if cell.method)
+    tiny = dict.fromkeys(names.shrink(name) for name in places if name)
+    return ",".join(tiny) or None
+
+
+def survey(
+    table: ReportedTable,
+    *,
+    dataset: str | None,
+    suite: str,
+    seeds: int = 1,
+    data_root: str | Path | None = None,
+    make: bool,
+) -> tuple[Survey, dict[str, Jury]]:
+    """What of ours a table needs, and a jury for each data set. dataset: one name or several with commas; None stands
+    for the phantoms, which are made where they are not there and `make` says so.
+
+    A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
+    Raises BenchError for data sets that the table is not about, and where one cannot be opened.
+    """
+    from bench.datasets.catalogue import open_dataset
+    from bench.harness.plan import plan
+    from bench.pretrained.suite import load_suite
+    from bench.scoring.views import Jury
+
+    needs = list_needs(table, dataset)
+    loaded = load_suite(suite)
+    opened = {
+        name: open_dataset(name, data_root=data_root, make=make)
+        for name in dict.fromkeys(need.dataset for need in needs)
+    }
+    jobs: dict[Need, list[Job]] = {}
+    references: dict[str, dict[str, Job]] = {name: {} for name in opened}
+    absent: dict[Need, str] = {}
+    variants: dict[tuple[str, str, str, int], dict[Need, dict[str, Any]]] = {}  # of the needs that one run covers
+    for need in needs:
+        try:
+            parameters = find_variant(need.method, need.variant)
+        except BenchError as error:
+            absent[need] = first_part(str(error))
+            continue
+        variants.setdefault((need.dataset, need.method, need.split, need.classes), {})[need] = parameters
+    for (name, method, split, classes), together in variants.items():
+        try:
+            run = Run(
+                method=method,
+                split=split,
+                variants={need.variant: parameters for need, parameters in together.items()},
+                dataset=name,
+                suite=suite,
+                classes=classes,
+                seeds=seeds,
+                data_root=None if data_root is None else str(data_root),
+                protocols=table.protocols,
+            )
+            planned = plan(run, opened[name], loaded.digest)
+        except BenchError as error:
+            absent |= dict.fromkeys(together, first_part(str(error)))
+            continue
+        for need in together:
+            jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
+        references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
+    juries = {name: Jury(loaded.judges, one.concepts) for name, one in opened.items()}
+    found = Survey(
+        table=table,
+        asked=dataset,
+        suite=suite,
+        missing={name: jury.missing for name, jury in juries.items()},
+        jobs=jobs,
+        references={name: list(found.values()) for name, found in references.items()},
+        absent=absent,
+    )
+    return found, juries
+
+
+def list_needs(table: ReportedTable, dataset: str | None) -> list[Need]:
+    """What of ours stands beside a table's numbers. Raises BenchError for data sets that the table is not about."""
+    needs = list(dict.fromkeys(need for row in table.rows for cell in row.cells if (need := find_need(cell, dataset))))
+    about = {cell.dataset for row in table.rows for cell in row.cells if cell.method}
+    if about and not needs:
+        allowed = ", ".join(f"{name} or {STAND_INS[name]}" for name in sorted(about))
+        raise BenchError(f"{table.name} is about other data than {dataset!r}; allowed are {allowed} (also :tiny)")
+    return needs
+
+
+def survey_committed(table: ReportedTable, committed: Committed, *, dataset: str | None, suite: str) -> Survey:
+    """What of ours a table needs, as far as it is committed: the manifests name the cells, so no data set is opened."""
+    from bench.datasets.catalogue import concept_names
+    from bench.pretrained.suite import load_suite
+    from bench.scoring.views import Jury
+
+    judges = load_suite(suite).judges
+    needs = list_needs(table, dataset)
+    jobs: dict[Need, list[Job]] = {}
+    absent: dict[Need, str] = {}
+    manifests = committed.manifests()
+    for need in needs:
+        try:
+            parameters = find_variant(need.method, need.variant)
+            names.check_modality(need.method, need.dataset)
+        except BenchError as error:
+            absent[need] = first_part(str(error))
+            continue
+        wanted = (need.dataset, need.method, need.split, need.classes, suite, parameters)
+        jobs[need] = [job_of(one, table.protocols) for one in manifests if describe(one["spec"]) == wanted]
+    sets = dict.fromkeys(need.dataset for need in needs)
+    beside = [one for one in manifests if one["role"] != "method" and one["spec"]["suite"] == suite]
+    return Survey(
+        table=table,
+        asked=dataset,
+        suite=suite,
+        missing={name: Jury(judges, concept_names(name)).missing for name in sets},
+        jobs=jobs,
+        references={
+            name: [job_of(one, table.protocols) for one in beside if one["spec"]["dataset"] == name] for name in sets
+        },
+        absent=absent,
+    )
+
+
+def describe(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(spec[name] for name in ("dataset", "method", "split", "classes", "suite", "parameters"))
+
+
+def job_of(manifest: Mapping[str, Any], protocols: tuple[str, ...]) -> Job:
+    """The job that a committed cell came from."""
+    return Job(
+        spec=CellSpec(**manifest["spec"]),
+        variant=manifest["variant"],
+        role=manifest["role"],
+        data_root=None,
+        protocols=protocols,
+    )

@@ -1,0 +1,192 @@
+"""Running a method: its cells with their floors, baselines and ceilings, made, scored and put into one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api import names
+from bench.api.setting import Setting
+from bench.core.errors import BenchError
+from bench.core.job import Job, Run
+from bench.core.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run came to."""
+
+    table: pd.DataFrame  # a row for each variant, protocol and metric: value, interval, floor, ceiling, brain share
+    references: pd.DataFrame  # the same of the floors, baselines and ceilings beside it
+    scores: pd.DataFrame  # a row for each clip, subject and metric
+    failures: tuple[str, ...] = ()  # a line for each cell that failed
+
+
+class CellsFailed(BenchError):
+    """Some cells of a run failed; `result` holds what the others came to."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__("\n".join(f"failed: {failure}" for failure in result.failures))
+        self.result = result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The cells of a run, and those of them that are still to be made or scored."""
+
+    jobs: list[Job]
+    todo: list[Job]
+    store: Store
+    jury: Jury
+
+
+def run(
+    method: str | type,
+    *,
+    split: str = "cross_subject",
+    variant: Sequence[str] = (),
+    ablation: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    classes: int = 40,
+    seeds: int = 1,
+    runs: str | Path = "runs",
+    protocol: Sequence[str] = (),
+    quick: bool = False,
+    jobs: int | None = None,
+    threads: int = 1,
+    shard: str | None = None,
+) -> RunResult:
+    """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
+
+    `method` is a name (`python -m bench list methods`), `path/file.py:Class`, or a class itself. `variant` names
+    variants, `ablation` a group of them with its base; `parameters` changes parameters of each. Without `dataset` it is
+    the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. `seeds` is how many,
+    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `shard` ("2/8") runs a part.
+
+    Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
+    the result of the others, where cells failed.
+    """
+    planned = plan_run(
+        method,
+        split=split,
+        variant=variant,
+        ablation=ablation,
+        parameters=parameters,
+        dataset=dataset,
+        data_root=data_root,
+        suite=suite,
+        classes=classes,
+        seeds=seeds,
+        runs=runs,
+        protocol=protocol,
+        quick=quick,
+        shard=shard,
+    )
+    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads)
+    result = collect(planned, failures)
+    if failures:
+        raise CellsFailed(result)
+    return result
+
+
+def plan_run(
+    method: str | type,
+    *,
+    split: str = "cross_subject",
+    variant: Sequence[str] = (),
+    ablation: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    classes: int = 40,
+    seeds: int = 1,
+    runs: str | Path = "runs",
+    protocol: Sequence[str] = (),
+    quick: bool = False,
+    shard: str | None = None,
+) -> Planned:
+    """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
+    from bench.toolbox.parameters import try_parameters
+
+    name = names.name_of(method)
+    names.check_split(split)
+    names.check_seeds(seeds)
+    part, parts = names.parse_shard(shard)
+    dataset = dataset or names.default_dataset(name)
+    setting = Setting(
+        dataset=names.shrink(dataset) if quick else dataset,
+        data_root=data_root,
+        suite=suite,
+        classes=classes,
+        runs=runs,
+    )
+    names.check_modality(name, setting.dataset)
+    names.check_metric(None, protocol)
+    variants = names.choose_variants(name, variant, ablation, parameters)
+    for changed in variants.values():
+        try_parameters(name, changed)
+
+    from bench.harness.plan import plan
+    from bench.scoring.stored import unfinished
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
+
+    opened, loaded = setting.open(make=True)
+    asked = Run(
+        method=name,
+        split=split,
+        variants=variants,
+        dataset=setting.dataset,
+        suite=suite,
+        classes=classes,
+        seeds=seeds,
+        data_root=None if data_root is None else str(data_root),
+        protocols=names.default_protocols(opened.modality, protocol),
+    )
+    planned = plan(asked, opened, loaded.digest)
+    store, jury = Store(runs), Jury(loaded.judges, opened.concepts)
+    todo = [job for job in unfinished(planned, store, jury) if int(job.spec.key, 16) % parts == part - 1]
+    return Planned(jobs=planned, todo=todo, store=store, jury=jury)
+
+
+def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int) -> tuple[str, ...]:
+    """Make and score the cells; returns a line for each that failed."""
+    from bench.core.paths import available_cores
+    from bench.harness.executor import execute
+
+    say(f"{planned} cells, {len(todo)} to do, in {runs}")
+    processes = min(jobs or available_cores(), max(1, len(todo)))
+    outcomes = execute(todo, runs, processes=processes, threads=threads)
+    return tuple(outcome.error for outcome in outcomes if outcome.error)
+
+
+def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
+    """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
+    from bench.scoring.lookup import find_protocols
+    from bench.scoring.stored import read_scores
+    from leaderboard.tables import result_table
+
+    protocols = planned.jobs[0].protocols
+    scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.jury, protocols)
+    if scores.empty:
+        return RunResult(table=scores, references=scores, scores=scores, failures=failures)
+    rows = result_table(scores, protocols=find_protocols(protocols))
+    ours = rows["method"] == planned.jobs[0].spec.method
+    return RunResult(
+        table=rows[ours].reset_index(drop=True),
+        references=rows[~ours].reset_index(drop=True),
+        scores=scores,
+        failures=failures,
+    )

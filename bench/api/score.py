@@ -1,0 +1,75 @@
+"""Scoring videos that were made elsewhere, beside floors that need no brain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.registry import names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def score(
+    predictions: str | Path,
+    targets: str | Path | None = None,
+    *,
+    protocol: str = "eeg2video",
+    metrics: str = "all",
+    target_name: str = "{}",
+    side_by_side: Literal["truth-left", "truth-right"] | None = None,
+    frames: str = "same",
+    suite: str = "mini",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    threads: int | None = None,
+    floors: bool = True,
+) -> pd.DataFrame:
+    """Score a folder of videos against a folder of true ones that carry the same names.
+
+    Returns a row for each clip and metric: clip, protocol, metric, direction, chance, status (ok, missing or invalid),
+    value, and a column for each floor. A missing or broken clip scores the metric's worst value and is counted.
+
+    `predictions` and `targets` are folders of mp4, gif, webm or npy files or of folders of frames; with `side_by_side`
+    the truth is in the same picture. `protocol` is a name, `path/file.py:NAME`, or "all"; `metrics` names separated by
+    commas, or "all". `target_name` says how a target is named after its clip ("gt_{}"), `frames` which frames are
+    compared ("same", "first:6", "even:6"). Raises BenchError for names and folders that are not there.
+    """
+    import pandas as pd
+
+    from bench.doors.video_pairs import find_pairs, parse_rule
+    from bench.doors.videos import choose_metrics, score_videos
+    from bench.pretrained.suite import load_suite
+    from bench.scoring.lookup import find_protocol
+    from bench.scoring.views import Jury
+
+    if side_by_side not in (None, "truth-left", "truth-right"):
+        raise BenchError(f"side_by_side {side_by_side!r}: allowed are truth-left and truth-right")
+    protocols = tuple(names("protocols")) if protocol == "all" else (protocol,)
+    for name in protocols:
+        choose_metrics(find_protocol(name), metrics)  # names first: folders of videos take long to look through
+    pairs = find_pairs(
+        Path(predictions),
+        None if targets is None else Path(targets),
+        target_name=target_name,
+        side=side_by_side,
+        rule=parse_rule(frames),
+    )
+    jury = Jury(load_suite(suite, precision=precision, threads=threads).judges)
+    if suite == "mini":
+        say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite paper)")
+    if protocol == "all" and not pairs.has_truth:
+        protocols = ("vbench",)
+    return pd.concat(
+        [score_videos(pairs, jury, protocol=name, metrics=metrics, floors=floors) for name in protocols],
+        ignore_index=True,
+    )
+
+
+def summarise_scores(scored: pd.DataFrame) -> pd.DataFrame:
+    """A row a metric of what `score` returned: mean with its interval, chance, floors, and which it is not above."""
+    from leaderboard.clips import summary_table
+
+    return summary_table(scored)

@@ -1,0 +1,42 @@
+"""A setting: the data, the networks, the classes and the store that a call is about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.api.names import check_setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Names of a data set and a suite, checked when the setting is made; nothing is opened before `open` is called."""
+
+    dataset: str
+    data_root: str | Path | None = None
+    suite: str = "mini"
+    classes: int = 40
+    runs: str | Path = "runs"
+
+    def __post_init__(self) -> None:
+        check_setting(dataset=self.dataset, suite=self.suite, classes=self.classes, data_root=self.data_root)
+
+    def open(self, *, make: bool) -> tuple[Any, Any]:
+        """The data set and the suite. A phantom that is not there is made, or raises NotMade if `make` is false."""
+        from bench.datasets.catalogue import open_dataset
+        from bench.pretrained.suite import load_suite
+
+        dataset = open_dataset(self.dataset, data_root=self.data_root, make=make)
+        return dataset, load_suite(self.suite)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the folder of the store is there; a call that reads does not make it."""
+        return Path(self.runs).is_dir()
+
+    def repeat(self) -> str:
+        """The options of a command that asks for the same data, suite, classes and store."""
+        root = f" --data-root {os.fspath(self.data_root)}" if self.data_root else ""
+        return f"--dataset {self.dataset}{root} --suite {self.suite} --classes {self.classes} --runs {self.runs}"

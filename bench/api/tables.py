@@ -1,0 +1,280 @@
+"""Tables and comparisons of what a store holds, or of the committed results. Nothing is made or run for them.
+
+Where the store holds nothing of what was asked for, the committed results are shown, and it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api import names
+from bench.api.setting import Setting
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.registry import names as registered
+from bench.core.variants import find_group, find_owner, group_split, parse_side
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metrics.protocols import Protocol
+
+COMMITTED = "what is committed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two methods on the same subjects and clips."""
+
+    table: pd.DataFrame  # a row for each split and metric: both means, the difference with its interval and tests
+    extremes: pd.DataFrame | None  # of one metric on one split: the clips where both differ most
+
+
+def table(
+    *,
+    method: str | None = None,
+    ablation: str | None = None,
+    split: str | None = None,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    classes: int = 40,
+    runs: str | Path = "runs",
+    protocol: str = "corrected",
+    metric: str | None = None,
+    references: bool = False,
+    published: bool = False,
+) -> pd.DataFrame:
+    """A row for each method, variant, split and metric; or, with `ablation`, paired differences to the group's base.
+
+    Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
+    `protocol` is a name, `path/file.py:NAME` or "all". `references` adds rows of floors and ceilings. `published` reads
+    the committed results, as does a call for what the store does not hold. Raises BenchError for names that are not
+    there, and where neither holds what was asked for.
+    """
+    if ablation:
+        method = method or find_owner(ablation)
+        find_group(method, ablation)
+    if method:
+        names.name_of(method)
+    names.check_split(split)
+    protocols = tuple(registered("protocols")) if protocol == "all" else (protocol,)
+    rules = names.check_metric(metric, protocols)
+    dataset = dataset or (names.default_dataset(method) if method else "phantom_eeg")
+    setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+    if ablation and method:
+        return ablate(setting, method, ablation, split, rules, metric, published)
+    return tabulate(setting, method, split, rules, metric, references, published)
+
+
+def tabulate(
+    setting: Setting,
+    method: str | None,
+    split: str | None,
+    rules: Mapping[str, Protocol],
+    metric: str | None,
+    references: bool,
+    published: bool,
+) -> pd.DataFrame:
+    """Rows of methods (or of one), each held against the floors and ceilings of its split."""
+    from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
+
+    def choose(scores: pd.DataFrame) -> pd.DataFrame:
+        asked = scores["method"] == method if method else scores["role"].isin(SEES_BRAIN)
+        if split:
+            there = scores["split"].isin([split, CLIPS])
+            scores, asked = scores[there], asked[there]
+        return scores[asked | (scores["role"] != "method")] if asked.any() or references else scores[:0]
+
+    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
+    if scores.empty:
+        wanted = f" of {method}" if method else " of a method" if len(held) else ""
+        on = f" on {split}" if split else ""
+        raise BenchError(
+            f"{shelf} holds no scores{wanted}{on} for {setting.dataset} with suite {setting.suite} and "
+            f"{setting.classes} classes; {describe_holdings(setting, held, published)}; make them with "
+            f"`python -m bench run --method {method or 'METHOD'} --split {split or 'cross_subject'} {setting.repeat()}`"
+        )
+    rows = result_table(scores, protocols=rules)
+    asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
+    return rows[asked | references].reset_index(drop=True)
+
+
+def ablate(
+    setting: Setting,
+    method: str,
+    ablation: str,
+    split: str | None,
+    rules: Mapping[str, Protocol],
+    metric: str | None,
+    published: bool,
+) -> pd.DataFrame:
+    """Paired differences between the base of a group and its variants."""
+    from leaderboard.ablations import ablation_table
+    from leaderboard.tables import CLIPS
+
+    group = find_group(method, ablation)
+    base, *variants = group
+    split = split or group_split(method, ablation) or "cross_subject"
+
+    def choose(scores: pd.DataFrame) -> pd.DataFrame:
+        mine = (scores["method"] == method) & (scores["split"] == split)
+        there = set(scores["variant"][mine])
+        beside = (scores["role"] != "method") & scores["split"].isin([split, CLIPS])
+        return scores[mine | beside] if base in there and there & set(variants) else scores[:0]
+
+    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
+    make = f"`python -m bench run --method {method} --split {split} {setting.repeat()} --ablation {ablation} --seeds 3`"
+    if scores.empty:
+        mine = held[(held["method"] == method) & (held["split"] == split)] if len(held) else held
+        alone = "scores of its base alone" if len(mine) and base in set(mine["variant"]) else "no scores of its base"
+        raise BenchError(
+            f"{shelf} holds, of {ablation} on {split}, {alone}, so there is nothing to compare with; "
+            f"{describe_holdings(setting, held, published)}; make them with {make}"
+        )
+    there = set(scores["variant"][scores["method"] == method])
+    if missing := [name for name in group if name not in there]:
+        say(f"not in {shelf}: {', '.join(missing)}; fill in with {make}")
+    return ablation_table(scores, base, [name for name in variants if name in there], protocols=rules)
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    split: str | None = None,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    classes: int = 40,
+    runs: str | Path = "runs",
+    protocol: str = "corrected",
+    metric: str | None = None,
+    published: bool = False,
+) -> Comparison:
+    """Two methods, or `method:variant`, paired on subjects and clips, with Holm's correction over the metrics.
+
+    Where one metric on one split is asked for, the clips where both differ most come along. Raises BenchError for names
+    that are not there, and where neither the store nor the committed results hold both sides.
+    """
+    sides = parse_side(a), parse_side(b)
+    for method, _ in sides:
+        names.name_of(method)
+    names.check_split(split)
+    rules = names.check_metric(metric, (protocol,))
+    dataset = dataset or names.default_dataset(sides[0][0])
+    setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+
+    def choose(scores: pd.DataFrame) -> pd.DataFrame:
+        scores = scores[scores["split"] == split] if split else scores
+        there = set(zip(scores["method"], scores["variant"], strict=True))
+        return scores if set(sides) <= there else scores[:0]
+
+    from leaderboard.comparison import compare_methods, list_extremes
+
+    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
+    if scores.empty:
+        raise BenchError(
+            f"{shelf} holds no scores of {a} and {b}{f' on {split}' if split else ''} for {setting.dataset} with suite "
+            f"{suite} and {classes} classes; {describe_holdings(setting, held, published)}; run both methods first "
+            f"with {setting.repeat()}"
+        )
+    rows = compare_methods(scores, *sides, protocols=rules)
+    if metric is None or rows["split"].nunique() > 1:
+        return Comparison(table=rows, extremes=None)
+    return Comparison(table=rows, extremes=list_extremes(scores, *sides, captions=read_captions(setting, shelf)))
+
+
+def find_scores(
+    setting: Setting,
+    rules: Mapping[str, Protocol],
+    metric: str | None,
+    published: bool,
+    choose: Callable[[pd.DataFrame], pd.DataFrame],
+) -> tuple[pd.DataFrame, str, pd.DataFrame]:
+    """The score rows that `choose` takes, the name of the shelf that they come from, and all that it holds.
+
+    They come from the store; from the committed results where those are asked for, or where the store has none of
+    them, which is said. Empty where neither has them, with what is told of the shelf that was asked for.
+    """
+
+    def take(scores: pd.DataFrame) -> pd.DataFrame:
+        if scores.empty:
+            return scores
+        scores = scores[scores["protocol"].isin(list(rules))]
+        return choose(scores if metric is None else scores[scores["metric"] == metric])
+
+    if published:
+        committed = read_committed(setting)
+        return take(committed), COMMITTED, committed
+    held, why = read_store(setting, tuple(rules))
+    scores = take(held)
+    if not scores.empty:
+        return scores, str(setting.runs), held
+    committed = read_committed(setting)
+    scores = take(committed)
+    if scores.empty:
+        return scores, str(setting.runs), held
+    why = why or f"{setting.runs} holds nothing of it"
+    say(f"{why}: these are the committed results, as `--published` shows them")
+    return scores, COMMITTED, committed
+
+
+def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, str]:
+    """Score rows of the store's current cells, and why there can be none; the data set is opened and never made."""
+    import pandas as pd
+
+    if not setting.has_store:
+        return pd.DataFrame(), f"there is no store {setting.runs}"
+    from bench.datasets.catalogue import NotMade
+    from bench.harness.shelf import current_cells
+    from bench.scoring.stored import read_scores
+    from bench.scoring.views import Jury
+    from bench.store.cells import Store
+
+    try:
+        dataset, suite = setting.open(make=False)
+    except NotMade:
+        return pd.DataFrame(), f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
+    store = Store(setting.runs)
+    keys = [cell.key for cell in current_cells(store, dataset, suite, setting.classes)]
+    return read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols), ""
+
+
+def read_committed(setting: Setting) -> pd.DataFrame:
+    """The committed score rows of a setting."""
+    from leaderboard.results import read_results
+
+    scores = read_results(dataset=setting.dataset)
+    if scores.empty:
+        return scores
+    return scores[(scores["suite"] == setting.suite) & (scores["classes"] == setting.classes)]
+
+
+def describe_holdings(setting: Setting, held: pd.DataFrame, published: bool) -> str:
+    """What there is instead: the data sets that the shelf has cells of, and the methods that it has scores of here."""
+    from bench.store.cells import Store
+    from leaderboard.results import read_manifests
+
+    if published:
+        specs = [manifest["spec"] for manifest in read_manifests()]
+    else:
+        specs = [cell.manifest["spec"] for cell in Store(setting.runs).cells()] if setting.has_store else []
+    sets = ", ".join(sorted({str(spec["dataset"]) for spec in specs})) or "nothing"
+    told = f"it holds cells of {sets} (--dataset, --suite and --classes choose)"
+    if held.empty:
+        return told
+    methods = ", ".join(dict.fromkeys(held["method"]))
+    return f"{told}, and scores of {methods} here (--method NAME or --references shows these)"
+
+
+def read_captions(setting: Setting, shelf: str) -> dict[int, str] | None:
+    """The clips' captions where the store's own data set is open; the committed results come without."""
+    if shelf == COMMITTED:
+        return None
+    dataset, _ = setting.open(make=False)
+    stimuli = dataset.stimuli.to_pandas()
+    return dict(zip(stimuli["clip"], stimuli["caption"], strict=True))

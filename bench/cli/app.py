@@ -1,0 +1,87 @@
+"""The command `bench`: its verbs, and how each of them ends.
+
+Results go to standard output (or `--output`), progress and errors to standard error. Exit code 1: a cell failed or the
+user's input was refused; 2: the command cannot be read; 130: stopped by the user.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bench.cli.audit import audit
+from bench.cli.board import board
+from bench.cli.check import check
+from bench.cli.compare import compare
+from bench.cli.data import data
+from bench.cli.doctor import doctor
+from bench.cli.figure import figure
+from bench.cli.human import human
+from bench.cli.list import list_names
+from bench.cli.new import new
+from bench.cli.pack import pack
+from bench.cli.publish import publish
+from bench.cli.run import run
+from bench.cli.score import score
+from bench.cli.speed import speed
+from bench.cli.suite import suite
+from bench.cli.table import table
+from bench.cli.verify import verify
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.version import __version__
+
+VERBS = (
+    *(run, table, score, compare, figure, list_names, new, check, pack, verify, publish, board),
+    *(data, suite, audit, human, doctor, speed),
+)
+
+
+class InOrder(click.Group):
+    """A group that lists its commands as they were added: those that are used most come first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+    epilog="Example: python -m bench run --method sam_net --split cross_subject",
+)
+@click.version_option(__version__, prog_name="brain2video-bench")
+def command() -> None:
+    """Brain2Video Bench: run methods, score videos, and see each score between its floor and its ceiling."""
+
+
+for verb in VERBS:
+    command.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    entered = Path(sys.argv[0]).name
+    try:
+        code = command.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="bench" if entered == "bench" else "python -m bench",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return int(code or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BenchError as error:
+        say(f"error: {error}")
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        say("stopped; the same command goes on at the next cell")
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,40 @@
+"""`bench audit`: what could make a score look like brain and is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import FOLDER, POSITIVE, Name, refuse, show
+
+
+@click.command(epilog="Example: python -m bench audit --dataset phantom_eeg --runs runs")
+@click.option("--dataset", type=Name("datasets"), default="phantom_eeg", help="Which data set is examined.")
+@options.data_root
+@click.option("--runs", type=FOLDER, metavar="DIR", show_default="none", help="A store whose results are examined too.")
+@click.option("--measure", is_flag=True, help="Instead: detection and false alarms on phantoms with confounds.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=50, help="With --measure: how many phantoms.")
+@click.option("--jobs", type=POSITIVE, show_default="one a core", help="With --measure: local processes.")
+@options.output
+def audit(
+    dataset: str,
+    data_root: Path | None,
+    runs: Path | None,
+    measure: bool,
+    seeds: int,
+    jobs: int | None,
+    format: str,
+    output: Path | None,
+) -> int:
+    """Look for leaks and confounds in a data set, its splits and its results; exit 1 if something is found."""
+    if measure:
+        refuse(("dataset", "data_root", "runs"), "is about one data set, and --measure makes phantoms of its own")
+        show(bench.measure_audits(seeds, jobs=jobs), format, output)
+        return 0
+    refuse(("seeds", "jobs"), "goes with --measure")
+    report = bench.audit_dataset(dataset, data_root=data_root, runs=runs)
+    show(report, format, output)
+    return 1 if (report["verdict"] == "found").any() else 0

@@ -1,0 +1,99 @@
+"""A paper's table as `bench run --paper` and `bench table --paper` print it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bench
+from bench.cli.options import show
+from bench.core.errors import BenchError
+from bench.core.progress import say
+
+if TYPE_CHECKING:
+    from leaderboard.papers.measure import Survey
+
+ALL = "all"
+ABOUT = ["method", "split", "dataset", "suite", "classes", "metric"]  # columns that a page of all tables leaves out
+
+
+def show_paper(
+    table: bench.PaperTable, format: str, output: Path | None, *, runs: Path, data_root: Path | None
+) -> None:
+    """Reported beside measured, and the command that fills what is not."""
+    from leaderboard.rendering import render, write
+
+    named = table.survey.table
+    text = render(table.records if format in ("csv", "json") else table.lay_out(), format)
+    write(f"{named.name}: {named.title}\n\n{text}" if format == "md" else text, output)
+    if output is not None:
+        say(f"written: {output}")
+    if table.lacking:
+        say(
+            f"{table.lacking} of {len(table.records)} numbers are not run, or only in part; fill in with "
+            f"`{fill_in(table.survey, runs, data_root)}`"
+        )
+    tell_absent(table.survey)
+
+
+def show_differences(
+    table: bench.PaperTable, format: str, output: Path | None, *, runs: Path, data_root: Path | None
+) -> None:
+    """What a paper's ablations claim, and whether it was measured."""
+    show(table.differences, format, output)
+    lacking = int((table.differences["verdict"] == "not run").sum())
+    if lacking:
+        say(
+            f"{lacking} of {len(table.differences)} differences are not run; fill in with "
+            f"`{fill_in(table.survey, runs, data_root)} --seeds 3`"
+        )
+
+
+def show_all_papers(
+    output: Path | None, *, dataset: str | None, data_root: Path | None, suite: str, runs: Path, published: bool
+) -> None:
+    """The tables of both papers in one page of Markdown, each with its ablations' differences."""
+    from leaderboard.rendering import render, write
+    from leaderboard.results import Committed
+
+    command = "python -m bench table --paper all" + (" --published" if published else "")
+    command += f" --dataset {dataset}" if dataset else ""
+    made = f" from the committed results ({Committed().digest})" if published else ""
+    parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
+    lacking = 0
+    for name in bench.paper_names():
+        table = bench.paper_table(
+            name, dataset=dataset, data_root=data_root, suite=suite, runs=runs, published=published
+        )
+        parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
+        if table.lacking:
+            fill = fill_in(table.survey, runs, data_root)
+            parts.append(f"{table.lacking} of {len(table.records)} numbers are not run, or only in part: `{fill}`.\n")
+            lacking += table.lacking
+        if len(table.differences):
+            shown = render(table.differences.drop(columns=ABOUT))
+            parts.append(f"What its ablations claim, and whether it was measured:\n\n{shown}")
+    write("\n".join(parts), output)
+    say(f"{lacking} numbers are not run, or only in part")
+
+
+def check_page(format: str, differences: bool) -> None:
+    """Raises BenchError for options that do not go with the page of all tables."""
+    if format != "md" or differences:
+        raise BenchError("--paper all is one page of Markdown with the differences in it; leave the other options out")
+
+
+def fill_in(survey: Survey, runs: Path, data_root: Path | None) -> str:
+    """The command that runs what the table lacks."""
+    parts = [f"python -m bench run --paper {survey.table.name}"]
+    parts += [f"--dataset {survey.asked}"] if survey.asked else []
+    parts += [f"--data-root {data_root}"] if data_root else []
+    parts += [f"--suite {survey.suite}"] if survey.suite != "mini" else []
+    parts += [f"--runs {runs}"] if str(runs) != "runs" else []
+    return " ".join(parts)
+
+
+def tell_absent(survey: Survey) -> None:
+    """Say what of a table cannot be run, and why."""
+    for need, reason in survey.absent.items():
+        say(f"cannot be run: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")

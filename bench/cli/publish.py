@@ -1,0 +1,46 @@
+"""`bench publish`: a store's results, or a submission, into the committed results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import FILE, FOLDER, Name, refuse
+
+
+@click.command(epilog="Example: python -m bench publish --dataset phantom_eeg")
+@click.option("--bundle", type=FILE, metavar="FILE", show_default="none", help="A submission in place of --runs.")
+@click.option("--results", type=FOLDER, metavar="DIR", show_default="leaderboard/results", help="Where they go.")
+@click.option("--dataset", type=Name("datasets"), default="phantom_eeg", help="Whose cells are published.")
+@options.data_root
+@options.suite
+@click.option(
+    "--classes", type=click.Choice(("10", "20", "30", "40")), show_default="all", help="Only this subset of concepts."
+)
+@options.runs
+def publish(
+    bundle: Path | None,
+    results: Path | None,
+    dataset: str,
+    data_root: Path | None,
+    suite: str,
+    classes: str | None,
+    runs: Path,
+) -> int:
+    """Copy manifests, scores and a few clips of a store, or of a bundle that is verified first, into the results."""
+    if bundle is not None:
+        refuse(("dataset", "suite", "classes", "runs"), "is told by the bundle")
+        bench.publish_bundle(bundle, data_root=data_root, results=results)
+        return 0
+    bench.publish(
+        dataset=dataset,
+        data_root=data_root,
+        suite=suite,
+        classes=None if classes is None else int(classes),
+        runs=runs,
+        results=results,
+    )
+    return 0

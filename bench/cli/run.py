@@ -1,0 +1,110 @@
+"""`bench run`: make, reconstruct and score the cells of a method, or all that a paper's table lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import Name, refuse, show
+from bench.cli.paper import show_paper, tell_absent
+from bench.core.errors import BenchError
+from bench.core.job import Job
+from bench.core.progress import say
+
+SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references")
+
+
+@click.command(epilog="Example: python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3")
+@click.option("--method", type=Name("methods"), show_default="none", help="A name of `list methods`, or file.py:Class.")
+@click.option(
+    "--paper", metavar="TABLE", show_default="none", help="Instead: all that a paper's table lacks (sam_net.3)."
+)
+@click.option(
+    "--split", type=Name("splits"), default="cross_subject", help="single_subject, cross_subject, new_subject."
+)
+@click.option("--variant", multiple=True, metavar="NAME", show_default="base", help="A named variant (again for more).")
+@click.option("--ablation", metavar="GROUP", show_default="none", help="Every variant of a group, with its base.")
+@options.settings
+@options.setting
+@click.option("--seeds", type=int, default=1, help="How many seeds, from 0; 3 before a difference is one.")
+@click.option("--jobs", type=options.POSITIVE, show_default="one a core", help="Local processes.")
+@click.option("--threads", type=options.POSITIVE, default=1, help="Threads that a cell computes with.")
+@click.option("--shard", metavar="i/n", show_default="all", help="Only this part of the cells, for several machines.")
+@click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
+@click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")
+@click.option(
+    "--protocol",
+    type=Name("protocols"),
+    multiple=True,
+    show_default="corrected, and the field's own",
+    help="Score by this one too; a name, or file.py:NAME.",
+)
+@options.references
+@options.output
+def run(method: str | None, paper: str | None, dry_run: bool, format: str, output: Path | None, **asked: Any) -> int:
+    """Make, reconstruct and score the cells of a method, with floors and ceilings beside it."""
+    if (method is None) == (paper is None):
+        raise BenchError("name what to run: --method NAME, or --paper TABLE, and not both")
+    if paper is not None:
+        refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
+        return run_paper(paper, dry_run, format, output, asked)
+    return run_method(str(method), dry_run, format, output, asked)
+
+
+def run_method(method: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
+    from bench.core.variants import parse_settings
+
+    references, jobs, threads = (asked.pop(name) for name in ("references", "jobs", "threads"))
+    asked |= {"classes": int(asked["classes"]), "parameters": parse_settings(asked.pop("settings"))}
+    if dry_run:
+        planned = bench.plan_run(method, **asked)
+        keys = {job.spec.key for job in planned.todo}
+        for job in planned.jobs:
+            spec = job.spec
+            print(f"{spec.key}  {tell_state(job, keys)}  {spec.method} {job.variant} {spec.split}/{spec.fold}")
+        return 0
+    try:
+        result, code = bench.run(method, jobs=jobs, threads=threads, **asked), 0
+    except bench.CellsFailed as error:
+        result, code = error.result, 1
+    if result.scores.empty:
+        say("no scores to show yet")
+    elif references:
+        import pandas as pd
+
+        show(pd.concat([result.table, result.references], ignore_index=True), format, output)
+    elif result.table.empty:
+        say(f"no scores of {method} yet; --references shows those of floors and ceilings")
+    else:
+        show(result.table, format, output)
+    for failure in result.failures:
+        say(f"failed: {failure}")
+    return code
+
+
+def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
+    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "seeds", "runs", "quick", "shard")}
+    if shared["data_root"] and not shared["dataset"]:
+        raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
+    if dry_run:
+        survey, planned, todo = bench.plan_paper(paper, **shared)
+        keys = {job.spec.key for job in todo}
+        for job in planned:
+            spec = job.spec
+            about = f"{spec.method} {job.variant} {spec.dataset} {spec.classes} {spec.split}/{spec.fold} {spec.seed}"
+            print(f"{spec.key}  {tell_state(job, keys)}  {about}")
+        tell_absent(survey)
+        return 0
+    table, failures = bench.run_paper(paper, jobs=asked["jobs"], threads=asked["threads"], **shared)
+    show_paper(table, format, output, runs=asked["runs"], data_root=asked["data_root"])
+    for failure in failures:
+        say(f"failed: {failure}")
+    return 1 if failures else 0
+
+
+def tell_state(job: Job, todo: set[str]) -> str:
+    return "to do" if job.spec.key in todo else "there"

@@ -1,0 +1,78 @@
+"""`bench score`: videos that were made elsewhere, beside floors that need no brain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import FOLDER, POSITIVE, Name, refuse
+
+
+@click.command(epilog="Example: python -m bench score --predictions DIR --targets DIR --metrics ssim,psnr")
+@click.option("--predictions", required=True, type=FOLDER, metavar="DIR", help="Videos: mp4, gif, webm, npy, frames.")
+@click.option("--targets", type=FOLDER, metavar="DIR", show_default="none: vbench", help="True videos, named alike.")
+@click.option("--target-name", default="{}", metavar="PATTERN", help="How a target is named after its clip: gt_{}.")
+@click.option(
+    "--side-by-side",
+    type=click.Choice(("truth-left", "truth-right")),
+    show_default="no",
+    help="Both videos are in one picture.",
+)
+@click.option("--frames", default="same", metavar="RULE", help="Which are compared: same, first:N or even:N.")
+@click.option("--protocol", type=Name("protocols"), default="eeg2video", help="A name, file.py:NAME, or all.")
+@click.option("--metrics", default="all", metavar="NAMES", help="Names or file.py:NAME, separated by commas; or all.")
+@options.suite
+@click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", help="Of the judges; fp32 is exact.")
+@click.option("--threads", type=POSITIVE, show_default="all cores", help="Threads that the judges compute with.")
+@click.option("--no-floors", is_flag=True, help="Leave the floors out: fewer passes of the judges.")
+@click.option(
+    "--table",
+    type=click.Choice(("summary", "clips")),
+    show_default="both; csv and json: clips",
+    help="One table only.",
+)
+@options.output
+def score(
+    predictions: Path,
+    targets: Path | None,
+    target_name: str,
+    side_by_side: str | None,
+    frames: str,
+    protocol: str,
+    metrics: str,
+    suite: str,
+    precision: str,
+    threads: int | None,
+    no_floors: bool,
+    table: str | None,
+    format: str,
+    output: Path | None,
+) -> int:
+    """Score videos made elsewhere; a missing or broken clip scores the worst value and is counted."""
+    if targets is None:
+        refuse(("target_name",), "says how --targets are named")
+    scored = bench.score(
+        predictions,
+        targets,
+        protocol=protocol,
+        metrics=metrics,
+        target_name=target_name,
+        side_by_side=side_by_side,  # type: ignore[arg-type]
+        frames=frames,
+        suite=suite,
+        precision=precision,  # type: ignore[arg-type]
+        threads=threads,
+        floors=not no_floors,
+    )
+    from leaderboard.clips import clip_table
+    from leaderboard.rendering import render, write
+
+    whole = format in ("csv", "json")
+    wanted = [table] if table else ["clips"] if whole else ["summary", "clips"]
+    clips = scored if whole else clip_table(scored)
+    made = {"summary": bench.summarise_scores(scored), "clips": clips}
+    write("\n".join(render(made[name], format) for name in wanted), output)
+    return 0

@@ -1,0 +1,31 @@
+"""`bench suite`: build, fetch, verify and describe suites of pretrained networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import refuse, show
+
+
+@click.command(epilog="Example: python -m bench suite verify paper")
+@click.argument("action", type=click.Choice(("build", "fetch", "verify", "info")))
+@click.argument("suite")
+@click.option("--only", metavar="NETWORK", show_default="all", help="Build this network only.")
+@options.output
+def suite(action: str, suite: str, only: str | None, format: str, output: Path | None) -> int:
+    """Build the small suite again; fetch, verify or describe a suite: mini, paper or a folder."""
+    if action in ("build", "fetch"):
+        refuse(("format", "output"), f"is about a table, and `suite {action}` prints none")
+    if action != "build":
+        refuse(("only",), "is about `suite build`")
+    if action == "build":
+        bench.build_suite(suite, only=only)
+    elif action == "fetch":
+        bench.fetch_suite(suite)
+    else:
+        show(bench.verify_suite(suite) if action == "verify" else bench.describe_suite(suite), format, output)
+    return 0

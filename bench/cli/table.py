@@ -1,0 +1,59 @@
+"""`bench table`: what a store, or the committed results, hold of methods, ablations and papers' tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import bench
+from bench.cli import options
+from bench.cli.options import Name, refuse, show
+from bench.cli.paper import ALL, check_page, show_all_papers, show_differences, show_paper
+from bench.core.errors import BenchError
+
+SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "references")
+
+
+@click.command(epilog="Example: python -m bench table --ablation hrt")
+@click.option("--paper", metavar="TABLE", show_default="none", help="A paper's table (sam_net.1), or all of them.")
+@click.option(
+    "--differences", is_flag=True, help="With --paper: what its ablations claim, and whether it was measured."
+)
+@click.option("--published", is_flag=True, help="Of the committed results, not of --runs.")
+@click.option("--ablation", metavar="GROUP", show_default="none", help="Paired differences of a group to its base.")
+@click.option(
+    "--method", type=Name("methods"), show_default="all; with --ablation the one that has it", help="Only this method."
+)
+@click.option("--split", type=Name("splits"), show_default="all", help="Only this split.")
+@options.setting
+@click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, file.py:NAME, or all.")
+@click.option("--metric", metavar="NAME", show_default="all", help="Only this metric.")
+@options.references
+@options.output
+def table(paper: str | None, differences: bool, published: bool, format: str, output: Path | None, **asked: Any) -> int:
+    """Tables of what the store holds; where it holds nothing of it, of the committed results.
+
+    Nothing is made or run.
+    """
+    if published:
+        refuse(("runs",), "names a store, and --published reads the committed results")
+    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "runs")}
+    if paper is None:
+        if differences:
+            raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
+        asked["classes"] = int(asked["classes"])
+        show(bench.table(published=published, **asked), format, output)
+        return 0
+    refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
+    if shared["data_root"] and not shared["dataset"]:
+        raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
+    if paper == ALL:
+        check_page(format, differences)
+        show_all_papers(output, published=published, **shared)
+        return 0
+    made = bench.paper_table(paper, published=published, **shared)
+    print_it = show_differences if differences else show_paper
+    print_it(made, format, output, runs=asked["runs"], data_root=asked["data_root"])
+    return 0

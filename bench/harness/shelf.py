@@ -1,0 +1,57 @@
+"""The shelf: the cells of a store that are current, which are those that tables, figures and boards are made of.
+
+A cell is current where data, suite, method and variant are what they were when it was made. Nothing is run or made to
+find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.core.registry import UnknownName, resolve
+from bench.core.variants import find_variant
+from bench.harness.plan import identify_source
+from bench.scoring.stored import join_rows, read_rows
+from bench.scoring.views import Jury
+from bench.store.cells import Cell, Store
+
+
+def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
+    """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
+    spec = manifest["spec"]
+    if (spec["data_digest"], spec["suite_digest"], spec["classes"]) != (dataset.digest, suite.digest, classes):
+        return False
+    try:
+        if spec["method_version"] != resolve("methods", spec["method"]).version:
+            return False
+        if spec["source"] != identify_source(spec["method"], spec["parameters"], spec["suite"]):
+            return False
+        variant, changed, _ = manifest["variant"].partition("[")
+        return bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
+    except UnknownName:  # a method or variant that is gone
+        return False
+
+
+def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Iterator[Cell]:
+    """The current cells of a store for one setting, by key."""
+    return (cell for cell in store.cells() if is_current(cell.manifest, dataset, suite, classes))
+
+
+class StoreShelf:
+    """A store, asked as committed results are: which cells are there, and what are their scores."""
+
+    def __init__(self, store: Store, find_jury: Callable[[str], Jury]) -> None:
+        """`find_jury` gives the jury of a data set's name."""
+        self.store, self.find_jury = store, find_jury
+
+    def find(self, key: str) -> Cell | None:
+        """The cell, or None."""
+        return self.store.find(key)
+
+    def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
+        """Score rows of the cells under these protocols, in the order of their keys; empty where there are none."""
+        cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
+        return join_rows(read_rows(cell, self.find_jury(cell.manifest["spec"]["dataset"]), protocols) for cell in cells)
