@@ -52,7 +52,8 @@ def test_the_loop_cuts_gradients_follows_its_rate_and_reports(averaged):
     """Plain descent on one weight, whose gradient of 5 is cut to 1, by hand: a warm-up of two steps, then a cosine."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 2.0)
-    seen, done = [], []
+    seen: list[tuple] = []
+    done: list[int] = []
     train_steps(
         network, torch.optim.SGD(network.parameters(), lr=0.1), lambda step: 5 * network.weight.sum(), phase="descent",
         steps=7, every=3, warmup=2, averaged=averaged, after=done.append,
