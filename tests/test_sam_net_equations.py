@@ -173,7 +173,19 @@ def test_in_training_equation_3_normalises_by_the_batch_and_drops_out() -> None:
             norm.running_var.copy_(torch.from_numpy(seen.var(axis=(0, 2))))
             start += size
     np.testing.assert_allclose(made, extract(signals.numpy(), extractors))
-    assert not torch.equal(make_extractors().train()(signals), make_extractors().eval()(signals))
+
+
+def test_in_training_equation_3_drops_half_of_the_regions_features_and_doubles_the_others() -> None:
+    extractors, signals, seen = make_extractors(dropout=0.5).train(), draw_signals(channels=9), []
+    extractors.project.register_forward_pre_hook(lambda module, given: seen.append(number(given[0])))
+    extractors(signals)
+    for _, _, _, dropout in extractors.extractors:
+        dropout.p = 0.0
+    extractors(signals)
+    thinned, whole = seen
+    dropped = thinned == 0
+    assert abs(dropped.mean() - 0.5) < 0.08
+    np.testing.assert_allclose(thinned[~dropped], 2 * whole[~dropped])
 
 
 # (4) multi-scale temporal perception
@@ -281,7 +293,7 @@ class Recorder(nn.Module):
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.mixture = nn.Parameter(draw(channels, features, seed=1).double())
-        self.read = nn.Linear(features, 1).double()
+        self.read = scatter_weights(nn.Linear(features, 1))
         self.text = self.latents = SimpleNamespace(weights=torch.ones(1, dtype=torch.float64))
         self.rows: list[torch.Tensor] = []
         self.features: list[torch.Tensor] = []
@@ -292,7 +304,7 @@ class Recorder(nn.Module):
         features = (signals.mean(dim=2) @ self.mixture)[:, None]
         text = self.read(features[:, 0])
         self.rows.append(signals.detach())
-        self.features.append(features.detach())
+        self.features.append(features.detach().clone())
         if features.requires_grad:
             features.register_hook(self.gradients.append)
             text.register_hook(lambda gradient: self.text_gradients.append((text.detach(), gradient)))
@@ -371,13 +383,13 @@ def test_the_encoder_climbs_the_subject_loss_that_the_classifier_descends() -> N
     λ grows along 2 / (1 + exp(−10 p)) − 1, and subjects that have not joined have no part in the softmax.
     """
     decoder, examples = Recorder(5, 3), make_examples()
-    classifier = SubjectClassifier(3, 3, hidden=6).double()
+    classifier = scatter_weights(SubjectClassifier(3, 3, hidden=6))
     weights: list[dict[str, np.ndarray]] = []
     own: list[np.ndarray] = []
     classifier.register_forward_pre_hook(
         lambda module, given: weights.append({n: number(one).copy() for n, one in module.state_dict().items()})
     )
-    classifier.layers[2].weight.register_hook(lambda gradient: own.append(number(gradient)))
+    classifier.layers[2].weight.register_hook(lambda gradient: own.append(number(gradient).copy()))
     stages = [Stage((2,), 3), Stage((2, 0), 5), Stage((2, 0, 1), 8)]
     train(decoder, classifier, examples, stages, make_recipe())
     assert len(decoder.gradients) == 16 and len(own) == 13  # alone, the centre has nothing to hide
@@ -419,13 +431,13 @@ def test_the_encoder_moves_away_from_what_a_classifier_knows_and_keeps_the_targe
         classifier.layers[0].weight.copy_(torch.stack([-side, side]))
         classifier.layers[0].bias.zero_()
         classifier.layers[2].weight.copy_(torch.eye(2))
-        recipe = make_recipe(adversary=adversary, text_weight=1.0, batch_size=trials)
+        recipe = make_recipe(adversary=adversary, text_weight=1.0, batch_size=trials, learning_rate=0.03)
         train(decoder, classifier, examples, [Stage((0, 1), 200)], recipe)
         with torch.no_grad():
             features, text, _ = decoder(signals)
             confusion[adversary] = float(nn.functional.cross_entropy(classifier(features), subject))
             error[adversary] = float((text - target).square().mean())
-    assert confusion[0.0] < 0.5 < np.log(2) < confusion[1.0]
+    assert confusion[0.0] < np.log(2) and confusion[1.0] > 3  # log 2: knowing nothing; above it: surely wrong
     assert max(error.values()) < 0.01
 
 

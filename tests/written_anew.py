@@ -75,13 +75,18 @@ def transform(x: np.ndarray, layer: nn.TransformerEncoderLayer) -> np.ndarray:
 
 
 def scatter_weights(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The module in double precision, evaluating, with every number random, those that start at 0 or 1 too."""
+    """The module in double precision, evaluating, with every number drawn anew, those that start at 0 or 1 too."""
     generator = torch.Generator().manual_seed(seed)
+
+    def drawn(like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
     module = module.double().eval()
     with torch.no_grad():
-        for one in module.parameters():
-            one += 0.3 * torch.randn(one.shape, generator=generator, dtype=torch.float64)
+        for name, one in module.named_parameters():
+            spread = 0.3 if one.ndim < 2 else one[0].numel() ** -0.5
+            one.copy_(spread * drawn(one) + float(one.ndim == 1 and name.endswith("weight")))  # gains lie around 1
         for name, one in module.named_buffers():
             if name.endswith(("running_mean", "running_var")):
-                one += torch.rand(one.shape, generator=generator, dtype=torch.float64)
+                one.copy_(drawn(one).abs() + 0.5)
     return module
