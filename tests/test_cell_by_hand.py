@@ -37,7 +37,7 @@ from scored_cells import score_rows, select
 from bench.jury import Jury
 from bench.scoring import permute, read_scores, score_cell
 from leaderboard.ranking import rank_methods
-from leaderboard.tables import result_table
+from leaderboard.tables import mean_of, result_table
 from metrics.protocols import PROTOCOLS
 
 SUBJECTS = (1, 2)
@@ -292,6 +292,7 @@ def test_the_mean_is_over_clips_then_over_subjects_and_seeds_lie_inside() -> Non
     ]
     row = select(result_table(pd.concat(parts, ignore_index=True)), "sam_net")
     assert row["value"] == pytest.approx((0.25 + 0.65 + 0.55) / 3)
+    assert mean_of(pd.concat(parts)) == pytest.approx(row["value"])
     assert row["value"] != pytest.approx(np.concatenate([first.ravel(), second.ravel()]).mean())
     assert (row["best_subject"], row["best_value"]) == (2, pytest.approx(0.65))
     assert (row["n_subjects"], row["n_clips"], row["seeds"]) == (3, 6, 2)

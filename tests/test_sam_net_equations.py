@@ -281,10 +281,23 @@ def test_fitting_starts_with_the_central_subject_and_goes_on_to_the_nearest(
     method = SamNet(suite=FakeSuite(), centred=centred, **TINY)
     method.fit(train, train)
     assert method.order == order
-    ((_, _, examples, stages, _),) = planned
+    ((_, classifier, examples, stages, _),) = planned
+    assert isinstance(classifier, SubjectClassifier) and classifier.layers[-1].out_features == 4
     numbers = {one: int(train.subject[(examples.subject == one).nonzero()[0, 0]]) for one in range(4)}
     joined = [{numbers[one] for one in stage.subjects} for stage in stages]
     assert joined == [set(order[: size + 1]) for size in range(4)]
+
+
+def test_without_lambda_there_is_no_classifier_and_without_progress_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, planned = World(subjects=(1, 2, 5), clips=8).record(), []
+    monkeypatch.setattr("methods.sam_net.method.train_decoder", lambda *given, **options: planned.append(given))
+    method = SamNet(suite=FakeSuite(), adversary=0.0, progressive=False, **TINY)
+    method.fit(recorded, recorded)
+    ((decoder, classifier, examples, stages, _),) = planned
+    assert classifier is None
+    assert [set(stage.subjects) for stage in stages] == [{0, 1, 2}]
+    captions = [recorded.captions[clip] for clip in recorded.clip]  # each trial learns its own clip's text
+    torch.testing.assert_close(decoder.text.expand(examples.text), FakeSuite().encode_text(captions), atol=1e-4, rtol=0)
 
 
 class Recorder(nn.Module):
