@@ -74,6 +74,16 @@ def transform(x: np.ndarray, layer: nn.TransformerEncoderLayer) -> np.ndarray:
     return x + linear(gelu(linear(layer_norm(x, layer.norm2), layer.linear1)), layer.linear2)
 
 
+def mix_scores(queries: dict[str, np.ndarray], weights: np.ndarray, entries: dict[str, np.ndarray]) -> np.ndarray:
+    """CineNeuron's (5): S_i = Σ_m w_m cos(query of m, entry i's embedding of m), entry by entry."""
+    scores = np.zeros((len(weights), len(next(iter(entries.values())))))
+    for trial, i in np.ndindex(*scores.shape):
+        for place, name in enumerate(queries):
+            a, b = queries[name][trial], entries[name][i]
+            scores[trial, i] += weights[trial, place] * (a @ b) / np.sqrt((a @ a) * (b @ b))
+    return scores
+
+
 def scatter_weights(module: nn.Module, seed: int = 0) -> nn.Module:
     """The module in double precision, evaluating, with every number drawn anew, those that start at 0 or 1 too."""
     generator = torch.Generator().manual_seed(seed)
