@@ -39,11 +39,11 @@ from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, 
 from baselines.cinesync.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, UnknownRegion, require_fitted
-from bench.pretrained.decoders import WanDecoder, list_lora
+from bench.pretrained.decoders import WanDecoder, attach_lora, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import count_parameters
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import choose_voxels
 
@@ -222,3 +222,33 @@ def build_encoder(
         embedding=embedding,
         text=text,
     )
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for CineBrain's subjects: visual or all voxels, five volumes of 0.8 s, 64 electrodes at 1 kHz."""
+    from diffusers import CogVideoXTransformer3DModel
+
+    tokens, text = 226, 4096
+    widths = {"tokens": tokens, "embedding": 1152, "text": text}  # of SigLIP2 and T5
+    few, many = (VoxelLayer(torch.arange(n), tokens=tokens, channels=parameters.channels) for n in (8405, 18946))
+    video = CogVideoXTransformer3DModel(  # CogVideoX-5B, from the configuration of its release in diffusers' format
+        num_attention_heads=48, num_layers=42, text_embed_dim=text, use_rotary_positional_embeddings=True
+    )
+    lora = list_lora(attach_lora(video, rank=parameters.lora_rank, scale=parameters.lora_scale))
+    return [
+        (
+            "fMRI transformer",
+            build_encoder(parameters, fmri=True, signals=(8405, 5), **widths),
+            "12 layers, 32 heads, width 2048",
+        ),
+        ("first layer of 8,405 visual voxels", few, "8,405 to 226 tokens"),
+        ("first layer of 18,946 voxels (CineSync*)", many, "18,946 to 226 tokens"),
+        (
+            "EEG transformer",
+            build_encoder(parameters, fmri=False, signals=(64, 4000), **widths),
+            "12 layers, convolution of 320 channels",
+        ),
+        ("first layer of 64 channels", ChannelLayer(64), "none"),
+        (f"LoRA, rank {parameters.lora_rank}", lora, "rank 64, its code 128"),
+        ("CogVideoX-5B, frozen", video, "5B"),
+    ]

@@ -11,6 +11,7 @@ from baselines.dynamind.aligner import TemporalAligner
 from baselines.dynamind.mapper import RegionalMapper
 from baselines.dynamind.parameters import Parameters
 from baselines.dynamind.prior import Prior, TokenCode
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart
 
 
 class Networks(nn.Module):
@@ -75,3 +76,27 @@ def build_networks(
             released_axes=own.released_axes,
         )
     return Networks(mapper, code, prior, aligner)
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for SEED-DV's 62 electrodes and 400 samples, and Stable Diffusion 1.x."""
+    from diffusers import UNet2DConditionModel
+
+    from bench.pretrained.generators.tune_a_video import InflatedUNet
+
+    channels = [*("F1",) * 21, *("FT7",) * 8, *("CP1",) * 21, *("O1",) * 12]  # as many of a region as SEED-DV's cap has
+    networks = build_networks(
+        parameters, channels, 400, tokens=(77, 768), latent=(6, 4, 36, 64), image=768, categories=40
+    )
+    mapper, generator = networks.mapper, InflatedUNet(UNet2DConditionModel(**STABLE_DIFFUSION))
+    return [
+        ("mapper, region stacks", mapper.stacks, ""),
+        ("mapper, common embedding", mapper.common, ""),
+        ("mapper, text head", mapper.text, ""),
+        ("mapper, image head", mapper.image, ""),
+        ("mapper, category head (in training alone)", mapper.category, ""),
+        ("prior", networks.prior, ""),
+        ("aligner", networks.aligner, ""),
+        ("Tune-A-Video, tuned", generator.trained_parameters(), ""),
+        ("Tune-A-Video, all", generator, ""),
+    ]

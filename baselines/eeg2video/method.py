@@ -44,9 +44,10 @@ from baselines.eeg2video.seq2seq import Seq2Seq
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
-from bench.pretrained.generators.tune_a_video import encode_clips, load_scheduler, sample, tune
+from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart
 from bench.toolbox.training import make_generator, seeded, train_steps
 
 PREDICTED = 128  # trials through the networks at once
@@ -237,3 +238,28 @@ def build_networks(
         features, text_shape, hidden=own.hidden, layers=own.layers, dropout=own.semantic_dropout
     )
     return Networks(seq2seq, semantic, dynamic)
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for SEED-DV's cap, windows of half a second at 200 Hz, and six frames of 512 × 288 pixels."""
+    from diffusers import UNet2DConditionModel
+
+    cap = [*("E1",) * 50, *("O1",) * 12]  # as many over visual cortex as SEED-DV's has, all that GLMNet asks
+    networks = build_networks(
+        parameters,
+        channels=cap,
+        windows=7,
+        samples=100,
+        rate=200.0,
+        latent_shape=(6, 4, 36, 64),
+        text_shape=(77, 768),
+    )
+    video = inflate(UNet2DConditionModel(**STABLE_DIFFUSION))
+    return [
+        ("seq2seq", networks.seq2seq, "32,611,917, with three layers that nothing reads"),
+        ("semantic predictor", networks.semantic, "894,559,136"),
+        ("GLMNet, 40 classes", GLMNet(cap, 40), "491,176"),
+        ("GLMNet, fast or slow", networks.dynamic, "not given"),
+        ("video model, trained", video.trained_parameters(), "not given"),
+        ("video model, all", video, "not given"),
+    ]

@@ -31,10 +31,10 @@ from baselines.glfa.encoder import MapEncoder
 from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
-from bench.pretrained.decoders import AnimateDiffDecoder, list_lora
+from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import count_parameters
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import digest_video, make_generator, seeded
 
 DECODED = 32  # trials decoded at once
@@ -225,3 +225,31 @@ def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray
     rows = np.arange(len(brain)) if rows is None else rows
     parts = [brain[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK)]
     return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447, volumes: int = 5) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first) in ten regions, and a window of so many volumes.
+
+    OpenCLIP's ViT-H, which zeroscope reads texts by, gives 77 tokens of 1,024.
+    """
+    from diffusers import UNet3DConditionModel
+
+    regions = {1: [f"region {voxel * 10 // voxels}" for voxel in range(voxels)]}
+    encoder = build_encoder(parameters, regions, volumes=volumes, embedding=1024, text_tokens=77, text=1024)
+    video, rank = UNet3DConditionModel(attention_head_dim=64), parameters.lora_rank  # the rest as the class has it
+    adapted = [  # each gets two factors; this class has no adapters of its own
+        layer
+        for name, layer in video.named_modules()
+        if name.endswith(tuple(LORA_TARGETS)) and isinstance(layer, torch.nn.Linear)
+    ]
+    lora = sum(rank * (layer.in_features + layer.out_features) for layer in adapted)
+    return [
+        (
+            f"map of a subject of {voxels:,} voxels",
+            build_alignment(parameters).count(regions),
+            "kernels of 13 x 13 pixels",
+        ),
+        ("vision transformer", encoder, "24 layers, width 1024, patches of 16 x 16"),
+        (f"LoRA, rank {rank}", lora, "rank 4, scale 16"),
+        ("zeroscope's UNet, frozen", video, "zeroscope_v2_576w"),
+    ]

@@ -37,6 +37,7 @@ from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import PaperPart
 from bench.toolbox.training import Optimiser, make_generator, seeded, walk_batches
 from bench.toolbox.voxels import Voxels, choose_voxels
 
@@ -274,3 +275,13 @@ def build_networks(
         encoder.add_subject(number, len(columns))
         decoder.regress.add_subject(number, columns)
     return encoder, decoder
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first), one volume a trial, six frames.
+
+    Features are CLIP L/14's and Stable Diffusion's latents of 288 × 512 pixels.
+    """
+    features = 768 + 4 * 36 * 64
+    encoder, decoder = build_networks(parameters, volumes=1, frames=6, features=features, voxels={1: np.arange(voxels)})
+    return [("encoder", encoder, ""), ("decoder: input layer", decoder.regress, ""), ("decoder", decoder, "")]

@@ -42,6 +42,7 @@ from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import PaperPart
 from bench.toolbox.targets import encode_targets
 from bench.toolbox.training import make_generator, seeded, train_steps
 from bench.toolbox.voxels import PerSubject, Voxels, choose_voxels
@@ -269,3 +270,27 @@ def build_decoders(
             dropout=own.dropout,
         )
     return made
+
+
+def list_paper_parts(
+    parameters: Parameters, *, voxels: int = 4500, frames: int = 8, latent: int = 64
+) -> list[PaperPart]:
+    """The parts for one subject of so many voxels and one volume a trial, and so many latents of `latent` squared.
+
+    Text and latents are Stable Diffusion 1.5's, the embedding is CLIP B/32's.
+    """
+    decoders = build_decoders(
+        parameters,
+        volumes=1,
+        voxels={1: np.arange(voxels)},
+        embedding=512,
+        mean_text=torch.zeros(77, 768),
+        mean_first=torch.zeros(4, latent, latent),
+        frames=frames,
+    )
+    said = {
+        "semantic": f"{voxels:,} → 512, 3 blocks, → 19 × 768",
+        "structure": f"{voxels:,} → 1,024 → 4 × 64 × 64",
+        "motion": "2 layers, width 4,096 · 4, 4 heads, 8 frames",
+    }
+    return [(name, decoder, said[name]) for name, decoder in decoders.items()]

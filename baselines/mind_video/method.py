@@ -35,6 +35,7 @@ from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips,
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.targets import ClipTargets, encode_targets
 from bench.toolbox.training import make_generator, seeded, train_steps
 from bench.toolbox.voxels import Voxels, choose_voxels
@@ -239,3 +240,27 @@ def build_encoder(
     for number, columns in voxels.items():
         encoder.add_subject(number, torch.as_tensor(columns))
     return encoder
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 6016, volumes: int = 2) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first, as published) in a window of so many volumes.
+
+    Text is Stable Diffusion 1.5's, the embedding is CLIP L/14's.
+    """
+    from diffusers import UNet2DConditionModel
+
+    encoder = build_encoder(
+        parameters,
+        volumes=volumes,
+        voxels={1: np.arange(voxels)},
+        embedding=768,
+        mean_text=torch.zeros(77, 768),
+    )
+    generator = InflatedUNet(UNet2DConditionModel(**STABLE_DIFFUSION))
+    shared = count_parameters(encoder) - count_parameters(encoder.subjects)
+    return [
+        ("encoder, shared", shared, "24 layers, width 1,024, 16 heads"),
+        ("encoder, a subject's own", encoder.subjects, "patches of 16 voxels, 77 tokens"),
+        ("generator, tuned", generator.trained_parameters(), "attention heads"),
+        ("generator, all", generator, "Stable Diffusion 1.5, inflated"),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from baselines.neuroclips.parameters import Parameters
@@ -11,6 +12,7 @@ from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
 from bench.core.errors import BenchError
+from bench.toolbox.sizes import PaperPart
 from bench.toolbox.voxels import Voxels
 
 
@@ -75,3 +77,32 @@ def list_subject_layers(networks: Any) -> list[Any]:
     """What knows the subjects: the semantic ridge and the perception's regression."""
     found = [networks["semantic"].ridge] if "semantic" in networks else []
     return [*found, networks["perception"].regress] if "perception" in networks else found
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first) and one volume a trial.
+
+    Targets are tokens of OpenCLIP's ViT-bigG-14, Stable Diffusion's latents of 224 pixels and ConvNeXt-XL's last width.
+    """
+    networks = build_networks(
+        parameters,
+        volumes=1,
+        voxels={1: np.arange(voxels)},
+        embedding=1664,
+        latent=(4, 28, 28),
+        features=2048,
+        targets=256,
+    )
+    semantic, perception = networks["semantic"], networks["perception"]
+    heads = nn.ModuleList([perception.describe, perception.to_maps, perception.decoder, perception.to_latents])
+    return [
+        ("semantic: ridge", semantic.ridge, ""),
+        ("semantic: mixer", semantic.mixer, ""),
+        ("semantic: to tokens", semantic.to_tokens, ""),
+        ("semantic: projector", semantic.projector, ""),
+        ("prior", networks["prior"], ""),
+        ("perception: extension and ridge", perception.regress, ""),
+        ("perception: mixer", perception.mixer, ""),
+        ("perception: decoder and heads", heads, ""),
+        ("all", networks, ""),
+    ]

@@ -26,12 +26,11 @@ from baselines.glfa.alignment import (
 from baselines.glfa.encoder import TextProjection
 from baselines.glfa.method import Glfa, build_alignment, build_encoder, match_capacity
 from baselines.glfa.parameters import Parameters
-from baselines.glfa.sizes import count_paper_size
 from bench.core.errors import BenchError
 from bench.core.spec import check_plain
 from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
-from bench.toolbox.sizes import count_parameters
+from bench.toolbox.sizes import count_paper_size, count_parameters
 
 SMALL: dict[str, Any] = {
     "patch": 4, "global_patches": 2, "width": 16, "layers": 1, "heads": 2, "feedforward": 24, "dropout": 0.0,
@@ -281,7 +280,7 @@ def test_matched_variants_have_the_base_s_parameters(name: str) -> None:
 
 
 def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=1000, volumes=5)}
+    counts = count_paper_size("glfa", voxels=1000, volumes=5)
     assert counts["map of a subject of 1,000 voxels"] == 1000 * 256 * (16 + 96)
     layer = 12 * 1024**2 + 13 * 1024
     embed, positions, norms = (256 * 5 + 1) * 1024, 258 * 1024, 2 * 1024

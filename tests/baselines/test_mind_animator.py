@@ -16,11 +16,11 @@ from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add
 from baselines.mind_animator.losses import draw_known, measure_motion
 from baselines.mind_animator.method import MindAnimator
 from baselines.mind_animator.parameters import Parameters, read_parameters
-from baselines.mind_animator.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
@@ -217,6 +217,6 @@ def test_variants_without_a_decoder_fill_its_place(suite: Any) -> None:
 
 
 def test_the_papers_size_is_counted_on_the_meta_device() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=4500, frames=8, latent=64)}
+    counts = count_paper_size("mind_animator", voxels=4500, frames=8, latent=64)
     assert counts["structure"] == pytest.approx(4500 * 1024 + 1024 * 4 * 64 * 64, rel=0.01)
     assert counts["motion"] > 2 * 8 * 16384**2  # two layers of two attentions, 4 d² each

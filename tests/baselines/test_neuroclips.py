@@ -16,11 +16,11 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.method import RELEASED_SEED
 from baselines.neuroclips.perception import PerceptionReconstructor, interpolate_frames
 from baselines.neuroclips.prior import DiffusionPrior
-from baselines.neuroclips.sizes import build_paper_size, count_paper_size
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.pretrained.generators.pipelines import count_steps
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.voxels import NoVoxels, PerSubject, choose_voxels
 
 SIDE, FRAMES, CONCEPTS = 16, 6, 4
@@ -330,8 +330,7 @@ def test_bad_parameters_are_named(suite: FakeSuite, parameters: dict[str, Any], 
 
 
 def test_the_paper_s_size_is_counted_without_its_weights() -> None:
-    assert all(one.is_meta for one in build_paper_size(voxels=13447).parameters())
-    counts = dict(count_paper_size(voxels=13447))
+    counts = count_paper_size("neuroclips", voxels=13447)
     assert counts["semantic: ridge"] == (13447 + 1) * 4096
     assert counts["semantic: mixer"] == 4 * (2 * 4096 * 4097 + 2 * 4096)
     assert counts["semantic: to tokens"] == 4097 * 256 * 1664
