@@ -34,9 +34,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.parameters import Parameters, read_parameters
+from baselines.encoders.brain_tokens import Recipe, encode_targets, train_alone, train_both
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, UnknownRegion, require_fitted
 from bench.pretrained.decoders import WanDecoder, attach_lora, list_lora
@@ -96,38 +96,20 @@ class CineSync:
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
         encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
-        clip = torch.from_numpy(train.clip).to(self.device)
         self.recipe = take_fields(Recipe, own)
-        with seeded(self.device, "cinesync", "dropout", self.seed):
-            self.losses = train_alone(
-                encoder,
-                read_trials(train, self.device),
-                clip,
-                targets,
-                self.recipe,
-                parameters=list(encoder.parameters()),
-                steps=own.align_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate,
-                batches=make_generator("cinesync", "batches", self.seed),
-                phase="aligning recordings (stage 1)",
-            )
-            self.joint_losses = train_with_decoder(
-                encoder,
-                self.decoder,
-                read_trials(train, self.device),
-                clip,
-                targets,
-                encode_clips(self.suite, self.decoder, train.video),
-                self.recipe,
-                steps=own.joint_steps,
-                batch_size=own.joint_batch_size,
-                learning_rate=own.joint_learning_rate,
-                decoder_learning_rate=own.decoder_learning_rate,
-                batches=make_generator("cinesync", "joint batches", self.seed),
-                noise=make_generator("cinesync", "diffusion noise", self.seed),
-                phase="training with the video model (stage 2)",
-            )
+        self.losses, self.joint_losses = train_both(
+            "cinesync",
+            encoder,
+            self.decoder,
+            self.suite,
+            train,
+            read_trials(train, self.device),
+            targets,
+            self.recipe,
+            steps=own.align_steps,
+            seed=self.seed,
+            phases=("aligning recordings (stage 1)", "training with the video model (stage 2)"),
+        )
         self.encoder = encoder
 
     def adapt(self, calibration: TrainingSet) -> None:
@@ -147,7 +129,6 @@ class CineSync:
                     self.recipe,
                     parameters=list(layer.parameters()),
                     steps=own.calibration_steps,
-                    batch_size=own.batch_size,
                     learning_rate=own.calibration_learning_rate,
                     batches=make_generator("cinesync", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
@@ -173,7 +154,7 @@ class CineSync:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: encoder with all first layers, LoRA."""
-        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        lora = count_parameters(list_lora(self.decoder.network))
         return count_parameters(self.trained()) + lora
 
     def trained(self) -> BrainEncoder:

@@ -41,6 +41,7 @@ from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import make_generator, remember, seeded
 
 CHUNK = 512  # trials passed through a network at once
@@ -269,7 +270,7 @@ class DynaMind:
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, the generator's tuned ones among them."""
         maps = sum(one.numel() for one in self.maps.values())
-        tuned = sum(one.numel() for one in self.unet.trained_parameters())
+        tuned = count_parameters(self.unet.trained_parameters())
         return self.trained().parameter_count + maps + tuned
 
     def trained(self) -> Networks:

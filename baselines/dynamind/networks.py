@@ -11,7 +11,7 @@ from baselines.dynamind.aligner import TemporalAligner
 from baselines.dynamind.mapper import RegionalMapper
 from baselines.dynamind.parameters import Parameters
 from baselines.dynamind.prior import Prior, TokenCode
-from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 
 
 class Networks(nn.Module):
@@ -23,7 +23,7 @@ class Networks(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        prior = sum(one.numel() for one in self.prior.parameters())
+        prior = count_parameters(self.prior)
         return self.mapper.parameter_count + prior + (self.aligner.parameter_count if self.aligner else 0)
 
 

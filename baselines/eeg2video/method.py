@@ -47,7 +47,7 @@ from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
-from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded, train_steps
 
 PREDICTED = 128  # trials through the networks at once
@@ -195,7 +195,7 @@ class EEG2Video:
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, those of the tuned video model among them."""
         parts = [*self.trained().parameters(), *self.video_model.trained_parameters()]
-        return sum(one.numel() for one in parts)
+        return count_parameters(parts)
 
     def trained(self) -> Networks:
         return require_fitted(self.networks, "eeg2video")

@@ -8,7 +8,7 @@ It is built from a description, not from the authors' code. Where that is silent
 
 - The alignment is solved first and stays; the networks then learn on aligned trials (alignment.py says why).
 - The encoder is trained on the captions' tokens and by contrast with CLIP, then together with LoRA on the video model
-  by the diffusion loss (`baselines.brain_tokens`).
+  by the diffusion loss (`baselines.encoders.brain_tokens`).
 - AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
 - Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw.
 - The validation trials are not used: the numbers of steps are fixed.
@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
+from baselines.encoders.brain_tokens import Recipe, encode_targets, train_both
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
 from baselines.glfa.parameters import Parameters, read_parameters
@@ -35,7 +35,7 @@ from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lor
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
-from bench.toolbox.training import digest_video, make_generator, seeded
+from bench.toolbox.training import digest_video, seeded
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once
@@ -92,43 +92,24 @@ class Glfa:
         with seeded(self.device, "glfa", "network", self.seed):
             encoder = build_encoder(sized, regions, **widths).to(self.device)
         encoder.head.learn_axes(targets.tokens[targets.caption])
-        subject, clip = torch.from_numpy(train.subject), torch.from_numpy(train.clip).to(self.device)
-        recipe = take_fields(Recipe, own)
+        subject = torch.from_numpy(train.subject)
 
         def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
             return maps[rows].to(self.device), subject[rows].to(self.device)
 
-        with seeded(self.device, "glfa", "dropout", self.seed):
-            self.losses = train_alone(
-                encoder,
-                read,
-                clip,
-                targets,
-                recipe,
-                parameters=list(encoder.parameters()),
-                steps=own.train_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate,
-                batches=make_generator("glfa", "batches", self.seed),
-                phase="training the encoder on the common map",
-            )
-            if own.joint_steps:
-                self.joint_losses = train_with_decoder(
-                    encoder,
-                    self.decoder,
-                    read,
-                    clip,
-                    targets,
-                    encode_clips(self.suite, self.decoder, train.video),
-                    recipe,
-                    steps=own.joint_steps,
-                    batch_size=own.joint_batch_size,
-                    learning_rate=own.joint_learning_rate,
-                    decoder_learning_rate=own.decoder_learning_rate,
-                    batches=make_generator("glfa", "joint batches", self.seed),
-                    noise=make_generator("glfa", "diffusion noise", self.seed),
-                    phase="training with the video model",
-                )
+        self.losses, self.joint_losses = train_both(
+            "glfa",
+            encoder,
+            self.decoder,
+            self.suite,
+            train,
+            read,
+            targets,
+            take_fields(Recipe, own),
+            steps=own.train_steps,
+            seed=self.seed,
+            phases=("training the encoder on the common map", "training with the video model"),
+        )
         self.encoder = encoder
 
     def adapt(self, calibration: TrainingSet) -> None:
@@ -164,7 +145,7 @@ class Glfa:
     @property
     def parameter_count(self) -> int:
         """Learned numbers that a reconstruction passes through: maps of all subjects, encoder, LoRA."""
-        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        lora = count_parameters(list_lora(self.decoder.network))
         return self.alignment.parameter_count + count_parameters(self.trained()) + lora
 
     def trained(self) -> MapEncoder:

@@ -37,7 +37,7 @@ from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import PaperPart
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import Optimiser, make_generator, seeded, walk_batches
 from bench.toolbox.voxels import Voxels, choose_voxels
 
@@ -105,7 +105,7 @@ class Kupershmidt:
         own, who = self.parameters, "" if new is None else f" for subject {new}"
         decoder = self.trained()
         read_out = self.encoder if new is None else self.encoder.readouts[str(new)]
-        layers = decoder if new is None else decoder.regress.modules_of[str(new)]
+        layers = decoder if new is None else decoder.regress.find(new)
         self.encoder_losses = self.train_encoder(
             read,
             clip,
@@ -252,7 +252,7 @@ class Kupershmidt:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: the decoder's."""
-        return sum(one.numel() for one in self.trained().parameters())
+        return count_parameters(self.trained())
 
     def trained(self) -> FrameDecoder:
         return require_fitted(self.decoder, "kupershmidt")

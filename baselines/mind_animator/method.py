@@ -42,10 +42,10 @@ from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import PaperPart
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.targets import encode_targets
 from bench.toolbox.training import make_generator, seeded, train_steps
-from bench.toolbox.voxels import PerSubject, Voxels, choose_voxels
+from bench.toolbox.voxels import FlatLayers, Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
 
@@ -55,7 +55,7 @@ class Part:
     """A decoder, how it is trained, and on how many steps."""
 
     decoder: nn.Module
-    inputs: PerSubject
+    inputs: FlatLayers
     measure: Loss
     steps: int
     batch_size: int
@@ -147,7 +147,7 @@ class MindAnimator:
         """All of a decoder, or its input layer of one new subject on that subject's trials."""
         own = self.parameters
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
-        trained = part.decoder if number is None else part.inputs.modules_of[str(number)]
+        trained = part.decoder if number is None else part.inputs.find(number)
         whose = "all" if number is None else f"subject {number}"
         read, clip = read_trials(data, self.device, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
@@ -227,7 +227,7 @@ class MindAnimator:
         total = sum(one.numel() for decoder in self.decoders.values() for one in decoder.parameters())
         semantic = self.decoders.get("semantic")
         if isinstance(semantic, SemanticDecoder):
-            total -= sum(one.numel() for one in semantic.to_clip.parameters())
+            total -= count_parameters(semantic.to_clip)
         return total
 
     def trained(self) -> InflatedUNet:

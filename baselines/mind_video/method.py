@@ -191,8 +191,8 @@ class MindVideo:
         encoder = self.trained()
         unused = [encoder.to_image] if encoder.from_caption is not None else [encoder.to_image, encoder.to_caption]
         heads = sum(one.numel() for head in unused for one in head.parameters())
-        tuned = sum(one.numel() for one in self.generator.trained_parameters())
-        return sum(one.numel() for one in encoder.parameters()) - heads + tuned
+        tuned = count_parameters(self.generator.trained_parameters())
+        return count_parameters(encoder) - heads + tuned
 
     def trained(self) -> FmriEncoder:
         return require_fitted(self.encoder, "mind_video")

@@ -37,6 +37,7 @@ from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import choose_voxels
 
@@ -102,7 +103,7 @@ class NeuroClips:
         images, texts = self.images.apply(targets.images), self.texts.apply(targets.texts)
         if own.reads_meaning:
             semantic = networks["semantic"]
-            part = semantic if subject is None else semantic.ridge.modules_of[str(subject)]
+            part = semantic if subject is None else semantic.ridge.find(subject)
             mixtures = np.random.default_rng(derive_seed("neuroclips", "mixtures", str(subject), self.seed))
             losses["semantic"] = train_backbone(
                 semantic,
@@ -132,7 +133,7 @@ class NeuroClips:
             )
         if own.reads_sight:
             perception = networks["perception"]
-            part = perception if subject is None else perception.regress.modules_of[str(subject)]
+            part = perception if subject is None else perception.regress.find(subject)
             losses["perception"] = train_perception(
                 perception,
                 read,
@@ -229,7 +230,7 @@ class NeuroClips:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through (a variant builds no network that it leaves out)."""
-        return sum(one.numel() for one in self.trained().parameters())
+        return count_parameters(self.trained())
 
     def trained(self) -> Any:
         return require_fitted(self.networks, "neuroclips")

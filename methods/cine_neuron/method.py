@@ -30,15 +30,17 @@ from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, l
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
+from bench.toolbox.targets import encode_captions, encode_clips
 from bench.toolbox.training import make_generator, seeded
 from methods.cine_neuron.categories import Extractor, find_all_categories
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks, build_networks, make_memories
 from methods.cine_neuron.parameters import Parameters, read_parameters
-from methods.cine_neuron.targets import Targets, encode_captions, encode_clips, encode_targets
+from methods.cine_neuron.targets import Targets, encode_targets
 from methods.cine_neuron.training import Recipe, train_stage1, train_stage2
-from methods.cine_neuron.voxels import VoxelChoice, choose_voxels, read_signals
+from methods.cine_neuron.voxels import VoxelChoice, choose_inputs, read_signals
 
 DECODED = 32  # trials decoded at once
 
@@ -178,21 +180,14 @@ class CineNeuron:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, LoRA among them; see `Networks.parameter_count`."""
-        return self.trained().parameter_count + sum(one.numel() for one in list_lora(self.decoder.network))
+        return self.trained().parameter_count + count_parameters(list_lora(self.decoder.network))
 
     def trained(self) -> Networks:
         return require_fitted(self.networks, "cine_neuron")
 
     def choose(self, data: TrainingSet) -> dict[int, VoxelChoice]:
         own = self.parameters
-        return choose_voxels(
-            data.rois,
-            np.unique(data.subject).tolist(),
-            data.brain.shape[1],
-            leave_out=own.leave_out,
-            noise_rois=own.noise_rois,
-            named=self.named_regions,
-        )
+        return choose_inputs(data, leave_out=own.leave_out, noise_rois=own.noise_rois, named=self.named_regions)
 
     def reader(self, data: TrainingSet, choices: Mapping[int, VoxelChoice], trials: np.ndarray | None = None) -> Reader:
         """Reads trials by their place among `trials`: from their files, so a data set need not fit in memory."""

@@ -12,11 +12,11 @@ import torch
 from asking import hide_answers
 from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
-from baselines.brain_tokens import rescale
 from baselines.cinesync import method as method_module
 from baselines.cinesync.encoders import ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.method import CineSync, build_encoder
 from baselines.cinesync.parameters import Parameters, read_parameters
+from baselines.encoders.brain_tokens import rescale
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.core.spec import check_plain
 from bench.core.variants import read_group, read_toml

@@ -176,7 +176,7 @@ def test_new_subjects_get_input_layers_of_their_own_and_the_rest_stays(suite: An
     made.adapt(calibration)
     for name, state in before.items():
         after = made.decoders[name].state_dict()
-        assert all(torch.equal(one, after[key]) for key, one in state.items()) and len(after) == len(state) + 4
+        assert all(torch.equal(one, after[key]) for key, one in state.items()) and len(after) == len(state) + 6
     rows = np.array([0, 1, 2, 3, 12, 13, 14, 15])
     errors = squared_errors(made.reconstruct(hide_answers(test, rows)), test, rows)
     assert np.diag(errors).mean() < 0.85 * errors.mean()

@@ -12,7 +12,7 @@ import torch
 from asking import draw, hide_answers
 from drawn import CAPTIONS, World
 
-from baselines.contrast import contrast
+from baselines.encoders.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, draw_kept, measure_masked
 from baselines.mind_video.method import MindVideo
@@ -103,7 +103,7 @@ def test_a_trial_sees_neither_its_batch_nor_the_padding() -> None:
     changed[1:3, 10:] = 100.0  # behind subject 1's voxels
     torch.testing.assert_close(encoder(changed, subject), made)
     torch.testing.assert_close(encoder(signals[2:3], subject[2:3]), made[2:3])
-    with pytest.raises(UnknownSubject, match="subject 2 has no layers"):
+    with pytest.raises(UnknownSubject, match="subject 2 has no layer;"):
         encoder(signals, torch.tensor([1, 2, 4, 4]))
 
 

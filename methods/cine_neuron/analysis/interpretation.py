@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from methods.cine_neuron.brain_model import BrainModel, InputLayer
+from bench.toolbox.voxels import TokenLayer
+from methods.cine_neuron.brain_model import BrainModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def measure_voxel_weights(brain: BrainModel) -> dict[int, Float64[np.ndarray, " 
     """For each subject, the mean absolute weight of each voxel that is read, over all outputs; in the layer's order."""
     weights = {}
     for number, layer in brain.inputs.items():
-        assert isinstance(layer, InputLayer)
+        assert isinstance(layer, TokenLayer)
         weights[int(number)] = layer.regress.weight.detach().abs().mean(dim=0).double().cpu().numpy()
     return weights
 
