@@ -70,23 +70,23 @@ class CineSync:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1 without, stage 2 with the video model."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         with seeded(self.device, "cinesync", "lora", self.seed):
             self.decoder = WanDecoder(
                 self.suite,
                 clip_shape=self.clip_shape[:3],
-                rank=own.lora_rank,
-                scale=own.lora_scale,
-                shift=own.flow_shift,
-                steps=own.steps,
-                guidance=own.guidance,
-                checkpointing=own.checkpointing,
+                rank=parameters.lora_rank,
+                scale=parameters.lora_scale,
+                shift=parameters.flow_shift,
+                steps=parameters.steps,
+                guidance=parameters.guidance,
+                checkpointing=parameters.checkpointing,
             )
-        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        targets = encode_targets(self.suite, self.decoder, train, frames=parameters.alignment_frames)
         with seeded(self.device, "cinesync", "network", self.seed):
             encoder = build_encoder(
-                own,
+                parameters,
                 fmri=train.sampling_rate < SLOWEST_EEG,
                 signals=train.brain.shape[1:],
                 tokens=targets.tokens.shape[1],
@@ -96,7 +96,7 @@ class CineSync:
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
         encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
-        self.recipe = take_fields(Recipe, own)
+        self.recipe = take_fields(Recipe, parameters)
         self.losses, self.joint_losses = train_both(
             "cinesync",
             encoder,
@@ -106,7 +106,7 @@ class CineSync:
             read_trials(train, self.device),
             targets,
             self.recipe,
-            steps=own.align_steps,
+            steps=parameters.align_steps,
             seed=self.seed,
             phases=("aligning recordings (stage 1)", "training with the video model (stage 2)"),
         )
@@ -114,8 +114,8 @@ class CineSync:
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh first layer for every subject here, from its own trials by the losses of stage 1; all else stays."""
-        own, encoder = self.parameters, self.trained()
-        targets = encode_targets(self.suite, self.decoder, calibration, frames=own.alignment_frames)
+        parameters, encoder = self.parameters, self.trained()
+        targets = encode_targets(self.suite, self.decoder, calibration, frames=parameters.alignment_frames)
         encoder.requires_grad_(False)
         for number, layer in self.make_layers(encoder, calibration).items():
             trials = np.flatnonzero(calibration.subject == number)
@@ -128,8 +128,8 @@ class CineSync:
                     targets,
                     self.recipe,
                     parameters=list(layer.parameters()),
-                    steps=own.calibration_steps,
-                    learning_rate=own.calibration_learning_rate,
+                    steps=parameters.calibration_steps,
+                    learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cinesync", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
                 )
@@ -162,44 +162,52 @@ class CineSync:
 
     def make_layers(self, encoder: BrainEncoder, data: TrainingSet) -> dict[int, VoxelLayer | ChannelLayer]:
         """A fresh first layer for each subject here. Raises UnknownRegion where the choice of regions means nothing."""
-        own, numbers = self.parameters, np.unique(data.subject).tolist()
-        added = ADDED[own.regions]
+        parameters, numbers = self.parameters, np.unique(data.subject).tolist()
+        added = ADDED[parameters.regions]
         if isinstance(encoder.stem, SampleStem):
             if added:
-                raise UnknownRegion(f"regions={own.regions!r} chooses voxels, and this is EEG; leave it as it is")
+                raise UnknownRegion(
+                    f"regions={parameters.regions!r} chooses voxels, and this is EEG; leave it as it is"
+                )
             return {number: ChannelLayer(data.brain.shape[1]) for number in numbers}
         named = sorted({name for number in numbers for name in data.rois.get(number, ())})
         if added and added not in {name.lower() for name in named}:
             raise UnknownRegion(
-                f"regions={own.regions!r} adds the region {added}, and this data has "
+                f"regions={parameters.regions!r} adds the region {added}, and this data has "
                 f"{', '.join(named) or 'no regions at all'}; take data that names one"
             )
         voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added])
-        shape = {"tokens": len(encoder.positions) - 1, "channels": own.channels}
+        shape = {"tokens": len(encoder.positions) - 1, "channels": parameters.channels}
         return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
 
 
 def build_encoder(
-    own: Parameters, *, fmri: bool, signals: tuple[int, ...], tokens: int, embedding: int, text: int
+    parameters: Parameters, *, fmri: bool, signals: tuple[int, ...], tokens: int, embedding: int, text: int
 ) -> BrainEncoder:
     """The untrained encoder, no subject in it, for signals of (channels, time)."""
     channels, time = signals
     stem: VolumeStem | SampleStem
     if fmri:
-        stem = VolumeStem(volumes=time, channels=own.channels, width=own.width)
-    elif time < own.windows:
-        raise BenchError(f"{own.windows} windows do not fit into {time} samples; lower windows")
+        stem = VolumeStem(volumes=time, channels=parameters.channels, width=parameters.width)
+    elif time < parameters.windows:
+        raise BenchError(f"{parameters.windows} windows do not fit into {time} samples; lower windows")
     else:
-        stem = SampleStem(channels=channels, windows=own.windows, kernel=own.kernel, width=own.width, tokens=tokens)
+        stem = SampleStem(
+            channels=channels,
+            windows=parameters.windows,
+            kernel=parameters.kernel,
+            width=parameters.width,
+            tokens=tokens,
+        )
     return BrainEncoder(
         stem,
         tokens=tokens,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
-        noise=own.noise,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
+        noise=parameters.noise,
         embedding=embedding,
         text=text,
     )

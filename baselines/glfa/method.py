@@ -57,20 +57,20 @@ class Glfa:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.known = {digest_video(video): number for number, video in enumerate(train.video)}
         with seeded(self.device, "glfa", "lora", self.seed):
             self.decoder = AnimateDiffDecoder(
                 self.suite,
                 clip_shape=self.clip_shape[:3],
-                rank=own.lora_rank,
-                scale=own.lora_scale,
-                steps=own.steps,
-                guidance=own.guidance,
+                rank=parameters.lora_rank,
+                scale=parameters.lora_scale,
+                steps=parameters.steps,
+                guidance=parameters.guidance,
             )
         regions = name_regions(train)
-        self.alignment = build_alignment(own)
+        self.alignment = build_alignment(parameters)
         maps = torch.from_numpy(
             self.alignment.fit(
                 read_all(train.brain),
@@ -78,17 +78,17 @@ class Glfa:
                 train.clip,
                 len(train.video),
                 regions,
-                folds=own.folds,
+                folds=parameters.folds,
             )
         )
-        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        targets = encode_targets(self.suite, self.decoder, train, frames=parameters.alignment_frames)
         widths = {
             "volumes": maps.shape[2],
             "embedding": targets.text.shape[1],
             "text_tokens": targets.tokens.shape[1],
             "text": targets.tokens.shape[2],
         }
-        sized = match_capacity(own, regions, **widths) if own.match_base else own
+        sized = match_capacity(parameters, regions, **widths) if parameters.match_base else parameters
         with seeded(self.device, "glfa", "network", self.seed):
             encoder = build_encoder(sized, regions, **widths).to(self.device)
         encoder.head.learn_axes(targets.tokens[targets.caption])
@@ -105,8 +105,8 @@ class Glfa:
             train,
             read,
             targets,
-            take_fields(Recipe, own),
-            steps=own.train_steps,
+            take_fields(Recipe, parameters),
+            steps=parameters.train_steps,
             seed=self.seed,
             phases=("training the encoder on the common map", "training with the video model"),
         )
@@ -152,47 +152,47 @@ class Glfa:
         return require_fitted(self.encoder, "glfa")
 
 
-def build_alignment(own: Parameters) -> FunctionalAlignment:
+def build_alignment(parameters: Parameters) -> FunctionalAlignment:
     return FunctionalAlignment(
-        sites=own.local_patches * own.patch,
-        global_sites=own.global_patches * own.patch,
-        ridge=own.ridge,
-        global_ridge=own.global_ridge,
+        sites=parameters.local_patches * parameters.patch,
+        global_sites=parameters.global_patches * parameters.patch,
+        ridge=parameters.ridge,
+        global_ridge=parameters.global_ridge,
     )
 
 
-def build_encoder(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> MapEncoder:
+def build_encoder(parameters: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> MapEncoder:
     """The untrained encoder for a map of these subjects; `widths` are volumes, embedding, text_tokens and text."""
-    parts = build_alignment(own).plan(regions)
-    patches = sum(own.global_patches if part == WHOLE else own.local_patches for part in parts)
+    parts = build_alignment(parameters).plan(regions)
+    patches = sum(parameters.global_patches if part == WHOLE else parameters.local_patches for part in parts)
     return MapEncoder(
         patches=patches,
-        patch=own.patch,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
-        noise=own.noise,
-        text_rank=own.text_rank,
+        patch=parameters.patch,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
+        noise=parameters.noise,
+        text_rank=parameters.text_rank,
         **widths,
     )
 
 
-def match_capacity(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> Parameters:
+def match_capacity(parameters: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> Parameters:
     """The parameters with the feed-forward layer so wide that map and encoder count what the base's do, to half a unit.
 
-    The base is `own` with both parts of the alignment. LoRA is no part of it.
+    The base is these parameters with both parts of the alignment. LoRA is no part of it.
     """
     plain = Parameters()
-    base = dataclasses.replace(own, local_patches=plain.local_patches, global_patches=plain.global_patches)
+    base = dataclasses.replace(parameters, local_patches=plain.local_patches, global_patches=plain.global_patches)
     with torch.device("meta"):
         wanted, found = (
             build_alignment(one).count(regions) + count_parameters(build_encoder(one, regions, **widths))
-            for one in (base, own)
+            for one in (base, parameters)
         )
-    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
-    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
+    unit = parameters.layers * (2 * parameters.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(parameters, feedforward=parameters.feedforward + round((wanted - found) / unit))
 
 
 def name_regions(data: TrainingSet) -> dict[int, Sequence[str]]:

@@ -164,10 +164,10 @@ class FmriEncoder(nn.Module):
         """Tokens of each trial, by its subject's layers. Raises UnknownSubject."""
         made = signals.new_empty(len(signals), *self.mean_text.shape[:1], self.width)
         for number in subject.unique().tolist():
-            own = self.find(number)
+            layers = self.find(number)
             rows = (subject == number).nonzero()[:, 0]
-            hidden = self.run(own.embed(own.cut(signals[rows]))).mean(dim=1)  # (n, P, width)
-            made = made.index_copy(0, rows, torch.einsum("kp,npw->nkw", own.to_tokens, hidden))
+            hidden = self.run(layers.embed(layers.cut(signals[rows]))).mean(dim=1)  # (n, P, width)
+            made = made.index_copy(0, rows, torch.einsum("kp,npw->nkw", layers.to_tokens, hidden))
         return self.token_norm(made)
 
     def read_text(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial token D"]:

@@ -17,7 +17,7 @@ from bench.toolbox.voxels import Voxels
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Voxels,
@@ -31,38 +31,38 @@ def build_networks(
     `targets` is the number of CLIP tokens that the prior draws: 1 is the pooled embedding. Raises BenchError for sizes
     that do not go together.
     """
-    if embedding % own.prior_heads:
-        raise BenchError(f"prior_heads={own.prior_heads} does not divide {embedding}; take another number")
+    if embedding % parameters.prior_heads:
+        raise BenchError(f"prior_heads={parameters.prior_heads} does not divide {embedding}; take another number")
     made: dict[str, nn.Module] = {}
-    if own.reads_meaning:
+    if parameters.reads_meaning:
         made["semantic"] = SemanticReconstructor(
             volumes=volumes,
-            hidden=own.hidden,
-            blocks=own.blocks,
-            dropout=own.dropout,
-            tokens=own.tokens,
+            hidden=parameters.hidden,
+            blocks=parameters.blocks,
+            dropout=parameters.dropout,
+            tokens=parameters.tokens,
             embedding=embedding,
         )
-        if own.prior:
+        if parameters.prior:
             made["prior"] = DiffusionPrior(
-                tokens=own.tokens,
+                tokens=parameters.tokens,
                 targets=targets,
                 embedding=embedding,
-                depth=own.prior_depth,
-                heads=own.prior_heads,
-                times=own.prior_times,
+                depth=parameters.prior_depth,
+                heads=parameters.prior_heads,
+                times=parameters.prior_times,
                 dropout=0.0,
             )
-    if own.reads_sight:
+    if parameters.reads_sight:
         made["perception"] = PerceptionReconstructor(
             volumes=volumes,
-            frames=own.blurry_frames,
-            bottleneck=own.bottleneck,
-            hidden=own.perception_hidden,
-            blocks=own.perception_blocks,
-            dropout=own.dropout,
-            channels=own.decoder_channels,
-            heads=own.decoder_heads,
+            frames=parameters.blurry_frames,
+            bottleneck=parameters.bottleneck,
+            hidden=parameters.perception_hidden,
+            blocks=parameters.perception_blocks,
+            dropout=parameters.dropout,
+            channels=parameters.decoder_channels,
+            heads=parameters.decoder_heads,
             latent=(latent[0], latent[1], latent[2]),
             features=features,
         )

@@ -146,7 +146,7 @@ class Networks(nn.Module):
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Mapping[int, np.ndarray],
@@ -156,52 +156,56 @@ def build_networks(
     text: int,
 ) -> Networks:
     """The untrained networks: `voxels` are each subject's columns, the rest widths of what the encoders give."""
-    if own.match_base:
-        own = match_capacity(own, volumes=volumes, voxels=voxels, embedding=embedding, action=action, text=text)
+    if parameters.match_base:
+        parameters = match_capacity(
+            parameters, volumes=volumes, voxels=voxels, embedding=embedding, action=action, text=text
+        )
     brain = BrainModel(
         volumes=volumes,
-        tokens=own.tokens,
-        channels=own.token_channels,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
+        tokens=parameters.tokens,
+        channels=parameters.token_channels,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
         embedding=embedding,
     )
     for number, columns in voxels.items():
         brain.add_subject(number, torch.as_tensor(columns))
-    alignment = Alignment(embedding=embedding, action=action, categories=categories, dropout=own.dropout)
+    alignment = Alignment(embedding=embedding, action=action, categories=categories, dropout=parameters.dropout)
     return Networks(
         brain,
         alignment,
-        width=own.width,
+        width=parameters.width,
         action=action,
         text=text,
-        heads=own.heads,
-        condition=own.condition,
-        modalities=own.modalities,
-        router=own.router,
-        query=own.query,
-        memories=own.memories,
-        alpha=own.alpha,
-        residual=own.residual,
+        heads=parameters.heads,
+        condition=parameters.condition,
+        modalities=parameters.modalities,
+        router=parameters.router,
+        query=parameters.query,
+        memories=parameters.memories,
+        alpha=parameters.alpha,
+        residual=parameters.residual,
     )
 
 
-def match_capacity(own: Parameters, **widths: Any) -> Parameters:
+def match_capacity(parameters: Parameters, **widths: Any) -> Parameters:
     """The parameters with the feed-forward layer so wide that the networks count what the base's count, to half a unit.
 
-    The base is `own` with all of the Mixture-of-Memories; `widths` are `build_networks`' but for the categories, which
-    are in no reconstruction's way. LoRA is no part of it.
+    The base is these parameters with all of the Mixture-of-Memories; `widths` are `build_networks`' but for the
+    categories, which are in no reconstruction's way. LoRA is no part of it.
     """
     plain = Parameters()
-    own = dataclasses.replace(own, match_base=False)
-    base = dataclasses.replace(own, **{name: getattr(plain, name) for name in ("condition", "modalities", "router")})
+    parameters = dataclasses.replace(parameters, match_base=False)
+    base = dataclasses.replace(
+        parameters, **{name: getattr(plain, name) for name in ("condition", "modalities", "router")}
+    )
     with torch.device("meta"):
-        wanted, found = (build_networks(one, categories=1, **widths).parameter_count for one in (base, own))
-    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
-    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
+        wanted, found = (build_networks(one, categories=1, **widths).parameter_count for one in (base, parameters))
+    unit = parameters.layers * (2 * parameters.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(parameters, feedforward=parameters.feedforward + round((wanted - found) / unit))
 
 
 def list_paper_parts(parameters: Parameters, *, voxels: int = 8405, volumes: int = 5) -> list[PaperPart]:

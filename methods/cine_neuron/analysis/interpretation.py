@@ -55,13 +55,13 @@ def tabulate_regions(weights: Weights, regions: Mapping[int, Sequence[str]]) -> 
     `regions[subject]` names the region of each voxel of `weights[subject]` (`VoxelChoice.regions`).
     """
     rows = []
-    for subject, own in weights.items():
-        low, high = own.min(), own.max()
-        scaled = (own - low) / (high - low) if high > low else np.zeros_like(own)
+    for subject, strengths in weights.items():
+        low, high = strengths.min(), strengths.max()
+        scaled = (strengths - low) / (high - low) if high > low else np.zeros_like(strengths)
         names = np.asarray(regions[subject])
         for name in dict.fromkeys(names.tolist()):
             mask = names == name
-            share, size = own[mask].sum() / own.sum(), mask.mean()
+            share, size = strengths[mask].sum() / strengths.sum(), mask.mean()
             rows.append((subject, name, int(mask.sum()), scaled[mask].mean(), share, size, share / size))
     columns = ["subject", "region", "voxels", "weight", "weight_share", "voxel_share", "ratio"]
     return pd.DataFrame(rows, columns=columns)
