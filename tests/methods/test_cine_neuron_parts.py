@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
+from bench.toolbox.voxels import NoVoxels
 from methods.cine_neuron.alignment import FrameProjection, ViClip
 from methods.cine_neuron.analysis.interpretation import measure_voxel_weights, tabulate_regions
 from methods.cine_neuron.brain_model import BrainModel
@@ -28,7 +29,7 @@ from methods.cine_neuron.memory import (
     score_entries,
 )
 from methods.cine_neuron.networks import make_memories
-from methods.cine_neuron.voxels import choose_voxels, read_signals
+from methods.cine_neuron.voxels import choose_inputs, read_signals
 
 # Frames, actions and categories
 
@@ -130,25 +131,32 @@ def test_subjects_share_all_but_their_input_layer_and_padding_is_never_read() ->
     changed[1:3, 10:] = 100.0  # behind subject 1's voxels
     torch.testing.assert_close(brain(changed, subject)[0], f_c)
     torch.testing.assert_close(brain(signals[2:3], subject[2:3])[1], f_e[2:3])  # a trial does not see its batch
-    with pytest.raises(UnknownSubject, match="subject 2 has no input layer; there are 1, 4"):
+    with pytest.raises(UnknownSubject, match="subject 2 has no layer; there are 1, 4"):
         brain(signals, torch.tensor([1, 2, 4, 4]))
+
+
+def regions_of(rois: dict[int, tuple[str, ...]], *, subjects: tuple[int, ...] = (), width: int = 4) -> Any:
+    """As much of a training set as the choice of voxels looks at."""
+    return SimpleNamespace(rois=rois, subject=np.array(subjects or tuple(rois)), brain=np.empty((1, width, 1)))
 
 
 def test_regions_are_chosen_by_name_and_noise_takes_their_place() -> None:
     rois = {1: ("V1", "V1", "Auditory", "Hippocampus"), 2: ("V1", "mPFC", "hippocampus")}
-    base = choose_voxels(rois, [1, 2], 4, leave_out=("auditory", "mpfc"))
+    base = choose_inputs(regions_of(rois), leave_out=("auditory", "mpfc"))
     assert base[1].columns.tolist() == [0, 1, 3] and base[2].columns.tolist() == [0, 2]
-    noisy = choose_voxels(rois, [1], 4, leave_out=("auditory",), noise_rois=("hippocampus",))[1]
+    noisy = choose_inputs(regions_of(rois), leave_out=("auditory",), noise_rois=("hippocampus",))[1]
     brain = np.ones((2, 4, 3), np.float32)
     read = read_signals(brain, np.array([0, 1]), np.array([1, 1]), {1: noisy}, np.array([5, 6]))
     assert torch.equal(read[:, :3], torch.ones(2, 3, 3)) and (brain == 1).all()
     expected = np.random.default_rng(6).standard_normal((1, 3)).astype(np.float32)
     assert np.array_equal(read[1, 3:].numpy(), expected)
     with pytest.raises(UnknownRegion, match=r"region hippo is not in this data, which has Auditory, V1"):
-        choose_voxels(rois, [1], 4, leave_out=("hippo",), named=True)
-    with pytest.raises(UnknownRegion, match="no voxel left"):
-        choose_voxels({1: ("V1",)}, [1], 1, leave_out=("v1",))
-    assert choose_voxels({}, [3], 6, leave_out=("auditory",))[3].columns.tolist() == list(range(6))
+        choose_inputs(regions_of(rois), leave_out=("hippo",), named=True)
+    with pytest.raises(NoVoxels, match="subject 1 has no voxel outside v1"):
+        choose_inputs(regions_of({1: ("V1",)}), leave_out=("v1",))
+    assert choose_inputs(regions_of({}, subjects=(3,), width=6), leave_out=("auditory",))[3].columns.tolist() == list(
+        range(6)
+    )
 
 
 def test_voxel_weights_are_tabled_by_region() -> None:
