@@ -22,22 +22,24 @@ from random_judges import describe, draw_video, save_judges
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from bench import runner, speed
-from bench.data import BrainData, TrainingSet
+from bench.audit import speed
+from bench.core.contracts import BrainData, TrainingSet
+from bench.core.registry import names, resolve
+from bench.core.splits import make_folds
 from bench.datasets.catalogue import open_dataset
-from bench.predictions import write_predictions
-from bench.pretrained import card, judge_networks
-from bench.pretrained.judges import READERS, VIEWS, Judges
+from bench.harness import inputs, run_cell
+from bench.pretrained.judges import networks as judge_networks
+from bench.pretrained.judges.observe import READERS, VIEWS, Judges
+from bench.pretrained.mini_build import measures as card_measures
 from bench.pretrained.suite import load_suite
-from bench.registry import names, resolve
-from bench.scoring import score_cell
-from bench.splits import make_folds
-from bench.store import Store
-from bench.training import seeded
-from methods.cine_neuron.interpretation import measure_voxel_weights
-from methods.cine_neuron.retrieval_accuracy import find_memories
-from methods.sam_net.distributions import encode, measure_log_covariance
-from methods.sam_net.electrodes import measure_truth, read_network
+from bench.scoring.score_cell import score_cell
+from bench.store.cells import Store
+from bench.store.predictions import write_predictions
+from bench.toolbox.training import seeded
+from methods.cine_neuron.analysis.interpretation import measure_voxel_weights
+from methods.cine_neuron.analysis.retrieval_accuracy import find_memories
+from methods.sam_net.analysis.distributions import encode, measure_log_covariance
+from methods.sam_net.analysis.electrodes import measure_truth, read_network
 
 ELSEWHERE = r"all tensors to be on the same device|indices should be|can't convert cuda:0|device type for generator"
 
@@ -304,19 +306,19 @@ class Fitted:
         counts = {"train": 24, "validation": 6, "calibration": 4, "test": 2}
         rows = {part: thin(getattr(fold, part), count) for part, count in counts.items()}
         self.fold = dataclasses.replace(fold, **rows)
-        self.scalings = runner.fold_scalings(self.dataset, self.fold)
+        self.scalings = inputs.fold_scalings(self.dataset, self.fold)
         self.method = made(suite=suite, seed=0, **{**shorten(made, suite), **parameters})
         self.method.fit(self.part("train"), self.part("validation"))
         if len(self.fold.calibration):
             self.method.adapt(self.part("calibration"))
 
     def part(self, name: str) -> TrainingSet:
-        return runner.training_set(self.dataset, getattr(self.fold, name), self.scalings)
+        return inputs.training_set(self.dataset, getattr(self.fold, name), self.scalings)
 
     def reconstruct(self) -> np.ndarray:
         spec: Any = SimpleNamespace(method=self.name, split=self.split, seed=0)
         job: Any = SimpleNamespace(spec=spec, variant="base")
-        return runner.reconstruct(self.method, job, self.dataset, self.fold, self.scalings)
+        return run_cell.reconstruct(self.method, job, self.dataset, self.fold, self.scalings)
 
 
 def list_ways() -> Iterator[Any]:
@@ -394,7 +396,7 @@ def test_frames_between_frames_are_drawn_on_another_device(device, tmp_path, mon
 def test_a_cell_is_scored_on_another_device(device, suite, tmp_path):
     dataset, store, key = open_dataset("phantom_eeg:tiny"), Store(tmp_path), "0123456789abcdef"
     spec: Any = SimpleNamespace(split="cross_subject", seed=0)
-    trials = runner.describe_trials(dataset, np.array([3, 30, 60]), spec)
+    trials = inputs.describe_trials(dataset, np.array([3, 30, 60]), spec)
     with store.publishing(key) as draft:
         write_predictions(draft, trials, dataset.video(trials["clip"].to_numpy()[::-1]))
     with device:
@@ -414,10 +416,10 @@ def test_the_plain_script_and_the_matrix_are_timed_on_the_suites_device(device, 
 
 
 def test_a_suite_is_measured_on_another_device(device, suite, monkeypatch):
-    recipes = [card.draw_recipe(np.random.default_rng(0), index, pool="benchmark") for index in range(2)]
-    video = np.stack([card.render(recipe, card.FRAME_TIMES) for recipe in recipes])
-    monkeypatch.setattr(card, "BANK", 8)
+    recipes = [card_measures.draw_recipe(np.random.default_rng(0), index, pool="benchmark") for index in range(2)]
+    video = np.stack([card_measures.render(recipe, card_measures.FRAME_TIMES) for recipe in recipes])
+    monkeypatch.setattr(card_measures, "BANK", 8)
     monkeypatch.setitem(suite.settings, "wan_steps", 2)
     with device:
-        measures = card.measure_wan(suite, recipes, video)
-    assert all(np.isfinite(value) for value, _ in measures.values())
+        measures = card_measures.measure_wan(suite, recipes, video)
+    assert all(np.isfinite(value) for value in measures.values())
