@@ -39,6 +39,7 @@ from bench.harness.inputs import describe_trials
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Jury
+from bench.store import disk
 from bench.store.cells import Cell, Store, StoreError, digest_file
 from bench.store.video import VideoError
 
@@ -49,25 +50,19 @@ def pack_cells(cells: Sequence[Cell], jury: Jury, protocols: Sequence[str], path
     """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing."""
     if not cells:
         raise BadBundle("no cells to pack; run the method first, and name the split and variant that were run")
-    draft = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-            head = {"schema": SCHEMA, "cells": sorted(cell.key for cell in cells), "protocols": list(protocols)}
-            add_member(archive, "bundle.json", json.dumps(head, indent=1, sort_keys=True).encode())
-            for cell in sorted(cells, key=lambda one: one.key):
-                for name in ("manifest.json", *sorted(cell.manifest["files"])):
-                    add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
-                for _, metric, key in list_scores(cell, jury, protocols):
-                    content, file = cell.read_scores(key), cell.score_file(key)
-                    if content is None:
-                        raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
-                    add_member(archive, f"cells/{cell.key}/scores/{file.name}", content)
-                    name = digest_file(file).name
-                    add_member(archive, f"cells/{cell.key}/scores/{name}", digest_file(file).read_bytes())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with disk.new_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+        head = {"schema": SCHEMA, "cells": sorted(cell.key for cell in cells), "protocols": list(protocols)}
+        add_member(archive, "bundle.json", json.dumps(head, indent=1, sort_keys=True).encode())
+        for cell in sorted(cells, key=lambda one: one.key):
+            for name in ("manifest.json", *sorted(cell.manifest["files"])):
+                add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
+            for _, metric, key in list_scores(cell, jury, protocols):
+                content, file = cell.read_scores(key), cell.score_file(key)
+                if content is None:
+                    raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
+                add_member(archive, f"cells/{cell.key}/scores/{file.name}", content)
+                name = digest_file(file).name
+                add_member(archive, f"cells/{cell.key}/scores/{name}", digest_file(file).read_bytes())
 
 
 def add_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
