@@ -90,12 +90,12 @@ def commit_cells(
 ) -> list[Path]:
     """Write the cells' manifests, scores and clips below the folder of results."""
     from bench.scoring.stored import read_scores
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from leaderboard.results import RESULTS, publish
     from leaderboard.web.clip_export import export_clips
 
     place = Path(results or RESULTS)
-    scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
+    scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
     written = publish(cells, scores, place, door=door)
     clips = export_clips(cells, dataset, scores, place)
     size = sum(path.stat().st_size for path in clips) / 2**20
@@ -180,7 +180,7 @@ def pack(
     """Put a method's current cells with their scores and videos into one zip to submit; returns its path."""
     from bench.doors.bundles import pack_cells
     from bench.harness.shelf import current_cells
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     names.name_of(method)
@@ -202,7 +202,7 @@ def pack(
             f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
         )
     path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
-    pack_cells(cells, Jury(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
+    pack_cells(cells, Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
     return path
 

@@ -1,7 +1,7 @@
 """A cell whose every value is computed by hand: planted videos and views, formulas that share no code with the product.
 
 `planted_cell` holds what was shown and predicted, `by_hand` each metric from its definition. Here the product scores
-the cell as it scores any (store, jury, protocols, table), and every number that comes out is compared: values, the
+the cell as it scores any (store, viewer, protocols, table), and every number that comes out is compared: values, the
 shuffled floor, what a missing clip gets, and the row of the table with its interval, floor, ceiling and brain share.
 """
 
@@ -37,7 +37,7 @@ from scored_cells import score_rows, select
 from bench.core.seeds import permute
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import read_scores
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from leaderboard.stats.ranking import rank_methods
 from leaderboard.tables import mean_of, result_table
 from metrics.protocols import PROTOCOLS
@@ -57,7 +57,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory, bench_home: Path) -> pd.Dat
     protocols = tuple(PROTOCOLS)
     for cell in cells:
         score_cell(cell, store, make_dataset(), Suite, protocols=protocols)
-    return read_scores(store, [cell.key for cell in cells], Jury(Suite.judges, CONCEPTS), protocols)
+    return read_scores(store, [cell.key for cell in cells], Viewer(Suite.judges, CONCEPTS), protocols)
 
 
 def pick(scores: pd.DataFrame, protocol: str, metric: str, method: str = "planted") -> pd.DataFrame:

@@ -81,7 +81,9 @@ def test_nothing_heavy_is_imported_for_it():
 
 
 def test_threads_are_those_torch_computes_with():
-    code = "import torch; torch.set_num_threads(3); from bench.store import provenance; print(provenance.count_threads())"
+    code = (
+        "import torch; torch.set_num_threads(3); from bench.store import provenance; print(provenance.count_threads())"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "3"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.scoring.score_cell import list_scores, score_cell, seat_jury
+from bench.scoring.score_cell import list_scores, make_viewer, score_cell
 from bench.store.cells import Cell, Store
 from bench.store.predictions import write_predictions
 from metrics.protocols import PROTOCOLS
@@ -81,8 +81,8 @@ def score(cell: Cell, store: Store) -> pd.DataFrame:
 
     suite, dataset, protocols = load_suite("mini"), make_dataset(), tuple(PROTOCOLS)
     score_cell(cell, store, dataset, suite, protocols=protocols)
-    jury = seat_jury(suite.judges, dataset.concepts)
-    tables = [cell.scores(key) for _, _, key in list_scores(cell, jury, protocols)]
+    viewer = make_viewer(suite.judges, dataset.concepts)
+    tables = [cell.scores(key) for _, _, key in list_scores(cell, viewer, protocols)]
     table = pd.concat([one for one in tables if one is not None], ignore_index=True)
     columns = ["protocol", "metric", "subject", "clip", "status", "value", "shuffled"]
     return table[columns].sort_values(columns[:4], ignore_index=True)
