@@ -31,7 +31,7 @@ Views = dict[str, np.ndarray]
 
 
 class Viewer:
-    """Makes the views that metrics read: of the judges of a suite, and of the concepts of a data set (none without one)."""
+    """Makes the views that metrics read, of a suite's judges and a data set's concepts (none without a data set)."""
 
     def __init__(self, judges: Any, concepts: Sequence[str] = ()) -> None:
         self.judges = judges
