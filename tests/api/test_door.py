@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,23 @@ def test_cells_that_fail_are_an_exception_that_carries_the_rest(few_references, 
     (line,) = failed.value.result.failures
     assert line.startswith("FirstClip base[broken=true] new_subject/new seed 0: ValueError")
     assert set(failed.value.result.references["method"]) == {"constant_grey", "codec"}
+
+
+class Cheat(FirstClip):
+    """Defines what only a ceiling is asked, and a floor that reads the clock, and remembers what it was shown."""
+
+    shown: ClassVar[list[object]] = []
+
+    def reveal(self, answers):
+        self.shown.append(answers)
+
+    def see_schedule(self, schedule):
+        self.shown.append(schedule)
+
+
+def test_answers_and_clock_are_for_those_whom_the_registry_names(few_references, phantom, tmp_path):
+    result = bench.run(Cheat, quick=True, runs=tmp_path / "runs", jobs=1)
+    assert not Cheat.shown and set(result.table["role"]) == {"method"}
 
 
 def test_a_class_that_takes_a_registered_name_is_refused(tmp_path):
