@@ -55,6 +55,8 @@ def table(
     the committed results, as does a call for what the store does not hold. Raises BenchError for names that are not
     there, and where neither holds what was asked for.
     """
+    if ablation and references:
+        raise BenchError("a table of an ablation has its variants alone; leave the references out")
     if ablation:
         method = method or find_owner(ablation)
         find_group(method, ablation)

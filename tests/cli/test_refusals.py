@@ -50,6 +50,7 @@ REFUSED = {
     "a paper's table with a split": (("run", "--paper", "sam_net.1", "--split", "new_subject"), ["--split", "--paper"]),
     "neither method nor paper": (("run",), ["--method NAME", "--paper TABLE"]),
     "a paper's table that is none": (("table", "--paper", "sam_net.9"), ["sam_net.9", "sam_net.4"]),
+    "references of an ablation": (("table", "--ablation", "hrt", "--references"), ["leave the references out"]),
     "jobs of an audit": (("audit", "--jobs", "2"), ["--jobs", "--measure"]),
 }
 
