@@ -262,7 +262,14 @@ def test_nothing_of_it_is_left_behind():
 
 EEG, FMRI = "phantom_eeg:tiny", "phantom_fmri:tiny"
 BRIEF = {"category_least": 2, "strength": 0.6, "epochs": 0.1}  # enough to enter every loop
-OTHER_WAYS: dict[str, list[dict[str, Any]]] = {}  # parameters under which a method hands other tensors over
+OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other tensors over than by default
+    "sam_net": [{"adaptation": "recolour"}],
+    "cine_neuron": [{"decoder": "animatediff"}, {"checkpointing": True, "precision": "bf16"}],
+    "eeg2video": [{"start": "released", "semantic_targets": "concept"}],
+    "mind_animator": [{"start": "renoised"}],
+    "dynamind": [{"use_aligner": False}],
+    "dynamind_oracle": [{"latents": False}],
+}
 
 
 @pytest.fixture(scope="module")
