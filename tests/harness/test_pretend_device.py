@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from bench.core.registry import names, resolve
 from bench.core.splits import make_folds
 from bench.datasets.catalogue import open_dataset
 from bench.harness import inputs, run_cell
+from bench.pretrained.generators.pipelines import Start
 from bench.pretrained.judges import networks as judge_networks
 from bench.pretrained.judges.observe import READERS, VIEWS, Judges
 from bench.pretrained.mini_build import measures as card_measures
@@ -264,7 +265,17 @@ def test_nothing_of_it_is_left_behind():
 
 EEG, FMRI = "phantom_eeg:tiny", "phantom_fmri:tiny"
 BRIEF = {"category_least": 2, "strength": 0.6, "epochs": 0.1}  # enough to enter every loop
-OTHER_WAYS: dict[str, list[dict[str, Any]]] = {}  # parameters under which a method hands other tensors over
+OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other tensors over than by default
+    "sam_net": [{"adaptation": "recolour", "guidance": 2.0, "keyframe_guidance": 2.0}],
+    "cine_neuron": [
+        {"decoder": "animatediff", "guidance": 2.0},
+        {"checkpointing": True, "precision": "bf16", "guidance": 2.0},
+    ],
+    "eeg2video": [{"start": "released", "semantic_targets": "concept"}],
+    "mind_animator": [{"start": "renoised"}],
+    "dynamind": [{"use_aligner": False}],
+    "dynamind_oracle": [{"latents": False, "guidance": 2.0}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +348,22 @@ def test_methods_run_on_another_device(name, dataset, parameters, device, suite)
     with device:
         video = Fitted(name, dataset, suite, **parameters).reconstruct()
     assert video.dtype == np.uint8 and len(video) == 2
+
+
+@pytest.mark.parametrize("start", get_args(Start))
+def test_a_suite_takes_what_it_is_given_on_either_device(start, device, suite):
+    g = suite.geometry
+    seeds, rng = [1, 2], torch.Generator().manual_seed(0)
+    text = torch.randn(2, g.tokens, g.text_width, generator=rng)
+    latents = torch.randn(2, g.frames, g.latent_channels, g.latent_height, g.latent_width, generator=rng)
+    frames = np.full((2, g.height, g.width, 3), 128, np.uint8)
+    options: dict[str, Any] = {"start": start, "steps": 2, "guidance": 2.0, "strength": 0.6}
+    with device:
+        for keyframes in (None, frames):
+            near = suite.generate_video(text, seeds, latents=latents, keyframes=keyframes, **options)
+            far = suite.generate_video(text.to(FAR), seeds, latents=latents.to(FAR), keyframes=keyframes, **options)
+            assert np.array_equal(near, far)
+        assert np.array_equal(suite.decode_latents(latents), suite.decode_latents(latents.to(FAR)))
 
 
 def test_what_is_read_out_of_trained_methods(device, suite):

@@ -17,7 +17,7 @@ Two of torch's own hooks see everything that happens:
 The rules of mixing are torch's: an operator wants one device; elementwise ones take CPU scalars (0-dim) beside; `copy_`
 goes anywhere; indices may lie on the CPU or with the indexed tensor. An operator's name decides, not its kernel, so
 what only a kernel would refuse (a dtype, a lack of memory) is not seen. Other threads than the one that entered are not
-watched, a tensor loses its mark when it is saved to a file, and in the backward pass operators mark but never refuse:
+watched, a file is read to the CPU whatever lay in it, and in the backward pass operators mark but never refuse:
 autograd makes tensors of its own there, and it moves gradients to where their tensors are.
 """
 
