@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.audit import speed
 from bench.core.contracts import BrainData, TrainingSet
-from bench.core.registry import names, resolve
+from bench.core.registry import names, resolve, role_of
 from bench.core.splits import make_folds
 from bench.datasets.catalogue import open_dataset
 from bench.harness import inputs, run_cell
@@ -328,7 +328,7 @@ class Fitted:
 
     def reconstruct(self) -> np.ndarray:
         spec: Any = SimpleNamespace(method=self.name, split=self.split, seed=0)
-        job: Any = SimpleNamespace(spec=spec, variant="base")
+        job: Any = SimpleNamespace(spec=spec, variant="base", role=role_of(self.name))
         return run_cell.reconstruct(self.method, job, self.dataset, self.fold, self.scalings)
 
 
