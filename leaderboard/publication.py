@@ -28,7 +28,7 @@ Every score stands between floors that see no brain and ceilings that cheat open
 
 - **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval. Intervals are
   symmetric, so that of a small accuracy may reach below 0; as accuracies are skewed, the truth is more often above an
-  interval than below (`leaderboard/statistics.py` has the figures).
+  interval than below (`leaderboard/stats/intervals.py` has the figures).
 - **tier**: methods that the data cannot tell from the best of them share one; so one with wide intervals can be in the
   first tier below another that is shown to be worse. Behind it the ranks that a method can have, all of a section
   together with 95 %. Methods are ranked among themselves: the first tier may be no better than a floor.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +18,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from bench.core.errors import BenchError
+from bench.store import disk
 
 Format = Literal["md", "csv", "json", "latex"]
 
@@ -73,11 +73,9 @@ def write(text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(output)
+        with disk.new_file(output) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BenchError(
             f"cannot write {output}: {error.strerror}; name a file in a folder that you may write to"

@@ -25,25 +25,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.core.errors import UnknownSubject
+from bench.toolbox.voxels import SubjectLayers, TokenLayer
 
 
-class VoxelLayer(nn.Module):
-    """One subject's voxels to `channels` numbers for each token and volume."""
-
-    columns: Tensor  # (V,): which columns of the padded signals are read
+class VoxelLayer(TokenLayer):
+    """One subject's voxels to `channels` numbers for each token and volume, at first zeros."""
 
     def __init__(self, columns: Int64[Tensor, " voxel"], *, tokens: int, channels: int) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.register_buffer("columns", columns)
-        self.regress = nn.Linear(len(columns), tokens * channels)
-        nn.init.zeros_(self.regress.weight)
+        super().__init__(columns, tokens=tokens, channels=channels)
         nn.init.zeros_(self.regress.bias)
-
-    def forward(self, signals: Float[Tensor, "trial column time"]) -> Float[Tensor, "trial token feature"]:
-        made = self.regress(signals[:, self.columns].transpose(1, 2))  # (n, T, tokens × channels)
-        return made.unflatten(2, (self.tokens, -1)).transpose(1, 2).flatten(2)
 
 
 class ChannelLayer(nn.Module):
@@ -120,7 +110,7 @@ class BrainEncoder(nn.Module):
     ) -> None:
         """`tokens` of the text; `noise`: deviation of what training adds to signals of unit deviation."""
         super().__init__()
-        self.subjects = nn.ModuleDict()
+        self.subjects = SubjectLayers()
         self.stem, self.noise = stem, noise
         self.positions = nn.Parameter(0.02 * torch.randn(1 + tokens, width))
         self.global_token = nn.Parameter(0.02 * torch.randn(width))
@@ -137,32 +127,14 @@ class BrainEncoder(nn.Module):
 
     def add_subject(self, number: int, layer: VoxelLayer | ChannelLayer) -> None:
         """Give the subject of that number a first layer; replaces one that is there."""
-        self.subjects[str(number)] = layer.to(self.positions.device)
-
-    def read(
-        self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
-    ) -> Float[Tensor, "trial ..."]:
-        """Each trial through its subject's first layer. Raises UnknownSubject."""
-        made = None
-        for number in subject.unique().tolist():
-            if str(number) not in self.subjects:
-                raise UnknownSubject(
-                    f"subject {number} has no first layer; there are {', '.join(self.subjects)}; "
-                    "call adapt with calibration trials of the new subject first"
-                )
-            rows = (subject == number).nonzero()[:, 0]
-            own = self.subjects[str(number)](signals[rows])
-            made = own.new_zeros(len(signals), *own.shape[1:]) if made is None else made
-            made = made.index_copy(0, rows, own)
-        assert made is not None
-        return made
+        self.subjects.put(number, layer.to(self.positions.device))
 
     def forward(
         self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
     ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
         if self.training and self.noise:
             signals = signals + self.noise * torch.randn_like(signals)
-        tokens = self.stem(self.read(signals, subject))
+        tokens = self.stem(self.subjects(signals, subject))
         hidden = torch.cat([self.global_token.expand(len(tokens), 1, -1), tokens], dim=1) + self.positions
         hidden = self.dropout(hidden)
         for layer in self.layers:

@@ -34,16 +34,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.parameters import Parameters, read_parameters
+from baselines.encoders.brain_tokens import Recipe, encode_targets, train_alone, train_both
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, UnknownRegion, require_fitted
-from bench.pretrained.decoders import WanDecoder, list_lora
+from bench.pretrained.decoders import WanDecoder, attach_lora, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import count_parameters
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import choose_voxels
 
@@ -70,23 +70,23 @@ class CineSync:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1 without, stage 2 with the video model."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         with seeded(self.device, "cinesync", "lora", self.seed):
             self.decoder = WanDecoder(
                 self.suite,
                 clip_shape=self.clip_shape[:3],
-                rank=own.lora_rank,
-                scale=own.lora_scale,
-                shift=own.flow_shift,
-                steps=own.steps,
-                guidance=own.guidance,
-                checkpointing=own.checkpointing,
+                rank=parameters.lora_rank,
+                scale=parameters.lora_scale,
+                shift=parameters.flow_shift,
+                steps=parameters.steps,
+                guidance=parameters.guidance,
+                checkpointing=parameters.checkpointing,
             )
-        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        targets = encode_targets(self.suite, self.decoder, train, frames=parameters.alignment_frames)
         with seeded(self.device, "cinesync", "network", self.seed):
             encoder = build_encoder(
-                own,
+                parameters,
                 fmri=train.sampling_rate < SLOWEST_EEG,
                 signals=train.brain.shape[1:],
                 tokens=targets.tokens.shape[1],
@@ -96,44 +96,26 @@ class CineSync:
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
         encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
-        clip = torch.from_numpy(train.clip).to(self.device)
-        self.recipe = take_fields(Recipe, own)
-        with seeded(self.device, "cinesync", "dropout", self.seed):
-            self.losses = train_alone(
-                encoder,
-                read_trials(train, self.device),
-                clip,
-                targets,
-                self.recipe,
-                parameters=list(encoder.parameters()),
-                steps=own.align_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate,
-                batches=make_generator("cinesync", "batches", self.seed),
-                phase="aligning recordings (stage 1)",
-            )
-            self.joint_losses = train_with_decoder(
-                encoder,
-                self.decoder,
-                read_trials(train, self.device),
-                clip,
-                targets,
-                encode_clips(self.suite, self.decoder, train.video),
-                self.recipe,
-                steps=own.joint_steps,
-                batch_size=own.joint_batch_size,
-                learning_rate=own.joint_learning_rate,
-                decoder_learning_rate=own.decoder_learning_rate,
-                batches=make_generator("cinesync", "joint batches", self.seed),
-                noise=make_generator("cinesync", "diffusion noise", self.seed),
-                phase="training with the video model (stage 2)",
-            )
+        self.recipe = take_fields(Recipe, parameters)
+        self.losses, self.joint_losses = train_both(
+            "cinesync",
+            encoder,
+            self.decoder,
+            self.suite,
+            train,
+            read_trials(train, self.device),
+            targets,
+            self.recipe,
+            steps=parameters.align_steps,
+            seed=self.seed,
+            phases=("aligning recordings (stage 1)", "training with the video model (stage 2)"),
+        )
         self.encoder = encoder
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh first layer for every subject here, from its own trials by the losses of stage 1; all else stays."""
-        own, encoder = self.parameters, self.trained()
-        targets = encode_targets(self.suite, self.decoder, calibration, frames=own.alignment_frames)
+        parameters, encoder = self.parameters, self.trained()
+        targets = encode_targets(self.suite, self.decoder, calibration, frames=parameters.alignment_frames)
         encoder.requires_grad_(False)
         for number, layer in self.make_layers(encoder, calibration).items():
             trials = np.flatnonzero(calibration.subject == number)
@@ -146,9 +128,8 @@ class CineSync:
                     targets,
                     self.recipe,
                     parameters=list(layer.parameters()),
-                    steps=own.calibration_steps,
-                    batch_size=own.batch_size,
-                    learning_rate=own.calibration_learning_rate,
+                    steps=parameters.calibration_steps,
+                    learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cinesync", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
                 )
@@ -173,7 +154,7 @@ class CineSync:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: encoder with all first layers, LoRA."""
-        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        lora = count_parameters(list_lora(self.decoder.network))
         return count_parameters(self.trained()) + lora
 
     def trained(self) -> BrainEncoder:
@@ -181,44 +162,82 @@ class CineSync:
 
     def make_layers(self, encoder: BrainEncoder, data: TrainingSet) -> dict[int, VoxelLayer | ChannelLayer]:
         """A fresh first layer for each subject here. Raises UnknownRegion where the choice of regions means nothing."""
-        own, numbers = self.parameters, np.unique(data.subject).tolist()
-        added = ADDED[own.regions]
+        parameters, numbers = self.parameters, np.unique(data.subject).tolist()
+        added = ADDED[parameters.regions]
         if isinstance(encoder.stem, SampleStem):
             if added:
-                raise UnknownRegion(f"regions={own.regions!r} chooses voxels, and this is EEG; leave it as it is")
+                raise UnknownRegion(
+                    f"regions={parameters.regions!r} chooses voxels, and this is EEG; leave it as it is"
+                )
             return {number: ChannelLayer(data.brain.shape[1]) for number in numbers}
         named = sorted({name for number in numbers for name in data.rois.get(number, ())})
         if added and added not in {name.lower() for name in named}:
             raise UnknownRegion(
-                f"regions={own.regions!r} adds the region {added}, and this data has "
+                f"regions={parameters.regions!r} adds the region {added}, and this data has "
                 f"{', '.join(named) or 'no regions at all'}; take data that names one"
             )
         voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added])
-        shape = {"tokens": len(encoder.positions) - 1, "channels": own.channels}
+        shape = {"tokens": len(encoder.positions) - 1, "channels": parameters.channels}
         return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
 
 
 def build_encoder(
-    own: Parameters, *, fmri: bool, signals: tuple[int, ...], tokens: int, embedding: int, text: int
+    parameters: Parameters, *, fmri: bool, signals: tuple[int, ...], tokens: int, embedding: int, text: int
 ) -> BrainEncoder:
     """The untrained encoder, no subject in it, for signals of (channels, time)."""
     channels, time = signals
     stem: VolumeStem | SampleStem
     if fmri:
-        stem = VolumeStem(volumes=time, channels=own.channels, width=own.width)
-    elif time < own.windows:
-        raise BenchError(f"{own.windows} windows do not fit into {time} samples; lower windows")
+        stem = VolumeStem(volumes=time, channels=parameters.channels, width=parameters.width)
+    elif time < parameters.windows:
+        raise BenchError(f"{parameters.windows} windows do not fit into {time} samples; lower windows")
     else:
-        stem = SampleStem(channels=channels, windows=own.windows, kernel=own.kernel, width=own.width, tokens=tokens)
+        stem = SampleStem(
+            channels=channels,
+            windows=parameters.windows,
+            kernel=parameters.kernel,
+            width=parameters.width,
+            tokens=tokens,
+        )
     return BrainEncoder(
         stem,
         tokens=tokens,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
-        noise=own.noise,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
+        noise=parameters.noise,
         embedding=embedding,
         text=text,
     )
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for CineBrain's subjects: visual or all voxels, five volumes of 0.8 s, 64 electrodes at 1 kHz."""
+    from diffusers import CogVideoXTransformer3DModel
+
+    tokens, text = 226, 4096
+    widths = {"tokens": tokens, "embedding": 1152, "text": text}  # of SigLIP2 and T5
+    few, many = (VoxelLayer(torch.arange(n), tokens=tokens, channels=parameters.channels) for n in (8405, 18946))
+    video = CogVideoXTransformer3DModel(  # CogVideoX-5B, from the configuration of its release in diffusers' format
+        num_attention_heads=48, num_layers=42, text_embed_dim=text, use_rotary_positional_embeddings=True
+    )
+    lora = list_lora(attach_lora(video, rank=parameters.lora_rank, scale=parameters.lora_scale))
+    return [
+        (
+            "fMRI transformer",
+            build_encoder(parameters, fmri=True, signals=(8405, 5), **widths),
+            "12 layers, 32 heads, width 2048",
+        ),
+        ("first layer of 8,405 visual voxels", few, "8,405 to 226 tokens"),
+        ("first layer of 18,946 voxels (CineSync*)", many, "18,946 to 226 tokens"),
+        (
+            "EEG transformer",
+            build_encoder(parameters, fmri=False, signals=(64, 4000), **widths),
+            "12 layers, convolution of 320 channels",
+        ),
+        ("first layer of 64 channels", ChannelLayer(64), "none"),
+        (f"LoRA, rank {parameters.lora_rank}", lora, "rank 64, its code 128"),
+        ("CogVideoX-5B, frozen", video, "5B"),
+    ]

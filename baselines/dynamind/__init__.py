@@ -2,4 +2,4 @@
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, DynaMind="method", DynaMindOracle="oracle")
+__getattr__ = load_lazily(__name__, DynaMind="method", DynaMindOracle="oracle", list_paper_parts="networks")

@@ -26,6 +26,7 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor, nn
 
 from baselines.dynamind.mapper import info_nce
+from bench.toolbox.sizes import count_parameters
 
 
 class SpectralFilter(nn.Module):
@@ -95,7 +96,7 @@ class TemporalAligner(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        return sum(one.numel() for one in self.parameters())
+        return count_parameters(self)
 
 
 def measure_alignment(

@@ -41,6 +41,7 @@ from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import make_generator, remember, seeded
 
 CHUNK = 512  # trials passed through a network at once
@@ -63,7 +64,7 @@ class DynaMind:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Mapper, prior, aligner, generator, one after the other."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.categories = np.unique(train.concepts)
         signals = self.prepare(train.brain, train.sampling_rate)
@@ -71,7 +72,7 @@ class DynaMind:
         latents = encode_clips(self.suite, train.video).to(self.device)
         with seeded(self.device, "dynamind", "network", self.seed):
             networks = build_networks(
-                own,
+                parameters,
                 train.channels,
                 signals.shape[2],
                 tokens=tokens.shape[1:],
@@ -101,17 +102,17 @@ class DynaMind:
         answers: Answers,
         held: tuple[Tensor, Tensor, Answers],
     ) -> None:
-        own, mapper = self.parameters, self.trained().mapper
+        parameters, mapper = self.parameters, self.trained().mapper
         draw = make_generator("dynamind", "noise", self.seed)
         with seeded(self.device, "dynamind", "mapper dropout", self.seed):
             self.mapper_losses = train_network(
                 mapper,
                 lambda rows: self.measure_mapping(self.disturb(signals[rows], draw), clip[rows], answers),
                 trials=len(signals),
-                steps=max(1, round(own.mapper_epochs * len(signals) / own.mapper_batch_size)),
-                batch_size=own.mapper_batch_size,
-                learning_rate=own.mapper_learning_rate,
-                weight_decay=own.mapper_weight_decay,
+                steps=max(1, round(parameters.mapper_epochs * len(signals) / parameters.mapper_batch_size)),
+                batch_size=parameters.mapper_batch_size,
+                learning_rate=parameters.mapper_learning_rate,
+                weight_decay=parameters.mapper_weight_decay,
                 batches=make_generator("dynamind", "mapper batches", self.seed),
                 check=(lambda: float(self.measure_mapping(*held))) if len(held[0]) else None,
                 phase="training the regional mapper",
@@ -120,9 +121,9 @@ class DynaMind:
     def measure_mapping(
         self, signals: Float[Tensor, "trial channel time"], clip: Int64[Tensor, " trial"], answers: Answers
     ) -> Float[Tensor, ""]:
-        own = self.parameters
-        weights = (own.text_weight, own.image_weight, own.category_weight)
-        return measure_mapping(self.trained().mapper, signals, clip, answers, weights, own.temperature)
+        parameters = self.parameters
+        weights = (parameters.text_weight, parameters.image_weight, parameters.category_weight)
+        return measure_mapping(self.trained().mapper, signals, clip, answers, weights, parameters.temperature)
 
     def disturb(
         self, signals: Float[Tensor, "trial channel time"], generator: torch.Generator
@@ -137,7 +138,7 @@ class DynaMind:
         tokens: Float[Tensor, "clip token d"],
         held: tuple[Tensor, Float[Tensor, "trial token d"]],
     ) -> None:
-        own, networks = self.parameters, self.trained()
+        parameters, networks = self.parameters, self.trained()
         said, code = self.map(signals), networks.code.encode(tokens)[clip]
         held_said, held_code = self.map(held[0]), networks.code.encode(held[1])
         draw = make_generator("dynamind", "prior noise", self.seed)
@@ -151,10 +152,10 @@ class DynaMind:
                 networks.prior,
                 lambda rows: measure_prior(networks.prior, code[rows], [one[rows] for one in said], draw),
                 trials=len(signals),
-                steps=own.prior_steps,
-                batch_size=own.prior_batch_size,
-                learning_rate=own.prior_learning_rate,
-                weight_decay=own.prior_weight_decay,
+                steps=parameters.prior_steps,
+                batch_size=parameters.prior_batch_size,
+                learning_rate=parameters.prior_learning_rate,
+                weight_decay=parameters.prior_weight_decay,
                 batches=make_generator("dynamind", "prior batches", self.seed),
                 check=check if len(held_code) else None,
                 phase="training the prior",
@@ -167,21 +168,21 @@ class DynaMind:
         latents: Float[Tensor, "clip frame channel y x"],
         held: tuple[Tensor, Tensor, Float[Tensor, "clip frame channel y x"]],
     ) -> None:
-        own, aligner = self.parameters, self.trained().aligner
+        parameters, aligner = self.parameters, self.trained().aligner
         assert aligner is not None
         mean = latents.mean(dim=(0, 1))
         deviation = (latents - mean).square().mean().sqrt().clamp_min(1e-6)
         true, held_true = ((one.to(self.device) - mean) / deviation for one in (latents, held[2]))
-        options = {"contrast": own.contrast, "temperature": own.contrast_temperature}
+        options = {"contrast": parameters.contrast, "temperature": parameters.contrast_temperature}
         with seeded(self.device, "dynamind", "aligner dropout", self.seed):
             self.aligner_losses = train_network(
                 aligner,
                 lambda rows: measure_alignment(aligner, signals[rows], clip[rows], true, **options),
                 trials=len(signals),
-                steps=own.aligner_steps,
-                batch_size=own.aligner_batch_size,
-                learning_rate=own.aligner_learning_rate,
-                weight_decay=own.aligner_weight_decay,
+                steps=parameters.aligner_steps,
+                batch_size=parameters.aligner_batch_size,
+                learning_rate=parameters.aligner_learning_rate,
+                weight_decay=parameters.aligner_weight_decay,
                 batches=make_generator("dynamind", "aligner batches", self.seed),
                 check=(lambda: float(measure_alignment(aligner, held[0], held[1], held_true, **options)))
                 if len(held[0])
@@ -193,20 +194,20 @@ class DynaMind:
         self.blueprint_scale = float(torch.cat(parts).mean().sqrt().clamp_min(1e-6))
 
     def tune(self, train: TrainingSet) -> InflatedUNet:
-        own = self.parameters
+        parameters = self.parameters
         return tune(
             self.suite,
             train.video,
             train.captions,
-            steps=own.tuning_steps,
-            batch_size=own.tuning_batch_size,
-            learning_rate=own.tuning_learning_rate,
+            steps=parameters.tuning_steps,
+            batch_size=parameters.tuning_batch_size,
+            learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
         )
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A map of its channels for every subject here, from its own trials; everything else stays."""
-        own, networks = self.parameters, self.trained()
+        parameters, networks = self.parameters, self.trained()
         tokens = self.suite.encode_text(list(calibration.captions)).to(self.device)
         answers = self.answer(calibration, tokens)
         signals = self.prepare(calibration.brain, calibration.sampling_rate)
@@ -225,10 +226,10 @@ class DynaMind:
                 measure,
                 parameters=[change],
                 trials=len(trials),
-                steps=own.calibration_steps,
-                batch_size=own.mapper_batch_size,
-                learning_rate=own.calibration_learning_rate,
-                weight_decay=own.mapper_weight_decay,
+                steps=parameters.calibration_steps,
+                batch_size=parameters.mapper_batch_size,
+                learning_rate=parameters.calibration_learning_rate,
+                weight_decay=parameters.mapper_weight_decay,
                 batches=make_generator("dynamind", f"calibration {number}", self.seed),
                 phase=f"adapting to subject {number}",
             )
@@ -237,11 +238,11 @@ class DynaMind:
     @torch.inference_mode()
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From EEG to video, in the size of the training clips."""
-        own = self.parameters
+        parameters = self.parameters
         signals = self.prepare(brain.brain, brain.sampling_rate, brain.subject)
         text = self.draw_tokens(signals, brain.seed)
         start = self.make_start(signals, brain.seed)
-        video = sample(self.suite, self.unet, text, start, steps=own.steps, guidance=own.guidance)
+        video = sample(self.suite, self.unet, text, start, steps=parameters.steps, guidance=parameters.guidance)
         return fit_clips(video, self.clip_shape)
 
     def draw_tokens(
@@ -269,7 +270,7 @@ class DynaMind:
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, the generator's tuned ones among them."""
         maps = sum(one.numel() for one in self.maps.values())
-        tuned = sum(one.numel() for one in self.unet.trained_parameters())
+        tuned = count_parameters(self.unet.trained_parameters())
         return self.trained().parameter_count + maps + tuned
 
     def trained(self) -> Networks:

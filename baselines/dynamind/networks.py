@@ -11,6 +11,7 @@ from baselines.dynamind.aligner import TemporalAligner
 from baselines.dynamind.mapper import RegionalMapper
 from baselines.dynamind.parameters import Parameters
 from baselines.dynamind.prior import Prior, TokenCode
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 
 
 class Networks(nn.Module):
@@ -22,12 +23,12 @@ class Networks(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        prior = sum(one.numel() for one in self.prior.parameters())
+        prior = count_parameters(self.prior)
         return self.mapper.parameter_count + prior + (self.aligner.parameter_count if self.aligner else 0)
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     channels: Sequence[str],
     samples: int,
     *,
@@ -37,41 +38,65 @@ def build_networks(
     categories: int,
 ) -> Networks:
     """The untrained networks for these electrodes, `samples` a trial, and widths of what the suite gives."""
-    code = TokenCode(tokens[0], tokens[1], rank=own.token_rank, length=own.code_length)
-    text = torch.Size(code.shape).numel() if own.text_weight > 0 else 0
+    code = TokenCode(tokens[0], tokens[1], rank=parameters.token_rank, length=parameters.code_length)
+    text = torch.Size(code.shape).numel() if parameters.text_weight > 0 else 0
     mapper = RegionalMapper(
         channels,
-        layout=own.layout,
-        leave_out=own.leave_out,
-        filters=own.filters,
-        hidden=own.hidden,
-        width=own.width,
-        dropout=own.dropout,
+        layout=parameters.layout,
+        leave_out=parameters.leave_out,
+        filters=parameters.filters,
+        hidden=parameters.hidden,
+        width=parameters.width,
+        dropout=parameters.dropout,
         text=text,
-        text_hidden=own.text_hidden,
-        image=image if own.image_weight > 0 else 0,
-        categories=categories if own.category_weight > 0 else 0,
-        init=own.init,
+        text_hidden=parameters.text_hidden,
+        image=image if parameters.image_weight > 0 else 0,
+        categories=categories if parameters.category_weight > 0 else 0,
+        init=parameters.init,
     )
-    given = [own.width, *([text] if text else []), *([image] if own.image_weight > 0 else [])]
+    given = [parameters.width, *([text] if text else []), *([image] if parameters.image_weight > 0 else [])]
     prior = Prior(
         code.shape,
         given,
-        width=own.prior_width,
-        depth=own.prior_depth,
-        heads=own.prior_heads,
-        head_width=own.prior_head_width,
-        dropout=own.prior_dropout,
+        width=parameters.prior_width,
+        depth=parameters.prior_depth,
+        heads=parameters.prior_heads,
+        head_width=parameters.prior_head_width,
+        dropout=parameters.prior_dropout,
     )
     aligner = None
-    if own.use_aligner:
+    if parameters.use_aligner:
         aligner = TemporalAligner(
             len(channels),
             samples,
             latent=latent,
-            filters=own.aligner_filters,
-            width=own.aligner_width,
-            dropout=own.aligner_dropout,
-            released_axes=own.released_axes,
+            filters=parameters.aligner_filters,
+            width=parameters.aligner_width,
+            dropout=parameters.aligner_dropout,
+            released_axes=parameters.released_axes,
         )
     return Networks(mapper, code, prior, aligner)
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for SEED-DV's 62 electrodes and 400 samples, and Stable Diffusion 1.x."""
+    from diffusers import UNet2DConditionModel
+
+    from bench.pretrained.generators.tune_a_video import InflatedUNet
+
+    channels = [*("F1",) * 21, *("FT7",) * 8, *("CP1",) * 21, *("O1",) * 12]  # as many of a region as SEED-DV's cap has
+    networks = build_networks(
+        parameters, channels, 400, tokens=(77, 768), latent=(6, 4, 36, 64), image=768, categories=40
+    )
+    mapper, generator = networks.mapper, InflatedUNet(UNet2DConditionModel(**STABLE_DIFFUSION))
+    return [
+        ("mapper, region stacks", mapper.stacks, ""),
+        ("mapper, common embedding", mapper.common, ""),
+        ("mapper, text head", mapper.text, ""),
+        ("mapper, image head", mapper.image, ""),
+        ("mapper, category head (in training alone)", mapper.category, ""),
+        ("prior", networks.prior, ""),
+        ("aligner", networks.aligner, ""),
+        ("Tune-A-Video, tuned", generator.trained_parameters(), ""),
+        ("Tune-A-Video, all", generator, ""),
+    ]

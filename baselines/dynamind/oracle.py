@@ -17,6 +17,7 @@ from bench.core.contracts import BrainData, TrainingSet, VideoBatch
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import encode_clips, invert, sample, tune
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import count_parameters
 
 
 class DynaMindOracle(CeilingBase):
@@ -38,7 +39,7 @@ class DynaMindOracle(CeilingBase):
             learning_rate=Parameters.tuning_learning_rate,
             seed=self.seed,
         )
-        self.parameter_count = sum(one.numel() for one in self.unet.trained_parameters())
+        self.parameter_count = count_parameters(self.unet.trained_parameters())
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         test, suite, g = self.answers.test, self.suite, self.suite.geometry

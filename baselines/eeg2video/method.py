@@ -44,9 +44,10 @@ from baselines.eeg2video.seq2seq import Seq2Seq
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
-from bench.pretrained.generators.tune_a_video import encode_clips, load_scheduler, sample, tune
+from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded, train_steps
 
 PREDICTED = 128  # trials through the networks at once
@@ -68,7 +69,7 @@ class EEG2Video:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Tune the video model, then train the networks on EEG. The validation trials are not used."""
-        own, suite = self.parameters, self.suite
+        parameters, suite = self.parameters, self.suite
         self.clip_shape = train.video.shape[1:]
         latents = encode_clips(suite, train.video)  # (clip, f, c, y, x)
         text = suite.encode_text(list(train.captions))
@@ -76,25 +77,25 @@ class EEG2Video:
             suite,
             train.video,
             train.captions,
-            steps=own.tuning_steps,
-            batch_size=own.tuning_batch_size,
-            learning_rate=own.tuning_learning_rate,
+            steps=parameters.tuning_steps,
+            batch_size=parameters.tuning_batch_size,
+            learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
         )
-        signals = read_resampled(train.brain, train.sampling_rate, own.sampling_rate)
+        signals = read_resampled(train.brain, train.sampling_rate, parameters.sampling_rate)
         windows = self.cut(signals, train.sampling_rate)
-        features = read_band_powers(train.brain, train.sampling_rate, whole=own.whole_trial)
+        features = read_band_powers(train.brain, train.sampling_rate, whole=parameters.whole_trial)
         self.scaler = measure_scaler(features, train.subject)
         scaled = torch.from_numpy(self.scaler.scale(features, train.subject)).to(self.device)
         with seeded(self.device, "eeg2video", "networks", self.seed):
             networks = build_networks(
-                own, channels=train.channels, windows=windows.shape[1], samples=windows.shape[3],
-                rate=min(own.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
+                parameters, channels=train.channels, windows=windows.shape[1], samples=windows.shape[3],
+                rate=min(parameters.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
                 text_shape=text.shape[1:],
             ).to(self.device)  # fmt: skip
         networks.semantic.start_at(text.mean(dim=0).to(self.device))
         clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
-        if own.semantic_targets == "concept":
+        if parameters.semantic_targets == "concept":
             text = average_concepts(text, concepts)
 
         def regress(targets: Tensor) -> Any:
@@ -112,17 +113,17 @@ class EEG2Video:
         self.networks = networks
 
     def train(self, name: str, network: nn.Module, read: Any, measure: Any, trials: int) -> None:
-        own = self.parameters
+        parameters = self.parameters
         with seeded(self.device, "eeg2video", f"{name} dropout", self.seed):
             self.losses[name] = train_steps(
                 network,
                 lambda rows: measure(network(read(rows)), rows),
                 parameters=list(network.parameters()),
                 trials=trials,
-                steps=getattr(own, f"{name}_steps"),
-                batch_size=own.batch_size,
-                learning_rate=getattr(own, f"{name}_learning_rate"),
-                weight_decay=own.weight_decay,
+                steps=getattr(parameters, f"{name}_steps"),
+                batch_size=parameters.batch_size,
+                learning_rate=getattr(parameters, f"{name}_learning_rate"),
+                weight_decay=parameters.weight_decay,
                 batches=make_generator("eeg2video", f"{name} batches", self.seed),
                 phase=f"training the {name} network",
             )
@@ -144,10 +145,12 @@ class EEG2Video:
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From EEG to video, in the size of the training clips."""
-        own = self.parameters
+        parameters = self.parameters
         latents, text, fast = self.decode(brain)
         start, share = self.make_start(latents, fast, brain.seed.tolist())
-        video = sample(self.suite, self.video_model, text, start, steps=own.steps, guidance=own.guidance, share=share)
+        video = sample(
+            self.suite, self.video_model, text, start, steps=parameters.steps, guidance=parameters.guidance, share=share
+        )
         return fit_clips(video, self.clip_shape)
 
     @torch.inference_mode()
@@ -155,9 +158,11 @@ class EEG2Video:
         self, brain: BrainData
     ) -> tuple[Float[Tensor, "trial f c y x"] | None, Float[Tensor, "trial token d"], Bool[Tensor, " trial"]]:
         """Latents (None without seq2seq), text embeddings, and whether each clip is fast."""
-        own, networks = self.parameters, self.trained()
-        windows = self.cut(read_resampled(brain.brain, brain.sampling_rate, own.sampling_rate), brain.sampling_rate)
-        features = read_band_powers(brain.brain, brain.sampling_rate, whole=own.whole_trial)
+        parameters, networks = self.parameters, self.trained()
+        windows = self.cut(
+            read_resampled(brain.brain, brain.sampling_rate, parameters.sampling_rate), brain.sampling_rate
+        )
+        features = read_band_powers(brain.brain, brain.sampling_rate, whole=parameters.whole_trial)
         scaled = torch.from_numpy(self.scaler.scale(features, brain.subject)).to(self.device)
         latents, text, fast = [], [], []
         for first in range(0, len(scaled), PREDICTED):
@@ -174,34 +179,38 @@ class EEG2Video:
         self, latents: Float[Tensor, "trial f c y x"] | None, fast: Bool[Tensor, " trial"], seeds: Sequence[int]
     ) -> tuple[Float[Tensor, "trial c f y x"], float]:
         """What the video model starts from, and the share of its steps that lie ahead."""
-        own, g = self.parameters, self.suite.geometry
+        parameters, g = self.parameters, self.suite.geometry
         shape = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
         if latents is None:
             return draw_noise(seeds, shape), 1.0
         clips = latents.transpose(1, 2)
-        if own.dana:
-            beta = torch.where(fast, own.beta_fast, own.beta_slow)
+        if parameters.dana:
+            beta = torch.where(fast, parameters.beta_fast, parameters.beta_slow)
             noise = draw_dynamic_noise(seeds, shape, beta)
         else:
             noise = draw_noise(seeds, shape)
-        if own.start == "released":
-            return (add_released_noise(clips, noise, seeds) if own.dana else clips), 1.0
-        steps = self.suite.settings["steps"] if own.steps is None else own.steps
+        if parameters.start == "released":
+            return (add_released_noise(clips, noise, seeds) if parameters.dana else clips), 1.0
+        steps = self.suite.settings["steps"] if parameters.steps is None else parameters.steps
         scheduler = load_scheduler(self.suite)
-        return start_latents("renoised", noise, clips, scheduler, steps=steps, strength=own.strength), own.strength
+        return start_latents(
+            "renoised", noise, clips, scheduler, steps=steps, strength=parameters.strength
+        ), parameters.strength
 
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, those of the tuned video model among them."""
         parts = [*self.trained().parameters(), *self.video_model.trained_parameters()]
-        return sum(one.numel() for one in parts)
+        return count_parameters(parts)
 
     def trained(self) -> Networks:
         return require_fitted(self.networks, "eeg2video")
 
     def cut(self, signals: np.ndarray, rate: float) -> np.ndarray:
-        own = self.parameters
-        return cut_windows(signals, min(own.sampling_rate, rate), seconds=own.window_seconds, hop=own.hop_seconds)
+        parameters = self.parameters
+        return cut_windows(
+            signals, min(parameters.sampling_rate, rate), seconds=parameters.window_seconds, hop=parameters.hop_seconds
+        )
 
 
 class Networks(nn.Module):
@@ -213,7 +222,7 @@ class Networks(nn.Module):
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     *,
     channels: Sequence[str],
     windows: int,
@@ -225,15 +234,40 @@ def build_networks(
     """The untrained networks for these electrodes, `windows` of `samples` at `rate` Hz, and a suite's geometry."""
     features = len(channels) * len(BANDS)
     seq2seq = dynamic = None
-    if own.seq2seq:
+    if parameters.seq2seq:
         shared = ("filters", "depth", "pointwise", "width", "heads", "encoder_layers", "decoder_layers", "feedforward",
                   "dropout", "window_dropout", "first_token")  # fmt: skip
         seq2seq = Seq2Seq(
-            len(channels), windows, samples, rate, latent_shape, **{name: getattr(own, name) for name in shared}
+            len(channels), windows, samples, rate, latent_shape, **{name: getattr(parameters, name) for name in shared}
         )
-        if own.dana:
-            dynamic = GLMNet(channels, 2, hidden=own.glmnet_hidden, embedding=own.glmnet_embedding)
+        if parameters.dana:
+            dynamic = GLMNet(channels, 2, hidden=parameters.glmnet_hidden, embedding=parameters.glmnet_embedding)
     semantic = SemanticPredictor(
-        features, text_shape, hidden=own.hidden, layers=own.layers, dropout=own.semantic_dropout
+        features, text_shape, hidden=parameters.hidden, layers=parameters.layers, dropout=parameters.semantic_dropout
     )
     return Networks(seq2seq, semantic, dynamic)
+
+
+def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
+    """The parts for SEED-DV's cap, windows of half a second at 200 Hz, and six frames of 512 × 288 pixels."""
+    from diffusers import UNet2DConditionModel
+
+    cap = [*("E1",) * 50, *("O1",) * 12]  # as many over visual cortex as SEED-DV's has, all that GLMNet asks
+    networks = build_networks(
+        parameters,
+        channels=cap,
+        windows=7,
+        samples=100,
+        rate=200.0,
+        latent_shape=(6, 4, 36, 64),
+        text_shape=(77, 768),
+    )
+    video = inflate(UNet2DConditionModel(**STABLE_DIFFUSION))
+    return [
+        ("seq2seq", networks.seq2seq, "32,611,917, with three layers that nothing reads"),
+        ("semantic predictor", networks.semantic, "894,559,136"),
+        ("GLMNet, 40 classes", GLMNet(cap, 40), "491,176"),
+        ("GLMNet, fast or slow", networks.dynamic, "not given"),
+        ("video model, trained", video.trained_parameters(), "not given"),
+        ("video model, all", video, "not given"),
+    ]

@@ -149,11 +149,11 @@ class NoiseBrain:
     wraps = WRAPPED  # the default of `method`; the runner puts the method's version and source into the cell's key
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
-        method, own = read_noise_brain(parameters)
+        method, wrapped_parameters = read_noise_brain(parameters)
         Wrapped = resolve("methods", method)
         if Wrapped.modality == "none":
             raise BenchError(f"noise_brain: {method} sees no brain, so noise changes nothing; name one that does")
-        self.method = Wrapped(suite=suite, seed=seed, **own)
+        self.method = Wrapped(suite=suite, seed=seed, **wrapped_parameters)
         self.noise: dict[int, Noise] = {}
 
     @property

@@ -45,13 +45,13 @@ def measure_noise(brain: Signals, subject: Int64[np.ndarray, " trial"]) -> dict[
     """The noise of each subject that has trials here; the mean is over all of them, the spectrum over `TRIALS`."""
     found = {}
     for one in np.unique(subject):
-        own = np.flatnonzero(subject == one)
+        trials = np.flatnonzero(subject == one)
         total = np.zeros(brain.shape[1:])
-        for start in range(0, len(own), CHUNK):
-            total += brain[own[start : start + CHUNK]].sum(axis=0, dtype=np.float64)
-        mean = (total / len(own)).astype(np.float32)
+        for start in range(0, len(trials), CHUNK):
+            total += brain[trials[start : start + CHUNK]].sum(axis=0, dtype=np.float64)
+        mean = (total / len(trials)).astype(np.float32)
         generator = np.random.default_rng(derive_seed("noise_brain", "trials", int(one)))
-        some = np.sort(generator.permutation(own)[:TRIALS])
+        some = np.sort(generator.permutation(trials)[:TRIALS])
         spectra = np.fft.rfft(brain[some] - mean, axis=2).astype(np.complex64)
         found[int(one)] = Noise(mean, spectra)
     return found

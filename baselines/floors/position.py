@@ -56,8 +56,8 @@ def reciprocal_rank(votes: Votes, concepts: Int64[np.ndarray, " n"]) -> Float64[
 
 def rank(votes: Votes, concepts: Int64[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
     """How many concepts have more votes than the true one, and how many have as many (itself included)."""
-    own = votes[np.arange(len(votes)), concepts][:, None]
-    return (votes > own).sum(axis=1), (votes == own).sum(axis=1)
+    of_truth = votes[np.arange(len(votes)), concepts][:, None]
+    return (votes > of_truth).sum(axis=1), (votes == of_truth).sum(axis=1)
 
 
 def leave_block_out(

@@ -185,10 +185,10 @@ class FunctionalAlignment:
             if number not in self.maps:
                 known = ", ".join(map(str, self.maps))
                 raise CannotAlign(f"subject {number} has no map; there are {known}; call adapt with its trials first")
-            own = np.flatnonzero(subject == number)
-            centred = signals[own] - self.means[number][:, None]
+            rows = np.flatnonzero(subject == number)
+            centred = signals[rows] - self.means[number][:, None]
             for part, (columns, weights) in self.maps[number].items():
-                made[own, self._slice(part)] = np.einsum("nvt,vs->nst", centred[:, columns], weights)
+                made[rows, self._slice(part)] = np.einsum("nvt,vs->nst", centred[:, columns], weights)
         return made
 
     @property

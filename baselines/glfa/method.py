@@ -8,7 +8,7 @@ It is built from a description, not from the authors' code. Where that is silent
 
 - The alignment is solved first and stays; the networks then learn on aligned trials (alignment.py says why).
 - The encoder is trained on the captions' tokens and by contrast with CLIP, then together with LoRA on the video model
-  by the diffusion loss (`baselines.brain_tokens`).
+  by the diffusion loss (`baselines.encoders.brain_tokens`).
 - AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
 - Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw.
 - The validation trials are not used: the numbers of steps are fixed.
@@ -25,17 +25,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.brain_tokens import Recipe, encode_clips, encode_targets, train_alone, train_with_decoder
+from baselines.encoders.brain_tokens import Recipe, encode_targets, train_both
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
 from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
-from bench.pretrained.decoders import AnimateDiffDecoder, list_lora
+from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.resize import make_videos
-from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import digest_video, make_generator, seeded
+from bench.toolbox.sizes import PaperPart, count_parameters
+from bench.toolbox.training import digest_video, seeded
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once
@@ -57,20 +57,20 @@ class Glfa:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.known = {digest_video(video): number for number, video in enumerate(train.video)}
         with seeded(self.device, "glfa", "lora", self.seed):
             self.decoder = AnimateDiffDecoder(
                 self.suite,
                 clip_shape=self.clip_shape[:3],
-                rank=own.lora_rank,
-                scale=own.lora_scale,
-                steps=own.steps,
-                guidance=own.guidance,
+                rank=parameters.lora_rank,
+                scale=parameters.lora_scale,
+                steps=parameters.steps,
+                guidance=parameters.guidance,
             )
         regions = name_regions(train)
-        self.alignment = build_alignment(own)
+        self.alignment = build_alignment(parameters)
         maps = torch.from_numpy(
             self.alignment.fit(
                 read_all(train.brain),
@@ -78,57 +78,38 @@ class Glfa:
                 train.clip,
                 len(train.video),
                 regions,
-                folds=own.folds,
+                folds=parameters.folds,
             )
         )
-        targets = encode_targets(self.suite, self.decoder, train, frames=own.alignment_frames)
+        targets = encode_targets(self.suite, self.decoder, train, frames=parameters.alignment_frames)
         widths = {
             "volumes": maps.shape[2],
             "embedding": targets.text.shape[1],
             "text_tokens": targets.tokens.shape[1],
             "text": targets.tokens.shape[2],
         }
-        sized = match_capacity(own, regions, **widths) if own.match_base else own
+        sized = match_capacity(parameters, regions, **widths) if parameters.match_base else parameters
         with seeded(self.device, "glfa", "network", self.seed):
             encoder = build_encoder(sized, regions, **widths).to(self.device)
         encoder.head.learn_axes(targets.tokens[targets.caption])
-        subject, clip = torch.from_numpy(train.subject), torch.from_numpy(train.clip).to(self.device)
-        recipe = take_fields(Recipe, own)
+        subject = torch.from_numpy(train.subject)
 
         def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
             return maps[rows].to(self.device), subject[rows].to(self.device)
 
-        with seeded(self.device, "glfa", "dropout", self.seed):
-            self.losses = train_alone(
-                encoder,
-                read,
-                clip,
-                targets,
-                recipe,
-                parameters=list(encoder.parameters()),
-                steps=own.train_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate,
-                batches=make_generator("glfa", "batches", self.seed),
-                phase="training the encoder on the common map",
-            )
-            if own.joint_steps:
-                self.joint_losses = train_with_decoder(
-                    encoder,
-                    self.decoder,
-                    read,
-                    clip,
-                    targets,
-                    encode_clips(self.suite, self.decoder, train.video),
-                    recipe,
-                    steps=own.joint_steps,
-                    batch_size=own.joint_batch_size,
-                    learning_rate=own.joint_learning_rate,
-                    decoder_learning_rate=own.decoder_learning_rate,
-                    batches=make_generator("glfa", "joint batches", self.seed),
-                    noise=make_generator("glfa", "diffusion noise", self.seed),
-                    phase="training with the video model",
-                )
+        self.losses, self.joint_losses = train_both(
+            "glfa",
+            encoder,
+            self.decoder,
+            self.suite,
+            train,
+            read,
+            targets,
+            take_fields(Recipe, parameters),
+            steps=parameters.train_steps,
+            seed=self.seed,
+            phases=("training the encoder on the common map", "training with the video model"),
+        )
         self.encoder = encoder
 
     def adapt(self, calibration: TrainingSet) -> None:
@@ -164,54 +145,54 @@ class Glfa:
     @property
     def parameter_count(self) -> int:
         """Learned numbers that a reconstruction passes through: maps of all subjects, encoder, LoRA."""
-        lora = sum(one.numel() for one in list_lora(self.decoder.network))
+        lora = count_parameters(list_lora(self.decoder.network))
         return self.alignment.parameter_count + count_parameters(self.trained()) + lora
 
     def trained(self) -> MapEncoder:
         return require_fitted(self.encoder, "glfa")
 
 
-def build_alignment(own: Parameters) -> FunctionalAlignment:
+def build_alignment(parameters: Parameters) -> FunctionalAlignment:
     return FunctionalAlignment(
-        sites=own.local_patches * own.patch,
-        global_sites=own.global_patches * own.patch,
-        ridge=own.ridge,
-        global_ridge=own.global_ridge,
+        sites=parameters.local_patches * parameters.patch,
+        global_sites=parameters.global_patches * parameters.patch,
+        ridge=parameters.ridge,
+        global_ridge=parameters.global_ridge,
     )
 
 
-def build_encoder(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> MapEncoder:
+def build_encoder(parameters: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> MapEncoder:
     """The untrained encoder for a map of these subjects; `widths` are volumes, embedding, text_tokens and text."""
-    parts = build_alignment(own).plan(regions)
-    patches = sum(own.global_patches if part == WHOLE else own.local_patches for part in parts)
+    parts = build_alignment(parameters).plan(regions)
+    patches = sum(parameters.global_patches if part == WHOLE else parameters.local_patches for part in parts)
     return MapEncoder(
         patches=patches,
-        patch=own.patch,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
-        noise=own.noise,
-        text_rank=own.text_rank,
+        patch=parameters.patch,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
+        noise=parameters.noise,
+        text_rank=parameters.text_rank,
         **widths,
     )
 
 
-def match_capacity(own: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> Parameters:
+def match_capacity(parameters: Parameters, regions: Mapping[int, Sequence[str]], **widths: int) -> Parameters:
     """The parameters with the feed-forward layer so wide that map and encoder count what the base's do, to half a unit.
 
-    The base is `own` with both parts of the alignment. LoRA is no part of it.
+    The base is these parameters with both parts of the alignment. LoRA is no part of it.
     """
     plain = Parameters()
-    base = dataclasses.replace(own, local_patches=plain.local_patches, global_patches=plain.global_patches)
+    base = dataclasses.replace(parameters, local_patches=plain.local_patches, global_patches=plain.global_patches)
     with torch.device("meta"):
         wanted, found = (
             build_alignment(one).count(regions) + count_parameters(build_encoder(one, regions, **widths))
-            for one in (base, own)
+            for one in (base, parameters)
         )
-    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
-    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
+    unit = parameters.layers * (2 * parameters.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(parameters, feedforward=parameters.feedforward + round((wanted - found) / unit))
 
 
 def name_regions(data: TrainingSet) -> dict[int, Sequence[str]]:
@@ -225,3 +206,31 @@ def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray
     rows = np.arange(len(brain)) if rows is None else rows
     parts = [brain[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK)]
     return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447, volumes: int = 5) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first) in ten regions, and a window of so many volumes.
+
+    OpenCLIP's ViT-H, which zeroscope reads texts by, gives 77 tokens of 1,024.
+    """
+    from diffusers import UNet3DConditionModel
+
+    regions = {1: [f"region {voxel * 10 // voxels}" for voxel in range(voxels)]}
+    encoder = build_encoder(parameters, regions, volumes=volumes, embedding=1024, text_tokens=77, text=1024)
+    video, rank = UNet3DConditionModel(attention_head_dim=64), parameters.lora_rank  # the rest as the class has it
+    adapted = [  # each gets two factors; this class has no adapters of its own
+        layer
+        for name, layer in video.named_modules()
+        if name.endswith(tuple(LORA_TARGETS)) and isinstance(layer, torch.nn.Linear)
+    ]
+    lora = sum(rank * (layer.in_features + layer.out_features) for layer in adapted)
+    return [
+        (
+            f"map of a subject of {voxels:,} voxels",
+            build_alignment(parameters).count(regions),
+            "kernels of 13 x 13 pixels",
+        ),
+        ("vision transformer", encoder, "24 layers, width 1024, patches of 16 x 16"),
+        (f"LoRA, rank {rank}", lora, "rank 4, scale 16"),
+        ("zeroscope's UNet, frozen", video, "zeroscope_v2_576w"),
+    ]

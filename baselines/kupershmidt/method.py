@@ -37,6 +37,7 @@ from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import Optimiser, make_generator, seeded, walk_batches
 from bench.toolbox.voxels import Voxels, choose_voxels
 
@@ -60,13 +61,13 @@ class Kupershmidt:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The encoder, then the decoder."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
-        self.footage, self.standard = encode_footage(self.suite, train, side=own.side)
-        self.voxels: dict[int, Int64[np.ndarray, " voxel"]] = choose_voxels(train, leave_out=own.leave_out)
+        self.footage, self.standard = encode_footage(self.suite, train, side=parameters.side)
+        self.voxels: dict[int, Int64[np.ndarray, " voxel"]] = choose_voxels(train, leave_out=parameters.leave_out)
         with seeded(self.device, "kupershmidt", "networks", self.seed):
             self.encoder, self.decoder = build_networks(
-                own,
+                parameters,
                 volumes=train.brain.shape[2],
                 frames=self.clip_shape[0],
                 features=self.footage.features.shape[3],
@@ -80,9 +81,9 @@ class Kupershmidt:
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A readout and a decoder layer for every subject here, from its own trials; the rest stays."""
-        own, decoder = self.parameters, self.trained()
-        footage, _ = encode_footage(self.suite, calibration, side=own.side, standard=self.standard)
-        for number, columns in choose_voxels(calibration, leave_out=own.leave_out).items():
+        parameters, decoder = self.parameters, self.trained()
+        footage, _ = encode_footage(self.suite, calibration, side=parameters.side, standard=self.standard)
+        for number, columns in choose_voxels(calibration, leave_out=parameters.leave_out).items():
             trials = np.flatnonzero(calibration.subject == number)
             clip = torch.from_numpy(calibration.clip[trials])
             with seeded(self.device, "kupershmidt", f"subject {number}", self.seed):
@@ -101,16 +102,16 @@ class Kupershmidt:
         new: int | None = None,
     ) -> None:
         """Both steps; `new`: only that subject's layers are trained. `clip` counts in `footage`."""
-        own, who = self.parameters, "" if new is None else f" for subject {new}"
+        parameters, who = self.parameters, "" if new is None else f" for subject {new}"
         decoder = self.trained()
         read_out = self.encoder if new is None else self.encoder.readouts[str(new)]
-        layers = decoder if new is None else decoder.regress.modules_of[str(new)]
+        layers = decoder if new is None else decoder.regress.find(new)
         self.encoder_losses = self.train_encoder(
             read,
             clip,
             footage,
             list(read_out.parameters()),
-            steps=own.encoder_steps if new is None else own.calibration_steps,
+            steps=parameters.encoder_steps if new is None else parameters.calibration_steps,
             batches=make_generator("kupershmidt", "encoder", str(new), self.seed),
             phase=f"kupershmidt: encoder{who}",
         )
@@ -121,7 +122,7 @@ class Kupershmidt:
             footage,
             subjects,
             list(layers.parameters()),
-            steps=own.decoder_steps if new is None else own.calibration_steps,
+            steps=parameters.decoder_steps if new is None else parameters.calibration_steps,
             batches=make_generator("kupershmidt", "decoder", str(new), self.seed),
             rng=np.random.default_rng(derive_seed("kupershmidt", "windows", str(new), self.seed)),
             noise=make_generator("kupershmidt", "voxel noise", str(new), self.seed),
@@ -133,18 +134,18 @@ class Kupershmidt:
         read: Reader,
         clip: Int64[Tensor, " trial"],
         footage: Footage,
-        parameters: Sequence[nn.Parameter],
+        trained: Sequence[nn.Parameter],
         *,
         steps: int,
         batches: torch.Generator,
         phase: str,
     ) -> list[float]:
         """Step 1, in place. Returns the loss of each step."""
-        own = self.parameters
-        optimise = Optimiser([(parameters, own.learning_rate)], steps=steps, weight_decay=own.weight_decay)
+        parameters = self.parameters
+        optimise = Optimiser([(trained, parameters.learning_rate)], steps=steps, weight_decay=parameters.weight_decay)
         self.encoder.train()
         losses = []
-        for rows in track(walk_batches(len(clip), own.encoder_batch_size, steps, batches), phase, total=steps):
+        for rows in track(walk_batches(len(clip), parameters.encoder_batch_size, steps, batches), phase, total=steps):
             signals, subject = read(rows)
             loss = torch.zeros((), device=self.device)
             for number in subject.unique().tolist():
@@ -153,7 +154,7 @@ class Kupershmidt:
                 true = signals[mine.to(self.device)][:, self.voxels[number]]
                 error = functional.mse_loss(made, true)
                 angle = 1 - functional.cosine_similarity(made.flatten(1), true.flatten(1)).mean()
-                loss = loss + len(mine) / len(rows) * (error + own.cosine_weight * angle)
+                loss = loss + len(mine) / len(rows) * (error + parameters.cosine_weight * angle)
             losses.append(optimise.step(loss))
         self.encoder.eval()
         return losses
@@ -180,7 +181,7 @@ class Kupershmidt:
         clip: Int64[Tensor, " trial"],
         footage: Footage,
         subjects: Sequence[int],
-        parameters: Sequence[nn.Parameter],
+        trained: Sequence[nn.Parameter],
         *,
         steps: int,
         batches: torch.Generator,
@@ -189,19 +190,19 @@ class Kupershmidt:
         phase: str,
     ) -> list[float]:
         """Step 2, in place. Returns the loss on recordings of each step."""
-        own, decoder = self.parameters, self.trained()
-        optimise = Optimiser([(parameters, own.learning_rate)], steps=steps, weight_decay=own.weight_decay)
+        parameters, decoder = self.parameters, self.trained()
+        optimise = Optimiser([(trained, parameters.learning_rate)], steps=steps, weight_decay=parameters.weight_decay)
         decoder.train()
         losses = []
-        for rows in track(walk_batches(len(clip), own.batch_size, steps, batches), phase, total=steps):
+        for rows in track(walk_batches(len(clip), parameters.batch_size, steps, batches), phase, total=steps):
             signals, subject = read(rows)
             frame = int(rng.integers(self.clip_shape[0]))
             loss = self.compare(decoder(signals, subject), read_pixels(footage, clip[rows]), frame)
             losses.append(float(loss.detach()))
-            if own.cycle_weight > 0:
+            if parameters.cycle_weight > 0:
                 pixels, features = cut_windows(self.footage, len(rows), rng)
                 imagined, subject = self.imagine(features, rng.choice(subjects, len(rows)), signals.shape[1], noise)
-                loss = loss + own.cycle_weight * self.compare(decoder(imagined, subject), pixels, frame)
+                loss = loss + parameters.cycle_weight * self.compare(decoder(imagined, subject), pixels, frame)
             optimise.step(loss)
         decoder.eval()
         return losses
@@ -228,13 +229,15 @@ class Kupershmidt:
         self, made: Float[Tensor, "n frame 3 side side"], true: Float[Tensor, "n frame 3 side side"], frame: int
     ) -> Float[Tensor, ""]:
         """Pixels, their changes in time, and the perceptual distance of one frame."""
-        own = self.parameters
+        parameters = self.parameters
         loss = functional.l1_loss(made, true)
-        if own.temporal_weight > 0 and made.shape[1] > 1:
-            loss = loss + own.temporal_weight * functional.l1_loss(made.diff(dim=1), true.diff(dim=1))
-        if own.perceptual_weight > 0:
-            seen = perceptual_distance(self.suite.vae, made[:, frame], true[:, frame], depth=own.perceptual_depth)
-            loss = loss + own.perceptual_weight * seen
+        if parameters.temporal_weight > 0 and made.shape[1] > 1:
+            loss = loss + parameters.temporal_weight * functional.l1_loss(made.diff(dim=1), true.diff(dim=1))
+        if parameters.perceptual_weight > 0:
+            seen = perceptual_distance(
+                self.suite.vae, made[:, frame], true[:, frame], depth=parameters.perceptual_depth
+            )
+            loss = loss + parameters.perceptual_weight * seen
         return loss
 
     @torch.inference_mode()
@@ -251,26 +254,38 @@ class Kupershmidt:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through: the decoder's."""
-        return sum(one.numel() for one in self.trained().parameters())
+        return count_parameters(self.trained())
 
     def trained(self) -> FrameDecoder:
         return require_fitted(self.decoder, "kupershmidt")
 
 
 def build_networks(
-    own: Parameters, *, volumes: int, frames: int, features: int, voxels: Voxels
+    parameters: Parameters, *, volumes: int, frames: int, features: int, voxels: Voxels
 ) -> tuple[VoxelEncoder, FrameDecoder]:
     """The untrained encoder and decoder for these subjects, `features` a frame."""
-    encoder = VoxelEncoder(volumes=volumes, features=features, hidden=own.encoder_hidden, dropout=own.encoder_dropout)
+    encoder = VoxelEncoder(
+        volumes=volumes, features=features, hidden=parameters.encoder_hidden, dropout=parameters.encoder_dropout
+    )
     decoder = FrameDecoder(
         volumes=volumes,
-        hidden=own.hidden,
-        channels=own.channels,
+        hidden=parameters.hidden,
+        channels=parameters.channels,
         frames=frames,
-        side=own.side,
-        dropout=own.dropout,
+        side=parameters.side,
+        dropout=parameters.dropout,
     )
     for number, columns in voxels.items():
         encoder.add_subject(number, len(columns))
         decoder.regress.add_subject(number, columns)
     return encoder, decoder
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first), one volume a trial, six frames.
+
+    Features are CLIP L/14's and Stable Diffusion's latents of 288 × 512 pixels.
+    """
+    features = 768 + 4 * 36 * 64
+    encoder, decoder = build_networks(parameters, volumes=1, frames=6, features=features, voxels={1: np.arange(voxels)})
+    return [("encoder", encoder, ""), ("decoder: input layer", decoder.regress, ""), ("decoder", decoder, "")]

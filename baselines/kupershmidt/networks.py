@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.kupershmidt.parameters import GROUPS
-from bench.toolbox.voxels import PerSubject
+from bench.toolbox.voxels import FlatLayers
 
 ENLARGEMENT = 8  # of three blocks
 
@@ -31,7 +31,7 @@ class FrameDecoder(nn.Module):
         base = -(-side // ENLARGEMENT)
         self.shape = (channels, frames, base, base)
         self.side = side
-        self.regress = PerSubject(lambda voxels: nn.Linear(voxels, hidden), volumes=volumes, shape=(hidden,))
+        self.regress = FlatLayers(lambda voxels: nn.Linear(voxels, hidden), volumes=volumes, shape=(hidden,))
         self.to_maps = nn.Sequential(
             nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, channels * frames * base**2)
         )

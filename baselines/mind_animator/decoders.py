@@ -26,12 +26,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.toolbox.voxels import PerSubject, Voxels
+from bench.toolbox.voxels import FlatLayers, Voxels
 
 
-def add_inputs(voxels: Voxels, *, volumes: int, width: int) -> PerSubject:
+def add_inputs(voxels: Voxels, *, volumes: int, width: int) -> FlatLayers:
     """A linear layer a subject, from its voxels at all volumes to `width` numbers."""
-    inputs = PerSubject(partial(nn.Linear, out_features=width), volumes=volumes, shape=(width,))
+    inputs = FlatLayers(partial(nn.Linear, out_features=width), volumes=volumes, shape=(width,))
     for number, columns in voxels.items():
         inputs.add_subject(number, columns)
     return inputs
@@ -57,7 +57,7 @@ class SemanticDecoder(nn.Module):
 
     def __init__(
         self,
-        inputs: PerSubject,
+        inputs: FlatLayers,
         *,
         blocks: int,
         dropout: float,
@@ -95,7 +95,7 @@ class StructureDecoder(nn.Module):
 
     mean: Tensor  # (c, y, x)
 
-    def __init__(self, inputs: PerSubject, *, dropout: float, mean: Float[Tensor, "c y x"]) -> None:
+    def __init__(self, inputs: FlatLayers, *, dropout: float, mean: Float[Tensor, "c y x"]) -> None:
         super().__init__()
         self.inputs = inputs
         self.register_buffer("mean", mean.clone())
@@ -148,7 +148,7 @@ class MotionDecoder(nn.Module):
 
     def __init__(
         self,
-        inputs: PerSubject,
+        inputs: FlatLayers,
         *,
         frames: int,
         shape: Sequence[int],

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from baselines.contrast import contrast
+from baselines.encoders.contrast import contrast_clips
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder
 from bench.toolbox.targets import ClipTargets
 
@@ -40,9 +40,7 @@ def measure_semantics(
     spread = (wanted - decoder.mean[: decoder.tokens]).square().mean().clamp_min(1e-8)
     loss = (tokens[:, : decoder.tokens] - wanted[clip]).square().mean() / spread
     if contrast_weight > 0:
-        pictures = contrast(embedding, targets.image[clip], temperature, clip)
-        captions = contrast(embedding, targets.text[clip], temperature, targets.caption[clip])
-        loss = loss + contrast_weight * (pictures + captions) / 2
+        loss = loss + contrast_weight * contrast_clips(embedding, embedding, clip, targets, temperature)
     return loss
 
 

@@ -42,9 +42,10 @@ from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.targets import encode_targets
 from bench.toolbox.training import make_generator, seeded, train_steps
-from bench.toolbox.voxels import PerSubject, Voxels, choose_voxels
+from bench.toolbox.voxels import FlatLayers, Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
 
@@ -54,7 +55,7 @@ class Part:
     """A decoder, how it is trained, and on how many steps."""
 
     decoder: nn.Module
-    inputs: PerSubject
+    inputs: FlatLayers
     measure: Loss
     steps: int
     batch_size: int
@@ -101,29 +102,33 @@ class MindAnimator:
 
     def list_parts(self, data: TrainingSet, latents: Float[Tensor, "clip frame c y x"]) -> dict[str, Part]:
         """The decoders with what they learn from these clips."""
-        own, parts = self.parameters, {}
+        parameters, parts = self.parameters, {}
         for name, decoder in self.decoders.items():
             decoder.to(self.device)
             if isinstance(decoder, SemanticDecoder):
                 part = Part(
-                    decoder, decoder.inputs, self.semantic_loss(decoder, data), own.semantic_steps, own.batch_size
+                    decoder,
+                    decoder.inputs,
+                    self.semantic_loss(decoder, data),
+                    parameters.semantic_steps,
+                    parameters.batch_size,
                 )
             elif isinstance(decoder, StructureDecoder):
                 loss = self.structure_loss(decoder, latents)
-                part = Part(decoder, decoder.inputs, loss, own.structure_steps, own.batch_size)
+                part = Part(decoder, decoder.inputs, loss, parameters.structure_steps, parameters.batch_size)
             else:
                 assert isinstance(decoder, MotionDecoder)
                 loss = self.motion_loss(decoder, latents)
-                part = Part(decoder, decoder.inputs, loss, own.motion_steps, own.motion_batch_size)
+                part = Part(decoder, decoder.inputs, loss, parameters.motion_steps, parameters.motion_batch_size)
             parts[name] = part
         return parts
 
     def semantic_loss(self, decoder: SemanticDecoder, data: TrainingSet) -> Loss:
-        own = self.parameters
-        targets = encode_targets(self.suite, data, frames=own.alignment_frames)
+        parameters = self.parameters
+        targets = encode_targets(self.suite, data, frames=parameters.alignment_frames)
 
         def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
-            weights = {"temperature": own.temperature, "contrast_weight": own.contrast_weight}
+            weights = {"temperature": parameters.temperature, "contrast_weight": parameters.contrast_weight}
             return measure_semantics(decoder, signals, subject, clip, targets, **weights)
 
         return measure
@@ -144,9 +149,9 @@ class MindAnimator:
 
     def train_part(self, name: str, part: Part, data: TrainingSet, number: int | None) -> list[float]:
         """All of a decoder, or its input layer of one new subject on that subject's trials."""
-        own = self.parameters
+        parameters = self.parameters
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
-        trained = part.decoder if number is None else part.inputs.modules_of[str(number)]
+        trained = part.decoder if number is None else part.inputs.find(number)
         whose = "all" if number is None else f"subject {number}"
         read, clip = read_trials(data, self.device, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
@@ -155,10 +160,10 @@ class MindAnimator:
                 lambda rows: part.measure(*read(rows), clip[rows]),
                 parameters=list(trained.parameters()),
                 trials=len(trials),
-                steps=part.steps if number is None else max(1, round(own.calibration_share * part.steps)),
+                steps=part.steps if number is None else max(1, round(parameters.calibration_share * part.steps)),
                 batch_size=part.batch_size,
-                learning_rate=own.learning_rate,
-                weight_decay=own.weight_decay,
+                learning_rate=parameters.learning_rate,
+                weight_decay=parameters.weight_decay,
                 batches=make_generator("mind_animator", f"{name} batches {whose}", self.seed),
                 phase=f"training the {name} decoder, {whose}",
             )
@@ -207,17 +212,17 @@ class MindAnimator:
         self, text: Float[Tensor, "trial token D"], latents: Float[Tensor, "trial frame c y x"], seeds: Sequence[int]
     ) -> VideoBatch:
         """Videos from text and latents by the inflated image network."""
-        own, generator = self.parameters, self.trained()
-        steps = self.suite.settings["steps"] if own.steps is None else own.steps
+        parameters, generator = self.parameters, self.trained()
+        steps = self.suite.settings["steps"] if parameters.steps is None else parameters.steps
         given, share = latents.transpose(1, 2).cpu(), 1.0  # (n, c, f, y, x)
-        if own.start == "inversion":
+        if parameters.start == "inversion":
             empty = self.suite.negative_embedding.expand(len(given), -1, -1)
-            start = invert(self.suite, generator, given, empty, steps=steps, iterations=own.iterations)
+            start = invert(self.suite, generator, given, empty, steps=steps, iterations=parameters.iterations)
         else:
-            share, noise = own.strength, draw_noise(seeds, given.shape[1:])
+            share, noise = parameters.strength, draw_noise(seeds, given.shape[1:])
             scheduler = load_scheduler(self.suite)
             start = start_latents("renoised", noise, given, scheduler, steps=steps, strength=share)
-        return sample(self.suite, generator, text, start, steps=steps, guidance=own.guidance, share=share)
+        return sample(self.suite, generator, text, start, steps=steps, guidance=parameters.guidance, share=share)
 
     @property
     def parameter_count(self) -> int:
@@ -226,7 +231,7 @@ class MindAnimator:
         total = sum(one.numel() for decoder in self.decoders.values() for one in decoder.parameters())
         semantic = self.decoders.get("semantic")
         if isinstance(semantic, SemanticDecoder):
-            total -= sum(one.numel() for one in semantic.to_clip.parameters())
+            total -= count_parameters(semantic.to_clip)
         return total
 
     def trained(self) -> InflatedUNet:
@@ -234,7 +239,7 @@ class MindAnimator:
 
 
 def build_decoders(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Voxels,
@@ -245,27 +250,51 @@ def build_decoders(
 ) -> dict[str, nn.Module]:
     """The untrained decoders that the parameters ask for, for subjects with that many voxels."""
     made: dict[str, nn.Module] = {}
-    if own.semantic:
+    if parameters.semantic:
         made["semantic"] = SemanticDecoder(
-            add_inputs(voxels, volumes=volumes, width=own.width),
-            blocks=own.blocks,
-            dropout=own.dropout,
+            add_inputs(voxels, volumes=volumes, width=parameters.width),
+            blocks=parameters.blocks,
+            dropout=parameters.dropout,
             embedding=embedding,
-            tokens=own.tokens,
+            tokens=parameters.tokens,
             mean=mean_text,
         )
-    if own.structure:
-        inputs = add_inputs(voxels, volumes=volumes, width=own.structure_width)
-        made["structure"] = StructureDecoder(inputs, dropout=own.dropout, mean=mean_first)
-    if own.motion:
+    if parameters.structure:
+        inputs = add_inputs(voxels, volumes=volumes, width=parameters.structure_width)
+        made["structure"] = StructureDecoder(inputs, dropout=parameters.dropout, mean=mean_first)
+    if parameters.motion:
         made["motion"] = MotionDecoder(
-            add_inputs(voxels, volumes=volumes, width=own.motion_width),
+            add_inputs(voxels, volumes=volumes, width=parameters.motion_width),
             frames=frames,
             shape=mean_first.shape,
-            layers=own.motion_layers,
-            heads=own.motion_heads,
-            feedforward=own.motion_feedforward,
-            fmri_tokens=own.fmri_tokens,
-            dropout=own.dropout,
+            layers=parameters.motion_layers,
+            heads=parameters.motion_heads,
+            feedforward=parameters.motion_feedforward,
+            fmri_tokens=parameters.fmri_tokens,
+            dropout=parameters.dropout,
         )
     return made
+
+
+def list_paper_parts(
+    parameters: Parameters, *, voxels: int = 4500, frames: int = 8, latent: int = 64
+) -> list[PaperPart]:
+    """The parts for one subject of so many voxels and one volume a trial, and so many latents of `latent` squared.
+
+    Text and latents are Stable Diffusion 1.5's, the embedding is CLIP B/32's.
+    """
+    decoders = build_decoders(
+        parameters,
+        volumes=1,
+        voxels={1: np.arange(voxels)},
+        embedding=512,
+        mean_text=torch.zeros(77, 768),
+        mean_first=torch.zeros(4, latent, latent),
+        frames=frames,
+    )
+    said = {
+        "semantic": f"{voxels:,} → 512, 3 blocks, → 19 × 768",
+        "structure": f"{voxels:,} → 1,024 → 4 × 64 × 64",
+        "motion": "2 layers, width 4,096 · 4, 4 heads, 8 frames",
+    }
+    return [(name, decoder, said[name]) for name, decoder in decoders.items()]

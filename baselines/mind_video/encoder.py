@@ -28,10 +28,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.core.errors import UnknownSubject
+from bench.toolbox.voxels import SubjectLayers
 
 
-class SubjectLayers(nn.Module):
+class PatchLayers(nn.Module):
     """What depends on a subject's voxels: patch embedding, positions, and the map from patches to tokens."""
 
     wrapped: Tensor  # (P × patch,): the column of the signals at each place of the patches
@@ -121,7 +121,7 @@ class FmriEncoder(nn.Module):
         """`volumes` of a trial, `embedding`: the width of CLIP, `mean_text`: the mean tokens of the captions."""
         super().__init__()
         self.patch, self.width, self.own_patches = patch, width, own_patches
-        self.subjects = nn.ModuleDict()
+        self.subjects = SubjectLayers()
         self.times = nn.Parameter(0.02 * torch.randn(volumes, 1, width))
         self.layers = nn.ModuleList(
             Layer(width, heads, feedforward, dropout, temporal=temporal and volumes > 1) for _ in range(layers)
@@ -137,23 +137,18 @@ class FmriEncoder(nn.Module):
             for one in (*self.from_caption.parameters(), *self.to_text.parameters()):
                 nn.init.zeros_(one)
 
-    def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> SubjectLayers:
+    def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> PatchLayers:
         """Fresh layers for the subject whose voxels are in these columns; they replace those that are there."""
-        layers = SubjectLayers(
+        layers = PatchLayers(
             columns, patch=self.patch, width=self.width, tokens=len(self.mean_text), own_patches=self.own_patches
         ).to(self.times.device)
-        self.subjects[str(number)] = layers
+        self.subjects.put(number, layers)
         return layers
 
-    def find(self, number: int) -> SubjectLayers:
+    def find(self, number: int) -> PatchLayers:
         """A subject's layers; raises UnknownSubject."""
-        if str(number) not in self.subjects:
-            raise UnknownSubject(
-                f"subject {number} has no layers in the encoder; there are {', '.join(self.subjects)}; "
-                "call adapt with calibration trials of the new subject first"
-            )
-        layers = self.subjects[str(number)]
-        assert isinstance(layers, SubjectLayers)
+        layers = self.subjects.find(number)
+        assert isinstance(layers, PatchLayers)
         return layers
 
     def run(self, hidden: Float[Tensor, "trial volume patch width"]) -> Float[Tensor, "trial volume patch width"]:
@@ -169,10 +164,10 @@ class FmriEncoder(nn.Module):
         """Tokens of each trial, by its subject's layers. Raises UnknownSubject."""
         made = signals.new_empty(len(signals), *self.mean_text.shape[:1], self.width)
         for number in subject.unique().tolist():
-            own = self.find(number)
+            layers = self.find(number)
             rows = (subject == number).nonzero()[:, 0]
-            hidden = self.run(own.embed(own.cut(signals[rows]))).mean(dim=1)  # (n, P, width)
-            made = made.index_copy(0, rows, torch.einsum("kp,npw->nkw", own.to_tokens, hidden))
+            hidden = self.run(layers.embed(layers.cut(signals[rows]))).mean(dim=1)  # (n, P, width)
+            made = made.index_copy(0, rows, torch.einsum("kp,npw->nkw", layers.to_tokens, hidden))
         return self.token_norm(made)
 
     def read_text(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial token D"]:

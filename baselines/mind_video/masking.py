@@ -27,9 +27,9 @@ class MaskedDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.positions, self.readouts = nn.ParameterDict(), nn.ParameterDict()
         for number in encoder.subjects:
-            own = encoder.find(int(number))
-            self.positions[number] = nn.Parameter(0.02 * torch.randn(own.count, width))
-            self.readouts[number] = nn.Parameter(torch.randn(len(own.weight), width, own.patch) * width**-0.5)
+            layers = encoder.find(int(number))
+            self.positions[number] = nn.Parameter(0.02 * torch.randn(layers.count, width))
+            self.readouts[number] = nn.Parameter(torch.randn(len(layers.weight), width, layers.patch) * width**-0.5)
 
     def forward(
         self, number: int, seen: Float[Tensor, "trial volume kept width"], kept: Int64[Tensor, "trial kept"]
@@ -60,12 +60,12 @@ def measure_masked(
     """Mean squared error over the hidden patches of all trials."""
     total, counted = signals.new_zeros(()), 0
     for number in subject.unique().tolist():
-        own = encoder.find(number)
-        patches = own.cut(signals[subject == number])
-        kept = draw_kept(len(patches), own.count, ratio, generator).to(signals.device)
+        layers = encoder.find(number)
+        patches = layers.cut(signals[subject == number])
+        kept = draw_kept(len(patches), layers.count, ratio, generator).to(signals.device)
         place = kept[:, None, :, None].expand(-1, patches.shape[1], -1, encoder.width)
-        seen = encoder.run(own.embed(patches).gather(2, place))
-        hidden = torch.ones(len(patches), own.count, device=signals.device).scatter(1, kept, 0.0)
+        seen = encoder.run(layers.embed(patches).gather(2, place))
+        hidden = torch.ones(len(patches), layers.count, device=signals.device).scatter(1, kept, 0.0)
         error = (decoder(number, seen, kept) - patches).square().mean(dim=(1, 3))  # (n, P)
         total = total + (error * hidden).sum()
         counted += int(hidden.sum())

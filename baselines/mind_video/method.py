@@ -35,6 +35,7 @@ from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips,
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.targets import ClipTargets, encode_targets
 from bench.toolbox.training import make_generator, seeded, train_steps
 from bench.toolbox.voxels import Voxels, choose_voxels
@@ -60,19 +61,19 @@ class MindVideo:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The three stages."""
-        own = self.parameters
+        parameters = self.parameters
         encoder = self.align(train)
         tuned = tune(
             self.suite,
             train.video,
             train.captions,
-            steps=max(1, own.tuning_steps),
-            batch_size=own.together_batch_size,
-            learning_rate=own.generator_learning_rate,
+            steps=max(1, parameters.tuning_steps),
+            batch_size=parameters.together_batch_size,
+            learning_rate=parameters.generator_learning_rate,
             seed=self.seed,
         )
         self.generator: InflatedUNet = copy.deepcopy(tuned)
-        if own.together_steps:
+        if parameters.together_steps:
             with seeded(self.device, "mind_video", "dropout together", self.seed):
                 self.together_losses = train_together(
                     encoder,
@@ -83,24 +84,24 @@ class MindVideo:
                     encode_clips(self.suite, train.video),
                     self.means,
                     self.recipe,
-                    steps=own.together_steps,
-                    batch_size=own.together_batch_size,
-                    learning_rate=own.together_learning_rate,
-                    generator_learning_rate=own.generator_learning_rate,
+                    steps=parameters.together_steps,
+                    batch_size=parameters.together_batch_size,
+                    learning_rate=parameters.together_learning_rate,
+                    generator_learning_rate=parameters.generator_learning_rate,
                     batches=make_generator("mind_video", "batches together", self.seed),
                     noise=make_generator("mind_video", "diffusion noise", self.seed),
                 )
 
     def align(self, train: TrainingSet) -> FmriEncoder:
         """Stages 1 and 2."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
-        self.recipe = take_fields(Recipe, own)
-        targets = encode_targets(self.suite, train, frames=own.alignment_frames)
-        voxels = choose_voxels(train, leave_out=own.leave_out)
+        self.recipe = take_fields(Recipe, parameters)
+        targets = encode_targets(self.suite, train, frames=parameters.alignment_frames)
+        voxels = choose_voxels(train, leave_out=parameters.leave_out)
         with seeded(self.device, "mind_video", "encoder", self.seed):
             encoder = build_encoder(
-                own,
+                parameters,
                 volumes=self.choose_window(train.brain.shape[2]),
                 voxels=voxels,
                 embedding=targets.image.shape[1],
@@ -108,19 +109,19 @@ class MindVideo:
             ).to(self.device)
         self.encoder = encoder
         self.means.update(self.measure_means(train))
-        if own.masked_steps:
+        if parameters.masked_steps:
             read, masks = self.reader(train), make_generator("mind_video", "masks", self.seed)
             with seeded(self.device, "mind_video", "masked", self.seed):
-                decoder = MaskedDecoder(encoder, width=own.mask_width, heads=own.heads).to(self.device)
+                decoder = MaskedDecoder(encoder, width=parameters.mask_width, heads=parameters.heads).to(self.device)
                 self.masked_losses = train_steps(
                     encoder,
-                    lambda rows: measure_masked(encoder, decoder, *read(rows), own.mask_ratio, masks),
+                    lambda rows: measure_masked(encoder, decoder, *read(rows), parameters.mask_ratio, masks),
                     parameters=[*encoder.parameters(), *decoder.parameters()],
                     trials=len(train.clip),
-                    steps=own.masked_steps,
-                    batch_size=own.batch_size,
-                    learning_rate=own.learning_rate,
-                    weight_decay=own.weight_decay,
+                    steps=parameters.masked_steps,
+                    batch_size=parameters.batch_size,
+                    learning_rate=parameters.learning_rate,
+                    weight_decay=parameters.weight_decay,
                     batches=make_generator("mind_video", "masked batches", self.seed),
                     phase="masked brain modelling",
                 )
@@ -129,7 +130,7 @@ class MindVideo:
 
     def train_stage2(self, data: TrainingSet, targets: ClipTargets, number: int | None) -> list[float]:
         """Stage 2 for all of the encoder, or for the layers of one new subject on its trials."""
-        own, encoder = self.parameters, self.trained()
+        parameters, encoder = self.parameters, self.trained()
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = encoder if number is None else encoder.find(number)
         whose = "all" if number is None else f"subject {number}"
@@ -140,10 +141,10 @@ class MindVideo:
                 lambda rows: measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, self.recipe),
                 parameters=list(trained.parameters()),
                 trials=len(trials),
-                steps=own.alignment_steps if number is None else own.calibration_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate if number is None else own.calibration_learning_rate,
-                weight_decay=own.weight_decay,
+                steps=parameters.alignment_steps if number is None else parameters.calibration_steps,
+                batch_size=parameters.batch_size,
+                learning_rate=parameters.learning_rate if number is None else parameters.calibration_learning_rate,
+                weight_decay=parameters.weight_decay,
                 batches=make_generator("mind_video", f"batches {whose}", self.seed),
                 phase="aligning fMRI" if number is None else f"adapting to subject {number}",
             )
@@ -162,7 +163,7 @@ class MindVideo:
     @torch.inference_mode()
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """From fMRI to video, in the size of the training clips."""
-        encoder, own, g = self.trained(), self.parameters, self.suite.geometry
+        encoder, parameters, g = self.trained(), self.parameters, self.suite.geometry
         read, shape = self.reader(brain), (g.latent_channels, g.frames, g.latent_height, g.latent_width)
         made = np.zeros((len(brain.subject), *self.clip_shape), np.uint8)
         for number in np.unique(brain.subject).tolist():
@@ -176,8 +177,8 @@ class MindVideo:
                     self.generator,
                     encoder(*read(rows)),
                     draw_noise(brain.seed[rows].tolist(), shape),
-                    steps=own.steps,
-                    guidance=own.guidance,
+                    steps=parameters.steps,
+                    guidance=parameters.guidance,
                     negative=empty,
                 )
                 made[rows] = fit_clips(video, self.clip_shape)
@@ -190,8 +191,8 @@ class MindVideo:
         encoder = self.trained()
         unused = [encoder.to_image] if encoder.from_caption is not None else [encoder.to_image, encoder.to_caption]
         heads = sum(one.numel() for head in unused for one in head.parameters())
-        tuned = sum(one.numel() for one in self.generator.trained_parameters())
-        return sum(one.numel() for one in encoder.parameters()) - heads + tuned
+        tuned = count_parameters(self.generator.trained_parameters())
+        return count_parameters(encoder) - heads + tuned
 
     def trained(self) -> FmriEncoder:
         return require_fitted(self.encoder, "mind_video")
@@ -214,7 +215,7 @@ class MindVideo:
 
 
 def build_encoder(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Voxels,
@@ -224,18 +225,42 @@ def build_encoder(
     """The untrained encoder for subjects with voxels in those columns."""
     encoder = FmriEncoder(
         volumes=volumes,
-        patch=own.patch,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
-        own_patches=own.own_patches,
-        temporal=own.temporal,
-        caption_path=own.token_weight > 0,
+        patch=parameters.patch,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
+        own_patches=parameters.own_patches,
+        temporal=parameters.temporal,
+        caption_path=parameters.token_weight > 0,
         embedding=embedding,
         mean_text=mean_text,
     )
     for number, columns in voxels.items():
         encoder.add_subject(number, torch.as_tensor(columns))
     return encoder
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 6016, volumes: int = 2) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first, as published) in a window of so many volumes.
+
+    Text is Stable Diffusion 1.5's, the embedding is CLIP L/14's.
+    """
+    from diffusers import UNet2DConditionModel
+
+    encoder = build_encoder(
+        parameters,
+        volumes=volumes,
+        voxels={1: np.arange(voxels)},
+        embedding=768,
+        mean_text=torch.zeros(77, 768),
+    )
+    generator = InflatedUNet(UNet2DConditionModel(**STABLE_DIFFUSION))
+    shared = count_parameters(encoder) - count_parameters(encoder.subjects)
+    return [
+        ("encoder, shared", shared, "24 layers, width 1,024, 16 heads"),
+        ("encoder, a subject's own", encoder.subjects, "patches of 16 voxels, 77 tokens"),
+        ("generator, tuned", generator.trained_parameters(), "attention heads"),
+        ("generator, all", generator, "Stable Diffusion 1.5, inflated"),
+    ]

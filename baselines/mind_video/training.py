@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from baselines.contrast import contrast
+from baselines.encoders.contrast import contrast_clips
 from baselines.mind_video.encoder import FmriEncoder
 from bench.core.progress import track
 from bench.pretrained.generators.tune_a_video import InflatedUNet, measure_loss
@@ -51,9 +51,7 @@ def measure_alignment(
     image, text = encoder.read_clip(tokens)
     loss = tokens.new_zeros(())
     if recipe.contrast_weight > 0:
-        pictures = contrast(image, targets.image[clip], recipe.temperature, clip)
-        captions = contrast(text, targets.text[clip], recipe.temperature, targets.caption[clip])
-        loss = loss + recipe.contrast_weight * (pictures + captions) / 2
+        loss = loss + recipe.contrast_weight * contrast_clips(image, text, clip, targets, recipe.temperature)
     if recipe.token_weight > 0:
         spread = (targets.tokens - encoder.mean_text).square().mean().clamp_min(1e-8)
         error = (encoder.read_caption(tokens) - targets.tokens[clip]).square().mean() / spread

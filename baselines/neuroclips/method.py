@@ -37,6 +37,7 @@ from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import choose_voxels
 
@@ -60,15 +61,15 @@ class NeuroClips:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage A, stage B, then the perception reconstructor."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape, self.captions = train.video.shape[1:], train.captions
-        targets = encode_targets(self.suite, train, frames=own.blurry_frames)
+        targets = encode_targets(self.suite, train, frames=parameters.blurry_frames)
         self.images, self.texts = measure_standard(targets.images), measure_standard(targets.texts)
         self.gallery = shorten(self.texts.apply(targets.texts))
-        voxels = choose_voxels(train, leave_out=own.leave_out)
+        voxels = choose_voxels(train, leave_out=parameters.leave_out)
         with seeded(self.device, "neuroclips", "network", self.seed):
             self.networks = build_networks(
-                own,
+                parameters,
                 volumes=train.brain.shape[2],
                 voxels=voxels,
                 embedding=targets.images.shape[2],
@@ -84,25 +85,25 @@ class NeuroClips:
         self, read: Reader, clip: Int64[Tensor, " trial"], targets: Targets, *, subject: int | None = None
     ) -> dict[str, list[float]]:
         """Train everything, or with `subject` only the layers of that subject. Returns each phase's losses by step."""
-        own, networks = self.parameters, self.trained()
+        parameters, networks = self.parameters, self.trained()
         who = "" if subject is None else f" for subject {subject}"
 
         def plan(phase: str, part: Any, steps: int, batch_size: int, rate: float) -> Schedule:
             return Schedule(
                 parameters=list(part.parameters()),
-                steps=steps if subject is None else own.calibration_steps,
+                steps=steps if subject is None else parameters.calibration_steps,
                 batch_size=batch_size,
                 learning_rate=rate,
-                weight_decay=own.weight_decay,
+                weight_decay=parameters.weight_decay,
                 batches=make_generator("neuroclips", phase, str(subject), self.seed),
                 phase=f"neuroclips: {phase}{who}",
             )
 
         losses = {}
         images, texts = self.images.apply(targets.images), self.texts.apply(targets.texts)
-        if own.reads_meaning:
+        if parameters.reads_meaning:
             semantic = networks["semantic"]
-            part = semantic if subject is None else semantic.ridge.modules_of[str(subject)]
+            part = semantic if subject is None else semantic.ridge.find(subject)
             mixtures = np.random.default_rng(derive_seed("neuroclips", "mixtures", str(subject), self.seed))
             losses["semantic"] = train_backbone(
                 semantic,
@@ -110,12 +111,18 @@ class NeuroClips:
                 clip,
                 images,
                 texts,
-                plan("backbone", part, own.semantic_steps, own.semantic_batch_size, own.semantic_learning_rate),
-                temperature=own.temperature,
-                text_weight=own.text_weight,
-                mixtures=mixtures if own.mix else None,
+                plan(
+                    "backbone",
+                    part,
+                    parameters.semantic_steps,
+                    parameters.semantic_batch_size,
+                    parameters.semantic_learning_rate,
+                ),
+                temperature=parameters.temperature,
+                text_weight=parameters.text_weight,
+                mixtures=mixtures if parameters.mix else None,
             )
-        if own.reads_meaning and own.prior and subject is None:
+        if parameters.reads_meaning and parameters.prior and subject is None:
             losses["prior"] = train_prior(
                 networks["semantic"],
                 networks["prior"],
@@ -123,33 +130,45 @@ class NeuroClips:
                 clip,
                 images,
                 texts,
-                plan("prior", networks["prior"], own.prior_steps, own.prior_batch_size, own.prior_learning_rate),
-                temperatures=own.soft_temperatures,
-                text_weight=own.prior_text_weight,
-                scale=own.prior_scale,
-                drop=own.prior_drop,
+                plan(
+                    "prior",
+                    networks["prior"],
+                    parameters.prior_steps,
+                    parameters.prior_batch_size,
+                    parameters.prior_learning_rate,
+                ),
+                temperatures=parameters.soft_temperatures,
+                text_weight=parameters.prior_text_weight,
+                scale=parameters.prior_scale,
+                drop=parameters.prior_drop,
                 noise=make_generator("neuroclips", "prior noise", self.seed),
             )
-        if own.reads_sight:
+        if parameters.reads_sight:
             perception = networks["perception"]
-            part = perception if subject is None else perception.regress.modules_of[str(subject)]
+            part = perception if subject is None else perception.regress.find(subject)
             losses["perception"] = train_perception(
                 perception,
                 read,
                 clip,
                 targets.latents,
                 targets.features,
-                plan("perception", part, own.perception_steps, own.perception_batch_size, own.perception_learning_rate),
-                contrast=own.contrast,
-                temperature=own.contrast_temperature,
+                plan(
+                    "perception",
+                    part,
+                    parameters.perception_steps,
+                    parameters.perception_batch_size,
+                    parameters.perception_learning_rate,
+                ),
+                contrast=parameters.contrast,
+                temperature=parameters.contrast_temperature,
             )
         return losses
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Fresh layers for every subject here, from its own trials; everything else stays."""
-        own, networks = self.parameters, self.trained()
-        targets = encode_targets(self.suite, calibration, frames=own.blurry_frames)
-        for number, columns in choose_voxels(calibration, leave_out=own.leave_out).items():
+        parameters, networks = self.parameters, self.trained()
+        targets = encode_targets(self.suite, calibration, frames=parameters.blurry_frames)
+        for number, columns in choose_voxels(calibration, leave_out=parameters.leave_out).items():
             trials = np.flatnonzero(calibration.subject == number)
             clip = torch.from_numpy(calibration.clip[trials]).to(self.device)
             with seeded(self.device, "neuroclips", f"subject {number}", self.seed):
@@ -161,13 +180,13 @@ class NeuroClips:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial, in the size of the training clips."""
         self.trained()
-        own, read = self.parameters, read_trials(brain, self.device)
+        parameters, read = self.parameters, read_trials(brain, self.device)
 
         def make(rows: np.ndarray) -> VideoBatch:
-            seeds = [RELEASED_SEED] * len(rows) if own.shared_noise else brain.seed[rows].tolist()
+            seeds = [RELEASED_SEED] * len(rows) if parameters.shared_noise else brain.seed[rows].tolist()
             signals, subject = read(rows)
-            meaning = self.read_meaning(signals, subject, brain.seed[rows]) if own.reads_meaning else None
-            blurry = self.read_sight(signals, subject) if own.reads_sight else None
+            meaning = self.read_meaning(signals, subject, brain.seed[rows]) if parameters.reads_meaning else None
+            blurry = self.read_sight(signals, subject) if parameters.reads_sight else None
             return self.draw(meaning, blurry, seeds)
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
@@ -180,15 +199,15 @@ class NeuroClips:
         seeds: Int64[np.ndarray, " trial"],
     ) -> Float[Tensor, "trial embedding"]:
         """The key frame's embedding, centred and scaled as the targets are."""
-        own, networks = self.parameters, self.trained()
+        parameters, networks = self.parameters, self.trained()
         tokens = networks["semantic"](signals, subject)
-        if not own.prior:
+        if not parameters.prior:
             return networks["semantic"].project(tokens)
         from bench.pretrained.generators.pipelines import draw_noise
 
         drawn = [derive_seed("neuroclips", "prior", int(seed)) for seed in seeds]
         noise = draw_noise(drawn, (1, tokens.shape[2])).to(self.device)
-        return networks["prior"].sample(tokens, noise, steps=own.prior_samples)[:, 0]
+        return networks["prior"].sample(tokens, noise, steps=parameters.prior_samples)[:, 0]
 
     @torch.inference_mode()
     def read_sight(
@@ -204,22 +223,22 @@ class NeuroClips:
         seeds: list[int],
     ) -> VideoBatch:
         """The video stage, in the suite's size. `meaning` None: an empty prompt; `blurry` None: from noise."""
-        own, suite, g = self.parameters, self.suite, self.suite.geometry
+        parameters, suite, g = self.parameters, self.suite, self.suite.geometry
         prompts = [""] * len(seeds) if meaning is None else [self.captions[one] for one in self.find_captions(meaning)]
-        embeddings = suite.encode_text([prompt + own.prompt_suffix for prompt in prompts])
+        embeddings = suite.encode_text([prompt + parameters.prompt_suffix for prompt in prompts])
         keyframes = None
-        if own.keyframe:
+        if parameters.keyframe:
             grey = np.full((len(seeds), g.height, g.width, 3), 128, np.uint8)  # nothing of it is left at strength 1
-            keyframes = suite.refine_keyframe(embeddings, grey, seeds, strength=1.0, steps=own.keyframe_steps)
+            keyframes = suite.refine_keyframe(embeddings, grey, seeds, strength=1.0, steps=parameters.keyframe_steps)
         return suite.generate_video(
-            embeddings if own.caption else suite.negative_embedding.expand_as(embeddings),
+            embeddings if parameters.caption else suite.negative_embedding.expand_as(embeddings),
             seeds,
             latents=None if blurry is None else interpolate_frames(blurry, g.frames).cpu(),
             keyframes=keyframes,
-            start=own.start,
-            strength=own.strength,
-            steps=own.steps,
-            guidance=own.guidance,
+            start=parameters.start,
+            strength=parameters.strength,
+            steps=parameters.steps,
+            guidance=parameters.guidance,
         )
 
     def find_captions(self, meaning: Float[Tensor, "trial embedding"]) -> list[int]:
@@ -229,7 +248,7 @@ class NeuroClips:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through (a variant builds no network that it leaves out)."""
-        return sum(one.numel() for one in self.trained().parameters())
+        return count_parameters(self.trained())
 
     def trained(self) -> Any:
         return require_fitted(self.networks, "neuroclips")

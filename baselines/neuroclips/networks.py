@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from baselines.neuroclips.parameters import Parameters
@@ -11,11 +12,12 @@ from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
 from bench.core.errors import BenchError
+from bench.toolbox.sizes import PaperPart
 from bench.toolbox.voxels import Voxels
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Voxels,
@@ -29,38 +31,38 @@ def build_networks(
     `targets` is the number of CLIP tokens that the prior draws: 1 is the pooled embedding. Raises BenchError for sizes
     that do not go together.
     """
-    if embedding % own.prior_heads:
-        raise BenchError(f"prior_heads={own.prior_heads} does not divide {embedding}; take another number")
+    if embedding % parameters.prior_heads:
+        raise BenchError(f"prior_heads={parameters.prior_heads} does not divide {embedding}; take another number")
     made: dict[str, nn.Module] = {}
-    if own.reads_meaning:
+    if parameters.reads_meaning:
         made["semantic"] = SemanticReconstructor(
             volumes=volumes,
-            hidden=own.hidden,
-            blocks=own.blocks,
-            dropout=own.dropout,
-            tokens=own.tokens,
+            hidden=parameters.hidden,
+            blocks=parameters.blocks,
+            dropout=parameters.dropout,
+            tokens=parameters.tokens,
             embedding=embedding,
         )
-        if own.prior:
+        if parameters.prior:
             made["prior"] = DiffusionPrior(
-                tokens=own.tokens,
+                tokens=parameters.tokens,
                 targets=targets,
                 embedding=embedding,
-                depth=own.prior_depth,
-                heads=own.prior_heads,
-                times=own.prior_times,
+                depth=parameters.prior_depth,
+                heads=parameters.prior_heads,
+                times=parameters.prior_times,
                 dropout=0.0,
             )
-    if own.reads_sight:
+    if parameters.reads_sight:
         made["perception"] = PerceptionReconstructor(
             volumes=volumes,
-            frames=own.blurry_frames,
-            bottleneck=own.bottleneck,
-            hidden=own.perception_hidden,
-            blocks=own.perception_blocks,
-            dropout=own.dropout,
-            channels=own.decoder_channels,
-            heads=own.decoder_heads,
+            frames=parameters.blurry_frames,
+            bottleneck=parameters.bottleneck,
+            hidden=parameters.perception_hidden,
+            blocks=parameters.perception_blocks,
+            dropout=parameters.dropout,
+            channels=parameters.decoder_channels,
+            heads=parameters.decoder_heads,
             latent=(latent[0], latent[1], latent[2]),
             features=features,
         )
@@ -75,3 +77,32 @@ def list_subject_layers(networks: Any) -> list[Any]:
     """What knows the subjects: the semantic ridge and the perception's regression."""
     found = [networks["semantic"].ridge] if "semantic" in networks else []
     return [*found, networks["perception"].regress] if "perception" in networks else found
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[PaperPart]:
+    """The parts for one subject of so many voxels (cc2017's first) and one volume a trial.
+
+    Targets are tokens of OpenCLIP's ViT-bigG-14, Stable Diffusion's latents of 224 pixels and ConvNeXt-XL's last width.
+    """
+    networks = build_networks(
+        parameters,
+        volumes=1,
+        voxels={1: np.arange(voxels)},
+        embedding=1664,
+        latent=(4, 28, 28),
+        features=2048,
+        targets=256,
+    )
+    semantic, perception = networks["semantic"], networks["perception"]
+    heads = nn.ModuleList([perception.describe, perception.to_maps, perception.decoder, perception.to_latents])
+    return [
+        ("semantic: ridge", semantic.ridge, ""),
+        ("semantic: mixer", semantic.mixer, ""),
+        ("semantic: to tokens", semantic.to_tokens, ""),
+        ("semantic: projector", semantic.projector, ""),
+        ("prior", networks["prior"], ""),
+        ("perception: extension and ridge", perception.regress, ""),
+        ("perception: mixer", perception.mixer, ""),
+        ("perception: decoder and heads", heads, ""),
+        ("all", networks, ""),
+    ]

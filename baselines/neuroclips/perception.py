@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from baselines.neuroclips.parameters import GROUPS
 from baselines.neuroclips.semantic import MixerBlocks
-from bench.toolbox.voxels import PerSubject
+from bench.toolbox.voxels import FlatLayers
 
 BASE_CHANNELS = 64  # that the decoder starts from
 SHRINKAGE = 4  # two of three blocks enlarge by 2
@@ -103,7 +103,7 @@ class PerceptionReconstructor(nn.Module):
         def make(voxels: int) -> nn.Module:
             return FrameRegression(voxels, frames=frames, bottleneck=bottleneck, hidden=hidden, dropout=dropout)
 
-        self.regress = PerSubject(make, volumes=volumes, shape=(frames, hidden))
+        self.regress = FlatLayers(make, volumes=volumes, shape=(frames, hidden))
         self.mixer = MixerBlocks(hidden, blocks=blocks, dropout=dropout)
         self.describe = nn.Linear(hidden, features)
         self.to_maps = nn.Linear(hidden, BASE_CHANNELS * self.base[0] * self.base[1])

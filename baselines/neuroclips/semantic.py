@@ -11,7 +11,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.toolbox.voxels import PerSubject
+from bench.toolbox.voxels import FlatLayers
 
 
 class MixerBlocks(nn.Module):
@@ -38,7 +38,7 @@ class SemanticReconstructor(nn.Module):
     def __init__(self, *, volumes: int, hidden: int, blocks: int, dropout: float, tokens: int, embedding: int) -> None:
         super().__init__()
         self.tokens = tokens
-        self.ridge = PerSubject(lambda voxels: nn.Linear(voxels, hidden), volumes=volumes, shape=(hidden,))
+        self.ridge = FlatLayers(lambda voxels: nn.Linear(voxels, hidden), volumes=volumes, shape=(hidden,))
         self.mixer = MixerBlocks(hidden, blocks=blocks, dropout=dropout)
         self.to_tokens = nn.Linear(hidden, tokens * embedding)
         layers = [(nn.LayerNorm(embedding), nn.GELU(), nn.Linear(embedding, embedding)) for _ in range(3)]

@@ -12,6 +12,7 @@ The temperature of SoftCLIP rises evenly over stage B. Batches, mixtures and noi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,14 +26,13 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
-from bench.core.progress import track
 from bench.toolbox.read_signals import Reader
-from bench.toolbox.training import Optimiser, walk_batches
+from bench.toolbox.training import train_steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One phase of training: what is trained, for how long, and what draws its batches."""
+    """One phase of training, as `train_steps` takes it: what is trained, for how long, what draws its batches."""
 
     parameters: Sequence[nn.Parameter]
     steps: int
@@ -56,10 +56,9 @@ def train_backbone(
     mixtures: np.random.Generator | None,
 ) -> list[float]:
     """Stage A, in place; `mixtures` None: trials are not mixed. Returns the loss of each step."""
-    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
-    semantic.train()
-    losses = []
-    for step, rows in enumerate(_walk(schedule, len(clip))):
+    steps = itertools.count()
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
         other = share = None
         if mixtures is not None:
@@ -67,11 +66,12 @@ def train_backbone(
         shown = clip[rows]
         predicted = semantic.project(semantic(signals, subject))
         loss = torch.zeros((), device=predicted.device)
-        for weight, targets in ((1.0, images[shown, _view(step, schedule, len(clip))]), (text_weight, texts[shown])):
+        view = choose_view(next(steps), schedule, len(clip))
+        for weight, targets in ((1.0, images[shown, view]), (text_weight, texts[shown])):
             loss = loss + weight * bimixco(predicted, targets, shown, temperature=temperature, other=other, share=share)
-        losses.append(optimise.step(loss))
-    semantic.eval()
-    return losses
+        return loss
+
+    return train_steps(semantic, measure, trials=len(clip), **vars(schedule))
 
 
 def train_prior(
@@ -90,13 +90,13 @@ def train_prior(
     noise: torch.Generator,
 ) -> list[float]:
     """Stage B, in place, the backbone as it is. Returns the squared error of each step."""
-    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
-    prior.train()
-    losses = []
-    for step, rows in enumerate(_walk(schedule, len(clip))):
+    errors: list[float] = []
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+        step = len(errors)
         signals, subject = read(rows)
         shown = clip[rows]
-        targets = images[shown, _view(step, schedule, len(clip))]
+        targets = images[shown, choose_view(step, schedule, len(clip))]
         with torch.no_grad():
             brain = semantic(signals, subject)
         clean = prior.measure(targets[:, None], brain, noise, drop=drop)[:, 0]
@@ -104,10 +104,11 @@ def train_prior(
         warmth = temperatures[0] + (temperatures[1] - temperatures[0]) * step / max(1, schedule.steps - 1)
         contrast = soft_clip(clean, targets, temperature=warmth)
         contrast = contrast + text_weight * soft_clip(clean, texts[shown], temperature=warmth)
-        optimise.step(scale * error + contrast)
-        losses.append(float(error.detach()))
-    prior.eval()
-    return losses
+        errors.append(float(error.detach()))
+        return scale * error + contrast
+
+    train_steps(prior, measure, trials=len(clip), **vars(schedule))
+    return errors
 
 
 def train_perception(
@@ -122,29 +123,20 @@ def train_perception(
     temperature: float,
 ) -> list[float]:
     """In place. Returns the L1 of each step."""
-    optimise = Optimiser([(schedule.parameters, schedule.learning_rate)], **_cycle(schedule))
-    perception.train()
-    losses = []
-    for rows in _walk(schedule, len(clip)):
+    errors: list[float] = []
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
         shown = clip[rows]
         made, described = perception(signals, subject)
         error = functional.l1_loss(made, latents[shown])
-        optimise.step(0.5 * (error + contrast * soft_clip(described, features[shown], temperature=temperature)))
-        losses.append(float(error.detach()))
-    perception.eval()
-    return losses
+        errors.append(float(error.detach()))
+        return 0.5 * (error + contrast * soft_clip(described, features[shown], temperature=temperature))
+
+    train_steps(perception, measure, trials=len(clip), **vars(schedule))
+    return errors
 
 
-def _walk(schedule: Schedule, trials: int):
-    walked = walk_batches(trials, schedule.batch_size, schedule.steps, schedule.batches)
-    return track(walked, schedule.phase, total=schedule.steps)
-
-
-def _cycle(schedule: Schedule) -> dict:
-    return {"steps": schedule.steps, "weight_decay": schedule.weight_decay}
-
-
-def _view(step: int, schedule: Schedule, trials: int) -> int:
+def choose_view(step: int, schedule: Schedule, trials: int) -> int:
     """Which of the two key frames: they alternate from epoch to epoch."""
     return step * min(schedule.batch_size, trials) // trials % 2

@@ -85,12 +85,12 @@ def measure_scales(raw: Raw, subject: Int64[np.ndarray, " trial"]) -> dict[int, 
     """The scale of each subject that has trials here; a feature that does not vary is left unscaled."""
     scales = {}
     for one in np.unique(subject):
-        own = take(raw, subject == one)
-        whitener = measure_whitener(own.bins) if own.bins.shape[1] <= WHITENED else None
-        features = flatten(own, whitener)
+        part = take(raw, subject == one)
+        whitener = measure_whitener(part.bins) if part.bins.shape[1] <= WHITENED else None
+        features = flatten(part, whitener)
         deviation = features.std(axis=0)
         deviation = np.where(deviation > 1e-6, deviation, 1.0)
-        deviation[deviation.size - own.power.shape[1] :] /= BAND_WEIGHT
+        deviation[deviation.size - part.power.shape[1] :] /= BAND_WEIGHT
         scales[int(one)] = Scale(whitener, features.mean(axis=0), deviation.astype(np.float32))
     return scales
 
@@ -113,8 +113,8 @@ def scale_features(
         raise BenchError(f"no training or calibration trials of subjects {unknown} to take the scale of features from")
     made = np.empty((len(subject), raw.bins[0].size + raw.power.shape[1]), np.float32)
     for one in np.unique(subject):
-        own = subject == one
-        made[own] = scales[int(one)].apply(take(raw, own))
+        rows = subject == one
+        made[rows] = scales[int(one)].apply(take(raw, rows))
     return made
 
 

@@ -56,12 +56,12 @@ class Retrieval:
     def __init__(self, *, suite: Any = None, seed: int = 0) -> None:
         self.suite = suite
         self.scales: dict[int, Scale] = {}
-        self.own: dict[int, Weights] = {}  # each subject's correction
-        self.own_strength: Strength | None = None  # None: one subject, so the common model is its own
+        self.corrections: dict[int, Weights] = {}  # each subject's correction
+        self.correction_strength: Strength | None = None  # None: one subject, so the common model is its own
 
     @property
     def parameter_count(self) -> int:
-        return int(self.common.size + sum(weights.size for weights in self.own.values()))
+        return int(self.common.size + sum(weights.size for weights in self.corrections.values()))
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         self.video, self.concepts = train.video, train.concepts
@@ -81,41 +81,43 @@ class Retrieval:
             left = y - predict_unseen(x, y, train.clip * PARTS // len(train.video), strength)
             corrections = np.zeros((len(STRENGTHS), *predicted.shape), np.float32)
             for one in subjects:
-                own, there = train.subject == one, validation.subject == one
-                for made, weights in zip(corrections, fit_ridge(x[own], left[own], STRENGTHS), strict=True):
+                here, there = train.subject == one, validation.subject == one
+                for made, weights in zip(corrections, fit_ridge(x[here], left[here], STRENGTHS), strict=True):
                     made[there] = x_validation[there] @ weights
             left_validation = y_validation - predicted
-            self.own_strength, correction = pick_strength(corrections, left_validation, groups)
+            self.correction_strength, correction = pick_strength(corrections, left_validation, groups)
             predicted = predicted + correction
         self.slope, self.noise = measure_worth(predicted, y_validation)
 
         # again with the validation block, at the strengths that it chose
-        if self.own_strength is not None:
+        if self.correction_strength is not None:
             left = np.concatenate([left, left_validation])
         x, y = np.concatenate([x, x_validation]), np.concatenate([y, y_validation])
         self.common = fit_mixed(x, y, strength)
-        if self.own_strength is not None:
+        if self.correction_strength is not None:
             who = np.concatenate([train.subject, validation.subject])
-            self.own = {int(one): fit_mixed(x[who == one], left[who == one], self.own_strength) for one in subjects}
+            self.corrections = {
+                int(one): fit_mixed(x[who == one], left[who == one], self.correction_strength) for one in subjects
+            }
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A scale and a correction of each new subject from its calibration trials."""
         raw = read_features(calibration.brain, calibration.sampling_rate)
         self.scales |= measure_scales(raw, calibration.subject)
-        if self.own_strength is None:
+        if self.correction_strength is None:
             return
         x = scale_features(raw, calibration.subject, self.scales)
         left = self.describer.describe(calibration)[calibration.clip] - x @ self.common
         for one in np.unique(calibration.subject):
-            own = calibration.subject == one
-            self.own[int(one)] = fit_mixed(x[own], left[own], self.own_strength)
+            rows = calibration.subject == one
+            self.corrections[int(one)] = fit_mixed(x[rows], left[rows], self.correction_strength)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         x = scale_features(read_features(brain.brain, brain.sampling_rate), brain.subject, self.scales)
         predicted = x @ self.common
-        for one in set(brain.subject.tolist()) & set(self.own):
-            own = brain.subject == one
-            predicted[own] += x[own] @ self.own[one]
+        for one in set(brain.subject.tolist()) & set(self.corrections):
+            rows = brain.subject == one
+            predicted[rows] += x[rows] @ self.corrections[one]
         likelihood = score_clips(predicted, self.described, self.slope, self.noise)
         return self.video[choose_clips(likelihood, self.concepts)]
 

@@ -21,7 +21,7 @@ from leaderboard.papers.reported import ReportedTable, load_table, table_names
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from leaderboard.results import Committed
 
 PAPERS = ("sam_net.", "cine_neuron.")
@@ -79,11 +79,11 @@ def paper_table(
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, published=True)
     try:
-        found, juries = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
+        found, viewers = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, published=True)
-    return lay_beside(found, StoreShelf(Store(runs), juries.__getitem__))
+    return lay_beside(found, StoreShelf(Store(runs), viewers.__getitem__))
 
 
 def lay_beside(found: Survey, shelf: Shelf) -> PaperTable:
@@ -113,13 +113,13 @@ def plan_paper(
     table = load_table(name)
     if quick:
         dataset = quick_datasets(table, dataset)
-    found, juries = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
+    found, viewers = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
     store = Store(runs)
     planned: list[Job] = []
     todo: list[Job] = []
     for dataset_name, jobs in found.planned.items():
         planned += jobs
-        todo += unfinished(jobs, store, juries[dataset_name])
+        todo += unfinished(jobs, store, viewers[dataset_name])
     return found, planned, [job for job in todo if int(job.spec.key, 16) % parts == part - 1]
 
 
@@ -172,8 +172,8 @@ def survey(
     seeds: int = 1,
     data_root: str | Path | None = None,
     make: bool,
-) -> tuple[Survey, dict[str, Jury]]:
-    """What of ours a table needs, and a jury for each data set. dataset: one name or several with commas; None stands
+) -> tuple[Survey, dict[str, Viewer]]:
+    """What of ours a table needs, and a viewer for each data set. dataset: one name or several with commas; None stands
     for the phantoms, which are made where they are not there and `make` says so.
 
     A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
@@ -182,7 +182,7 @@ def survey(
     from bench.datasets.catalogue import open_dataset
     from bench.harness.plan import plan
     from bench.pretrained.suite import load_suite
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
 
     needs = list_needs(table, dataset)
     loaded = load_suite(suite)
@@ -221,17 +221,17 @@ def survey(
         for need in together:
             jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
         references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
-    juries = {name: Jury(loaded.judges, one.concepts) for name, one in opened.items()}
+    viewers = {name: Viewer(loaded.judges, one.concepts) for name, one in opened.items()}
     found = Survey(
         table=table,
         asked=dataset,
         suite=suite,
-        missing={name: jury.missing for name, jury in juries.items()},
+        missing={name: viewer.missing for name, viewer in viewers.items()},
         jobs=jobs,
         references={name: list(found.values()) for name, found in references.items()},
         absent=absent,
     )
-    return found, juries
+    return found, viewers
 
 
 def list_needs(table: ReportedTable, dataset: str | None) -> list[Need]:
@@ -248,7 +248,7 @@ def survey_committed(table: ReportedTable, committed: Committed, *, dataset: str
     """What of ours a table needs, as far as it is committed: the manifests name the cells, so no data set is opened."""
     from bench.datasets.catalogue import concept_names
     from bench.pretrained.suite import load_suite
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
 
     judges = load_suite(suite).judges
     needs = list_needs(table, dataset)
@@ -270,7 +270,7 @@ def survey_committed(table: ReportedTable, committed: Committed, *, dataset: str
         table=table,
         asked=dataset,
         suite=suite,
-        missing={name: Jury(judges, concept_names(name)).missing for name in sets},
+        missing={name: Viewer(judges, concept_names(name)).missing for name in sets},
         jobs=jobs,
         references={
             name: [job_of(one, table.protocols) for one in beside if one["spec"]["dataset"] == name] for name in sets

@@ -35,12 +35,12 @@ def publish(
     `classes` None takes all subsets. Raises BenchError where the store holds nothing current of the data set, and
     without `results` where the package is no checkout.
     """
+    place = choose_place(results, "leaderboard/results", "--results")
     from bench.harness.shelf import current_cells
     from bench.store.cells import Store
     from leaderboard.results import REPRODUCED
     from metrics.protocols import PROTOCOLS
 
-    place = choose_place(results, "leaderboard/results", "--results")
     asked = (classes,) if classes else names.CLASSES
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=asked[0], runs=runs)
     nothing = f"{runs} holds no cells of {dataset} as it is now; run a method first"
@@ -64,10 +64,10 @@ def publish_bundle(
 
     Raises BenchError for a bundle of several data sets, and for what would stand as a floor or ceiling.
     """
+    place = choose_place(results, "leaderboard/results", "--results")
     from leaderboard.results import SUBMITTED
     from leaderboard.tables import SEES_BRAIN
 
-    place = choose_place(results, "leaderboard/results", "--results")
     with open_submission(bundle, data_root=data_root) as verified:
         manifests = [cell.manifest for cell in verified.cells]
         sets = sorted({manifest["spec"]["dataset"] for manifest in manifests})
@@ -94,11 +94,11 @@ def commit_cells(
 ) -> list[Path]:
     """Write the cells' manifests, scores and clips below the folder of results."""
     from bench.scoring.stored import read_scores
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from leaderboard.results import publish
     from leaderboard.web.clip_export import export_clips
 
-    scores = read_scores(store, [cell.key for cell in cells], Jury(suite.judges, dataset.concepts), protocols)
+    scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
     written = publish(cells, scores, place, door=door)
     clips = export_clips(cells, dataset, scores, place)
     size = sum(path.stat().st_size for path in clips) / 2**20
@@ -196,7 +196,7 @@ def pack(
     """Put a method's current cells with their scores and videos into one zip to submit; returns its path."""
     from bench.doors.bundles import pack_cells
     from bench.harness.shelf import current_cells
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     names.name_of(method)
@@ -218,7 +218,7 @@ def pack(
             f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
         )
     path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
-    pack_cells(cells, Jury(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
+    pack_cells(cells, Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
     return path
 

@@ -16,7 +16,7 @@ from bench.core.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
 
@@ -45,7 +45,7 @@ class Planned:
     jobs: list[Job]
     todo: list[Job]
     store: Store
-    jury: Jury
+    viewer: Viewer
 
 
 def run(
@@ -140,7 +140,7 @@ def plan_run(
 
     from bench.harness.plan import plan
     from bench.scoring.stored import unfinished
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     opened, loaded = setting.open(make=True)
@@ -156,9 +156,9 @@ def plan_run(
         protocols=names.default_protocols(opened.modality, protocol),
     )
     planned = plan(asked, opened, loaded.digest)
-    store, jury = Store(runs), Jury(loaded.judges, opened.concepts)
-    todo = [job for job in unfinished(planned, store, jury) if int(job.spec.key, 16) % parts == part - 1]
-    return Planned(jobs=planned, todo=todo, store=store, jury=jury)
+    store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
+    todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
+    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
 
 
 def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
-    scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.jury, protocols)
+    scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
     rows = result_table(scores, protocols=find_protocols(protocols))

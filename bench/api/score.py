@@ -43,7 +43,7 @@ def score(
     from bench.doors.videos import choose_metrics, score_videos
     from bench.pretrained.suite import load_suite
     from bench.scoring.lookup import find_protocol
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
 
     if side_by_side not in (None, "truth-left", "truth-right"):
         raise BenchError(f"side_by_side {side_by_side!r}: allowed are truth-left and truth-right")
@@ -57,13 +57,13 @@ def score(
         side=side_by_side,
         rule=parse_rule(frames),
     )
-    jury = Jury(load_suite(suite, precision=precision, threads=threads).judges)
+    viewer = Viewer(load_suite(suite, precision=precision, threads=threads).judges)
     if suite == "mini":
         say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite paper)")
     if protocol == "all" and not pairs.has_truth:
         protocols = ("vbench",)
     return pd.concat(
-        [score_videos(pairs, jury, protocol=name, metrics=metrics, floors=floors) for name in protocols],
+        [score_videos(pairs, viewer, protocol=name, metrics=metrics, floors=floors) for name in protocols],
         ignore_index=True,
     )
 

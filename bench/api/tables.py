@@ -55,6 +55,8 @@ def table(
     the committed results, as does a call for what the store does not hold. Raises BenchError for names that are not
     there, and where neither holds what was asked for.
     """
+    if ablation and references:
+        raise BenchError("a table of an ablation has its variants alone; leave the references out")
     if ablation:
         method = method or find_owner(ablation)
         find_group(method, ablation)
@@ -232,7 +234,7 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import current_cells
     from bench.scoring.stored import read_scores
-    from bench.scoring.views import Jury
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     try:
@@ -241,7 +243,7 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
         return pd.DataFrame(), f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
     store = Store(setting.runs)
     keys = [cell.key for cell in current_cells(store, dataset, suite, setting.classes)]
-    return read_scores(store, keys, Jury(suite.judges, dataset.concepts), protocols), ""
+    return read_scores(store, keys, Viewer(suite.judges, dataset.concepts), protocols), ""
 
 
 def read_committed(setting: Setting) -> pd.DataFrame:

@@ -140,7 +140,8 @@ def make_quietly(spec: PhantomSpec, root: Path) -> None:
 def record_again(clean: Path, root: Path, spec: PhantomSpec) -> None:
     """The phantom of `clean` with its recordings made by another spec; the clips are the same."""
     from bench.datasets.phantom.eeg.features import Features
-    from bench.datasets.phantom.eeg.writer import write_manifest, write_subject
+    from bench.datasets.phantom.eeg.writer import write_subject
+    from bench.datasets.phantom.publish import write_manifest
 
     shutil.copytree(clean, root, ignore=shutil.ignore_patterns("EEG"))
     (root / "EEG").mkdir()

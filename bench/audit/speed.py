@@ -33,7 +33,7 @@ from bench.doors.video_pairs import Pairs, find_pairs
 from bench.doors.videos import score_videos
 from bench.pretrained.judges.observe import Precision
 from bench.pretrained.suite import load_suite
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.store.video import read_video, write_lossless
 
 SHAPE = (6, 288, 512, 3)
@@ -61,16 +61,16 @@ def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: 
         rows = [row("plain script", plain, plain, clips)]
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in dict.fromkeys(exactnesses):
-            jury = Jury(load_suite(suite_folder, precision=exactness, threads=threads).judges)
-            score_videos(few(pairs, 2), jury, protocol="eeg2video", floors=False)  # load and warm up
+            viewer = Viewer(load_suite(suite_folder, precision=exactness, threads=threads).judges)
+            score_videos(few(pairs, 2), viewer, protocol="eeg2video", floors=False)  # load and warm up
             forget(folder / "home")
             for state in ("not cached", "cached"):
-                spent, scored = clock(partial(score_videos, pairs, jury, protocol="eeg2video", floors=False))
+                spent, scored = clock(partial(score_videos, pairs, viewer, protocol="eeg2video", floors=False))
                 rows.append(row(f"harness, {exactness}, ground truth {state}", spent, plain, clips))
             forget(folder / "home")
-            spent, _ = clock(partial(score_videos, pairs, jury, protocol="eeg2video"))
+            spent, _ = clock(partial(score_videos, pairs, viewer, protocol="eeg2video"))
             rows.append(row(f"harness, {exactness}, with three floors, not cached", spent, plain, clips))
-            rows.append(rate_row(jury, pairs, exactness))
+            rows.append(rate_row(viewer, pairs, exactness))
             if exactness == "fp32":
                 exact = mean_values(scored)
                 rows += [
@@ -108,8 +108,8 @@ def compare_precisions(folder: Path, precision: Precision, threads: int, clips: 
         values: dict[Precision, dict[str, float]] = {}
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in exactnesses:
-            jury = Jury(load_suite("mini", precision=exactness, threads=threads).judges)
-            scored = score_videos(pairs, jury, protocol=protocol, floors=False)
+            viewer = Viewer(load_suite("mini", precision=exactness, threads=threads).judges)
+            scored = score_videos(pairs, viewer, protocol=protocol, floors=False)
             values[exactness] = mean_values(scored)
         rows += [
             {
@@ -132,17 +132,17 @@ def row(what: str, spent: Spent, plain: Spent, clips: int) -> dict[str, Any]:
     }
 
 
-def rate_row(jury: Jury, pairs: Pairs, precision: str) -> dict[str, Any]:
+def rate_row(viewer: Viewer, pairs: Pairs, precision: str) -> dict[str, Any]:
     """The judges' arithmetic a second while they look at a party of clips, and its share of the matrix rate."""
     from torch.utils.flop_counter import FlopCounterMode
 
     video = np.stack([read_video(path) for path in list(pairs.predictions.values())[:8]])
     with FlopCounterMode(display=False) as counter:
-        jury.look(("video", "frame"), video)
-    seconds = min(clock(lambda: jury.look(("video", "frame"), video))[0].wall for _ in range(3))
+        viewer.look(("video", "frame"), video)
+    seconds = min(clock(lambda: viewer.look(("video", "frame"), video))[0].wall for _ in range(3))
     rate = counter.get_total_flops() / seconds
     return {"what": f"judge rate, {precision} (GFLOP/s; share of the matrix rate)", "value": rate / 1e9,
-            "beside": rate / matrix_rate(precision, jury.judges.device)}  # fmt: skip
+            "beside": rate / matrix_rate(precision, viewer.judges.device)}  # fmt: skip
 
 
 def matrix_rate(precision: str, device: torch.device) -> float:
@@ -297,14 +297,14 @@ def draw_trials(logits: torch.Tensor, right: list[int], n_way: int, generator: n
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.doors.video_pairs import find_pairs
 from bench.pretrained.judges.observe import Precision
 from bench.pretrained.suite import load_suite
 from bench.doors.videos import score_videos
 folder = Path(sys.argv[1])
-jury = Jury(load_suite("mini").judges)
-score_videos(find_pairs(folder / "predictions", folder / "targets"), jury, protocol="corrected")
+viewer = Viewer(load_suite("mini").judges)
+score_videos(find_pairs(folder / "predictions", folder / "targets"), viewer, protocol="corrected")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -101,7 +101,10 @@ class Answers:
 
 @runtime_checkable
 class Ceiling(Protocol):
-    """A method that cheats openly: the runner calls `reveal` before each `reconstruct`."""
+    """A method that is registered to cheat openly: the harness calls `reveal` before each `reconstruct`.
+
+    A method of another role that defines `reveal` is never shown the answers.
+    """
 
     def reveal(self, answers: Answers) -> None: ...
 
@@ -124,7 +127,7 @@ class Schedule:
 
 @runtime_checkable
 class Clockwatcher(Protocol):
-    """A control that reads the clock: the runner calls `see_schedule` before each `reconstruct`."""
+    """A control that reads the clock: the harness calls `see_schedule` before each `reconstruct`."""
 
     def see_schedule(self, schedule: Schedule) -> None: ...
 

@@ -86,7 +86,8 @@ def is_outside(name: str) -> bool:
 def read_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
     """The loader of a name's layout on a folder, with the truth of a phantom; `cache` is where derived files go."""
     kind = name.partition(":")[0]
-    how: dict[str, Any] = {"cache": cache or bench_home() / "cache", "name": name, "open_truth": choose_truth(kind, root)}
+    cache = cache or bench_home() / "cache"
+    how: dict[str, Any] = {"cache": cache, "name": name, "open_truth": choose_truth(kind, root)}
     if kind in ("seed_dv", "phantom_eeg"):
         from bench.datasets.seed_dv.layout import SeedDV
 

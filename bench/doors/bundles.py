@@ -38,36 +38,31 @@ from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, unpack
 from bench.harness.inputs import describe_trials
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import list_scores
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
+from bench.store import disk
 from bench.store.cells import Cell, Store, StoreError, digest_file
 from bench.store.video import VideoError
 
 TOLERANCE = 1e-3  # of a score: judges round differently on another processor
 
 
-def pack_cells(cells: Sequence[Cell], jury: Jury, protocols: Sequence[str], path: Path) -> None:
+def pack_cells(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str], path: Path) -> None:
     """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing."""
     if not cells:
         raise BadBundle("no cells to pack; run the method first, and name the split and variant that were run")
-    draft = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-            head = {"schema": SCHEMA, "cells": sorted(cell.key for cell in cells), "protocols": list(protocols)}
-            add_member(archive, "bundle.json", json.dumps(head, indent=1, sort_keys=True).encode())
-            for cell in sorted(cells, key=lambda one: one.key):
-                for name in ("manifest.json", *sorted(cell.manifest["files"])):
-                    add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
-                for _, metric, key in list_scores(cell, jury, protocols):
-                    content, file = cell.read_scores(key), cell.score_file(key)
-                    if content is None:
-                        raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
-                    add_member(archive, f"cells/{cell.key}/scores/{file.name}", content)
-                    name = digest_file(file).name
-                    add_member(archive, f"cells/{cell.key}/scores/{name}", digest_file(file).read_bytes())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with disk.new_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+        head = {"schema": SCHEMA, "cells": sorted(cell.key for cell in cells), "protocols": list(protocols)}
+        add_member(archive, "bundle.json", json.dumps(head, indent=1, sort_keys=True).encode())
+        for cell in sorted(cells, key=lambda one: one.key):
+            for name in ("manifest.json", *sorted(cell.manifest["files"])):
+                add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
+            for _, metric, key in list_scores(cell, viewer, protocols):
+                content, file = cell.read_scores(key), cell.score_file(key)
+                if content is None:
+                    raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
+                add_member(archive, f"cells/{cell.key}/scores/{file.name}", content)
+                name = digest_file(file).name
+                add_member(archive, f"cells/{cell.key}/scores/{name}", digest_file(file).read_bytes())
 
 
 def add_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -116,7 +111,7 @@ def verify_cell(
             f"cell {key} was made with other networks than the suite {spec.suite} has here ({spec.suite_digest[:12]}, "
             f"not {suite.digest[:12]}); verify it where those lie, or run and pack it again"
         )
-    wanted = list(list_scores(cell, Jury(suite.judges, dataset.concepts), head["protocols"]))
+    wanted = list(list_scores(cell, Viewer(suite.judges, dataset.concepts), head["protocols"]))
     count = verify_trials(cell, spec, dataset, [score for _, _, score in wanted])
     brought = [cell.scores(score) for _, _, score in wanted]
     if missing := [metric.name for (_, metric, _), rows in zip(wanted, brought, strict=True) if rows is None]:

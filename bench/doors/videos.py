@@ -25,7 +25,7 @@ from bench.core.errors import BenchError
 from bench.core.progress import say, track
 from bench.doors.video_pairs import Pair, Pairs, report
 from bench.scoring.lookup import MetricError, find_metric, find_protocol, is_outside
-from bench.scoring.views import Jury, Views, summarise, unit
+from bench.scoring.views import Viewer, Views, summarise, unit
 from metrics.protocols import Protocol
 from metrics.specs import MetricSpec, Scored
 
@@ -38,7 +38,9 @@ ALL_CLIPS = "(all clips)"  # the row of a set metric
 Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
 
 
-def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all", floors: bool = True) -> pd.DataFrame:
+def score_videos(
+    pairs: Pairs, viewer: Viewer, *, protocol: str, metrics: str = "all", floors: bool = True
+) -> pd.DataFrame:
     """Rows of clip, protocol, metric, direction, chance, status, value and a column for each floor.
 
     Raises BenchError for unknown names and where no clip at all could be scored.
@@ -46,7 +48,7 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
     rules = find_protocol(protocol)
     everything = "all" in split_names(metrics)
     chosen = [
-        metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, jury, needed=not everything)
+        metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, viewer, needed=not everything)
     ]
     if not chosen:
         raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
@@ -60,7 +62,7 @@ def score_videos(pairs: Pairs, jury: Jury, *, protocol: str, metrics: str = "all
         seen += [Pair(name=pair.name, prediction=None, target=None, status=pair.status, why=pair.why) for pair in party]
         ok = [pair for pair in party if pair.status == "ok"]
         if ok:
-            columns, target = show_party(ok, jury, views, greys, floors=floors)
+            columns, target = show_party(ok, viewer, views, greys, floors=floors)
             names = [pair.name for pair in ok]
             tables.append(
                 pd.DataFrame(score_party(names, columns, target, [metric for metric in chosen if metric not in late]))
@@ -106,9 +108,9 @@ def split_names(metrics: str) -> list[str]:
     return [name.strip() for name in metrics.split(",")]
 
 
-def can_score(metric: MetricSpec, pairs: Pairs, jury: Jury, *, needed: bool) -> bool:
+def can_score(metric: MetricSpec, pairs: Pairs, viewer: Viewer, *, needed: bool) -> bool:
     """Whether the metric can be computed here; says why not, and raises BenchError if it is needed."""
-    why = jury.missing(metric)
+    why = viewer.missing(metric)
     if not pairs.has_truth and (metric.paired or metric.level == "set"):
         why = "there are no true videos (--targets)"
     if why and needed:
@@ -144,23 +146,23 @@ def same_shape(one: Sequence[Pair], other: Sequence[Pair]) -> bool:
 
 
 def show_party(
-    party: Sequence[Pair], jury: Jury, views: set[str], greys: dict[tuple[int, ...], Views], *, floors: bool
+    party: Sequence[Pair], viewer: Viewer, views: set[str], greys: dict[tuple[int, ...], Views], *, floors: bool
 ) -> tuple[Columns, Scored]:
     """The predictions, their floors and the truth, with the judges' views of each; truth is judged once and kept."""
     video = np.stack([pair.prediction for pair in party if pair.prediction is not None])
-    prediction = Scored(video=video, views=jury.look(views, video))
+    prediction = Scored(video=video, views=viewer.look(views, video))
     true = np.stack([video[i] if pair.target is None else pair.target for i, pair in enumerate(party)])
     has_truth = party[0].target is not None
     target = prediction
     if has_truth:
-        target = Scored(video=true, views=jury.look_once(views, lambda: true, key=address(true)))
+        target = Scored(video=true, views=viewer.look_once(views, lambda: true, key=address(true)))
     columns: Columns = {"value": prediction}
     if not floors:
         return columns, target
     n, frames = true.shape[:2]
     grey = np.full_like(true[:1], GREY)
     if grey.shape not in greys:
-        greys[grey.shape] = jury.look(views, grey)
+        greys[grey.shape] = viewer.look(views, grey)
     repeated = {view: np.repeat(one, n, axis=0) for view, one in greys[grey.shape].items()}
     columns["constant_grey"] = Scored(video=np.repeat(grey, n, axis=0), views=repeated)
     if n < 2 and has_truth:  # a clip alone: its own frame would be no floor
@@ -171,7 +173,7 @@ def show_party(
     per_frame = [view for view in target.views if view in PER_FRAME]  # already known: the frame was judged in its clip
     held = {view: np.repeat(target[view][before, middle][:, None], frames, axis=1) for view in per_frame}
     rest = [view for view in target.views if view not in held]
-    held |= jury.look_once(rest, lambda: still, key=address(still))
+    held |= viewer.look_once(rest, lambda: still, key=address(still))
     columns["still_frame"] = Scored(video=still, views=held)
     columns["shuffled"] = prediction.take(before)
     return columns, target

@@ -257,7 +257,7 @@ class Trial:
 
     def resumes(self) -> str:
         """Through the runner: interrupted half-way it leaves nothing behind, and the next run makes the same cell."""
-        from bench.scoring.views import Jury
+        from bench.scoring.views import Viewer
 
         setting = {"split": "cross_subject", "dataset": self.kind, "suite": self.suite.name}
         run = Run(method=self.name, variants={"base": self.parameters}, protocols=("corrected",), **setting)
@@ -272,7 +272,7 @@ class Trial:
             if left := sorted(path.name for path in store.root.glob(".tmp-*")):
                 raise Broken(f"a whole run left the draft {left[0]} in the store")
             cell = store.find(job.spec.key)
-            if cell is None or unfinished([job], store, Jury(self.suite.judges, self.real.concepts)):
+            if cell is None or unfinished([job], store, Viewer(self.suite.judges, self.real.concepts)):
                 raise Broken("the cell is not complete after a second run: it cannot be read back, or lacks a score")
             far = largest(cell.read(np.arange(len(first[0]))), first[0])
         if far:

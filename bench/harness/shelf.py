@@ -15,7 +15,7 @@ from bench.core.registry import UnknownName, resolve
 from bench.core.variants import find_variant
 from bench.harness.plan import identify_source
 from bench.scoring.stored import join_rows, read_rows
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
 
 
@@ -43,9 +43,9 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Itera
 class StoreShelf:
     """A store, asked as committed results are: which cells are there, and what are their scores."""
 
-    def __init__(self, store: Store, find_jury: Callable[[str], Jury]) -> None:
-        """`find_jury` gives the jury of a data set's name."""
-        self.store, self.find_jury = store, find_jury
+    def __init__(self, store: Store, find_viewer: Callable[[str], Viewer]) -> None:
+        """`find_viewer` gives the viewer of a data set's name."""
+        self.store, self.find_viewer = store, find_viewer
 
     def find(self, key: str) -> Cell | None:
         """The cell, or None."""
@@ -54,4 +54,6 @@ class StoreShelf:
     def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
         """Score rows of the cells under these protocols, in the order of their keys; empty where there are none."""
         cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
-        return join_rows(read_rows(cell, self.find_jury(cell.manifest["spec"]["dataset"]), protocols) for cell in cells)
+        return join_rows(
+            read_rows(cell, self.find_viewer(cell.manifest["spec"]["dataset"]), protocols) for cell in cells
+        )

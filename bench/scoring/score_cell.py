@@ -19,7 +19,7 @@ import pandas as pd
 from bench.core.contracts import Dataset
 from bench.core.seeds import derive_seed, permute
 from bench.scoring.stored import list_scores
-from bench.scoring.views import Jury, summarise
+from bench.scoring.views import Viewer, summarise
 from bench.store.cells import Cell, Store
 from metrics.specs import MetricSpec, Scored
 
@@ -32,15 +32,15 @@ SET = -1  # the clip of a row that is about all clips of a subject
 
 def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protocols: tuple[str, ...]) -> None:
     """Score what is not scored yet. A missing or broken clip scores the metric's worst value and keeps its row."""
-    jury = seat_jury(suite.judges, dataset.concepts)
-    wanted = [one for one in list_scores(cell, jury, protocols) if cell.scores(one[2]) is None]
+    viewer = make_viewer(suite.judges, dataset.concepts)
+    wanted = [one for one in list_scores(cell, viewer, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
     metrics = [metric for _, metric, _ in wanted]
     views = {view for metric in metrics for view in metric.views}
     trials = cell.trials()
     clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
-    target, gallery = show_targets(clips, dataset, jury, views)
+    target, gallery = show_targets(clips, dataset, viewer, views)
     subjects = trials["subject"].to_numpy()
     parts: dict[str, list[pd.DataFrame]] = {key: [] for _, _, key in wanted}
     for subject in np.unique(subjects):
@@ -48,7 +48,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
         status = trials["status"].to_numpy()[rows]
         there = np.flatnonzero(status == "ok")
         video = cell.read(rows[there])
-        seen = jury.compare(views, jury.look(views, video), gallery)
+        seen = viewer.compare(views, viewer.look(views, video), gallery)
         prediction = Scored(video=video, views=seen)
         pairings = [np.arange(len(rows)), *permute(len(rows), int(subject))]
         computed: dict[int, pd.DataFrame] = {}  # protocols share metrics
@@ -62,21 +62,23 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
 
 
 @functools.cache
-def seat_jury(judges: Any, concepts: tuple[str, ...]) -> Jury:
-    """One jury a process: it reads the concepts' names once."""
-    return Jury(judges, concepts)
+def make_viewer(judges: Any, concepts: tuple[str, ...]) -> Viewer:
+    """One viewer a process: it reads the concepts' names once."""
+    return Viewer(judges, concepts)
 
 
-def show_targets(clips: np.ndarray, dataset: Dataset, jury: Jury, views: set[str]) -> tuple[Scored, np.ndarray | None]:
+def show_targets(
+    clips: np.ndarray, dataset: Dataset, viewer: Viewer, views: set[str]
+) -> tuple[Scored, np.ndarray | None]:
     """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
     video = dataset.video(clips)
     key = f"{dataset.digest[:16]}-{derive_seed(*clips.tolist()):016x}"
-    seen = jury.look_once(views, lambda: video, key=key)
+    seen = viewer.look_once(views, lambda: video, key=key)
     gallery = summarise(seen["clip"]) if "gallery" in views else None
     concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
     target = Scored(
         video=video,
-        views=jury.compare(views, seen, gallery),
+        views=viewer.compare(views, seen, gallery),
         concept=None if concepts is None else concepts.loc[clips].to_numpy(np.int64),
         clip=np.arange(len(clips)),
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.core.registry import digest_source
 from bench.core.spec import ScoreSpec, digest
 from bench.scoring.lookup import find_protocol
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
 from metrics.specs import MetricSpec
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 
-def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wanted]:
+def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterator[Wanted]:
     """The scores that a cell should have: of each metric that this suite and data set can be asked for.
 
     Of a protocol in a file, whose metrics nobody versions while trying them out, the key also holds the file's content.
@@ -28,41 +28,41 @@ def list_scores(cell: Cell, jury: Jury, protocols: Sequence[str]) -> Iterator[Wa
     for name in protocols:
         rules, source = find_protocol(name), digest_source("protocols", name)
         for metric in rules.metrics:
-            if jury.missing(metric):
+            if viewer.missing(metric):
                 continue
             spec = ScoreSpec(
                 prediction_digest=cell.manifest["prediction_digest"],
                 protocol=rules.name,
                 metric=metric.name,
                 metric_version=metric.version,
-                judge_digest=digest([jury.digest(metric), source]) if source else jury.digest(metric),
+                judge_digest=digest([viewer.digest(metric), source]) if source else viewer.digest(metric),
             )
             yield rules.name, metric, spec.key
 
 
-def unfinished(jobs: Sequence[Job], store: Store, jury: Jury) -> list[Job]:
+def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
     """The jobs whose cell is not in the store or lacks a score."""
     todo = []
     for job in jobs:
         cell = store.find(job.spec.key)
-        if cell is None or not all(cell.has_scores(key) for _, _, key in list_scores(cell, jury, job.protocols)):
+        if cell is None or not all(cell.has_scores(key) for _, _, key in list_scores(cell, viewer, job.protocols)):
             todo.append(job)
     return todo
 
 
-def read_scores(store: Store, keys: Sequence[str], jury: Jury, protocols: Sequence[str]) -> pd.DataFrame:
+def read_scores(store: Store, keys: Sequence[str], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
     """Score rows of the cells with these keys; cells and scores that are not there are left out.
 
     Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
     `bench.scoring.score_cell.describe_scores` with protocol and metric.
     """
     cells = [cell for key in keys if (cell := store.find(key)) is not None]
-    return join_rows(read_rows(cell, jury, protocols) for cell in cells)
+    return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
 
 
-def read_rows(cell: Cell, jury: Jury, protocols: Sequence[str]) -> pd.DataFrame | None:
+def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame | None:
     """Score rows of one cell, each with what its manifest says of it; None where it has no scores yet."""
-    scores = [cell.scores(key) for _, _, key in list_scores(cell, jury, protocols)]
+    scores = [cell.scores(key) for _, _, key in list_scores(cell, viewer, protocols)]
     tables = [table for table in scores if table is not None]
     if not tables:
         return None

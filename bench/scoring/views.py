@@ -1,4 +1,4 @@
-"""The jury: what a suite's judges say of videos, as the views that metrics read.
+"""Views: what a suite's judges say of videos, as metrics read it.
 
 Most views are one judge's output (`bench.pretrained.judges.observe`). Three are made of them here: "concept", the
 likeness of a clip to each of a data set's concepts, and "gallery", its likeness to each true clip, both by the mean
@@ -30,8 +30,8 @@ TOO_LARGE = ("raft",)  # flow fields are larger than the videos: computed again 
 Views = dict[str, np.ndarray]
 
 
-class Jury:
-    """The judges of a suite, and the concepts of a data set (none for videos of no data set)."""
+class Viewer:
+    """Makes the views that metrics read, of a suite's judges and a data set's concepts (none without a data set)."""
 
     def __init__(self, judges: Any, concepts: Sequence[str] = ()) -> None:
         self.judges = judges

@@ -6,14 +6,15 @@ recognised by that and removed; what another machine is writing on a shared disk
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
-import io
 import os
 import re
 import secrets
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,14 +61,46 @@ def host() -> str:
     return re.sub(r"[^0-9a-z]", "_", socket.gethostname().lower())
 
 
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file under; put in its place, whole, when the block ends, removed if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(temporary_name("file"))
+    try:
+        yield draft
+        sync_file(draft)
+        draft.replace(path)
+        sync_folder(path.parent)
+    finally:
+        remove(draft)
+        LIVE.discard(draft.name)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to fill; put in its place when the block ends, removed if it fails.
+
+    Where another process was faster, its folder stays. What killed processes left beside it is removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    draft = path.with_name(temporary_name("folder"))
+    try:
+        draft.mkdir()
+        yield draft
+        move_new(draft, path)
+        sync_folder(path.parent)
+    finally:
+        remove(draft)
+        LIVE.discard(draft.name)
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an `.npy` whole or not at all (caches shared by processes). No pickled objects."""
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    publish_file(path, buffer.getvalue(), path.parent)
+    with new_file(path) as draft, draft.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def publish_file(path: Path, content: bytes, workplace: Path) -> None:

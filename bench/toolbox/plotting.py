@@ -5,12 +5,12 @@ Figures are matplotlib `Figure` objects that no window shows, so they can be dra
 
 from __future__ import annotations
 
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.store import disk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,12 +61,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     No date is written into it: the same figure gives the same file.
     """
     check_path(path)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
     dates = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(draft, dpi=RESOLUTION, metadata=dates[path.suffix.lower()])
-        draft.replace(path)
+        with disk.new_file(path) as draft:
+            kind = path.suffix.lower()
+            figure.savefig(draft, format=kind[1:], dpi=RESOLUTION, metadata=dates[kind])
     except OSError as error:
         raise BenchError(
             f"cannot write {path}: {error.strerror}; name a file in a folder that you may write"

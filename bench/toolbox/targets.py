@@ -1,21 +1,22 @@
-"""What the frozen encoders say of the training clips: what a contrastive or regressing decoder learns to hit.
+"""What the frozen encoders and a video decoder make of the training clips: what a decoder of the brain learns to hit.
 
 Clips are encoded once a process (`bench.toolbox.training.remember`). No test clip comes near this module.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
-from bench.toolbox.training import remember
+from bench.toolbox.training import ENCODED, remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +32,15 @@ class ClipTargets:
 @torch.no_grad()
 def encode_targets(suite: Any, data: TrainingSet, *, frames: int) -> ClipTargets:
     """Targets of all clips of a training set; CLIP sees `frames` of each clip, picked evenly."""
-    picked = np.linspace(0, data.video.shape[1] - 1, frames).round().astype(int)
+    picked = pick_frames(data.video.shape[1], frames)
 
     def embed(clips: np.ndarray) -> Tensor:
         seen = torch.as_tensor(suite.embed_images(clips[:, picked].reshape(-1, *clips.shape[2:]))).float()
         return functional.normalize(seen, dim=1).unflatten(0, (len(clips), -1)).mean(dim=1)
 
-    place = {caption: number for number, caption in enumerate(dict.fromkeys(data.captions))}
-    caption = torch.tensor([place[one] for one in data.captions])
-    text = torch.as_tensor(suite.embed_texts(list(place))).float()
-    tokens = suite.encode_text(list(place)).float()
+    captions, caption = number_captions(data.captions)
+    text = torch.as_tensor(suite.embed_texts(captions)).float()
+    tokens = suite.encode_text(captions).float()
     return ClipTargets(
         image=functional.normalize(remember(suite, f"pictures {picked} as a mean", data.video, embed), dim=1).to(
             suite.device
@@ -49,3 +49,30 @@ def encode_targets(suite: Any, data: TrainingSet, *, frames: int) -> ClipTargets
         tokens=tokens[caption].to(suite.device),
         caption=caption.to(suite.device),
     )
+
+
+def pick_frames(available: int, wanted: int) -> Int64[np.ndarray, " wanted"]:
+    """Frames picked evenly, the first and the last among them."""
+    return np.linspace(0, available - 1, wanted).round().astype(int)
+
+
+def number_captions(captions: Sequence[str]) -> tuple[list[str], Int64[Tensor, " clip"]]:
+    """The different captions in the order of their first use, and which of them each clip has."""
+    place = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
+    return list(place), torch.tensor([place[caption] for caption in captions])
+
+
+@torch.no_grad()
+def encode_captions(decoder: Any, captions: Sequence[str]) -> Float[Tensor, "caption token text"]:
+    """The different captions in a video decoder's text space, numbered as by `number_captions`, off the device."""
+    texts, _ = number_captions(captions)
+    return torch.cat([decoder.encode_text(texts[at : at + ENCODED]).cpu() for at in range(0, len(texts), ENCODED)])
+
+
+@torch.no_grad()
+def encode_clips(
+    suite: Any, decoder: Any, video: UInt8[np.ndarray, "clip frame height width 3"]
+) -> Float[Tensor, "clip ..."]:
+    """A video decoder's latents of all clips in half precision, off the device: at the paper's size they fill 13 GB."""
+    what = f"latents of {type(decoder).__name__} at {decoder.shape}"
+    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())

@@ -1,4 +1,4 @@
-"""What fMRI baselines share: the voxels that are read, and a linear layer for each subject.
+"""What decoders of fMRI share: the voxels that are read, and layers of which each subject has its own.
 
 A data set pads its signals with zeros to the widest subject and names the region of each voxel (`rois`). A subject's
 layer reads its own voxels alone, so the padding never counts, and it is all that a network knows of the subject: a new
@@ -40,39 +40,76 @@ def choose_voxels(data: TrainingSet, *, leave_out: Sequence[str]) -> dict[int, I
     return chosen
 
 
-class PerSubject(nn.Module):
-    """A module for each subject, from its voxels in all volumes of a trial, flattened, to features."""
+class SubjectLayers(nn.ModuleDict):
+    """A layer for each subject, under its number: a trial goes through that of its own subject."""
 
-    def __init__(self, make: Callable[[int], nn.Module], *, volumes: int, shape: Sequence[int]) -> None:
-        """`make(voxels × volumes)` gives a subject's module, which maps (B, voxels × volumes) to (B, *shape)."""
-        super().__init__()
-        self.make, self.volumes, self.shape = make, volumes, tuple(shape)
-        self.modules_of = nn.ModuleDict()
-        self.columns: dict[int, Tensor] = {}
+    def put(self, number: int, layer: nn.Module) -> None:
+        """Give the subject this layer, in place of one that is there."""
+        self[str(number)] = layer
 
-    def add_subject(self, number: int, columns: Int64[np.ndarray, " voxel"]) -> nn.Module:
-        """A fresh module for the subject, in place of one that is there; initial weights from torch's generator."""
-        self.columns[number] = torch.from_numpy(columns)
-        self.modules_of[str(number)] = self.make(len(columns) * self.volumes)
-        return self.modules_of[str(number)]
-
-    def flatten(
-        self, signals: Float[Tensor, "trial column time"], number: int
-    ) -> Float[Tensor, "trial voxel_and_volume"]:
-        return signals[:, self.columns[number].to(signals.device)].flatten(1)
+    def find(self, number: int) -> nn.Module:
+        """A subject's layer. Raises UnknownSubject."""
+        if str(number) not in self:
+            raise UnknownSubject(
+                f"subject {number} has no layer; there are {', '.join(self) or 'none'}; "
+                "call adapt with calibration trials of the new subject first"
+            )
+        return self[str(number)]
 
     def forward(
         self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
     ) -> Float[Tensor, "trial ..."]:
-        """Each trial through its subject's module. Raises UnknownSubject."""
-        made = signals.new_empty(len(signals), *self.shape)
+        """Each trial, at least one, through its subject's layer. Raises UnknownSubject."""
+        parts = []
         for number in subject.unique().tolist():
-            if str(number) not in self.modules_of:
-                raise UnknownSubject(
-                    f"subject {number} has no layer; there are {', '.join(self.modules_of) or 'none'}; "
-                    "call adapt with calibration trials of the new subject first"
-                )
-            rows = (subject == number).nonzero()[:, 0]
-            own = self.modules_of[str(number)](self.flatten(signals[rows], number))
-            made = made.index_copy(0, rows, own.to(made.dtype))
-        return made
+            layer, rows = self.find(number), (subject == number).nonzero()[:, 0]
+            parts.append((rows, layer(signals[rows])))
+        features = parts[0][1].new_empty(len(signals), *parts[0][1].shape[1:])
+        for rows, part in parts:
+            features = features.index_copy(0, rows, part)
+        return features
+
+
+class FlatLayer(nn.Module):
+    """A subject's voxels in all volumes of a trial, flattened, through `layer`."""
+
+    columns: Tensor  # (V,): which columns of the padded signals are the subject's voxels
+
+    def __init__(self, columns: Int64[Tensor, " voxel"], layer: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("columns", columns)
+        self.layer = layer
+
+    def forward(self, signals: Float[Tensor, "trial column time"]) -> Float[Tensor, "trial ..."]:
+        return self.layer(signals[:, self.columns].flatten(1))
+
+
+class FlatLayers(SubjectLayers):
+    """For each subject a layer that `make(voxels × volumes)` gives: (B, voxels × volumes) to (B, *shape)."""
+
+    def __init__(self, make: Callable[[int], nn.Module], *, volumes: int, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.make, self.volumes, self.shape = make, volumes, tuple(shape)
+
+    def add_subject(self, number: int, columns: Int64[np.ndarray, " voxel"]) -> nn.Module:
+        """A fresh layer for the subject, in place of one that is there; initial weights from torch's generator."""
+        self.put(number, FlatLayer(torch.from_numpy(columns), self.make(len(columns) * self.volumes)))
+        return self.find(number)
+
+
+class TokenLayer(nn.Module):
+    """A subject's voxels to `channels` numbers for each token and volume; its weights start at zero."""
+
+    columns: Tensor  # (V,): which columns of the padded signals are the subject's voxels
+
+    def __init__(self, columns: Int64[Tensor, " voxel"], *, tokens: int, channels: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.register_buffer("columns", columns)
+        self.regress = nn.Linear(len(columns), tokens * channels)
+        nn.init.zeros_(self.regress.weight)
+
+    def forward(self, signals: Float[Tensor, "trial column time"]) -> Float[Tensor, "trial token feature"]:
+        """Features of a token: `channels` numbers for each volume."""
+        numbers = self.regress(signals[:, self.columns].transpose(1, 2))  # (n, T, tokens × channels)
+        return numbers.unflatten(2, (self.tokens, -1)).transpose(1, 2).flatten(2)

@@ -26,25 +26,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.core.errors import UnknownSubject
-
-
-class InputLayer(nn.Module):
-    """The first regression layer of one subject: its voxels to `channels` numbers a token and volume."""
-
-    columns: Tensor  # (V,): which columns of the padded signals are the subject's voxels
-
-    def __init__(self, columns: Int64[Tensor, " voxel"], *, tokens: int, channels: int) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.register_buffer("columns", columns)
-        self.regress = nn.Linear(len(columns), tokens * channels)
-        nn.init.zeros_(self.regress.weight)
-
-    def forward(self, signals: Float[Tensor, "trial column time"]) -> Float[Tensor, "trial token feature"]:
-        """Features of a token: `channels` numbers for each volume."""
-        made = self.regress(signals[:, self.columns].transpose(1, 2))  # (n, T, tokens × channels)
-        return made.unflatten(2, (self.tokens, -1)).transpose(1, 2).flatten(2)
+from bench.toolbox.voxels import SubjectLayers, TokenLayer
 
 
 class BrainModel(nn.Module):
@@ -66,7 +48,7 @@ class BrainModel(nn.Module):
         """`volumes` of a trial, `tokens` of f^e, `embedding`: the width D of f^c."""
         super().__init__()
         self.tokens, self.channels, self.embedding = tokens, channels, embedding
-        self.inputs = nn.ModuleDict()
+        self.inputs = SubjectLayers()
         self.lift = nn.Linear(channels * volumes, width)
         self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.global_token = nn.Parameter(0.02 * torch.randn(width))
@@ -79,32 +61,17 @@ class BrainModel(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, embedding)
 
-    def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> InputLayer:
+    def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> TokenLayer:
         """A fresh input layer for the subject of that number; replaces one that is there."""
-        layer = InputLayer(columns, tokens=self.tokens, channels=self.channels).to(self.positions.device)
-        self.inputs[str(number)] = layer
+        layer = TokenLayer(columns, tokens=self.tokens, channels=self.channels).to(self.positions.device)
+        self.inputs.put(number, layer)
         return layer
-
-    def embed(
-        self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
-    ) -> Float[Tensor, "trial token feature"]:
-        """Each trial through its subject's input layer. Raises UnknownSubject."""
-        made = signals.new_empty(len(signals), self.tokens, self.lift.in_features)
-        for number in subject.unique().tolist():
-            if str(number) not in self.inputs:
-                raise UnknownSubject(
-                    f"subject {number} has no input layer; there are {', '.join(self.inputs)}; "
-                    "call adapt with calibration trials of the new subject first"
-                )
-            rows = (subject == number).nonzero()[:, 0]
-            made = made.index_copy(0, rows, self.inputs[str(number)](signals[rows]))
-        return made
 
     def forward(
         self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
     ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token width"]]:
-        """f^c (of no particular length) and f^e."""
-        tokens = self.lift(self.embed(signals, subject)) + self.positions
+        """f^c (of no particular length) and f^e. Raises UnknownSubject."""
+        tokens = self.lift(self.inputs(signals, subject)) + self.positions
         hidden = torch.cat([self.global_token.expand(len(tokens), 1, -1), tokens], dim=1)
         for layer in self.layers:
             hidden = layer(hidden)

@@ -30,15 +30,17 @@ from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, l
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.resize import make_videos
+from bench.toolbox.sizes import count_parameters
+from bench.toolbox.targets import encode_captions, encode_clips
 from bench.toolbox.training import make_generator, seeded
 from methods.cine_neuron.categories import Extractor, find_all_categories
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks, build_networks, make_memories
 from methods.cine_neuron.parameters import Parameters, read_parameters
-from methods.cine_neuron.targets import Targets, encode_captions, encode_clips, encode_targets
+from methods.cine_neuron.targets import Targets, encode_targets
 from methods.cine_neuron.training import Recipe, train_stage1, train_stage2
-from methods.cine_neuron.voxels import VoxelChoice, choose_voxels, read_signals
+from methods.cine_neuron.voxels import VoxelChoice, choose_inputs, read_signals
 
 DECODED = 32  # trials decoded at once
 
@@ -63,7 +65,7 @@ class CineNeuron:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1, the memory pool, stage 2."""
         targets, texts = self.align(train)
-        own, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)
+        parameters, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)
         networks.alignment.frames.requires_grad_(False)
         self.memories = fill_memories(networks, targets, texts)
         with seeded(self.device, "cine_neuron", "joint dropout", self.seed):
@@ -76,10 +78,10 @@ class CineNeuron:
                 encode_clips(self.suite, self.decoder, train.video),
                 self.memories,
                 self.recipe,
-                steps=max(1, round(own.joint_epochs * len(clip) / own.joint_batch_size)),
-                batch_size=own.joint_batch_size,
-                learning_rate=own.joint_learning_rate,
-                decoder_learning_rate=own.decoder_learning_rate,
+                steps=max(1, round(parameters.joint_epochs * len(clip) / parameters.joint_batch_size)),
+                batch_size=parameters.joint_batch_size,
+                learning_rate=parameters.joint_learning_rate,
+                decoder_learning_rate=parameters.decoder_learning_rate,
                 batches=make_generator("cine_neuron", "joint batches", self.seed),
                 noise=make_generator("cine_neuron", "diffusion noise", self.seed),
                 phase="training with the decoder (stage 2)",
@@ -87,22 +89,22 @@ class CineNeuron:
 
     def align(self, train: TrainingSet) -> tuple[Targets, Float[Tensor, "caption token text"]]:
         """Stage 1 alone; returns what the clips are to the frozen encoders, and their captions in tokens."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.choices = self.choose(train)
         with seeded(self.device, "cine_neuron", "lora", self.seed):
-            self.decoder = build_decoder(own, self.suite, self.clip_shape)
+            self.decoder = build_decoder(parameters, self.suite, self.clip_shape)
         targets = encode_targets(
             self.suite,
             train,
-            frames=own.alignment_frames,
-            least=own.category_least,
-            extract=self.extract if own.category_weight > 0 else None,
+            frames=parameters.alignment_frames,
+            least=parameters.category_least,
+            extract=self.extract if parameters.category_weight > 0 else None,
         )
         texts = encode_captions(self.decoder, train.captions)
         with seeded(self.device, "cine_neuron", "network", self.seed):
             networks = build_networks(
-                own,
+                parameters,
                 volumes=train.brain.shape[2],
                 voxels={number: choice.columns for number, choice in self.choices.items()},
                 embedding=targets.text.shape[1],
@@ -112,7 +114,7 @@ class CineNeuron:
             ).to(self.device)
         if networks.fusion is not None:
             networks.fusion.set_scale(measure_scale(texts))
-        self.recipe = take_fields(Recipe, own)
+        self.recipe = take_fields(Recipe, parameters)
         with seeded(self.device, "cine_neuron", "dropout", self.seed):
             self.stage1_losses = train_stage1(
                 networks,
@@ -121,9 +123,9 @@ class CineNeuron:
                 targets,
                 self.recipe,
                 parameters=[*networks.brain.parameters(), *networks.alignment.parameters()],
-                steps=own.stage1_steps,
-                batch_size=own.batch_size,
-                learning_rate=own.learning_rate,
+                steps=parameters.stage1_steps,
+                batch_size=parameters.batch_size,
+                learning_rate=parameters.learning_rate,
                 batches=make_generator("cine_neuron", "batches", self.seed),
                 phase="aligning fMRI (stage 1)",
             )
@@ -132,9 +134,9 @@ class CineNeuron:
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh input layer for every subject here, from its own trials; everything else stays."""
-        own, networks = self.parameters, self.trained()
+        parameters, networks = self.parameters, self.trained()
         choices = self.choose(calibration)
-        targets = encode_targets(self.suite, calibration, frames=own.alignment_frames)
+        targets = encode_targets(self.suite, calibration, frames=parameters.alignment_frames)
         recipe = dataclasses.replace(self.recipe, category_weight=0.0)
         networks.requires_grad_(False)
         for number, choice in choices.items():
@@ -148,9 +150,9 @@ class CineNeuron:
                     targets,
                     recipe,
                     parameters=list(layer.parameters()),
-                    steps=own.calibration_steps,
-                    batch_size=own.batch_size,
-                    learning_rate=own.calibration_learning_rate,
+                    steps=parameters.calibration_steps,
+                    batch_size=parameters.batch_size,
+                    learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cine_neuron", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
                 )
@@ -178,20 +180,15 @@ class CineNeuron:
     @property
     def parameter_count(self) -> int:
         """Trained numbers that a reconstruction passes through, LoRA among them; see `Networks.parameter_count`."""
-        return self.trained().parameter_count + sum(one.numel() for one in list_lora(self.decoder.network))
+        return self.trained().parameter_count + count_parameters(list_lora(self.decoder.network))
 
     def trained(self) -> Networks:
         return require_fitted(self.networks, "cine_neuron")
 
     def choose(self, data: TrainingSet) -> dict[int, VoxelChoice]:
-        own = self.parameters
-        return choose_voxels(
-            data.rois,
-            np.unique(data.subject).tolist(),
-            data.brain.shape[1],
-            leave_out=own.leave_out,
-            noise_rois=own.noise_rois,
-            named=self.named_regions,
+        parameters = self.parameters
+        return choose_inputs(
+            data, leave_out=parameters.leave_out, noise_rois=parameters.noise_rois, named=self.named_regions
         )
 
     def reader(self, data: TrainingSet, choices: Mapping[int, VoxelChoice], trials: np.ndarray | None = None) -> Reader:
@@ -211,19 +208,19 @@ class CineNeuron:
         return read
 
 
-def build_decoder(own: Parameters, suite: Any, clip_shape: Sequence[int]) -> Decoder:
+def build_decoder(parameters: Parameters, suite: Any, clip_shape: Sequence[int]) -> Decoder:
     """The decoder that the parameters name, with fresh LoRA."""
     shared: dict[str, Any] = {
         "clip_shape": clip_shape[:3],
-        "rank": own.lora_rank,
-        "scale": own.lora_scale,
-        "steps": own.steps,
-        "guidance": own.guidance,
-        "checkpointing": own.checkpointing,
+        "rank": parameters.lora_rank,
+        "scale": parameters.lora_scale,
+        "steps": parameters.steps,
+        "guidance": parameters.guidance,
+        "checkpointing": parameters.checkpointing,
     }
     return (
-        WanDecoder(suite, shift=own.flow_shift, **shared)
-        if own.decoder == "wan"
+        WanDecoder(suite, shift=parameters.flow_shift, **shared)
+        if parameters.decoder == "wan"
         else AnimateDiffDecoder(suite, **shared)
     )
 

@@ -18,11 +18,24 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench.toolbox.sizes import PaperPart, count_parameters
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
 from methods.cine_neuron.integration import Fusion, ScaledProjection, fill_tokens
 from methods.cine_neuron.memory import MemoryPool, Router, retrieve, score_entries
 from methods.cine_neuron.parameters import Parameters
+
+WAN: dict[str, Any] = {  # the transformer of Wan 2.1 1.3B, from the configuration of its release in diffusers' format
+    "patch_size": (1, 2, 2),
+    "num_attention_heads": 12,
+    "attention_head_dim": 128,
+    "in_channels": 16,
+    "out_channels": 16,
+    "text_dim": 4096,
+    "freq_dim": 256,
+    "ffn_dim": 8960,
+    "num_layers": 30,
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ class Networks(nn.Module):
 
 
 def build_networks(
-    own: Parameters,
+    parameters: Parameters,
     *,
     volumes: int,
     voxels: Mapping[int, np.ndarray],
@@ -143,49 +156,84 @@ def build_networks(
     text: int,
 ) -> Networks:
     """The untrained networks: `voxels` are each subject's columns, the rest widths of what the encoders give."""
-    if own.match_base:
-        own = match_capacity(own, volumes=volumes, voxels=voxels, embedding=embedding, action=action, text=text)
+    if parameters.match_base:
+        parameters = match_capacity(
+            parameters, volumes=volumes, voxels=voxels, embedding=embedding, action=action, text=text
+        )
     brain = BrainModel(
         volumes=volumes,
-        tokens=own.tokens,
-        channels=own.token_channels,
-        width=own.width,
-        layers=own.layers,
-        heads=own.heads,
-        feedforward=own.feedforward,
-        dropout=own.dropout,
+        tokens=parameters.tokens,
+        channels=parameters.token_channels,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
         embedding=embedding,
     )
     for number, columns in voxels.items():
         brain.add_subject(number, torch.as_tensor(columns))
-    alignment = Alignment(embedding=embedding, action=action, categories=categories, dropout=own.dropout)
+    alignment = Alignment(embedding=embedding, action=action, categories=categories, dropout=parameters.dropout)
     return Networks(
         brain,
         alignment,
-        width=own.width,
+        width=parameters.width,
         action=action,
         text=text,
-        heads=own.heads,
-        condition=own.condition,
-        modalities=own.modalities,
-        router=own.router,
-        query=own.query,
-        memories=own.memories,
-        alpha=own.alpha,
-        residual=own.residual,
+        heads=parameters.heads,
+        condition=parameters.condition,
+        modalities=parameters.modalities,
+        router=parameters.router,
+        query=parameters.query,
+        memories=parameters.memories,
+        alpha=parameters.alpha,
+        residual=parameters.residual,
     )
 
 
-def match_capacity(own: Parameters, **widths: Any) -> Parameters:
+def match_capacity(parameters: Parameters, **widths: Any) -> Parameters:
     """The parameters with the feed-forward layer so wide that the networks count what the base's count, to half a unit.
 
-    The base is `own` with all of the Mixture-of-Memories; `widths` are `build_networks`' but for the categories, which
-    are in no reconstruction's way. LoRA is no part of it.
+    The base is these parameters with all of the Mixture-of-Memories; `widths` are `build_networks`' but for the
+    categories, which are in no reconstruction's way. LoRA is no part of it.
     """
     plain = Parameters()
-    own = dataclasses.replace(own, match_base=False)
-    base = dataclasses.replace(own, **{name: getattr(plain, name) for name in ("condition", "modalities", "router")})
+    parameters = dataclasses.replace(parameters, match_base=False)
+    base = dataclasses.replace(
+        parameters, **{name: getattr(plain, name) for name in ("condition", "modalities", "router")}
+    )
     with torch.device("meta"):
-        wanted, found = (build_networks(one, categories=1, **widths).parameter_count for one in (base, own))
-    unit = own.layers * (2 * own.width + 1)  # numbers that one more hidden unit brings
-    return dataclasses.replace(own, feedforward=own.feedforward + round((wanted - found) / unit))
+        wanted, found = (build_networks(one, categories=1, **widths).parameter_count for one in (base, parameters))
+    unit = parameters.layers * (2 * parameters.width + 1)  # numbers that one more hidden unit brings
+    return dataclasses.replace(parameters, feedforward=parameters.feedforward + round((wanted - found) / unit))
+
+
+def list_paper_parts(parameters: Parameters, *, voxels: int = 8405, volumes: int = 5) -> list[PaperPart]:
+    """The parts for one subject with so many voxels and volumes a trial: CineBrain's visual cortex, 4 s at TR 0.8 s."""
+    from diffusers import WanTransformer3DModel
+
+    from bench.pretrained.decoders import attach_lora, list_lora
+
+    networks = build_networks(
+        parameters,
+        volumes=volumes,
+        voxels={1: np.arange(voxels)},
+        embedding=768,  # CLIP L/14
+        action=768,  # ViCLIP L/14
+        categories=20,  # the paper does not give its superclasses
+        text=WAN["text_dim"],
+    )
+    wan = WanTransformer3DModel(**WAN)
+    lora = list_lora(attach_lora(wan, rank=parameters.lora_rank, scale=parameters.lora_scale))
+    first = networks.brain.inputs
+    transformer = count_parameters(networks.brain) - count_parameters(first)
+    return [
+        ("Brain Model, transformer", transformer, "24 layers, width 2048, 512 + 1 tokens"),
+        (f"Brain Model, input layer of {voxels:,} voxels", first, "a first regression layer"),
+        ("heads: frames, actions, categories", networks.alignment, "not given"),
+        ("router", networks.router, "not given"),
+        ("fusion", networks.fusion, "two cross-attentions, two zero-convolutions"),
+        (f"LoRA, rank {parameters.lora_rank}", lora, "rank 16, scale 16"),
+        ("Wan 2.1, frozen", wan, "1.3B"),
+        ("trained together", [*networks.parameters(), *lora], "not given"),
+    ]

@@ -6,19 +6,18 @@ length. phi_v sees some frames of a clip, picked evenly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
-from bench.pretrained.decoders import Decoder
-from bench.toolbox.training import ENCODED, remember
+from bench.toolbox.targets import number_captions, pick_frames
+from bench.toolbox.training import remember
 from methods.cine_neuron.categories import Extractor, merge_categories
 
 
@@ -30,7 +29,7 @@ class Targets:
     text: Float[Tensor, "clip embedding"]
     action: Float[Tensor, "clip action"]
     labels: Float[Tensor, "clip class"]  # no classes where categories are not learned
-    caption: Int64[Tensor, " clip"]  # the same number for the same words, in the order of `list_captions`
+    caption: Int64[Tensor, " clip"]  # the same number for the same words, in the order of `encode_captions`
 
 
 @torch.no_grad()
@@ -39,7 +38,7 @@ def encode_targets(
 ) -> Targets:
     """Targets of all clips. `extract` finds categories in captions (None: none are learned), `least` is the number of
     clips that must show one (`merge_categories`)."""
-    picked = np.linspace(0, data.video.shape[1] - 1, frames).round().astype(int)
+    picked = pick_frames(data.video.shape[1], frames)
 
     def embed_images(clips: np.ndarray) -> Tensor:
         seen = suite.embed_images(clips[:, picked].reshape(-1, *clips.shape[2:]))
@@ -55,32 +54,10 @@ def encode_targets(
     if extract is not None:
         found = extract(data.captions)
         labels = merge_categories(found, least=least).label(found)
-    place = {caption: number for number, caption in enumerate(list_captions(data.captions))}
     return Targets(
         frames=functional.normalize(images, dim=2).to(suite.device),
         text=functional.normalize(text, dim=1).to(suite.device),
         action=functional.normalize(actions, dim=1).to(suite.device),
         labels=labels.to(suite.device),
-        caption=torch.tensor([place[caption] for caption in data.captions]).to(suite.device),
+        caption=number_captions(data.captions)[1].to(suite.device),
     )
-
-
-def list_captions(captions: Sequence[str]) -> list[str]:
-    """The different captions, in the order of their first use."""
-    return list(dict.fromkeys(captions))
-
-
-@torch.no_grad()
-def encode_captions(decoder: Decoder, captions: Sequence[str]) -> Float[Tensor, "caption token text"]:
-    """Different captions in the decoder's tokens, off the device."""
-    texts = list_captions(captions)
-    return torch.cat([decoder.encode_text(texts[at : at + ENCODED]).cpu() for at in range(0, len(texts), ENCODED)])
-
-
-@torch.no_grad()
-def encode_clips(
-    suite: Any, decoder: Decoder, video: UInt8[np.ndarray, "clip frame height width 3"]
-) -> Float[Tensor, "clip ..."]:
-    """Latents of all clips in half precision, off the device: at the paper's size they fill 13 GB."""
-    what = f"latents of {type(decoder).__name__} at {decoder.shape}"
-    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())

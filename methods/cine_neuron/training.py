@@ -70,9 +70,9 @@ def measure_mixture(
     memories: Memories,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """InfoNCE over the mixture scores (5) of the batch's own clips: what the router learns by."""
-    own = make_pool({name: values[clip] for name, values in memories.pool.embeddings.items()})
-    return choose_own(networks.score(f_c, f_e, own), temperature, memories.caption[clip])
+    """InfoNCE over the mixture scores (5) of the clips of the batch: what the router learns by."""
+    pool = make_pool({name: values[clip] for name, values in memories.pool.embeddings.items()})
+    return choose_own(networks.score(f_c, f_e, pool), temperature, memories.caption[clip])
 
 
 def train_stage1(
@@ -151,13 +151,13 @@ def train_stage2(
         f_c, f_e = f_c.float(), f_e.float()  # similarities need the digits that bfloat16 lacks
         condition = networks.make_condition(f_c, f_e, memories, exclude=None if recipe.own_clip else shown)
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            own = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), condition, noise)
-        loss = own + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
+            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), condition, noise)
+        loss = drawn + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
         if networks.router is not None and recipe.router_weight > 0:
             found = measure_mixture(networks, f_c, f_e, shown, memories, recipe.temperature)
             loss = loss + recipe.router_weight * found
         optimise.step(loss)
-        losses.append(float(own.detach()))
+        losses.append(float(drawn.detach()))
     networks.eval()
     decoder.network.eval()
     return losses

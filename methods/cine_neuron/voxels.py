@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from bench.core.contracts import Signals
+from bench.core.contracts import Signals, TrainingSet
 from bench.core.errors import UnknownRegion
+from bench.toolbox.voxels import choose_voxels
 
 
 @dataclass(frozen=True)
@@ -32,36 +33,27 @@ class VoxelChoice:
     regions: tuple[str, ...]  # of each column read; empty texts where the data names none
 
 
-def choose_voxels(
-    rois: Mapping[int, Sequence[str]],
-    subjects: Sequence[int],
-    width: int,
-    *,
-    leave_out: Sequence[str] = (),
-    noise_rois: Sequence[str] = (),
-    named: bool = False,
+def choose_inputs(
+    data: TrainingSet, *, leave_out: Sequence[str] = (), noise_rois: Sequence[str] = (), named: bool = False
 ) -> dict[int, VoxelChoice]:
     """The voxels of each subject, in the order of the data; names of regions match whatever their case.
 
-    `width`: columns of the signals. `named`: every region left out must be in the data of some subject (a variant about
-    a region that is not there would be the base under another name). Raises UnknownRegion for a region that is not, or
-    where nothing is left.
+    `named`: every region left out must be in the data of some subject (a variant about a region that is not there
+    would be the base under another name). Raises UnknownRegion for one that is not, NoVoxels where none is left.
     """
-    present = {name.lower(): name for regions in rois.values() for name in regions}
+    present = {name.lower(): name for regions in data.rois.values() for name in regions}
     asked = [*(leave_out if named else ()), *noise_rois]
     if absent := [name for name in asked if name.lower() not in present]:
-        found = ", ".join(sorted(set(present.values()))) or "no regions at all"
-        raise UnknownRegion(f"region {', '.join(absent)} is not in this data, which has {found}; take another variant")
-    dropped, filled = ({name.lower() for name in names} for names in (leave_out, noise_rois))
+        there = ", ".join(sorted(set(present.values()))) or "no regions at all"
+        raise UnknownRegion(f"region {', '.join(absent)} is not in this data, which has {there}; take another variant")
+    filled = {name.lower() for name in noise_rois}
     choices = {}
-    for subject in subjects:
-        regions = np.asarray(rois.get(subject, [""] * width))
-        lower = np.char.lower(regions)
-        kept = np.flatnonzero(~np.isin(lower, sorted(dropped)))
-        if not len(kept):
-            raise UnknownRegion(f"subject {subject} has no voxel left without {', '.join(leave_out)}; leave out fewer")
-        noise = kept[np.isin(lower[kept], sorted(filled))]
-        choices[int(subject)] = VoxelChoice(kept, noise, tuple(regions[kept].tolist()))
+    for subject, columns in choose_voxels(data, leave_out=leave_out).items():
+        regions = data.rois.get(subject, ("",) * data.brain.shape[1])
+        noise = [column for column in columns.tolist() if regions[column].lower() in filled]
+        choices[subject] = VoxelChoice(
+            columns, np.array(noise, np.int64), tuple(regions[column] for column in columns.tolist())
+        )
     return choices
 
 

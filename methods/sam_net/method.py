@@ -73,27 +73,29 @@ class SamNet:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1: train HRT on the known subjects. The validation trials only measure how far predictions shrink."""
-        own = self.parameters
+        parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         signals = self.prepare(train.brain, train.sampling_rate)
         numbers, index = np.unique(train.subject, return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
         classifier = None
         with seeded(self.device, "sam_net", "network", self.seed):
-            rate = min(own.sampling_rate, train.sampling_rate)
-            decoder = build_decoder(own, train.channels, signals.shape[2], rate, self.suite.geometry)
-            if own.adversary > 0 and len(numbers) > 1:
-                classifier = SubjectClassifier(own.queries * own.width, len(numbers), hidden=own.adversary_width)
+            rate = min(parameters.sampling_rate, train.sampling_rate)
+            decoder = build_decoder(parameters, train.channels, signals.shape[2], rate, self.suite.geometry)
+            if parameters.adversary > 0 and len(numbers) > 1:
+                classifier = SubjectClassifier(
+                    parameters.queries * parameters.width, len(numbers), hidden=parameters.adversary_width
+                )
                 classifier.to(self.device)
         self.decoder = decoder.to(self.device)
         text, latents = self.encode(train)
         concepts = torch.from_numpy(train.concepts).to(self.device)
-        text = self.decoder.text.learn_basis(text, concepts, group_share=own.concept_share)
-        self.concepts = torch.stack([text[concepts == one][0, : own.concept_rank] for one in concepts.unique()])
+        text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
+        self.concepts = torch.stack([text[concepts == one][0, : parameters.concept_rank] for one in concepts.unique()])
         latents = self.decoder.latents.learn_basis(latents)
         clip = torch.from_numpy(train.clip)
         covariance = average_covariance(signals, subject)
-        self.sphere = sphere_regions(covariance, train.channels, shrinkage=own.sphering_shrinkage)
+        self.sphere = sphere_regions(covariance, train.channels, shrinkage=parameters.sphering_shrinkage)
         examples = Examples(
             signals=self.to_encoder(signals),
             subject=subject,
@@ -101,16 +103,16 @@ class SamNet:
             latents=latents[clip],
         )
         similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
-        order = order_subjects(similarity, find_centre(similarity) if own.centred else 0)
+        order = order_subjects(similarity, find_centre(similarity) if parameters.centred else 0)
         self.order = tuple(int(numbers[one]) for one in order)
-        steps = max(len(order), round(own.epochs * len(signals) / own.batch_size))
+        steps = max(len(order), round(parameters.epochs * len(signals) / parameters.batch_size))
         with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
                 classifier,
                 examples,
-                plan_stages(order, steps=steps, progressive=own.progressive, last_share=own.last_share),
-                take_fields(Recipe, own),
+                plan_stages(order, steps=steps, progressive=parameters.progressive, last_share=parameters.last_share),
+                take_fields(Recipe, parameters),
                 batches=make_generator("sam_net", "batches", self.seed),
                 augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
@@ -118,54 +120,56 @@ class SamNet:
         seen = predict(self.decoder, self.to_encoder(self.prepare(validation.brain, validation.sampling_rate)))
         heads = (self.decoder.text, self.decoder.latents)
         self.spread = [relative_variance(head, values) for head, values in zip(heads, seen, strict=True)]
-        self.sources = gather_sources(signals, digest_clips(train), subject, source=own.mapping_source)
+        self.sources = gather_sources(signals, digest_clips(train), subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
-        own = self.parameters
+        parameters = self.parameters
         self.trained()
         signals = self.prepare(calibration.brain, calibration.sampling_rate)
         clips = digest_clips(calibration)
         for number in np.unique(calibration.subject):
             rows = np.flatnonzero(calibration.subject == number)
-            if own.adaptation == "new2source":
+            if parameters.adaptation == "new2source":
                 self.maps[int(number)] = map_new_to_source(
                     self.sources,
                     signals[rows],
                     [clips[row] for row in rows],
-                    ridge=own.mapping_ridge,
-                    rescale=own.mapping_rescale,
+                    ridge=parameters.mapping_ridge,
+                    rescale=parameters.mapping_rescale,
                 )
-            elif own.adaptation == "recolour":
+            elif parameters.adaptation == "recolour":
                 covariance = measure_covariance(signals[rows])
-                self.maps[int(number)] = recolour(covariance, self.sources.covariance, shrinkage=own.recolour_shrinkage)
+                self.maps[int(number)] = recolour(
+                    covariance, self.sources.covariance, shrinkage=parameters.recolour_shrinkage
+                )
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
-        own, suite = self.parameters, self.suite
+        parameters, suite = self.parameters, self.suite
         embeddings, latents = self.decode(brain)
-        if not own.use_embeddings:
+        if not parameters.use_embeddings:
             embeddings = suite.negative_embedding.expand_as(embeddings)
         keyframes = None
-        if own.use_keyframe:
+        if parameters.use_keyframe:
             blurry = suite.decode_latents(latents[:, :1])[:, 0]  # BF = VAE(L_0)
             keyframes = suite.refine_keyframe(
                 embeddings,
                 blurry,
                 brain.seed,
-                strength=own.keyframe_strength if own.use_latents else 1.0,
-                steps=own.keyframe_steps,
-                guidance=own.keyframe_guidance,
+                strength=parameters.keyframe_strength if parameters.use_latents else 1.0,
+                steps=parameters.keyframe_steps,
+                guidance=parameters.keyframe_guidance,
             )
         video = suite.generate_video(
             embeddings,
             brain.seed,
-            latents=latents if own.use_latents else None,
+            latents=latents if parameters.use_latents else None,
             keyframes=keyframes,
-            start=own.start if own.use_latents else "noise",
-            strength=own.strength,
-            steps=own.steps,
-            guidance=own.guidance,
+            start=parameters.start if parameters.use_latents else "noise",
+            strength=parameters.strength,
+            steps=parameters.steps,
+            guidance=parameters.guidance,
         )
         return fit_clips(np.asarray(video), self.clip_shape)
 
@@ -173,17 +177,17 @@ class SamNet:
         self, brain: BrainData
     ) -> tuple[Float[Tensor, "trial token width"], Float[Tensor, "trial frame channel height width"]]:
         """E and L of each trial, through the subject's map where it has one."""
-        own, decoder = self.parameters, self.trained()
+        parameters, decoder = self.parameters, self.trained()
         signals = self.prepare(brain.brain, brain.sampling_rate)
         for number, matrix in self.maps.items():
             rows = np.flatnonzero(brain.subject == number)
             if len(rows):
                 signals[rows] = apply_map(matrix, signals[rows])
         text, latents = predict(decoder, self.to_encoder(signals))
-        if own.concept_reading == "nearest":
-            between, within = text[:, : own.concept_rank], text[:, own.concept_rank :]
+        if parameters.concept_reading == "nearest":
+            between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
             text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
-        gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, own.rescales, strict=True)]
+        gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, parameters.rescales, strict=True)]
         return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
 
     @property
@@ -231,36 +235,35 @@ def nearest_concepts(
 
 def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int, rate: float, geometry: Any) -> Decoder:
     """The untrained network for these electrodes, `samples` at `rate` Hz, and a suite's geometry."""
-    own = parameters
     shared: dict[str, Any] = {
-        "filters": own.filters,
-        "kernel": 2 * round(own.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
-        "stride": max(1, round(own.stride_seconds * rate)),
-        "width": own.width,
-        "queries": own.queries,
-        "dropout": own.dropout,
+        "filters": parameters.filters,
+        "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
+        "stride": max(1, round(parameters.stride_seconds * rate)),
+        "width": parameters.width,
+        "queries": parameters.queries,
+        "dropout": parameters.dropout,
     }
     encoder: HybridRegionTemporalEncoder | PlainEncoder
-    if own.encoder == "hrt":
+    if parameters.encoder == "hrt":
         encoder = HybridRegionTemporalEncoder(
             channels,
             samples,
-            regions=own.regions,
-            attention_pool=own.attention_pool,
-            layers=own.layers,
-            heads=own.heads,
+            regions=parameters.regions,
+            attention_pool=parameters.attention_pool,
+            layers=parameters.layers,
+            heads=parameters.heads,
             **shared,
         )
     else:
         encoder = PlainEncoder(len(channels), **shared)
     return Decoder(
         encoder,
-        features=own.queries * own.width,
+        features=parameters.queries * parameters.width,
         text_shape=(geometry.tokens, geometry.text_width),
         latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),
-        text_rank=own.text_rank,
-        latent_rank=own.latent_rank,
-        concepts=own.concept_rank,
+        text_rank=parameters.text_rank,
+        latent_rank=parameters.latent_rank,
+        concepts=parameters.concept_rank,
     )
 
 

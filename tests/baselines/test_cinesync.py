@@ -12,16 +12,16 @@ import torch
 from asking import hide_answers
 from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
-from baselines.brain_tokens import rescale
 from baselines.cinesync import method as method_module
 from baselines.cinesync.encoders import ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.method import CineSync, build_encoder
 from baselines.cinesync.parameters import Parameters, read_parameters
-from baselines.cinesync.sizes import count_paper_size
+from baselines.encoders.brain_tokens import rescale
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
 from bench.core.spec import check_plain
 from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 
 SMALL: dict[str, Any] = {
     "channels": 4, "windows": 2, "kernel": 3, "width": 16, "layers": 1, "heads": 2, "feedforward": 24,
@@ -193,7 +193,7 @@ def test_without_any_loss_of_the_first_stage_the_second_still_trains(painted: Pa
 
 
 def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
-    counts = {part: count for part, count, _ in count_paper_size()}
+    counts = count_paper_size("cinesync")
     width, layer = 2048, 12 * 2048**2 + 13 * 2048
     around = 228 * width + 2 * width + (width + 1) * 1152 + (width + 1) * 4096  # positions, norm, heads
     assert counts["fMRI transformer"] == 12 * layer + around + 6 * width

@@ -12,12 +12,12 @@ from torch.nn import functional
 from baselines.dynamind.method import DynaMind
 from baselines.dynamind.oracle import DynaMindOracle
 from baselines.dynamind.parameters import read_parameters
-from baselines.dynamind.sizes import count_paper_size
 from bench.core.contracts import Answers, Ceiling
 from bench.core.errors import BenchError, NotFitted
 from bench.core.registry import references, role_of
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_variants_construct_and_matched_ones_count_what_the_base_counts():
 
 
 def test_paper_size_is_the_released_configurations():
-    counts = dict(count_paper_size())
+    counts = count_paper_size("dynamind")
     assert counts["mapper, text head"] == (768 + 1) * 512 + 513 * 512 + 513 * 59136 + 2 * 59136
     assert counts["mapper, image head"] == 769 * 768 + 2 * 768
 

@@ -28,7 +28,6 @@ from baselines.eeg2video.features import (
 from baselines.eeg2video.glmnet import GLMNet, find_visual
 from baselines.eeg2video.method import EEG2Video, build_networks
 from baselines.eeg2video.parameters import Parameters
-from baselines.eeg2video.sizes import CAP, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, NotFitted
 from bench.core.registry import resolve
@@ -36,8 +35,10 @@ from bench.core.variants import load_variants
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 from bench.pretrained.generators.tune_a_video import encode_clips, sample
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
+CAP = (*(f"E{place}" for place in range(50)), *(f"O{place}" for place in range(12)))  # visual cortex last
 RATE = 200.0
 CHANNELS = ("FZ", "CZ", "PZ", "O1", "O2", "PO7")
 OBJECTS = (0, 12, 22, 36)  # of the drawn clips, as different as they come
@@ -148,7 +149,7 @@ def test_each_subject_is_standardised_by_itself() -> None:
 
 
 def test_published_sizes() -> None:
-    counted = {part: count for part, count, _ in count_paper_size()}
+    counted = count_paper_size("eeg2video")
     assert counted["semantic predictor"] == 894_559_136
     assert counted["GLMNet, 40 classes"] == 491_176
     rest = 32_611_917 - counted["seq2seq"]  # the released module holds layers that no forward pass reads:

@@ -12,7 +12,7 @@ import torch
 from asking import hide_answers
 from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
-from baselines.brain_tokens import Recipe, Targets, measure_alignment
+from baselines.encoders.brain_tokens import Recipe, Targets, measure_alignment
 from baselines.glfa import method as method_module
 from baselines.glfa.alignment import (
     WHOLE,
@@ -26,12 +26,12 @@ from baselines.glfa.alignment import (
 from baselines.glfa.encoder import TextProjection
 from baselines.glfa.method import Glfa, build_alignment, build_encoder, match_capacity
 from baselines.glfa.parameters import Parameters
-from baselines.glfa.sizes import count_paper_size
 from bench.core.errors import BenchError
 from bench.core.spec import check_plain
 from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
-from bench.toolbox.sizes import count_parameters
+from bench.toolbox.parameters import take_fields
+from bench.toolbox.sizes import count_paper_size, count_parameters
 
 SMALL: dict[str, Any] = {
     "patch": 4, "global_patches": 2, "width": 16, "layers": 1, "heads": 2, "feedforward": 24, "dropout": 0.0,
@@ -161,9 +161,7 @@ def test_losses_of_the_right_answer_are_lowest() -> None:
     unit = torch.nn.functional.normalize(torch.randn(6, 8, generator=generator), dim=1)
     tokens = torch.randn(6, 3, 4, generator=generator)
     targets = Targets(image=unit, text=unit, tokens=tokens, caption=torch.arange(6), spread=0.5)
-    recipe = Recipe(
-        temperature=0.1, image_weight=1.0, text_weight=0.0, token_weight=2.0, weight_decay=0.0, precision="fp32"
-    )
+    recipe = take_fields(Recipe, Parameters(temperature=0.1, image_weight=1.0, text_weight=0.0, token_weight=2.0))
     weights, right = zip(*measure_alignment(unit, tokens, torch.arange(6), targets, recipe), strict=True)
     _, wrong = zip(*measure_alignment(unit.flip(0), tokens + 1, torch.arange(6), targets, recipe), strict=True)
     assert weights == (1.0, 2.0) and float(right[0]) < 0.5 < 5 < float(wrong[0])
@@ -281,7 +279,7 @@ def test_matched_variants_have_the_base_s_parameters(name: str) -> None:
 
 
 def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=1000, volumes=5)}
+    counts = count_paper_size("glfa", voxels=1000, volumes=5)
     assert counts["map of a subject of 1,000 voxels"] == 1000 * 256 * (16 + 96)
     layer = 12 * 1024**2 + 13 * 1024
     embed, positions, norms = (256 * 5 + 1) * 1024, 258 * 1024, 2 * 1024

@@ -14,9 +14,9 @@ from torch.nn import functional
 from baselines.kupershmidt import Kupershmidt
 from baselines.kupershmidt.clips import Footage, cut_windows, draw_order, encode_footage
 from baselines.kupershmidt.networks import perceptual_distance
-from baselines.kupershmidt.sizes import build_paper_size, count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
+from bench.toolbox.sizes import count_paper_size
 
 SIDE, FRAMES, LEVELS = 16, 4, 4
 SMALL: dict[str, Any] = {
@@ -186,5 +186,4 @@ def test_parameters_are_checked(suite: FakeSuite) -> None:
 
 
 def test_the_large_size_is_counted_without_its_weights() -> None:
-    assert all(one.is_meta for network in build_paper_size(voxels=13447) for one in network.parameters())
-    assert dict(count_paper_size(voxels=13447))["decoder: input layer"] == (13447 + 1) * 1024
+    assert count_paper_size("kupershmidt", voxels=13447)["decoder: input layer"] == (13447 + 1) * 1024

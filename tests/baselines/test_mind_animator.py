@@ -16,11 +16,11 @@ from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, add
 from baselines.mind_animator.losses import draw_known, measure_motion
 from baselines.mind_animator.method import MindAnimator
 from baselines.mind_animator.parameters import Parameters, read_parameters
-from baselines.mind_animator.sizes import count_paper_size
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
@@ -176,7 +176,7 @@ def test_new_subjects_get_input_layers_of_their_own_and_the_rest_stays(suite: An
     made.adapt(calibration)
     for name, state in before.items():
         after = made.decoders[name].state_dict()
-        assert all(torch.equal(one, after[key]) for key, one in state.items()) and len(after) == len(state) + 4
+        assert all(torch.equal(one, after[key]) for key, one in state.items()) and len(after) == len(state) + 6
     rows = np.array([0, 1, 2, 3, 12, 13, 14, 15])
     errors = squared_errors(made.reconstruct(hide_answers(test, rows)), test, rows)
     assert np.diag(errors).mean() < 0.85 * errors.mean()
@@ -217,6 +217,6 @@ def test_variants_without_a_decoder_fill_its_place(suite: Any) -> None:
 
 
 def test_the_papers_size_is_counted_on_the_meta_device() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=4500, frames=8, latent=64)}
+    counts = count_paper_size("mind_animator", voxels=4500, frames=8, latent=64)
     assert counts["structure"] == pytest.approx(4500 * 1024 + 1024 * 4 * 64 * 64, rel=0.01)
     assert counts["motion"] > 2 * 8 * 16384**2  # two layers of two attentions, 4 d² each

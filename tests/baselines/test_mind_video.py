@@ -12,17 +12,17 @@ import torch
 from asking import draw, hide_answers
 from drawn import CAPTIONS, World
 
-from baselines.contrast import contrast
+from baselines.encoders.contrast import contrast
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, draw_kept, measure_masked
 from baselines.mind_video.method import MindVideo
 from baselines.mind_video.parameters import Parameters, read_parameters
-from baselines.mind_video.sizes import count_paper_size
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
@@ -103,7 +103,7 @@ def test_a_trial_sees_neither_its_batch_nor_the_padding() -> None:
     changed[1:3, 10:] = 100.0  # behind subject 1's voxels
     torch.testing.assert_close(encoder(changed, subject), made)
     torch.testing.assert_close(encoder(signals[2:3], subject[2:3]), made[2:3])
-    with pytest.raises(UnknownSubject, match="subject 2 has no layers"):
+    with pytest.raises(UnknownSubject, match="subject 2 has no layer;"):
         encoder(signals, torch.tensor([1, 2, 4, 4]))
 
 
@@ -216,6 +216,6 @@ def test_every_variant_constructs_and_unknown_values_are_named(suite: Any) -> No
 
 
 def test_the_papers_size_is_counted_on_the_meta_device() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=6016, volumes=2)}
+    counts = count_paper_size("mind_video", voxels=6016, volumes=2)
     # 24 layers of 1,024: two attentions of 4 d² each and an MLP of 8 d², and little else
     assert counts["encoder, shared"] == pytest.approx(24 * 16 * 1024**2, rel=0.01)

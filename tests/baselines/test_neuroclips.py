@@ -16,12 +16,12 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.method import RELEASED_SEED
 from baselines.neuroclips.perception import PerceptionReconstructor, interpolate_frames
 from baselines.neuroclips.prior import DiffusionPrior
-from baselines.neuroclips.sizes import build_paper_size, count_paper_size
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.pretrained.generators.pipelines import count_steps
-from bench.toolbox.voxels import NoVoxels, PerSubject, choose_voxels
+from bench.toolbox.sizes import count_paper_size
+from bench.toolbox.voxels import FlatLayers, NoVoxels, choose_voxels
 
 SIDE, FRAMES, CONCEPTS = 16, 6, 4
 NAMES = ("cat", "car", "pizza", "piano")
@@ -138,12 +138,12 @@ def test_regions_are_left_out_and_padding_is_never_read() -> None:
     assert {number: len(columns) for number, columns in voxels.items()} == {1: 24, 2: 28}
     with pytest.raises(NoVoxels, match="subject 1 has no voxel outside V1, auditory"):
         choose_voxels(data, leave_out=("V1", "auditory"))
-    layers = PerSubject(lambda count: torch.nn.Linear(count, 5), volumes=2, shape=(5,))
+    layers = FlatLayers(lambda count: torch.nn.Linear(count, 5), volumes=2, shape=(5,))
     for number, columns in voxels.items():
         layers.add_subject(number, columns)
     signals, subject = torch.from_numpy(data.brain[[0, 30, 1]]), torch.tensor([1, 2, 1])
     made = layers(signals, subject)
-    expected = layers.modules_of["1"](signals[2:, :24].flatten(1))
+    expected = layers.find(1).layer(signals[2:, :24].flatten(1))
     torch.testing.assert_close(made[2:], expected)
     changed = signals.clone()
     changed[0, 24:] = 9.0
@@ -330,8 +330,7 @@ def test_bad_parameters_are_named(suite: FakeSuite, parameters: dict[str, Any], 
 
 
 def test_the_paper_s_size_is_counted_without_its_weights() -> None:
-    assert all(one.is_meta for one in build_paper_size(voxels=13447).parameters())
-    counts = dict(count_paper_size(voxels=13447))
+    counts = count_paper_size("neuroclips", voxels=13447)
     assert counts["semantic: ridge"] == (13447 + 1) * 4096
     assert counts["semantic: mixer"] == 4 * (2 * 4096 * 4097 + 2 * 4096)
     assert counts["semantic: to tokens"] == 4097 * 256 * 1664

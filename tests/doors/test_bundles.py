@@ -20,7 +20,7 @@ from bench.doors.bundles import BadBundle, open_bundle, pack_cells
 from bench.harness.plan import plan
 from bench.harness.run_cell import run_job
 from bench.pretrained.suite import load_suite
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.store.cells import Store
 from leaderboard.results import read_results
 
@@ -36,7 +36,7 @@ def packed(phantom, tmp_path_factory) -> bytes:
     path = folder / "random_clip.zip"
     made = []
     for _ in range(2):
-        pack_cells([store.find(key)], Jury(suite.judges, phantom.concepts), ("eeg2video",), path)
+        pack_cells([store.find(key)], Viewer(suite.judges, phantom.concepts), ("eeg2video",), path)
         made.append(path.read_bytes())
     assert made[0] == made[1]
     return made[0]
@@ -60,7 +60,7 @@ def test_a_submission_is_published_with_its_door(packed, phantom, tmp_path, caps
     run = Run(method="retrieval", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("corrected",))
     key = run_job(plan(run, phantom, suite.digest)[0], store)
     path, results = tmp_path / "theirs.zip", tmp_path / "results"
-    pack_cells([store.find(key)], Jury(suite.judges, phantom.concepts), ("corrected",), path)
+    pack_cells([store.find(key)], Viewer(suite.judges, phantom.concepts), ("corrected",), path)
     assert main(["publish", "--bundle", str(path), "--results", str(results)]) == 0
     rows = read_results(results)
     assert set(rows["door"]) == {"submitted"} and set(rows["cell"]) == {key}
@@ -140,5 +140,5 @@ def test_what_is_no_zip_is_refused(tmp_path, content):
 
 def test_a_cell_without_scores_is_not_packed(tmp_path: Path, phantom: Any):
     with pytest.raises(BadBundle, match="no cells"):
-        pack_cells([], Jury(load_suite("mini").judges), ("eeg2video",), tmp_path / "x.zip")
+        pack_cells([], Viewer(load_suite("mini").judges), ("eeg2video",), tmp_path / "x.zip")
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from bench.core.errors import BenchError
 from bench.doors.video_pairs import find_pairs, parse_rule, split_sides
 from bench.doors.videos import PARTY, score_videos
-from bench.scoring.views import Jury
+from bench.scoring.views import Viewer
 from bench.store.video import read_video, write_lossless
 from leaderboard.clips import clip_table, summary_table
 from metrics.protocols import PROTOCOLS
@@ -90,7 +90,7 @@ def mean_of(scored: pd.DataFrame, column: str = "value") -> pd.Series:
 
 def test_perfect_predictions_reach_the_best_value_and_floors_do_not(tmp_path):
     clips = draw_clips(5)
-    scored = score_videos(find_pairs(*write_folders(tmp_path, clips, clips)), Jury(Judges()), protocol="corrected")
+    scored = score_videos(find_pairs(*write_folders(tmp_path, clips, clips)), Viewer(Judges()), protocol="corrected")
     value, shuffled = mean_of(scored), mean_of(scored, "shuffled")
     for metric in ("video_2way", "frame_40way", "ssim", "hue_correlation", "retrieval_top1"):
         assert value[metric] == pytest.approx(1.0)
@@ -108,23 +108,25 @@ def test_scores_depend_on_no_other_clip_and_truth_is_judged_once(tmp_path):
     clips, made = draw_clips(PARTY + 3), draw_clips(PARTY + 3, seed=1)
     predictions, targets = write_folders(tmp_path, made, clips)
     judges = Judges()
-    whole = score_videos(find_pairs(predictions, targets), Jury(judges), protocol="eeg2video")
+    whole = score_videos(find_pairs(predictions, targets), Viewer(judges), protocol="eeg2video")
     assert ("video", PARTY) in judges.asked
     judges.asked.clear()
-    again = score_videos(find_pairs(predictions, targets), Jury(judges), protocol="eeg2video")
+    again = score_videos(find_pairs(predictions, targets), Viewer(judges), protocol="eeg2video")
     pd.testing.assert_frame_equal(whole, again)
     assert sum(n for view, n in judges.asked if view == "video") == len(clips) + 1  # the predictions and one grey clip
     for name in ("clip0", "clip4"):
         single = tmp_path / name
         write_folders(single, made[int(name[4:]) :][:1], clips[int(name[4:]) :][:1])
-        alone = score_videos(find_pairs(single / "predictions", single / "targets"), Jury(judges), protocol="eeg2video")
+        alone = score_videos(
+            find_pairs(single / "predictions", single / "targets"), Viewer(judges), protocol="eeg2video"
+        )
         both = whole[whole["clip"] == name]["value"].to_numpy()
         np.testing.assert_allclose(alone["value"].to_numpy(), both, atol=1e-6)
 
 
 def test_floors_are_what_they_say(tmp_path):
     clips, made = draw_clips(4), draw_clips(4, seed=1)
-    scored = score_videos(find_pairs(*write_folders(tmp_path, made, clips)), Jury(Judges()), protocol="eeg2video")
+    scored = score_videos(find_pairs(*write_folders(tmp_path, made, clips)), Viewer(Judges()), protocol="eeg2video")
     ssim = scored[scored["metric"] == "ssim"].set_index("clip")
 
     def reference(a, b):
@@ -143,7 +145,7 @@ def test_missing_and_broken_clips_score_the_worst_whatever_their_place(tmp_path,
     predictions, targets = write_folders(tmp_path, clips, clips)
     (predictions / "clip0.npy").unlink()
     np.save(predictions / "clip9.npy", clips[9][:5])
-    scored = score_videos(find_pairs(predictions, targets), Jury(Judges()), protocol="eeg2video", metrics="ssim,psnr")
+    scored = score_videos(find_pairs(predictions, targets), Viewer(Judges()), protocol="eeg2video", metrics="ssim,psnr")
     ssim = scored[scored["metric"] == "ssim"].set_index("clip")
     assert list(ssim.index) == [f"clip{i}" for i in range(10)]
     assert list(ssim["status"]) == ["missing", *["ok"] * 8, "invalid"]
@@ -158,12 +160,12 @@ def test_what_is_not_comparable_is_refused(tmp_path):
     clips = draw_clips(3)
     predictions, targets = write_folders(tmp_path, clips[:, :5], clips)
     with pytest.raises(BenchError, match=r"none of the 3 clips .* 5 frames .* name a rule"):
-        score_videos(find_pairs(predictions, targets), Jury(Judges()), protocol="corrected", metrics="ssim")
+        score_videos(find_pairs(predictions, targets), Viewer(Judges()), protocol="corrected", metrics="ssim")
     ruled = find_pairs(predictions, targets, rule=parse_rule("first:5"))
-    scored = score_videos(ruled, Jury(Judges()), protocol="corrected", metrics="ssim")
+    scored = score_videos(ruled, Viewer(Judges()), protocol="corrected", metrics="ssim")
     assert mean_of(scored)["ssim"] == pytest.approx(1)
     with pytest.raises(BenchError, match="uses 6"):
-        score_videos(ruled, Jury(Judges()), protocol="eeg2video", metrics="ssim")
+        score_videos(ruled, Viewer(Judges()), protocol="eeg2video", metrics="ssim")
     for bad in ("even", "even:0", "last:3", "first:-1"):
         with pytest.raises(BenchError, match="allowed are same, first:N and even:N"):
             parse_rule(bad)
@@ -175,11 +177,11 @@ def test_what_is_not_comparable_is_refused(tmp_path):
 def test_a_judge_that_is_missing_leaves_its_metrics_out_and_says_so(tmp_path, capsys):
     clips = draw_clips(3)
     pairs = find_pairs(*write_folders(tmp_path, clips, clips))
-    scored = score_videos(pairs, Jury(Judges(without=("raft", "amt", "vifi", "dino"))), protocol="vbench")
+    scored = score_videos(pairs, Viewer(Judges(without=("raft", "amt", "vifi", "dino"))), protocol="vbench")
     assert "left out subject_consistency: fetch dino" in capsys.readouterr().err
     assert "subject_consistency" not in set(scored["metric"])
     with pytest.raises(BenchError, match="clip_pcc cannot be computed: fetch vifi"):
-        score_videos(pairs, Jury(Judges()), protocol="mind_animator", metrics="clip_pcc")
+        score_videos(pairs, Viewer(Judges()), protocol="mind_animator", metrics="clip_pcc")
 
 
 def test_side_by_side_halves_hold_the_same_picture():
@@ -205,7 +207,9 @@ def test_mind_video_gifs_score_what_direct_calls_say(real):
     folder = real / "cc2017" / "mind_video"
     pairs = first(find_pairs(folder, None, side="truth-left"), 3)
     tables = {
-        protocol: score_videos(pairs, Jury(Judges()), protocol=protocol, metrics=metrics, floors=protocol == "neurons")
+        protocol: score_videos(
+            pairs, Viewer(Judges()), protocol=protocol, metrics=metrics, floors=protocol == "neurons"
+        )
         for protocol, metrics in (("neurons", "ssim,psnr"), ("mind_animator", "ssim,psnr,hue_pcc,epe"))
     }
     got = {
@@ -235,7 +239,7 @@ def test_mind_video_gifs_score_what_direct_calls_say(real):
             assert got[key][name] == pytest.approx(np.mean(values), abs=1e-6), (key, name)
     summary = summary_table(tables["neurons"]).set_index("metric")
     assert "constant_grey" in summary.loc["ssim ↑", "mark"]  # middle grey scores above the published reconstructions
-    floors = score_videos(pairs, Jury(Judges()), protocol="mind_animator", metrics="epe")
+    floors = score_videos(pairs, Viewer(Judges()), protocol="mind_animator", metrics="epe")
     assert mean_of(floors, "still_frame")["epe"] < mean_of(floors)["epe"]
 
 
@@ -257,9 +261,9 @@ def test_neuroclips_pairs_need_a_frame_rule(real):
     plain = find_pairs(folder, folder, target_name="gt_{}")
     assert len(plain.names) == 11
     with pytest.raises(BenchError, match=r"14 frames .* 6 frames .* name a rule"):
-        score_videos(plain, Jury(Judges()), protocol="neuroclips", metrics="ssim")
+        score_videos(plain, Viewer(Judges()), protocol="neuroclips", metrics="ssim")
     ruled = find_pairs(folder, folder, target_name="gt_{}", rule=parse_rule("even:6"))
-    scored = score_videos(ruled, Jury(Judges()), protocol="neuroclips", metrics="psnr,pixcorr")
+    scored = score_videos(ruled, Viewer(Judges()), protocol="neuroclips", metrics="psnr,pixcorr")
     assert mean_of(scored)["psnr"] == pytest.approx(11, abs=1.5)  # reference: 11.02 over twice as many pairs
 
 
@@ -267,11 +271,11 @@ def test_videos_without_truth_get_what_needs_none(real):
     folder = real / "cinebrain"
     pairs = find_pairs(folder, None)
     assert set(pairs.names) == {path.stem for path in folder.glob("*.mp4")}
-    scored = score_videos(first(pairs, 1), Jury(Judges()), protocol="vbench")
+    scored = score_videos(first(pairs, 1), Viewer(Judges()), protocol="vbench")
     assert {"temporal_flickering", "motion_smoothness_dis", "dynamic_degree_dis"} <= set(scored["metric"])
     assert scored["shuffled"].isna().all()
     with pytest.raises(BenchError, match="there are no true videos"):
-        score_videos(pairs, Jury(Judges()), protocol="cinebrain", metrics="ssim")
+        score_videos(pairs, Viewer(Judges()), protocol="cinebrain", metrics="ssim")
 
 
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "eeg2video"])
@@ -283,7 +287,7 @@ def test_every_protocol_scores_every_kind_of_real_file(real, protocol):
         find_pairs(real / "cc2017" / "neuroclips", real / "cc2017" / "neuroclips", target_name="gt_{}",
                    rule=parse_rule("even:6")),
     ):  # fmt: skip
-        scored = score_videos(first(pairs, 2), Jury(judges), protocol=protocol)
+        scored = score_videos(first(pairs, 2), Viewer(judges), protocol=protocol)
         assert np.isfinite(scored["value"]).all()
         for metric in PROTOCOLS[protocol].metrics:
             values = scored[scored["metric"] == metric.name]["value"]
@@ -294,7 +298,10 @@ def test_golden_values_of_seed_dv(real):
     golden = json.loads((real / "seed_dv" / "golden_ssim.json").read_text())
     gifs = real / "seed_dv" / "gifs"
     scored = score_videos(
-        find_pairs(gifs / "reconstructed", gifs / "original"), Jury(Judges()), protocol="eeg2video", metrics="ssim,psnr"
+        find_pairs(gifs / "reconstructed", gifs / "original"),
+        Viewer(Judges()),
+        protocol="eeg2video",
+        metrics="ssim,psnr",
     )
     wide = scored.pivot(index="clip", columns="metric", values="value")
     numbers = [name for name in wide.index if re.fullmatch(r"image\d+", name)]

@@ -22,6 +22,7 @@ from bench.datasets.catalogue import open_dataset
 from bench.pretrained.decoders import (
     list_lora,
 )
+from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import remember
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.analysis.interpretation import (
@@ -38,7 +39,6 @@ from methods.cine_neuron.memory import (
 from methods.cine_neuron.method import CineNeuron
 from methods.cine_neuron.networks import build_networks, match_capacity
 from methods.cine_neuron.parameters import Parameters, read_parameters
-from methods.cine_neuron.sizes import count_paper_size
 from methods.cine_neuron.voxels import read_signals
 
 
@@ -196,7 +196,7 @@ def test_a_variant_of_a_region_that_the_data_lacks_is_refused(suite: FakeSuite) 
 
 
 def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
-    counts = {part: count for part, count, _ in count_paper_size(voxels=8405, volumes=5)}
+    counts = count_paper_size("cine_neuron", voxels=8405, volumes=5)
     width, layers = 2048, 24
     one = 12 * width**2 + 13 * width  # attention, feed-forward of four widths, two norms, all biases
     around = 40 * width + width + 512 * width + width + 2 * width + width * 768 + 768  # lift … projection

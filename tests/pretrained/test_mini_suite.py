@@ -21,6 +21,7 @@ from bench.pretrained.mini_build.networks import make_tokenizer
 from bench.pretrained.mini_build.train_dino import change_scene, crop_frame, match_views, vote_neighbours
 from bench.pretrained.mini_build.train_generators import shard_recipes
 from bench.pretrained.mini_build.train_judges import fold_heads
+from bench.pretrained.mini_build.training import train_steps
 from bench.pretrained.roles import suite_names, verify_suite
 from bench.pretrained.suite import load_suite
 
@@ -44,6 +45,32 @@ def clips():
 def test_no_training_clip_is_a_benchmark_clip():
     assert not any(recipe.is_reserved for shard in range(3) for recipe in shard_recipes(shard, clips=500))
     assert not any(recipe.is_reserved for recipe in draw_recipes(np.random.default_rng(0), 500))
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_loop_cuts_gradients_follows_its_rate_and_reports(averaged):
+    """Plain descent on one weight, whose gradient of 5 is cut to 1, by hand: a warm-up of two steps, then a cosine."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 2.0)
+    seen: list[tuple] = []
+    done: list[int] = []
+    train_steps(
+        network, torch.optim.SGD(network.parameters(), lr=0.1), lambda step: 5 * network.weight.sum(), phase="descent",
+        steps=7, every=3, warmup=2, averaged=averaged, after=done.append,
+        report=lambda step, loss: seen.append((step, loss, network.weight.item(), network.training)),
+    )  # fmt: skip
+    rates = [0.05, 0.1, *(0.1 * (1 + np.cos(np.pi * step / 5)) / 2 for step in range(5))]
+    weights = 2 - np.cumsum(rates)
+    shown, average = [], 2.0
+    for step, weight in enumerate(weights):
+        decay = min(0.998, 1 - (1 + step) ** -0.75)  # of the first step 0: the average starts at the weight
+        average = decay * average + (1 - decay) * weight
+        shown.append(average if averaged else weight)
+    losses = 5 * np.array([2, *weights[:-1]])  # of the weight before the step
+    expected = [(step, losses[step - 1], shown[step - 1]) for step in (3, 6, 7)]
+    np.testing.assert_allclose([row[:3] for row in seen], expected, rtol=1e-5)
+    assert not any(row[3] for row in seen) and not network.training
+    assert network.weight.item() == pytest.approx(weights[-1]) and done == list(range(7))
 
 
 def test_a_full_patch_basis_loses_nothing():

@@ -74,14 +74,16 @@ def test_the_callers_repository_is_not_taken_for_ours(repository, monkeypatch):
 
 def test_nothing_heavy_is_imported_for_it():
     code = (
-        "import sys; from bench import provenance; provenance.describe(); "
+        "import sys; from bench.store import provenance; provenance.describe(); "
         "assert not {'torch', 'numpy', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_threads_are_those_torch_computes_with():
-    code = "import torch; torch.set_num_threads(3); from bench import provenance; print(provenance.count_threads())"
+    code = (
+        "import torch; torch.set_num_threads(3); from bench.store import provenance; print(provenance.count_threads())"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "3"
 

@@ -29,6 +29,7 @@ class Parameters:
     """One field of every kind."""
 
     epochs: int = 20
+    folds: int = 1
     window: int = 0
     rate: float = 1e-3
     share: float = limited(0.5, above=0, most=1)
@@ -59,6 +60,7 @@ TAKEN = [
 REFUSED = [
     ({"epochs": -5}, "epochs=-5 is refused; allowed is a whole number at least 1"),
     ({"epochs": 0}, "whole number at least 1"),
+    ({"folds": 0}, "folds=0 is refused; allowed is a whole number at least 1"),
     ({"epochs": 2.5}, "epochs=2.5 is refused; allowed is a whole number"),
     ({"epochs": 2.0}, "whole number"),
     ({"epochs": True}, "epochs=True is refused"),
@@ -92,7 +94,7 @@ REFUSED = [
     ({"pair": [0.1]}, "a list of 2, each item a finite number at least 0"),
     ({"pair": [0.1, 0.2, 0.3]}, "a list of 2"),
     ({"regions": ["left", "middle"]}, "a list, each item one of left, right"),
-    ({"epoch": 3}, "ours has no parameter epoch, did you mean epochs[?]; it has channels, epochs, guidance"),
+    ({"epoch": 3}, "ours has no parameter epoch, did you mean epochs[?]; it has channels, epochs, folds, guidance"),
 ]
 
 

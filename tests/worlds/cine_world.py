@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from asking import draw
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from written_anew import scatter_weights
 
 from bench.core.contracts import TrainingSet
+from methods.cine_neuron.networks import Networks, Parameters, build_networks
+from methods.cine_neuron.training import Recipe
 
 TEXT_TOKENS, TEXT_WIDTH = 12, 16
 NAMES = ("cat", "car", "pizza", "piano")
@@ -106,3 +109,34 @@ class World:
             sampling_rate=0.5,
             rois=rois,
         )
+
+
+# Parts for tests of equations
+
+CLIP = torch.tensor([0, 3, 1, 0, 2, 4])  # of six trials: the first clip was seen twice
+CAPTION = torch.tensor([0, 1, 0, 2, 3])  # of five clips: two have the same words
+WIDTHS = {"text": 6, "image": 6, "action": 4}
+
+
+def make_entries(entries: int, seed: int = 9) -> dict[str, torch.Tensor]:
+    return {name: draw(entries, width, seed=seed + i).double() for i, (name, width) in enumerate(WIDTHS.items())}
+
+
+def make_recipe(**changes: Any) -> Recipe:
+    plain: dict[str, Any] = {
+        "temperature": 0.2, "action_weight": 0.0, "category_weight": 0.0, "focal_gamma": 2.0, "router_weight": 0.0,
+        "own_clip": False, "weight_decay": 0.0, "precision": "fp32",
+    }  # fmt: skip
+    return Recipe(**{**plain, **changes})
+
+
+def make_networks(**changes: Any) -> Networks:
+    """Brain Model, heads, router and fusion of a tiny size, every number random; one subject of ten voxels."""
+    options: dict[str, Any] = {
+        "tokens": 3, "token_channels": 2, "width": 8, "layers": 1, "heads": 2, "feedforward": 8, "dropout": 0.0,
+        "memories": 2,
+    }  # fmt: skip
+    own = Parameters(**{**options, **changes})
+    networks = build_networks(own, volumes=2, voxels={1: np.arange(10)}, embedding=6, action=4, categories=3, text=5)
+    scatter_weights(networks)
+    return networks.float()

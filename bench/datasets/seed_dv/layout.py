@@ -26,7 +26,8 @@ from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
-from bench.store.cache import cached_table, hash_files, publish_array
+from bench.store.cache import cached_table, hash_files
+from bench.store.disk import write_array
 from bench.store.video import read_clips
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class SeedDV:
             ]
             source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
             decoded = read_clips(source, first, offsets=geometry.frames, size=(geometry.width, geometry.height))
-            publish_array(path, decoded)
+            write_array(path, decoded)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
     @cached_property

@@ -102,8 +102,8 @@ def build_suite(
         raise CannotBuild(f"no stage {', '.join(unknown)} in the build of mini; stages are {', '.join(STAGES)}")
     if folder is None and find_checkout() is None:
         raise CannotBuild(
-            "this package is installed, and its suite is not yours to write: work in a checkout of the sources, or call "
-            "bench.pretrained.mini_build.build.build_suite with a folder of yours"
+            "this package is installed, and its suite is not yours to write: work in a checkout of the sources, or "
+            "call bench.pretrained.mini_build.build.build_suite with a folder of yours"
         )
     folder = HERE / name if folder is None else folder
     work = folder.with_name(folder.name + ".partial")

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from methods.cine_neuron.brain_model import BrainModel, InputLayer
+from bench.toolbox.voxels import TokenLayer
+from methods.cine_neuron.brain_model import BrainModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def measure_voxel_weights(brain: BrainModel) -> dict[int, Float64[np.ndarray, " 
     """For each subject, the mean absolute weight of each voxel that is read, over all outputs; in the layer's order."""
     weights = {}
     for number, layer in brain.inputs.items():
-        assert isinstance(layer, InputLayer)
+        assert isinstance(layer, TokenLayer)
         weights[int(number)] = layer.regress.weight.detach().abs().mean(dim=0).double().cpu().numpy()
     return weights
 
@@ -54,13 +55,13 @@ def tabulate_regions(weights: Weights, regions: Mapping[int, Sequence[str]]) -> 
     `regions[subject]` names the region of each voxel of `weights[subject]` (`VoxelChoice.regions`).
     """
     rows = []
-    for subject, own in weights.items():
-        low, high = own.min(), own.max()
-        scaled = (own - low) / (high - low) if high > low else np.zeros_like(own)
+    for subject, strengths in weights.items():
+        low, high = strengths.min(), strengths.max()
+        scaled = (strengths - low) / (high - low) if high > low else np.zeros_like(strengths)
         names = np.asarray(regions[subject])
         for name in dict.fromkeys(names.tolist()):
             mask = names == name
-            share, size = own[mask].sum() / own.sum(), mask.mean()
+            share, size = strengths[mask].sum() / strengths.sum(), mask.mean()
             rows.append((subject, name, int(mask.sum()), scaled[mask].mean(), share, size, share / size))
     columns = ["subject", "region", "voxels", "weight", "weight_share", "voxel_share", "ratio"]
     return pd.DataFrame(rows, columns=columns)

@@ -86,9 +86,9 @@ def compare_ways(recall: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     made = []
     by_clip = recall.pivot_table("first", "clip", "way", aggfunc="mean")  # over subjects
     for way in dict.fromkeys(recall["way"]):
-        own = recall[recall["way"] == way]
-        row: dict[str, Any] = {"way": way, "first": own["first"].mean(), "any": own["any"].mean()}
-        row["as_mixture"] = own["as_mixture"].mean()
+        trials = recall[recall["way"] == way]
+        row: dict[str, Any] = {"way": way, "first": trials["first"].mean(), "any": trials["any"].mean()}
+        row["as_mixture"] = trials["as_mixture"].mean()
         difference = (by_clip[LEARNED] - by_clip[way]).to_numpy()
         if way != LEARNED and np.ptp(difference):
             interval = ttest_1samp(difference, 0).confidence_interval()

@@ -17,6 +17,7 @@ from bench.core.progress import track
 from bench.datasets.phantom.eeg.features import Features
 from bench.datasets.phantom.eeg.head import WINDOW, draw_head
 from bench.datasets.phantom.eeg.observer import DRAWS, Truth, cosine_basis
+from bench.datasets.phantom.publish import keep_card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +33,7 @@ COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    import pandas as pd
-
-    path = dataset.derived / f"card-{CARD_VERSION}.csv"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".tmp-{path.name}")
-        measure_card(dataset).to_csv(draft, index=False)
-        draft.replace(path)
-    return pd.read_csv(path, keep_default_na=False)
+    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_card(dataset))
 
 
 def measure_card(dataset: SeedDV) -> pd.DataFrame:

@@ -77,13 +77,13 @@ class Truth:
     @cached_property
     def simulated(self) -> Features:
         """Features of `DRAWS` clips a concept from the distribution of the stimuli, in the cache once made."""
-        from bench.store.cache import publish_array
+        from bench.store.disk import write_array
 
         paths = [self.dataset.derived / "observer" / f"{name}-{DRAWS}.npy" for name in ("static", "courses")]
         if not all(path.is_file() for path in paths):
             made = measure_features(simulate_recipes(self.spec, DRAWS), self.spec)
             for path, array in zip(paths, (made.static, made.courses), strict=True):
-                publish_array(path, array)
+                write_array(path, array)
         return Features(*(np.load(path, allow_pickle=False) for path in paths))
 
     def concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
@@ -156,12 +156,12 @@ class Truth:
         return self._last[1]
 
     def _discriminant(self, subject: int) -> Float64[np.ndarray, "concept weight"]:
-        from bench.store.cache import publish_array
+        from bench.store.disk import write_array
 
         path = self.dataset.derived / "observer" / f"sub{subject}-{COSINES}-{DRAWS}.npy"
         if not path.is_file():
             made = open_set_discriminant(self._head(subject), self.spec, self.simulated, self._factor(subject))
-            publish_array(path, made)
+            write_array(path, made)
         return np.load(path, allow_pickle=False)
 
 

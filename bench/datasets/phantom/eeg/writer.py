@@ -13,13 +13,7 @@ All is written to a temporary sibling that is renamed when it is whole.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -27,57 +21,29 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.errors import DatasetError
-from bench.core.progress import say, track
-from bench.core.spec import digest
+from bench.core.progress import track
 from bench.datasets.phantom.eeg.features import Features, draw_stimuli, measure_features, object_space
 from bench.datasets.phantom.eeg.head import draw_head
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
 from bench.datasets.phantom.eeg.spec import PhantomSpec
+from bench.datasets.phantom.publish import X264, publish_phantom
 from bench.datasets.phantom.stimuli import FRAME_TIMES, Recipe, describe, render, render_flow
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS
 
 VOLT = np.float32(1e-6)  # of a microvolt
-# yuv444p keeps the colour of small pictures; no B-frames and a key frame each second keep every reader exact
-X264 = {"crf": "10", "preset": "veryfast", "x264-params": "keyint=24:min-keyint=24:scenecut=0:bframes=0:threads=1"}
 PERSON = ("boxing", "dancing", "running", "skiing", "face", "couple", "crowd")
 
 
 def write_phantom(spec: PhantomSpec, folder: Path, *, processes: int) -> None:
     """Make the phantom at `folder` (which must not exist). Raises DatasetError where the disk is too small."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(folder.parent)
-    needed = needed_bytes(spec)
-    free = shutil.disk_usage(folder.parent).free
-    if free < needed:
-        raise DatasetError(
-            f"phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free; "
-            "free some or set BENCH_HOME to another disk"
-        )
-    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{os.getpid()}-", dir=folder.parent))
-    try:
-        seconds = fill(spec, draft, processes)
-        say(f"phantom_eeg:{spec.size} made in {seconds:.0f} s")
-        try:
-            draft.rename(folder)
-        except OSError:
-            if not (folder / "manifest.json").is_file():  # otherwise another process was faster: the same content
-                raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DatasetError(
-                f"{folder.parent} is full; phantom_eeg:{spec.size} needs {needed / 1e9:.1f} GB"
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    name = f"phantom_eeg:{spec.size}"
+    publish_phantom(name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed_bytes(spec))
 
 
-def fill(spec: PhantomSpec, draft: Path, processes: int) -> float:
-    """Write all files of the phantom into `draft`; returns the seconds it took."""
+def fill(spec: PhantomSpec, draft: Path, processes: int) -> None:
+    """Write all files of the phantom into `draft`."""
     from joblib import Parallel, delayed
 
-    start = time.monotonic()
     for name in ("EEG", "Video/BLIP-caption", "Video/meta-info", "truth/eyes"):
         (draft / name).mkdir(parents=True)
     recipes = draw_stimuli(spec)
@@ -96,9 +62,6 @@ def fill(spec: PhantomSpec, draft: Path, processes: int) -> float:
         jobs = (delayed(write_subject)(spec, draft, subject, features) for subject in subjects)
         for _ in track(parallel(jobs), "phantom: recording subjects", total=len(subjects)):
             pass
-    seconds = time.monotonic() - start
-    write_manifest(spec, draft, seconds)
-    return seconds
 
 
 def write_block(spec: PhantomSpec, draft: Path, block: int, recipes: list[Recipe]) -> tuple[Features, np.ndarray]:
@@ -190,17 +153,6 @@ def write_metadata(spec: PhantomSpec, draft: Path, recipes: list[Recipe], featur
     np.save(draft / "truth" / "courses.npy", features.courses)
 
 
-def write_manifest(spec: PhantomSpec, draft: Path, seconds: float) -> None:
-    """Spec, hashes and digest; the digest leaves out how long it took."""
-    hashes = {}
-    for path in sorted(path for path in draft.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            hashes[path.relative_to(draft).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    content = {"spec": spec.as_dict(), "files": hashes}
-    manifest = {"digest": digest(content), "seconds": round(seconds, 1), **content}
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-
-
 def needed_bytes(spec: PhantomSpec) -> int:
     """About what the phantom takes on disk: recordings, eyes, flow, videos."""
     geometry = spec.geometry
@@ -208,21 +160,3 @@ def needed_bytes(spec: PhantomSpec) -> int:
     clips = len(BLOCK_NAMES) * geometry.block_clips
     per_clip = 5 * geometry.width * geometry.height * 4 + geometry.width * geometry.height * 8
     return spec.subjects * samples * (len(CHANNELS) * 4 + 4) + clips * per_clip
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove drafts of processes that are dead."""
-    for draft in folder.glob(".tmp-*"):
-        process = draft.name.split("-")[1]
-        if process.isdigit() and not is_alive(int(process)):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

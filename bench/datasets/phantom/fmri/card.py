@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.core.progress import track
 from bench.datasets.phantom.eeg.card import COLUMNS, ridge_scores, top_accuracy
+from bench.datasets.phantom.publish import keep_card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,15 +32,7 @@ PENALTY = 1.0  # of the mean eigenvalue of the kernel, fixed on other seeds
 
 def fmri_card(dataset: Any) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    import pandas as pd
-
-    path = dataset.derived / f"card-{CARD_VERSION}.csv"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".tmp-{path.name}")
-        measure_fmri_card(dataset).to_csv(draft, index=False)
-        draft.replace(path)
-    return pd.read_csv(path, keep_default_na=False)
+    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_fmri_card(dataset))
 
 
 def measure_fmri_card(dataset: Any) -> pd.DataFrame:

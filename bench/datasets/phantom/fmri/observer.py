@@ -87,11 +87,11 @@ class FmriTruth:
     @cached_property
     def simulated(self) -> np.ndarray:
         """Features of `DRAWS` clips a concept, in the cache once made."""
-        from bench.store.cache import publish_array
+        from bench.store.disk import write_array
 
         path = self.dataset.derived / "observer" / f"features-{DRAWS}.npy"
         if not path.is_file():
-            publish_array(path, measure_cortex_features(simulate_films(self.spec, DRAWS), self.spec))
+            write_array(path, measure_cortex_features(simulate_films(self.spec, DRAWS), self.spec))
         return np.load(path, allow_pickle=False)
 
     def concept_posteriors(

@@ -15,12 +15,7 @@ CineBrain a voxel over all of a subject's episodes, and the delay of 4 s is alre
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
-import tempfile
-import time
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -28,10 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.errors import DatasetError
-from bench.core.progress import say, track
+from bench.core.progress import track
 from bench.core.seeds import derive_seed
-from bench.datasets.phantom.eeg.writer import X264, clear_leftovers, write_manifest
 from bench.datasets.phantom.fmri import scalp as eeg
 from bench.datasets.phantom.fmri.cortex import Cortex, draw_cortex, draw_noise, filter_features
 from bench.datasets.phantom.fmri.features import (
@@ -43,6 +36,7 @@ from bench.datasets.phantom.fmri.features import (
     remembered,
 )
 from bench.datasets.phantom.fmri.spec import FmriSpec
+from bench.datasets.phantom.publish import X264, publish_phantom
 from bench.datasets.phantom.stimuli import CLIP_SECONDS, Recipe, describe, render
 
 FPS = {"cc2017": 3, "cinebrain": 8}
@@ -50,32 +44,7 @@ FPS = {"cc2017": 3, "cinebrain": 8}
 
 def write_fmri_phantom(spec: FmriSpec, folder: Path, *, processes: int) -> None:
     """Make the phantom at `folder` (which must not exist). Raises DatasetError where the disk is too small."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(folder.parent)
-    needed, free = needed_bytes(spec), shutil.disk_usage(folder.parent).free
-    if free < needed:
-        raise DatasetError(
-            f"{folder.name} needs {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free; "
-            "free some or set BENCH_HOME to another disk"
-        )
-    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{os.getpid()}-", dir=folder.parent))
-    try:
-        start = time.monotonic()
-        fill(spec, draft, processes)
-        seconds = time.monotonic() - start
-        write_manifest(spec, draft, seconds)  # type: ignore[arg-type]  # it asks for as_dict() alone
-        say(f"{folder.name} made in {seconds:.0f} s")
-        try:
-            draft.rename(folder)
-        except OSError:
-            if not (folder / "manifest.json").is_file():  # otherwise another process was faster: the same content
-                raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DatasetError(f"{folder.parent} is full; {folder.name} needs {needed / 1e9:.1f} GB") from error
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    publish_phantom(folder.name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed_bytes(spec))
 
 
 def fill(spec: FmriSpec, draft: Path, processes: int) -> None:

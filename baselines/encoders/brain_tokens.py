@@ -25,13 +25,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.contrast import contrast
+from baselines.encoders.contrast import contrast
 from bench.core.contracts import TrainingSet
 from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.read_signals import Reader
-from bench.toolbox.training import ENCODED, Optimiser, remember, train_steps, walk_batches
+from bench.toolbox.training import Optimiser, make_generator, seeded, train_steps, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +55,19 @@ class Recipe:
     token_weight: float
     weight_decay: float
     precision: str
+    batch_size: int
+    learning_rate: float
+    joint_steps: int
+    joint_batch_size: int
+    joint_learning_rate: float
+    decoder_learning_rate: float
 
 
 @torch.no_grad()
 def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: int) -> Targets:
     """Targets of all clips; CLIP sees `frames` of a clip, picked evenly."""
     seen = clip_targets.encode_targets(suite, data, frames=frames)
-    captions = list(dict.fromkeys(data.captions))  # in the order that `seen.caption` numbers them by
-    parts = [decoder.encode_text(captions[at : at + ENCODED]).cpu() for at in range(0, len(captions), ENCODED)]
-    tokens = torch.cat(parts).to(suite.device)
+    tokens = clip_targets.encode_captions(decoder, data.captions).to(suite.device)
     shown = tokens[seen.caption]
     return Targets(
         image=seen.image,
@@ -72,13 +76,6 @@ def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: i
         caption=seen.caption,
         spread=max(float((shown - shown.mean(dim=0)).square().mean()), 1e-6),
     )
-
-
-@torch.no_grad()
-def encode_clips(suite: Any, decoder: Decoder, video: np.ndarray) -> Float[Tensor, "clip ..."]:
-    """Latents of all clips in half precision, off the device."""
-    what = f"latents of {type(decoder).__name__} at {decoder.shape}"
-    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
 
 
 def measure_alignment(
@@ -106,6 +103,56 @@ def rescale(loss: Float[Tensor, ""], size: Float[Tensor, ""]) -> Float[Tensor, "
     return loss * (size / loss.clamp(min=1e-6)).detach()
 
 
+def train_both(
+    method: str,
+    network: nn.Module,
+    decoder: Decoder,
+    suite: Any,
+    data: TrainingSet,
+    read: Reader,
+    targets: Targets,
+    recipe: Recipe,
+    *,
+    steps: int,
+    seed: int,
+    phases: tuple[str, str],
+) -> tuple[list[float], list[float]]:
+    """Train the network alone for `steps`, then with the decoder's LoRA, in place.
+
+    `method` names the generators, `phases` what is shown of the progress. Returns the losses of both stages.
+    """
+    clip = torch.from_numpy(data.clip).to(suite.device)
+    with seeded(torch.device(suite.device), method, "dropout", seed):
+        losses = train_alone(
+            network,
+            read,
+            clip,
+            targets,
+            recipe,
+            parameters=list(network.parameters()),
+            steps=steps,
+            learning_rate=recipe.learning_rate,
+            batches=make_generator(method, "batches", seed),
+            phase=phases[0],
+        )
+        if not recipe.joint_steps:
+            return losses, []
+        latents = clip_targets.encode_clips(suite, decoder, data.video)
+        joint_losses = train_with_decoder(
+            network,
+            decoder,
+            read,
+            clip,
+            targets,
+            latents,
+            recipe,
+            batches=make_generator(method, "joint batches", seed),
+            noise=make_generator(method, "diffusion noise", seed),
+            phase=phases[1],
+        )
+    return losses, joint_losses
+
+
 def train_alone(
     network: nn.Module,
     read: Reader,
@@ -115,7 +162,6 @@ def train_alone(
     *,
     parameters: Sequence[nn.Parameter],
     steps: int,
-    batch_size: int,
     learning_rate: float,
     batches: torch.Generator,
     phase: str,
@@ -140,7 +186,7 @@ def train_alone(
         parameters=parameters,
         trials=len(clip),
         steps=steps,
-        batch_size=batch_size,
+        batch_size=recipe.batch_size,
         learning_rate=learning_rate,
         weight_decay=recipe.weight_decay,
         batches=batches,
@@ -157,10 +203,6 @@ def train_with_decoder(
     latents: Float[Tensor, "clip ..."],
     recipe: Recipe,
     *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    decoder_learning_rate: float,
     batches: torch.Generator,
     noise: torch.Generator,
     phase: str,
@@ -169,12 +211,14 @@ def train_with_decoder(
 
     Returns the decoder's loss at each step.
     """
-    groups = [(list(network.parameters()), learning_rate), (list_lora(decoder.network), decoder_learning_rate)]
+    steps, lora = recipe.joint_steps, list_lora(decoder.network)
+    groups = [(list(network.parameters()), recipe.joint_learning_rate), (lora, recipe.decoder_learning_rate)]
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     network.train()
     decoder.network.train()
     losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+    walked = walk_batches(len(clip), recipe.joint_batch_size, steps, batches)
+    for rows in track(walked, phase, total=steps):
         signals, subject = read(rows)
         shown = clip[rows]
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):

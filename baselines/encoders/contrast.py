@@ -7,6 +7,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from bench.toolbox.targets import ClipTargets
+
 
 def contrast(
     brain: Float[Tensor, "trial width"],
@@ -25,3 +27,16 @@ def contrast(
         logits = logits.masked_fill((groups[:, None] == groups[None, :]) & ~own, -torch.inf)
     right = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
+
+
+def contrast_clips(
+    image: Float[Tensor, "trial width"],
+    text: Float[Tensor, "trial width"],
+    clip: Int64[Tensor, " trial"],
+    targets: ClipTargets,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """The mean of the contrasts with the pictures and with the captions of the clips that the trials show."""
+    pictures = contrast(image, targets.image[clip], temperature, clip)
+    captions = contrast(text, targets.text[clip], temperature, targets.caption[clip])
+    return (pictures + captions) / 2
