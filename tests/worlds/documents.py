@@ -1,0 +1,166 @@
+"""The commands of README.md and CONTRIBUTING.md, and what a test does in place of those that it cannot run so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bench.cli.app import command as bench_command
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PART = re.compile(r"^#{1,3} (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w/]+\.\w+)")
+BENCH = (["python", "-m", "bench"], ["bench"])
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a heading has below it: files (blocks that begin with `# their/name.py`), commands and plain Python."""
+
+    files: dict[str, str]
+    commands: tuple[str, ...]
+    python: tuple[str, ...]
+
+
+def read_sections() -> dict[str, Section]:
+    """By `README.md: title`, in their order."""
+    return {
+        f"{document}: {title}": section
+        for document in DOCUMENTS
+        for title, section in read_document((ROOT / document).read_text(encoding="utf-8"))
+    }
+
+
+def read_document(text: str) -> Iterator[tuple[str, Section]]:
+    blocks: dict[str, list[tuple[str, str]]] = {}
+    title = ""
+    for part in PART.finditer(text):
+        if part["title"]:
+            title = part["title"]
+        else:
+            blocks.setdefault(title, []).append((part["language"], part["content"]))
+    for title, found in blocks.items():
+        named = [(FILE.fullmatch(content.partition("\n")[0]), language, content) for language, content in found]
+        yield (
+            title,
+            Section(
+                files={name[1]: content.partition("\n")[2] for name, _, content in named if name},
+                commands=tuple(
+                    line
+                    for language, content in found
+                    if language == "bash"
+                    for raw in content.splitlines()
+                    if (line := strip_comment(raw))
+                ),
+                python=tuple(content for name, language, content in named if language == "python" and not name),
+            ),
+        )
+
+
+def strip_comment(line: str) -> str:
+    """A command as it is typed, without what is explained behind it."""
+    return re.sub(r"(^|\s+)#.*$", "", line).strip()
+
+
+def bench_words(line: str) -> list[str] | None:
+    """The words behind `python -m bench` or `bench`; None for other programs."""
+    words = shlex.split(line)
+    return next((words[len(start) :] for start in BENCH if words[: len(start)] == start), None)
+
+
+def parse(words: list[str]) -> str:
+    """Read a command as `bench` would, without running it; returns its verb. Raises click.UsageError."""
+    context, found = click.Context(bench_command), bench_command
+    verbs = []
+    while isinstance(found, click.Group):
+        name, leaf, words = found.resolve_command(context, words)
+        assert leaf is not None
+        verbs.append(str(name))
+        context, found = click.Context(leaf, parent=context), leaf
+    found.make_context(verbs[-1], words)
+    return " ".join(verbs)
+
+
+TINY = "--dataset phantom_eeg:tiny"
+SIZE = "at the phantom's full size it takes minutes to hours"
+STORE = "reads a store that a long run made"
+# a command -> why it is not run as it is written, and what of the same verb is run instead; None: it is only read
+INSTEAD: dict[str, tuple[str, str | None]] = {
+    line: (SIZE, f"{line} --quick --dry-run")
+    for line in (
+        "python -m bench run --method sam_net --split cross_subject",
+        "python -m bench run --method sam_net --split single_subject",
+        "python -m bench run --method sam_net --split new_subject --ablation new2source",
+        "python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3",
+        "python -m bench run --method cine_neuron --split single_subject",
+        "python -m bench run --method cine_neuron --split single_subject --ablation components",
+        "python -m bench run --method cine_neuron --split cross_subject --dataset phantom_cinebrain",
+        "python -m bench run --paper sam_net.3 --seeds 3",
+    )
+}
+INSTEAD |= {
+    "python -m bench data info phantom_eeg": (f"{SIZE}; test_phantom.py describes the tiny one", None),
+    "python -m bench figure clips --method sam_net --method retrieval": (
+        STORE,
+        f"python -m bench figure clips --method retrieval {TINY}",
+    ),
+    "python -m bench figure clips --ablation conditions --count 6": (
+        STORE,
+        f"python -m bench figure clips --method retrieval --count 6 {TINY}",
+    ),
+    "python -m bench figure subjects": (
+        "fits SAM-Net twice",
+        f"python -m bench figure subjects {TINY} --set epochs=1",
+    ),
+    "python -m bench figure electrodes --set epochs=5": (
+        "fits SAM-Net",
+        f"python -m bench figure electrodes --set epochs=1 {TINY}",
+    ),
+    "python -m bench figure voxels": ("fits CineNeuron: more than a minute on the tiny phantom", None),
+    "python -m bench pack --method sam_net --split cross_subject": (
+        STORE,
+        f"python -m bench pack --method retrieval --split cross_subject {TINY}",
+    ),
+    "python -m bench verify sam_net.base.zip": (STORE, "python -m bench verify retrieval.base.zip"),
+    "python -m bench publish --dataset phantom_eeg": (
+        "writes into the checkout",
+        "python -m bench publish --dataset phantom_eeg:tiny --results results",
+    ),
+    "python -m bench publish --bundle theirs.base.zip": (
+        "writes into the checkout",
+        "python -m bench publish --bundle theirs.base.zip --results submitted",
+    ),
+    "python -m bench board": ("writes into the checkout", "python -m bench board --results results --output board"),
+    "python -m bench human build --method sam_net --method retrieval --split cross_subject --output study": (
+        STORE,
+        f"python -m bench human build --method retrieval --split cross_subject {TINY} --output study",
+    ),
+    "python -m bench human tally study/key.json answers-*.json": ("needs raters; test_human.py tallies some", None),
+    "python -m bench audit --dataset phantom_eeg --runs runs": (SIZE, f"python -m bench audit {TINY} --runs runs"),
+    "python -m bench audit --measure": ("makes 50 phantoms; test_audit.py measures on one", None),
+    "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
+    "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
+    "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
+    "python -m bench run --method sam_net --split cross_subject --dataset seed_dv --data-root DIR --suite paper": (
+        "needs gated data, tens of gigabytes of weights and a GPU",
+        None,
+    ),
+}
+# of other programs: why they are not run here
+OTHERS = {
+    "python3 -m venv .venv && . .venv/bin/activate": "makes an environment; .ci/run and test_wheel.py do",
+    'pip install -e ".[dev]"': "five gigabytes; .ci/run does",
+    "python -m pytest -n 2": "is what runs this test",
+    "pre-commit install": "changes the clone's git hooks",
+    ".ci/run": "installs everything and runs all tests",
+    "pip wheel . --no-deps": "test_wheel.py does, in a clean copy",
+    "python -m methods.cine_neuron.analysis.interpretation --output interpretation": (
+        "fits CineNeuron at the phantom's full size; test_cine_neuron.py fits a small one"
+    ),
+}
