@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api import names
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
+from bench.core.paths import find_checkout
 from bench.core.progress import say
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def publish(
 ) -> list[Path]:
     """Copy manifests, scores and a few clips of a store's current cells into the committed results; returns the files.
 
-    `classes` None takes all subsets. Raises BenchError where the store holds nothing current of the data set.
+    `classes` None takes all subsets. Raises BenchError where the store holds nothing current of the data set, and
+    without `results` where the package is no checkout.
     """
+    place = choose_place(results, "leaderboard/results", "--results")
     from bench.harness.shelf import current_cells
     from bench.store.cells import Store
     from leaderboard.results import REPRODUCED
@@ -51,7 +54,7 @@ def publish(
     whole = [cell for cell in whole if cell.manifest["spec"]["dataset"] == dataset]
     if not whole:
         raise BenchError(nothing)
-    return commit_cells(store, whole, tuple(PROTOCOLS), opened, loaded, results, REPRODUCED)
+    return commit_cells(store, whole, tuple(PROTOCOLS), opened, loaded, place, REPRODUCED)
 
 
 def publish_bundle(
@@ -61,6 +64,7 @@ def publish_bundle(
 
     Raises BenchError for a bundle of several data sets, and for what would stand as a floor or ceiling.
     """
+    place = choose_place(results, "leaderboard/results", "--results")
     from leaderboard.results import SUBMITTED
     from leaderboard.tables import SEES_BRAIN
 
@@ -76,7 +80,7 @@ def publish_bundle(
                 raise BenchError(f"{bundle} holds a {manifest['role']}; only methods and baselines are submitted")
             if manifest["phantom"] != (opened.truth is not None):
                 raise BenchError(f"{bundle} is wrong about whether {sets[0]} is a phantom; pack it again")
-        return commit_cells(verified.store, verified.cells, verified.protocols, opened, loaded, results, SUBMITTED)
+        return commit_cells(verified.store, verified.cells, verified.protocols, opened, loaded, place, SUBMITTED)
 
 
 def commit_cells(
@@ -85,16 +89,15 @@ def commit_cells(
     protocols: tuple[str, ...],
     dataset: Any,
     suite: Any,
-    results: str | Path | None,
+    place: Path,
     door: str,
 ) -> list[Path]:
     """Write the cells' manifests, scores and clips below the folder of results."""
     from bench.scoring.stored import read_scores
     from bench.scoring.views import Viewer
-    from leaderboard.results import RESULTS, publish
+    from leaderboard.results import publish
     from leaderboard.web.clip_export import export_clips
 
-    place = Path(results or RESULTS)
     scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
     written = publish(cells, scores, place, door=door)
     clips = export_clips(cells, dataset, scores, place)
@@ -104,10 +107,11 @@ def commit_cells(
 
 
 def make_board(*, results: str | Path | None = None, output: str | Path | None = None) -> list[Path]:
-    """Write LEADERBOARD.md, its exports and its site from the committed results; returns the files."""
-    from leaderboard import publication
+    """Write LEADERBOARD.md, its exports and its site from the committed results; returns the files.
 
-    place = Path(output or publication.FOLDER)
+    Raises BenchError without `output` where the package is no checkout.
+    """
+    place = choose_place(output, "leaderboard", "--output")
     written = write_board_files(read_committed(results), results, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
@@ -115,10 +119,9 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
 
 def check_board(*, results: str | Path | None = None, output: str | Path | None = None) -> list[str]:
     """The names of the board's files that are not what the committed results make; writes nothing there."""
-    from leaderboard import publication
     from leaderboard.web.site import list_media
 
-    place = Path(output or publication.FOLDER)
+    place = choose_place(output, "leaderboard", "--output")
     scores = read_committed(results)
     with tempfile.TemporaryDirectory() as folder:
         made = write_board_files(scores, results, Path(folder))
@@ -137,6 +140,19 @@ def export_hub(folder: str | Path, *, results: str | Path | None = None) -> list
     card, *files = write_hub(scores, Path(folder))
     say(f"{len(scores)} scores in {len(files)} files below {folder}, with a card: {card}")
     return [card, *files]
+
+
+def choose_place(named: str | Path | None, default: str, option: str) -> Path:
+    """The folder that was named, or that of the checkout. Raises BenchError where the package is installed instead."""
+    if named is not None:
+        return Path(named)
+    checkout = find_checkout()
+    if checkout is None:
+        raise BenchError(
+            f"this package is installed, and its {default} is not yours to write: name a folder with {option} DIR, or "
+            "work in a checkout of the sources"
+        )
+    return checkout / default
 
 
 def read_committed(results: str | Path | None) -> pd.DataFrame:

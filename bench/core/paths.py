@@ -20,5 +20,11 @@ def find_root(data_root: Path | str | None) -> Path | None:
     return Path(place) if place else None
 
 
+def find_checkout() -> Path | None:
+    """The folder of the sources that this package runs from; None where it was installed from a wheel."""
+    folder = Path(__file__).parents[2]
+    return folder if (folder / "pyproject.toml").is_file() else None
+
+
 def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -360,8 +360,9 @@ def digest_source(kind: str, name: str) -> str:
         source = inspect.getsourcefile(LIVE[name]) if LIVE[name].__module__ != "__main__" else main_file()
         if source is not None and Path(source).is_file():
             return hashlib.sha256(Path(source).read_bytes()).hexdigest()
-        from joblib.externals import cloudpickle
+        import cloudpickle
 
+        _ = LIVE[name].__annotations__  # which Python adds to a class only when someone first asks for them
         return hashlib.sha256(cloudpickle.dumps(LIVE[name])).hexdigest()
     module_name = target(kind, name).rpartition(":")[0]
     return hashlib.sha256(Path(module_name).read_bytes()).hexdigest() if module_name.endswith(".py") else ""

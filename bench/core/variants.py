@@ -116,7 +116,10 @@ def variant_file(method: str) -> Path:
     if module.endswith(".py"):
         return Path(module).parent / "ablations.toml"
     top, *rest = module.split(".")
-    found_spec = importlib.util.find_spec(top)
+    try:
+        found_spec = importlib.util.find_spec(top)
+    except ValueError:  # a script or a notebook, which is no package
+        found_spec = None
     places = (found_spec.submodule_search_locations or []) if found_spec else []
     candidates = [
         Path(place, *rest[:depth], "ablations.toml") for place in places for depth in (len(rest), len(rest) - 1)

@@ -158,6 +158,8 @@ def find_reader(method: str) -> Reader | None:
         parameters = importlib.import_module(f"{package}.parameters")
     except ImportError:  # of a package above, which `resolve` reports in words
         return None
+    except ValueError:  # a script or a notebook, whose classes have no package
+        return None
     readers: Mapping[str, Reader] = getattr(parameters, "READERS", {})
     return readers.get(attribute, getattr(parameters, "read_parameters", None))
 

@@ -20,6 +20,7 @@ from diffusers import AutoencoderKL, ModelMixin
 from transformers import PreTrainedModel, VideoMAEForVideoClassification, ViTForImageClassification
 
 from bench.core.errors import BenchError
+from bench.core.paths import find_checkout
 from bench.core.progress import say
 from bench.pretrained.mini_build.train_clip import train_action_encoder, train_clip
 from bench.pretrained.mini_build.train_dino import train_dino
@@ -99,6 +100,11 @@ def build_suite(
     unknown = [stage for stage in wanted if stage not in STAGES]
     if unknown:
         raise CannotBuild(f"no stage {', '.join(unknown)} in the build of mini; stages are {', '.join(STAGES)}")
+    if folder is None and find_checkout() is None:
+        raise CannotBuild(
+            "this package is installed, and its suite is not yours to write: work in a checkout of the sources, or "
+            "call bench.pretrained.mini_build.build.build_suite with a folder of yours"
+        )
     folder = HERE / name if folder is None else folder
     work = folder.with_name(folder.name + ".partial")
     for stage in wanted:
