@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,18 +37,13 @@ LIST = Path(__file__).with_name("mutations.toml")
 LEFT_OUT = ("leaderboard/site/", "leaderboard/results/", "leaderboard/evaluation-results/")  # large, asked for by none
 PATIENCE = 300  # seconds of one run: a change may make a loop endless
 HEAVY = (
-    *("torch", "torch._dynamo", "torchvision.transforms", "transformers", "diffusers", "peft", "open_clip"),
-    *("pandas", "pyarrow.parquet", "datasets", "scipy.stats", "scipy.optimize", "scipy.ndimage", "skimage.metrics"),
-    *("cv2", "av", "PIL.Image", "hypothesis", "pytest", "jaxtyping"),
+    *("torch", "torch._dynamo", "torchvision.transforms", "peft", "open_clip", "datasets", "pandas", "pyarrow.parquet"),
+    *("scipy.stats", "scipy.optimize", "scipy.ndimage", "skimage.metrics", "cv2", "av", "PIL.Image", "jaxtyping"),
+    *(f"transformers.models.{name}" for name in ("clip.modeling_clip", "umt5.modeling_umt5")),
+    *(f"diffusers.pipelines.{name}" for name in ("animatediff.pipeline_animatediff", "wan.pipeline_wan")),
+    *("hypothesis", "pytest"),
 )
-LAZY = {
-    "transformers": ("CLIPTextModel", "CLIPTokenizer", "UMT5EncoderModel", "VideoMAEForVideoClassification"),
-    "diffusers": ("AnimateDiffPipeline", "AutoencoderKLWan", "StableDiffusionImg2ImgPipeline", "WanTransformer3DModel"),
-}
-
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0")
-
-Tests = tuple[str, ...]
 
 
 class Mutation(NamedTuple):
@@ -58,23 +54,21 @@ class Mutation(NamedTuple):
     file: str
     old: str
     new: str
-    tests: Tests
+    tests: tuple[str, ...]
 
     def apply(self, root: Path) -> str:
         """The changed text of the file below `root`. Raises ValueError for a change that is not possible."""
         text = (root / self.file).read_text(encoding="utf-8")
         if text.count(self.old) != 1:
             raise ValueError(f"its text stands {text.count(self.old)} times in {self.file}, not once")
-        if self.new == self.old:
-            raise ValueError("it changes nothing")
         return text.replace(self.old, self.new)
 
 
 class Outcome(NamedTuple):
-    """What became of a run: `failed` is the first test that failed, `error` why the run proves nothing."""
+    """What became of a run: `said` is the first test that failed, or why the run proves nothing."""
 
-    failed: str
-    error: str
+    verdict: str  # "killed", "SURVIVED" or "ERROR"
+    said: str
     seconds: float
 
 
@@ -96,14 +90,6 @@ def copy_checkout(place: Path) -> None:
             shutil.copy(ROOT / name, place / name)
 
 
-def import_heavy() -> None:
-    for name in HEAVY:
-        module = importlib.import_module(name)
-        for attribute in LAZY.get(name, ()):
-            getattr(module, attribute)
-    gc.freeze()  # or each run would walk through all of it, and with that copy it
-
-
 class Watcher:
     """A plugin of pytest that writes down the first test that fails."""
 
@@ -115,7 +101,7 @@ class Watcher:
             self.note.write_text(report.nodeid, encoding="utf-8")
 
 
-def run_tests(tests: Tests, folder: Path) -> Outcome:
+def run_tests(tests: Sequence[str], folder: Path) -> Outcome:
     """Run the tests of the copy below `folder` in a fork of this process."""
     import pytest
 
@@ -133,10 +119,12 @@ def run_tests(tests: Tests, folder: Path) -> Outcome:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     seconds = time.monotonic() - started
     if status < 0:  # a crash, or the end of patience
-        return Outcome(f"(ended by signal {-status})", "", seconds)
-    failed = note.read_text(encoding="utf-8") if note.exists() else ""
+        return Outcome("killed", f"(ended by signal {-status})", seconds)
+    if status in (0, 1):
+        failed = note.read_text(encoding="utf-8").removeprefix("tests/") if note.exists() else ""
+        return Outcome("killed" if failed else "SURVIVED", failed, seconds)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return Outcome(failed, "" if status in (0, 1) else f"pytest: {said[-1] if said else status}", seconds)
+    return Outcome("ERROR", f"pytest: {said[-1] if said else status}", seconds)
 
 
 def settle_worker(folder: str) -> None:
@@ -154,9 +142,8 @@ def try_group(mutations: Sequence[Mutation]) -> list[tuple[str, Outcome]]:
     """Changes that name the same tests, after a run of these without any; each is undone before the next."""
     checkout = Path.cwd()
     whole = run_tests(mutations[0].tests, checkout.parent)
-    if whole.failed or whole.error:
-        why = f"unchanged, {whole.failed or whole.error} fails already"
-        return [(one.name, Outcome("", why, whole.seconds)) for one in mutations]
+    if whole.verdict != "SURVIVED":
+        return [(one.name, Outcome("ERROR", f"unchanged, {whole.said}", whole.seconds)) for one in mutations]
     outcomes = []
     for one in mutations:
         path = checkout / one.file
@@ -165,7 +152,7 @@ def try_group(mutations: Sequence[Mutation]) -> list[tuple[str, Outcome]]:
             path.write_text(one.apply(checkout), encoding="utf-8")
             outcome = run_tests(one.tests, checkout.parent)
         except (OSError, ValueError) as error:
-            outcome = Outcome("", str(error), 0.0)
+            outcome = Outcome("ERROR", str(error), 0.0)
         finally:
             path.write_text(before, encoding="utf-8")
         outcomes.append((one.name, outcome))
@@ -181,11 +168,13 @@ def main() -> int:
     if unknown := [name for name in asked.names if name not in mutations]:
         parser.error(f"no mutation {', '.join(unknown)}; there are {', '.join(mutations)}")
     chosen = [mutations[name] for name in asked.names or mutations]
-    groups: dict[Tests, list[Mutation]] = {}
+    groups: dict[tuple[str, ...], list[Mutation]] = {}
     for one in chosen:
         groups.setdefault(one.tests, []).append(one)
     started = time.monotonic()
-    import_heavy()
+    for name in HEAVY:
+        importlib.import_module(name)
+    gc.freeze()  # or each run would walk through all of it, and with that copy it
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         fork = multiprocessing.get_context("fork")
@@ -194,23 +183,16 @@ def main() -> int:
             for made in pool.imap_unordered(try_group, largest_first):
                 outcomes |= dict(made)
                 for name, outcome in made:
-                    print(f"{name}: {tell(outcome)} ({outcome.seconds:.1f} s)", file=sys.stderr, flush=True)
-    print("| mutation | what is wrong then | noticed by | s |\n|---|---|---|---:|")
+                    print(f"{name}: {' '.join(map(str, outcome))}", file=sys.stderr, flush=True)
+    print("| mutation | what is wrong then | | noticed by | s |\n|---|---|---|---|---:|")
     for one in chosen:
-        print(f"| {one.name} | {one.what} | {tell(outcomes[one.name])} | {outcomes[one.name].seconds:.1f} |")
-    killed = sum(bool(outcome.failed) and not outcome.error for outcome in outcomes.values())
-    errors = sum(bool(outcome.error) for outcome in outcomes.values())
-    print(
-        f"\n{len(chosen)} mutations: {killed} killed, {len(chosen) - killed - errors} survived, {errors} without a "
-        f"verdict, by {len(groups)} sets of tests in {time.monotonic() - started:.0f} s with {asked.jobs} at a time"
-    )
-    return 0 if killed == len(chosen) else 1
-
-
-def tell(outcome: Outcome) -> str:
-    if outcome.error:
-        return f"ERROR: {outcome.error}"
-    return outcome.failed.removeprefix("tests/") or "SURVIVED"
+        verdict, said, seconds = outcomes[one.name]
+        print(f"| {one.name} | {one.what} | {verdict} | {said} | {seconds:.1f} |")
+    count = Counter(outcome.verdict for outcome in outcomes.values())
+    verdicts = ", ".join(f"{count[verdict]} {verdict}" for verdict in ("killed", "SURVIVED", "ERROR"))
+    took = f"{time.monotonic() - started:.0f} s, {asked.jobs} at a time"
+    print(f"\n{len(chosen)} mutations: {verdicts}; {len(groups)} sets of tests, {took}")
+    return 0 if count["killed"] == len(chosen) else 1
 
 
 if __name__ == "__main__":
