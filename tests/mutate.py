@@ -43,7 +43,10 @@ HEAVY = (
     *(f"diffusers.pipelines.{name}" for name in ("animatediff.pipeline_animatediff", "wan.pipeline_wan")),
     *("hypothesis", "pytest"),
 )
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0")
+OPTIONS = (
+    *("-x", "-q", "-p", "no:cacheprovider"),
+    *("-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0", "--hypothesis-profile=unshrunk"),
+)
 
 
 class Mutation(NamedTuple):
@@ -73,12 +76,15 @@ class Outcome(NamedTuple):
 
 
 def read_mutations(path: Path = LIST) -> list[Mutation]:
-    """The changes of the file. Raises KeyError or TypeError for an entry without, or with other, keys."""
-    made = []
-    for name, entry in tomllib.loads(path.read_text(encoding="utf-8")).items():
-        changed = {"old": entry.pop("from"), "new": entry.pop("to"), "tests": tuple(entry.pop("tests"))}
-        made.append(Mutation(name=name, **changed, **entry))
-    return made
+    """The changes of the file. Raises KeyError or ValueError for an entry without, or with other, keys."""
+    listed = tomllib.loads(path.read_text(encoding="utf-8"))
+    keys = ("what", "file", "from", "to", "tests")
+    if odd := [name for name, entry in listed.items() if set(entry) != set(keys)]:
+        raise ValueError(f"{odd[0]} has {', '.join(listed[odd[0]])}; an entry has {', '.join(keys)}")
+    return [
+        Mutation(name, *(entry[key] for key in keys[:-1]), tests=tuple(entry["tests"]))
+        for name, entry in listed.items()
+    ]
 
 
 def copy_checkout(place: Path) -> None:
@@ -160,6 +166,8 @@ def try_group(mutations: Sequence[Mutation]) -> list[tuple[str, Outcome]]:
 
 
 def main() -> int:
+    from hypothesis import Phase, settings
+
     parser = argparse.ArgumentParser(description="Change the code in small ways and see which test notices.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="changes to try; all where none is named")
     parser.add_argument("--jobs", type=int, default=1, help="processes that work side by side")
@@ -174,6 +182,8 @@ def main() -> int:
     started = time.monotonic()
     for name in HEAVY:
         importlib.import_module(name)
+    phases = (Phase.explicit, Phase.generate)  # a failure is enough: the smallest takes long to find
+    settings.register_profile("unshrunk", deadline=None, database=None, phases=phases)
     gc.freeze()  # or each run would walk through all of it, and with that copy it
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
