@@ -33,6 +33,17 @@ class Comparison:
     extremes: pd.DataFrame | None  # of one metric on one split: the clips where both differ most
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a shelf: a setting, protocols as they were named, one metric or all, and which shelf."""
+
+    setting: Setting
+    protocols: tuple[str, ...]
+    rules: Mapping[str, Protocol]  # the same by what they call themselves, which scores carry
+    metric: str | None
+    published: bool
+
+
 def table(
     *,
     method: str | None = None,
@@ -67,20 +78,13 @@ def table(
     rules = names.check_metric(metric, protocols)
     dataset = dataset or (names.default_dataset(method) if method else "phantom_eeg")
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+    question = Question(setting=setting, protocols=protocols, rules=rules, metric=metric, published=published)
     if ablation and method:
-        return ablate(setting, method, ablation, split, rules, metric, published)
-    return tabulate(setting, method, split, rules, metric, references, published)
+        return ablate(question, method, ablation, split)
+    return tabulate(question, method, split, references)
 
 
-def tabulate(
-    setting: Setting,
-    method: str | None,
-    split: str | None,
-    rules: Mapping[str, Protocol],
-    metric: str | None,
-    references: bool,
-    published: bool,
-) -> pd.DataFrame:
+def tabulate(question: Question, method: str | None, split: str | None, references: bool) -> pd.DataFrame:
     """Rows of methods (or of one), each held against the floors and ceilings of its split."""
     from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
 
@@ -91,29 +95,22 @@ def tabulate(
             scores, asked = scores[there], asked[there]
         return scores[asked | (scores["role"] != "method")] if asked.any() or references else scores[:0]
 
-    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
+    scores, shelf, held = find_scores(question, choose)
     if scores.empty:
+        setting = question.setting
         wanted = f" of {method}" if method else " of a method" if len(held) else ""
         on = f" on {split}" if split else ""
         raise BenchError(
             f"{shelf} holds no scores{wanted}{on} for {setting.dataset} with suite {setting.suite} and "
-            f"{setting.classes} classes; {describe_holdings(setting, held, published)}; make them with "
+            f"{setting.classes} classes; {describe_holdings(question, held)}; make them with "
             f"`python -m bench run --method {method or 'METHOD'} --split {split or 'cross_subject'} {setting.repeat()}`"
         )
-    rows = result_table(scores, protocols=rules)
+    rows = result_table(scores, protocols=question.rules)
     asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
     return rows[asked | references].reset_index(drop=True)
 
 
-def ablate(
-    setting: Setting,
-    method: str,
-    ablation: str,
-    split: str | None,
-    rules: Mapping[str, Protocol],
-    metric: str | None,
-    published: bool,
-) -> pd.DataFrame:
+def ablate(question: Question, method: str, ablation: str, split: str | None) -> pd.DataFrame:
     """Paired differences between the base of a group and its variants."""
     from leaderboard.ablations import ablation_table
     from leaderboard.tables import CLIPS
@@ -128,19 +125,20 @@ def ablate(
         beside = (scores["role"] != "method") & scores["split"].isin([split, CLIPS])
         return scores[mine | beside] if base in there and there & set(variants) else scores[:0]
 
-    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
-    make = f"`python -m bench run --method {method} --split {split} {setting.repeat()} --ablation {ablation} --seeds 3`"
+    scores, shelf, held = find_scores(question, choose)
+    rest = f"{question.setting.repeat()} --ablation {ablation} --seeds 3"
+    make = f"`python -m bench run --method {method} --split {split} {rest}`"
     if scores.empty:
         mine = held[(held["method"] == method) & (held["split"] == split)] if len(held) else held
         alone = "scores of its base alone" if len(mine) and base in set(mine["variant"]) else "no scores of its base"
         raise BenchError(
             f"{shelf} holds, of {ablation} on {split}, {alone}, so there is nothing to compare with; "
-            f"{describe_holdings(setting, held, published)}; make them with {make}"
+            f"{describe_holdings(question, held)}; make them with {make}"
         )
     there = set(scores["variant"][scores["method"] == method])
     if missing := [name for name in group if name not in there]:
         say(f"not in {shelf}: {', '.join(missing)}; fill in with {make}")
-    return ablation_table(scores, base, [name for name in variants if name in there], protocols=rules)
+    return ablation_table(scores, base, [name for name in variants if name in there], protocols=question.rules)
 
 
 def compare(
@@ -169,6 +167,7 @@ def compare(
     rules = names.check_metric(metric, (protocol,))
     dataset = dataset or names.default_dataset(sides[0][0])
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+    question = Question(setting=setting, protocols=(protocol,), rules=rules, metric=metric, published=published)
 
     def choose(scores: pd.DataFrame) -> pd.DataFrame:
         scores = scores[scores["split"] == split] if split else scores
@@ -177,11 +176,11 @@ def compare(
 
     from leaderboard.comparison import compare_methods, list_extremes
 
-    scores, shelf, held = find_scores(setting, rules, metric, published, choose)
+    scores, shelf, held = find_scores(question, choose)
     if scores.empty:
         raise BenchError(
             f"{shelf} holds no scores of {a} and {b}{f' on {split}' if split else ''} for {setting.dataset} with suite "
-            f"{suite} and {classes} classes; {describe_holdings(setting, held, published)}; run both methods first "
+            f"{suite} and {classes} classes; {describe_holdings(question, held)}; run both methods first "
             f"with {setting.repeat()}"
         )
     rows = compare_methods(scores, *sides, protocols=rules)
@@ -191,11 +190,7 @@ def compare(
 
 
 def find_scores(
-    setting: Setting,
-    rules: Mapping[str, Protocol],
-    metric: str | None,
-    published: bool,
-    choose: Callable[[pd.DataFrame], pd.DataFrame],
+    question: Question, choose: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> tuple[pd.DataFrame, str, pd.DataFrame]:
     """The score rows that `choose` takes, the name of the shelf that they come from, and all that it holds.
 
@@ -206,13 +201,14 @@ def find_scores(
     def take(scores: pd.DataFrame) -> pd.DataFrame:
         if scores.empty:
             return scores
-        scores = scores[scores["protocol"].isin(list(rules))]
-        return choose(scores if metric is None else scores[scores["metric"] == metric])
+        scores = scores[scores["protocol"].isin(list(question.rules))]
+        return choose(scores if question.metric is None else scores[scores["metric"] == question.metric])
 
-    if published:
+    setting = question.setting
+    if question.published:
         committed = read_committed(setting)
         return take(committed), COMMITTED, committed
-    held, why = read_store(setting, tuple(rules))
+    held, why = read_store(setting, question.protocols)
     scores = take(held)
     if not scores.empty:
         return scores, str(setting.runs), held
@@ -256,12 +252,13 @@ def read_committed(setting: Setting) -> pd.DataFrame:
     return scores[(scores["suite"] == setting.suite) & (scores["classes"] == setting.classes)]
 
 
-def describe_holdings(setting: Setting, held: pd.DataFrame, published: bool) -> str:
+def describe_holdings(question: Question, held: pd.DataFrame) -> str:
     """What there is instead: the data sets that the shelf has cells of, and the methods that it has scores of here."""
     from bench.store.cells import Store
     from leaderboard.results import read_manifests
 
-    if published:
+    setting = question.setting
+    if question.published:
         specs = [manifest["spec"] for manifest in read_manifests()]
     else:
         specs = [cell.manifest["spec"] for cell in Store(setting.runs).cells()] if setting.has_store else []

@@ -62,7 +62,11 @@ def test_every_split_is_disjoint_and_tests_the_last_block(subjects, blocks, clip
 def test_official_numbers_of_subjects_and_calibration_trials():
     dataset = build_dataset(20, 7, 5, session_2=True)
     (fold,) = make_folds(dataset, "new_subject")
-    table = dataset.trials.frame.set_index("trial")
+    table = dataset.trials.frame.merge(dataset.stimuli.frame, on="clip").set_index("trial")
+    used = {
+        name: set(table.loc[getattr(fold, name), "block"]) for name in ("train", "validation", "test", "calibration")
+    }
+    assert used == {"train": {1, 2, 3, 4, 5}, "validation": {6}, "test": {7}, "calibration": {1, 2, 3, 4, 5}}
     assert set(table.loc[fold.train, "subject"]) == set(range(1, 16))
     assert set(table.loc[fold.test, "subject"]) == set(range(16, 21))
     # 15 % of 5 training blocks of 200 clips, for each of 5 new subjects

@@ -15,7 +15,7 @@ import pytest
 
 from bench.core.job import Run
 from bench.core.splits import make_folds
-from bench.harness.inputs import fold_scalings, training_set
+from bench.harness.inputs import fold_scalings, measured_subject, training_set
 from bench.harness.normalise import measure_scalings, normalised
 from bench.harness.plan import plan
 from bench.store.cells import Store
@@ -72,20 +72,21 @@ def digests(runs: Path) -> dict[str, tuple]:
     return content
 
 
-def test_normalisation_uses_training_trials_only(phantom):
-    (fold,) = make_folds(phantom, "new_subject")
+@pytest.mark.parametrize("split", ["cross_subject", "new_subject"])
+def test_normalisation_uses_training_trials_only(phantom, split):
+    """A known subject's training trials, and a new one's calibration trials, have mean 0 and deviation 1: no others."""
+    (fold,) = make_folds(phantom, split)
     scalings = fold_scalings(phantom, fold)
-    train = training_set(phantom, fold.train, scalings)
-    for subject in np.unique(train.subject):
-        own = train.brain[train.subject == subject].astype(np.float64)
-        np.testing.assert_allclose(own.mean((0, 2)), 0, atol=1e-4)
-        np.testing.assert_allclose(own.std((0, 2)), 1, atol=1e-4)
-    # a new subject's statistics come from its calibration trials, whatever its test trials hold
-    calibration = training_set(phantom, fold.calibration, scalings)
-    np.testing.assert_allclose(calibration.brain[:].std((0, 2)), 1, atol=0.2)
-    subject = int(calibration.subject[0])
-    tested = measure_scalings(phantom, fold.test, np.full(len(fold.test), subject))[subject]
-    assert not np.allclose(scalings[subject].mean, tested.mean)
+    for trials in (fold.train, fold.calibration):
+        learned = training_set(phantom, trials, scalings) if len(trials) else None
+        for subject in np.unique(learned.subject) if learned else ():
+            own = learned.brain[learned.subject == subject].astype(np.float64)
+            np.testing.assert_allclose(own.mean((0, 2)), 0, atol=1e-4)
+            np.testing.assert_allclose(own.std((0, 2)), 1, atol=1e-4)
+    # test trials have statistics of their own, which would be seen in the above
+    subject = int(measured_subject(phantom, fold.test)[0])
+    tested = measure_scalings(phantom, fold.test, measured_subject(phantom, fold.test))[subject]
+    assert not np.allclose(scalings[subject].mean / tested.deviation, tested.mean / tested.deviation, atol=1e-2)
 
 
 def test_a_subject_without_statistics_is_refused(phantom):

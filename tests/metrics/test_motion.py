@@ -109,6 +109,8 @@ def test_end_point_error_of_planted_flows():
     b[0, 0] = (3, 4)
     b[1] = (0, -2)
     assert flow_difference(a, b) == pytest.approx([2.5, 2])
+    both_moved = np.array([1, -3], np.float32)
+    assert flow_difference(a + both_moved, b + both_moved) == pytest.approx([2.5, 2])
     b[1, 1, 5, 5] = np.nan
     assert flow_difference(a, b) == pytest.approx([2.5, np.nan], nan_ok=True)
     video = np.stack([pan(3, [4, 4]), pan(4, [2, 2])])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, SparseControlNetModel, UNet2DConditionModel
+from diffusers.image_processor import VaeImageProcessor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -100,6 +101,18 @@ def test_every_call_has_its_shape(tiny):
     made = tiny.generate_video(embeddings, [0, 1], latents=latents, keyframes=video[:, 0], start="renoised")
     assert made.shape == video.shape and made.dtype == np.uint8
     assert tiny.video_logits(video).shape == (2, 400) and tiny.frame_logits(video[:, 0]).shape == (2, 1000)
+
+
+def test_latents_are_scaled_as_stable_diffusion_scales_them(tiny, tiny_folder):
+    """Against the autoencoder and its image processor alone, with the factor that its checkpoints are known for."""
+    vae, processor, factor = AutoencoderKL.from_pretrained(tiny_folder / "vae"), VaeImageProcessor(), 0.18215
+    video = np.random.default_rng(0).integers(0, 256, (1, 6, 32, 48, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        wanted = factor * vae.encode(processor.preprocess(video[0] / np.float32(255))).latent_dist.mode()
+        shown = processor.postprocess(vae.decode(wanted / factor).sample, output_type="np")
+    latents = tiny.encode_video(video)
+    torch.testing.assert_close(latents[0], wanted, rtol=1e-4, atol=1e-5)
+    assert np.abs(tiny.decode_latents(latents)[0] - 255 * shown).max() <= 0.51
 
 
 def test_no_samples_give_empty_results(tiny):
@@ -221,8 +234,8 @@ def test_starts_are_what_they_are_called():
     options = {"steps": 8, "strength": 0.5}
     assert start_latents("noise", noise, latents, scheduler, **options) is noise
     assert start_latents("latents", noise, latents, scheduler, **options) is latents
-    mixed = start_latents("mixture", noise, latents, scheduler, **options)
-    assert torch.allclose(mixed, (latents + noise) / 2**0.5, atol=1e-6)
+    mixed = start_latents("mixture", noise, latents, scheduler, steps=8, strength=0.36)
+    assert torch.allclose(mixed, 0.8 * latents + 0.6 * noise, atol=1e-6)
     renoised = start_latents("renoised", noise, latents, scheduler, **options)
     alpha = scheduler.alphas_cumprod[499]  # trailing: 999, 874, 749, 624, 499, ...; half of eight steps are left
     assert torch.allclose(renoised, alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise, atol=1e-6)

@@ -98,7 +98,7 @@ def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
 
     cell = store.find(KEY)
     if cell is not None:  # a changed space between the words of the manifest
-        assert cell.manifest == intact
+        assert (path.name, cell.manifest) == ("manifest.json", intact)
         return
     (reason,) = (store.root / "quarantine").glob("*/reason.txt")
     assert path.name in reason.read_text()
@@ -106,6 +106,17 @@ def test_a_changed_or_cut_file_is_quarantined(tmp_path_factory, capsys, data):
     assert store.find(KEY) is None
     publish(store)
     assert store.find(KEY).manifest["prediction_digest"] == intact["prediction_digest"]
+
+
+def test_a_flipped_bit_of_any_file_is_found(tmp_path):
+    for number, name in enumerate(("predictions/sub01/clip0000.mp4", "predictions/trials.parquet", "manifest.json")):
+        store = Store(tmp_path / str(number))
+        publish(store)
+        content = bytearray((store.root / KEY / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (store.root / KEY / name).write_bytes(content)
+        assert store.find(KEY) is None
+        assert (store.root / "quarantine" / f"{KEY}-0" / "reason.txt").is_file()
 
 
 def test_a_lost_file_a_lost_manifest_and_a_moved_cell_are_quarantined(tmp_path):

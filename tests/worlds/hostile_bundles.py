@@ -68,6 +68,15 @@ def other_trial(members: Members) -> None:
     retable(members, lambda table: table.assign(trial=[99_999, *table["trial"][1:]]))
 
 
+def other_seed(members: Members) -> None:
+    retable(members, lambda table: table.assign(seed=[table["seed"][0] + 1, *table["seed"][1:]]))
+
+
+def swapped_clips(members: Members) -> None:
+    """Two trials that say of each other's clip that they show it: their scores would be of other videos."""
+    retable(members, lambda table: table.assign(clip=table["clip"].iloc[[1, 0, *range(2, len(table))]].to_numpy()))
+
+
 def outside_file(members: Members) -> None:
     retable(members, lambda table: table.assign(file=["../../../../etc/passwd", *table["file"][1:]]))
 
@@ -169,6 +178,8 @@ HOSTILE = {
     "lacking trial": (lacking_trial, "lacks 1 trials"),
     "extra trial": (extra_trial, "has 11 rows; the fold has 10"),
     "other trial": (other_trial, "1 trials that the fold has not"),
+    "other seed": (other_seed, "another clip, subject or seed"),
+    "swapped clips": (swapped_clips, "another clip, subject or seed"),
     "file outside": (outside_file, "points to"),
     "altered manifest": (altered_manifest, "not what its own digest says"),
     "other spec": (other_spec, "not the cell of its own spec"),
