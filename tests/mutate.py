@@ -113,8 +113,8 @@ def run_tests(tests: Sequence[str], folder: Path) -> Outcome:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        own = f"--basetemp={folder / 'tmp'}"
-        os._exit(int(pytest.main([*OPTIONS.split(), own, *tests], plugins=[Watcher(note)])))
+        options = f"{OPTIONS} --basetemp={folder / 'tmp'}".split()
+        os._exit(int(pytest.main([*options, *tests], plugins=[Watcher(note)])))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     seconds = time.monotonic() - started
     if status < 0:  # a crash, or the end of patience
@@ -182,8 +182,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         fork = multiprocessing.get_context("fork")
         with fork.Pool(asked.jobs, settle_worker, (folder,)) as pool:
-            largest_first = sorted(groups.values(), key=len, reverse=True)
-            for made in pool.imap_unordered(try_group, largest_first):
+            for made in pool.imap_unordered(try_group, sorted(groups.values(), key=len, reverse=True)):
                 outcomes |= dict(made)
                 for name, outcome in made:
                     print(f"{name}: {' '.join(map(str, outcome))}", file=sys.stderr, flush=True)
@@ -193,8 +192,7 @@ def main() -> int:
         print(f"| {one.name} | {one.what} | {verdict} | {said} | {seconds:.1f} |")
     count = Counter(outcome.verdict for outcome in outcomes.values())
     verdicts = ", ".join(f"{count[verdict]} {verdict}" for verdict in ("killed", "SURVIVED", "ERROR"))
-    took = f"{time.monotonic() - started:.0f} s, {asked.jobs} at a time"
-    print(f"\n{len(chosen)} mutations: {verdicts}; {len(groups)} sets of tests, {took}")
+    print(f"\n{len(chosen)} mutations: {verdicts}; in {time.monotonic() - started:.0f} s, {asked.jobs} at a time")
     return 0 if count["killed"] == len(chosen) else 1
 
 
