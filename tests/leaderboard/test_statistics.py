@@ -13,6 +13,7 @@ from leaderboard.stats.intervals import (
     mean_interval,
     p_value,
     paired_difference,
+    pool,
     pooled_share_interval,
     smallest_detectable,
 )
@@ -223,6 +224,20 @@ def test_holm_is_the_step_down_procedure(p):
             rejected.add(int(index))
     assert set(np.flatnonzero(adjusted <= 0.05).tolist()) == rejected
     assert np.all(adjusted >= p) and np.all(adjusted <= 1)
+
+
+def test_pooling_two_groups_is_welchs_test():
+    """Groups that saw other clips are independent: half of a plus half of −b is half of Welch's difference."""
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(1.0, 1.0, 12), rng.normal(0.3, 4.0, 7)
+    pooled = pool([mean_interval(a), mean_interval(-b)], [0.5, 0.5])
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+    assert (2 * pooled.low, 2 * pooled.high) == pytest.approx((low, high))
+    assert (pooled.df, p_value(pooled)) == pytest.approx((welch.df, welch.pvalue))
+    unequal = pool([mean_interval(a), mean_interval(-b)], [0.8, 0.2])
+    assert unequal.mean == pytest.approx(0.8 * a.mean() - 0.2 * b.mean())
+    assert unequal.se == pytest.approx(np.sqrt(0.64 * a.var(ddof=1) / 12 + 0.04 * b.var(ddof=1) / 7))
 
 
 def test_holm_leaves_nan_out():
