@@ -30,6 +30,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+from hypothesis import Phase, settings
+
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +44,6 @@ HEAVY = (
     *("scipy.stats", "scipy.optimize", "scipy.ndimage", "skimage.metrics", "cv2", "av", "PIL.Image", "jaxtyping"),
     *(f"transformers.models.{name}" for name in ("clip.modeling_clip", "umt5.modeling_umt5")),
     *(f"diffusers.pipelines.{name}" for name in ("animatediff.pipeline_animatediff", "wan.pipeline_wan")),
-    *("hypothesis", "pytest"),
 )
 OPTIONS = "-x -q -p no:cacheprovider -p _hypothesis_pytestplugin --hypothesis-seed=0 --hypothesis-profile=unshrunk"
 
@@ -102,8 +104,6 @@ class Watcher:
 
 def run_tests(tests: Sequence[str], folder: Path) -> Outcome:
     """Run the tests of the copy below `folder` in a fork of this process."""
-    import pytest
-
     note, log = folder / "failed", folder / "log"
     note.unlink(missing_ok=True)
     started = time.monotonic()
@@ -159,8 +159,6 @@ def try_group(mutations: Sequence[Mutation]) -> list[tuple[str, Outcome]]:
 
 
 def main() -> int:
-    from hypothesis import Phase, settings
-
     parser = argparse.ArgumentParser(description="Change the code in small ways and see which test notices.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="changes to try; all where none is named")
     parser.add_argument("--jobs", type=int, default=1, help="processes that work side by side")
