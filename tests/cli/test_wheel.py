@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from bench.core.version import __version__
 from bench.store.video import write_lossless
@@ -98,6 +99,13 @@ def test_the_wheel_holds_every_file_of_the_packages_but_what_is_made_of_them(whe
     assert any(name.endswith(".parquet") for name in held)  # 190 files of scores, and weights
     assert any(name.endswith(".safetensors") for name in held)
     assert wheel.stat().st_size < 100e6  # as much as the package index takes
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (__version__, "Apache-2.0")
+    assert [len(one["authors"]) for one in cited["references"]] == [2, 8]
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_it_is_the_wheel_that_answers(environment, elsewhere):

@@ -158,6 +158,7 @@ OTHERS = {
     'pip install -e ".[dev]"': "five gigabytes; .ci/run does",
     "python -m pytest -n 2": "is what runs this test",
     "pre-commit install": "changes the clone's git hooks",
+    "python tests/mutate.py --jobs 2": "minutes on two cores; test_mutations.py reads its list",
     ".ci/run": "installs everything and runs all tests",
     "pip wheel . --no-deps": "test_wheel.py does, in a clean copy",
     "python -m methods.cine_neuron.analysis.interpretation --output interpretation": (
