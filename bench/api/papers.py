@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import names
 from bench.api.run import make_cells
+from bench.core.built_in import STAND_INS
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.progress import say
-from bench.core.registry import STAND_INS
 from bench.core.spec import CellSpec
 from bench.core.variants import find_variant
 from leaderboard.papers.measure import Need, Shelf, Survey, find_need, first_part, measure, missing_cells, place

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.built_in import STAND_INS
 from bench.core.errors import BenchError, DatasetError
 from bench.core.paths import available_cores, bench_home, find_root
-from bench.core.registry import STAND_INS, entry_points
+from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
 from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec

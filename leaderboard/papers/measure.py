@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from bench.core.built_in import STAND_INS
 from bench.core.job import Job
-from bench.core.registry import STAND_INS
 from leaderboard.papers.reported import ReportedCell, ReportedTable, join
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
