@@ -33,6 +33,16 @@ def phantom(bench_home: Path):
 
 
 @pytest.fixture(scope="session")
+def finished(phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the floors, baselines and ceilings of `--quick`, to copy: they take most of its time."""
+    import bench
+
+    place = tmp_path_factory.mktemp("finished") / "runs"
+    bench.run("retrieval", quick=True, runs=place, jobs=1)
+    return place
+
+
+@pytest.fixture(scope="session")
 def real() -> Path:
     """Real reconstructions and metadata that the project may read but not ship."""
     if not REAL.is_dir():

@@ -147,9 +147,7 @@ def test_reading_makes_no_data_and_no_store_and_shows_what_is_committed(tmp_path
     environment = os.environ | {"BENCH_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
     for asked in (
         ["table", "--ablation", "hrt", "--metric", "ssim"],
-        ["table", "--method", "cine_neuron", "--metric", "ssim"],
         ["compare", "sam_net", "retrieval", "--split", "cross_subject", "--metric", "ssim"],
-        ["table", "--paper", "sam_net.1"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", "bench", *asked],

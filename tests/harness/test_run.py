@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from copied import copy_store
 
 from bench.core.job import Run
 from bench.core.splits import make_folds
@@ -20,6 +21,7 @@ from bench.harness.normalise import measure_scalings, normalised
 from bench.harness.plan import plan
 from bench.store.cells import Store
 
+SETTING = ("--split", "cross_subject", "--dataset", "phantom_eeg:tiny")
 NEWCOMER = '''
 import numpy as np
 
@@ -107,13 +109,19 @@ def test_controls_and_codec_run_once_for_a_set_of_clips(phantom):
     assert {job.spec.method for job in jobs if job.role == "baseline"} == {"retrieval"}  # sees the brain: no floor
 
 
-def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
+@pytest.fixture(scope="module")
+def whole(newcomer, tmp_path_factory) -> tuple[Path, str, float]:
+    """The store of an uninterrupted run, what the run printed, and the seconds that it took."""
+    runs, started = tmp_path_factory.mktemp("whole") / "runs", time.monotonic()
+    printed = bench("run", "--method", newcomer, *SETTING, runs=runs).stdout
+    return runs, printed, time.monotonic() - started
+
+
+def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, whole, tmp_path):
     """SIGKILL at random moments, then the same command: every prediction and score equals an uninterrupted run's."""
-    arguments = ("run", "--method", newcomer, "--split", "cross_subject", "--dataset", "phantom_eeg:tiny")
-    started = time.monotonic()
-    whole = bench(*arguments, runs=tmp_path / "whole")
-    duration = time.monotonic() - started
-    assert "nearest" in whole.stdout.lower()
+    runs, printed, duration = whole
+    arguments = ("run", "--method", newcomer, *SETTING)
+    assert "nearest" in printed.lower()
 
     moments = random.Random(0)
     for _ in range(2):
@@ -129,25 +137,17 @@ def test_a_newcomers_method_runs_and_resumes_after_kills(newcomer, tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     resumed = bench(*arguments, runs=tmp_path / "killed")
-    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
-    assert resumed.stdout == whole.stdout
+    assert digests(tmp_path / "killed") == digests(runs)
+    assert resumed.stdout == printed
     assert not list((tmp_path / "killed").glob(".tmp-*"))
 
 
-def test_a_broken_method_fails_alone_and_the_exit_code_says_so(tmp_path):
+def test_a_broken_method_fails_alone_and_the_exit_code_says_so(whole, tmp_path):
+    copy_store(whole[0], tmp_path / "runs")  # the floors and ceilings are there
     path = tmp_path / "broken.py"
     path.write_text(NEWCOMER.replace("Nearest", "Broken").replace("self.train.video[", "self.train.brain["))
     out = bench(
-        *(
-            "run",
-            "--method",
-            f"{path}:Broken",
-            "--split",
-            "cross_subject",
-            "--dataset",
-            "phantom_eeg:tiny",
-            "--references",
-        ),
+        *("run", "--method", f"{path}:Broken", *SETTING, "--references"),
         runs=tmp_path / "runs",
         check=False,
     )
