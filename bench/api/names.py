@@ -113,10 +113,10 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
     """The part and the number of parts of `i/n`; all of it without one."""
     if shard is None:
         return 1, 1
-    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise BenchError(f"--shard {shard!r} is not i/n with 1 <= i <= n, for example 2/8")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def shrink(dataset: str) -> str:

@@ -79,18 +79,20 @@ def paper_table(
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, published=True)
     try:
-        found, viewers = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
+        surveyed, viewers = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, published=True)
-    return lay_beside(found, StoreShelf(Store(runs), viewers.__getitem__))
+    return lay_beside(surveyed, StoreShelf(Store(runs), viewers.__getitem__))
 
 
-def lay_beside(found: Survey, shelf: Shelf) -> PaperTable:
+def lay_beside(surveyed: Survey, shelf: Shelf) -> PaperTable:
     """The table of a survey with what a shelf holds of it."""
     from leaderboard.papers.differences import compare_differences
 
-    return PaperTable(survey=found, records=measure(found, shelf), differences=compare_differences(found, shelf))
+    return PaperTable(
+        survey=surveyed, records=measure(surveyed, shelf), differences=compare_differences(surveyed, shelf)
+    )
 
 
 def plan_paper(
@@ -113,14 +115,14 @@ def plan_paper(
     table = load_table(name)
     if quick:
         dataset = quick_datasets(table, dataset)
-    found, viewers = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
+    surveyed, viewers = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
     store = Store(runs)
     planned: list[Job] = []
     todo: list[Job] = []
-    for dataset_name, jobs in found.planned.items():
+    for dataset_name, jobs in surveyed.planned.items():
         planned += jobs
         todo += unfinished(jobs, store, viewers[dataset_name])
-    return found, planned, [job for job in todo if int(job.spec.key, 16) % parts == part - 1]
+    return surveyed, planned, [job for job in todo if int(job.spec.key, 16) % parts == part - 1]
 
 
 def run_paper(
@@ -137,7 +139,7 @@ def run_paper(
     shard: str | None = None,
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
-    found, planned, todo = plan_paper(
+    surveyed, planned, todo = plan_paper(
         name,
         dataset=dataset,
         data_root=data_root,
@@ -148,12 +150,12 @@ def run_paper(
         shard=shard,
     )
     failures: tuple[str, ...] = ()
-    if planned or found.absent:
+    if planned or surveyed.absent:
         ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
         failures = make_cells(ours, len(planned), Path(runs), jobs=jobs, threads=threads)
     else:
         say(f"{name} is reported only: nothing of it is run")
-    table = paper_table(name, dataset=found.asked, data_root=data_root, suite=suite, runs=runs)
+    table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, runs=runs)
     return table, failures
 
 
@@ -222,16 +224,16 @@ def survey(
             jobs[need] = [job for job in planned if (job.spec.method, job.variant) == (method, need.variant)]
         references[name] |= {job.spec.key: job for job in planned if job.spec.method != method}
     viewers = {name: Viewer(loaded.judges, one.concepts) for name, one in opened.items()}
-    found = Survey(
+    surveyed = Survey(
         table=table,
         asked=dataset,
         suite=suite,
         missing={name: viewer.missing for name, viewer in viewers.items()},
         jobs=jobs,
-        references={name: list(found.values()) for name, found in references.items()},
+        references={name: list(by_key.values()) for name, by_key in references.items()},
         absent=absent,
     )
-    return found, viewers
+    return surveyed, viewers
 
 
 def list_needs(table: ReportedTable, dataset: str | None) -> list[Need]:

@@ -125,10 +125,10 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
     scores = read_committed(results)
     with tempfile.TemporaryDirectory() as folder:
         made = write_board_files(scores, results, Path(folder))
-        made_names = [str(path.relative_to(folder)) for path in made]
-        stale = [name for name in made_names if differ(Path(folder) / name, place / name)]
+        file_names = [str(path.relative_to(folder)) for path in made]
+        stale = [name for name in file_names if differ(Path(folder) / name, place / name)]
     return stale + [
-        name for path in list_media(place / "site") if (name := str(path.relative_to(place))) not in made_names
+        name for path in list_media(place / "site") if (name := str(path.relative_to(place))) not in file_names
     ]
 
 

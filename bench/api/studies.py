@@ -56,7 +56,9 @@ def build_study(
     rows: dict[tuple[str, str], list[Any]] = {}
     for method, variant in sides:
         rows |= find_rows(cells, [method], [variant], None, split)
-    if absent := [f"--method {method} --variant {variant}" for (method, variant), found in rows.items() if not found]:
+    if absent := [
+        f"--method {method} --variant {variant}" for (method, variant), cells_there in rows.items() if not cells_there
+    ]:
         rest = f"--seeds {seed + 1} --split {split} {setting.repeat()}"
         commands = "; ".join(f"python -m bench run {one} {rest}" for one in absent)
         raise BenchError(f"{runs} holds no such reconstructions of {setting.dataset}; make them with: {commands}")

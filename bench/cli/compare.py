@@ -27,7 +27,7 @@ def compare(a: str, b: str, published: bool, classes: str, format: str, output: 
 
     if published:
         refuse(("runs",), "names a store, and --published reads the committed results")
-    made = bench.compare(a, b, published=published, classes=int(classes), **asked)
-    tables = [made.table] if made.extremes is None else [made.table, made.extremes]
+    comparison = bench.compare(a, b, published=published, classes=int(classes), **asked)
+    tables = [comparison.table] if comparison.extremes is None else [comparison.table, comparison.extremes]
     write("\n".join(render(one, format) for one in tables), output)
     return 0

@@ -38,8 +38,8 @@ def figure() -> None:
 @drawn
 def clips(clips: str | None, classes: str, format: str, **asked: Any) -> int:
     """True clips against reconstructions in the store; runs nothing."""
-    made = bench.draw_clips(clips=None if clips is None else read_numbers(clips), classes=int(classes), **asked)
-    show(made.table, format, None)
+    drawing = bench.draw_clips(clips=None if clips is None else read_numbers(clips), classes=int(classes), **asked)
+    show(drawing.table, format, None)
     return 0
 
 

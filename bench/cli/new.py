@@ -17,7 +17,7 @@ from bench.core.progress import say
 @click.option("--modality", type=click.Choice(("eeg", "fmri")), default="eeg", help="What the method reads.")
 def new(name: str, folder: Path, modality: str) -> int:
     """Write a method of one screen that runs, and its test, to start from."""
-    made = bench.write_method(name, folder, modality=modality)  # type: ignore[arg-type]
+    files = bench.write_method(name, folder, modality=modality)  # type: ignore[arg-type]
     title = "".join(part.capitalize() for part in name.split("_"))
-    say(f"written: {', '.join(map(str, made))}; next: python -m bench check {made[0]}:{title}")
+    say(f"written: {', '.join(map(str, files))}; next: python -m bench check {files[0]}:{title}")
     return 0

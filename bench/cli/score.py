@@ -73,6 +73,6 @@ def score(
     whole = format in ("csv", "json")
     wanted = [table] if table else ["clips"] if whole else ["summary", "clips"]
     clips = scored if whole else clip_table(scored)
-    made = {"summary": bench.summarise_scores(scored), "clips": clips}
-    write("\n".join(render(made[name], format) for name in wanted), output)
+    tables = {"summary": bench.summarise_scores(scored), "clips": clips}
+    write("\n".join(render(tables[name], format) for name in wanted), output)
     return 0

@@ -24,10 +24,10 @@ def speed(what: str, clips: int, precision: str, threads: int | None, format: st
     if what != "scoring":
         refuse(("clips", "precision", "threads"), f"goes with `speed scoring`, not with `speed {what}`")
     if what == "statistics":
-        made = bench.measure_statistics()
+        measures = bench.measure_statistics()
     elif what == "memory":
-        made = bench.measure_memory()
+        measures = bench.measure_memory()
     else:
-        made = bench.measure_scoring(clips, precision=precision, threads=threads)  # type: ignore[arg-type]
-    show(made, format, output)
+        measures = bench.measure_scoring(clips, precision=precision, threads=threads)  # type: ignore[arg-type]
+    show(measures, format, output)
     return 0

@@ -31,8 +31,8 @@ class UnknownSubject(BenchError):
     """A subject without a layer of its own."""
 
 
-def require_fitted(made: Made | None, method: str) -> Made:
+def require_fitted(fitted: Made | None, method: str) -> Made:
     """What `fit` made of a method. Raises NotFitted where there is none yet."""
-    if made is None:
+    if fitted is None:
         raise NotFitted(f"{method} has not been fitted yet: call fit(train, validation) first")
-    return made
+    return fitted

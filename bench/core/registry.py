@@ -41,15 +41,15 @@ def describe(kind: str, name: str) -> str:
     return f"from {target(kind, name)}"
 
 
-def add_class(made: type) -> str:
+def add_class(method_class: type) -> str:
     """Register a method's class itself and return the name that it is known by in this process: the class's own.
 
     Raises UnknownName where that is the name of something else.
     """
-    name = made.__name__
+    name = method_class.__name__
     if name in names("methods"):
         raise UnknownName(f"a method called {name!r} is registered already; give the class another name")
-    LIVE[name] = made
+    LIVE[name] = method_class
     return name
 
 
@@ -154,17 +154,17 @@ def built_in(kind: str) -> Mapping[str, Entry]:
 def entry_points(kind: str) -> dict[str, str]:
     """Names that installed packages add to a kind; raises UnknownName where one takes a name that is taken."""
     group = f"brain2video_bench.{kind}"
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for point in importlib.metadata.entry_points(group=group):
         owner = point.dist.name if point.dist else "an installed package"
-        if point.name in BUILT_IN[kind] or found.get(point.name, point.value) != point.value:
+        if point.name in BUILT_IN[kind] or targets.get(point.name, point.value) != point.value:
             raise UnknownName(
                 f"{owner} registers {point.name!r} of {group}, a name that is taken; uninstall one of them"
             )
         if ":" not in point.value:
             raise UnknownName(f"{owner} registers {point.value!r} of {group}; it must have the form module:Attribute")
-        found[point.name] = point.value
-    return found
+        targets[point.name] = point.value
+    return targets
 
 
 def load_file(path: Path) -> Any:

@@ -41,18 +41,18 @@ def load_variants(method: str) -> dict[str, Group]:
 
 def read_group(path: Path, name: str, table: Any) -> Group:
     if not isinstance(table, dict) or set(table) - {"base", "split", "variants"}:
-        raise SpecError(f"{path}: [{name}] may hold base, split and variants, not {found(table)}")
+        raise SpecError(f"{path}: [{name}] may hold base, split and variants, not {list_keys(table)}")
     group: Group = {table.get("base", "base"): {}}
     for variant, entry in table.get("variants", {}).items():
         where = f"{path}: [{name}.variants.{variant}]"
         if not isinstance(entry, dict) or set(entry) - {"label", "parameters", "capacity_matched"}:
-            raise SpecError(f"{where} may hold label, parameters and capacity_matched, not {found(entry)}")
+            raise SpecError(f"{where} may hold label, parameters and capacity_matched, not {list_keys(entry)}")
         if not isinstance(entry.get("parameters"), dict):
             raise SpecError(f"{where} lacks its parameters; write parameters = {{ name = value }}")
-        made = {variant: entry["parameters"]}
+        parameter_sets = {variant: entry["parameters"]}
         if "capacity_matched" in entry:
-            made[f"{variant}_matched"] = {**entry["parameters"], **entry["capacity_matched"]}
-        for one, parameters in made.items():
+            parameter_sets[f"{variant}_matched"] = {**entry["parameters"], **entry["capacity_matched"]}
+        for one, parameters in parameter_sets.items():
             if one in group:
                 raise SpecError(f"{where}: the group has a variant {one!r} already; name it otherwise")
             check_plain(parameters, f"{where} parameters")
@@ -156,7 +156,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return parameters
 
 
-def found(table: Any) -> str:
+def list_keys(table: Any) -> str:
     return ", ".join(table) if isinstance(table, dict) else repr(table)
 
 

@@ -207,5 +207,5 @@ def compare_scores(ours: pd.DataFrame | None, theirs: pd.DataFrame | None, what:
 
 def read_reason(store: Store) -> str:
     """Why the store moved the cell away."""
-    found = sorted((store.root / "quarantine").glob("*/reason.txt"))
-    return found[-1].read_text().strip().rpartition(": ")[2] if found else "it is not there"
+    reasons = sorted((store.root / "quarantine").glob("*/reason.txt"))
+    return reasons[-1].read_text().strip().rpartition(": ")[2] if reasons else "it is not there"

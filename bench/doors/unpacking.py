@@ -137,23 +137,23 @@ def check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object that a digest can be taken of. Raises BadBundle."""
     try:
-        made = json.loads(path.read_bytes())
+        content_read = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BadBundle(f"{what} is missing; `python -m bench pack` makes whole bundles") from error
     except (ValueError, RecursionError) as error:
         raise BadBundle(f"{what} is no JSON ({error}); pack it again") from error
-    if not isinstance(made, dict):
-        raise BadBundle(f"{what} is {type(made).__name__}, no JSON object; pack it again")
-    level: list[Any] = [made]
+    if not isinstance(content_read, dict):
+        raise BadBundle(f"{what} is {type(content_read).__name__}, no JSON object; pack it again")
+    level: list[Any] = [content_read]
     for _ in range(MOST_DEPTH):
         level = [part for one in level for part in parts_of(one)]
     if level:
         raise BadBundle(f"{what} is nested deeper than {MOST_DEPTH}; pack it again")
     try:
-        check_plain(made, what)
+        check_plain(content_read, what)
     except SpecError as error:
         raise BadBundle(str(error)) from error
-    return made
+    return content_read
 
 
 def parts_of(value: Any) -> Iterable[Any]:
@@ -193,9 +193,9 @@ def check_types(table: Any, types: Mapping[str, type], what: str) -> None:
 def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile.ZipInfo]) -> None:
     """The files that a manifest names are the members of its cell, so that nothing else is ever read for it."""
     head = f"cells/{key}/"
-    own = {member.filename.removeprefix(head) for member in members if member.filename.startswith(head)}
+    brought = {member.filename.removeprefix(head) for member in members if member.filename.startswith(head)}
     named = set(manifest["files"])
-    there = {name for name in own if name.startswith("predictions/")}
+    there = {name for name in brought if name.startswith("predictions/")}
     if named != there:
         odd = sorted(named ^ there)[0]
         raise BadBundle(f"cell {key}: {odd!r} is {'missing' if odd in named else 'not named in its manifest'}")
@@ -262,9 +262,9 @@ def check_table(path: Path, columns: Mapping[str, str], most_rows: int, what: st
         if sorted(schema.names) != sorted(columns):
             raise BadBundle(f"{what} has the columns {schema.names!r:.200}; needed are {', '.join(columns)}")
         for name, kind in columns.items():
-            found = str(schema.field(name).type)
-            if found.removeprefix("large_") != kind:
-                raise BadBundle(f"{what}: column {name} is {found:.80}; it must be {kind}")
+            held_as = str(schema.field(name).type)
+            if held_as.removeprefix("large_") != kind:
+                raise BadBundle(f"{what}: column {name} is {held_as:.80}; it must be {kind}")
         codecs = {group.column(i).compression for group in groups for i in range(about.num_columns)}
         if codecs - {"SNAPPY", "UNCOMPRESSED"}:
             raise BadBundle(f"{what} is compressed by {', '.join(sorted(codecs))}; allowed is snappy")

@@ -126,12 +126,12 @@ def gather(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     shape: tuple[int, ...] | None = None
     held: list[Pair] = []  # a full party waits until it is known that another clip does not stay alone
     for pair in pairs:
-        own = shape if pair.prediction is None else pair.prediction.shape
-        if (shape is not None and own != shape) or len(party) == PARTY:
+        pair_shape = shape if pair.prediction is None else pair.prediction.shape
+        if (shape is not None and pair_shape != shape) or len(party) == PARTY:
             if held:
                 yield held
             held, party = party, []
-        shape = own
+        shape = pair_shape
         party.append(pair)
     if held and len(party) == 1 and same_shape(held, party):
         held, party = held + party, []
@@ -229,17 +229,22 @@ def score_late(
         columns = [column for column in kept[0][1] if all(column in party for _, party in kept)]
         joined = {column: np.concatenate([party[column][view] for _, party in kept]) for column in columns}
         target = joined.pop("target")
-        made = {}
+        values_of = {}
         for column, rows_of in joined.items():
             if metric.level == "set":
                 lone = len(rows_of) < 2 or column == "shuffled"  # a set has no pairs to shuffle
-                made[column] = [np.nan] if lone else metric.compute(seen(view, rows_of), seen(view, target))
+                values_of[column] = [np.nan] if lone else metric.compute(seen(view, rows_of), seen(view, target))
             else:
                 likeness = seen("gallery", unit(rows_of) @ unit(target).T)
-                made[column] = metric.compute(likeness, Scored(clip=np.arange(len(target))))
+                values_of[column] = metric.compute(likeness, Scored(clip=np.arange(len(target))))
         clips = [ALL_CLIPS] if metric.level == "set" else names
         rows += [
-            {"clip": clip, **about(metric), "status": "ok", **{name: float(value[i]) for name, value in made.items()}}
+            {
+                "clip": clip,
+                **about(metric),
+                "status": "ok",
+                **{name: float(value[i]) for name, value in values_of.items()},
+            }
             for i, clip in enumerate(clips)
         ]
     return rows

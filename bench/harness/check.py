@@ -84,8 +84,8 @@ def check_method(name: str, suite: Any, *, parameters: Mapping[str, Any] | None 
 
     A contract that fails stops those that rest on it. Raises UnknownName for a method that is not there.
     """
-    made = resolve("methods", name)
-    trial = Trial(name, made, suite, dict(parameters or {}))
+    method_class = resolve("methods", name)
+    trial = Trial(name, method_class, suite, dict(parameters or {}))
     rows = []
     failed = False
     for title, step in trial.steps():
@@ -112,8 +112,8 @@ ESSENTIAL = ("declares what it is", "fits and reconstructs")  # without these no
 class Trial:
     """One method on the planted recordings; each step returns what it found, or raises `Broken`."""
 
-    def __init__(self, name: str, made: Any, suite: Any, parameters: dict[str, Any]) -> None:
-        self.name, self.made, self.suite, self.parameters = name, made, suite, parameters
+    def __init__(self, name: str, method_class: Any, suite: Any, parameters: dict[str, Any]) -> None:
+        self.name, self.method_class, self.suite, self.parameters = name, method_class, suite, parameters
 
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "declares what it is", self.declares
@@ -126,24 +126,28 @@ class Trial:
 
     def declares(self) -> str:
         for attribute in ("modality", "version"):
-            if not hasattr(self.made, attribute):
+            if not hasattr(self.method_class, attribute):
                 raise Broken(f"the class has no attribute {attribute!r}; see README.md, Add a method")
-        if self.made.modality not in ("eeg", "fmri", "any", "none"):
-            raise Broken(f"modality {self.made.modality!r}: allowed are 'eeg', 'fmri', 'any' and 'none'")
-        if not isinstance(self.made.version, int) or isinstance(self.made.version, bool):
-            raise Broken(f"version {self.made.version!r}: it must be a whole number, raised whenever outputs change")
-        if absent := [one for one in ("fit", "adapt", "reconstruct") if not callable(getattr(self.made, one, None))]:
+        if self.method_class.modality not in ("eeg", "fmri", "any", "none"):
+            raise Broken(f"modality {self.method_class.modality!r}: allowed are 'eeg', 'fmri', 'any' and 'none'")
+        if not isinstance(self.method_class.version, int) or isinstance(self.method_class.version, bool):
+            raise Broken(
+                f"version {self.method_class.version!r}: it must be a whole number, raised whenever outputs change"
+            )
+        if absent := [
+            one for one in ("fit", "adapt", "reconstruct") if not callable(getattr(self.method_class, one, None))
+        ]:
             raise Broken(f"the class has no method {', '.join(absent)}; `adapt` may do nothing")
-        self.kind = "phantom_fmri:tiny" if self.made.modality == "fmri" else "phantom_eeg:tiny"
+        self.kind = "phantom_fmri:tiny" if self.method_class.modality == "fmri" else "phantom_eeg:tiny"
         self.real = open_dataset(self.kind)
         self.data = Planted(self.real)
-        self.split = "clips" if self.made.modality == "none" else "cross_subject"
+        self.split = "clips" if self.method_class.modality == "none" else "cross_subject"
         (self.fold,) = make_folds(self.data, self.split)
-        return f"{self.made.modality}, version {self.made.version}; tried on {self.kind}"
+        return f"{self.method_class.modality}, version {self.method_class.version}; tried on {self.kind}"
 
     def make(self, data: Any, fold: Fold) -> Any:
         """A fitted (and, on a fold with calibration trials, adapted) instance."""
-        method = self.made(suite=self.suite, seed=0, **self.parameters)
+        method = self.method_class(suite=self.suite, seed=0, **self.parameters)
         scalings = fold_scalings(data, fold)
         method.fit(training_set(data, fold.train, scalings), training_set(data, fold.validation, scalings))
         if len(fold.calibration):
@@ -194,7 +198,7 @@ class Trial:
         return f"largest difference {far} of 255 in other company"
 
     def finds_signal(self) -> str:
-        if self.made.modality == "none":
+        if self.method_class.modality == "none":
             return "it sees no brain"
         test = training_set(self.data, self.fold.test, fold_scalings(self.data, self.fold))
         gain, p = self.measure_signal(test.video[test.clip], test.concepts[test.clip])
@@ -237,7 +241,7 @@ class Trial:
         return "bit for bit, with other test recordings and clips and other global generators"
 
     def adapts(self) -> str:
-        if self.made.modality == "none":
+        if self.method_class.modality == "none":
             return "it sees no brain"
         (fold,) = make_folds(self.data, "new_subject")
         with global_generators(1):
@@ -264,7 +268,7 @@ class Trial:
         job = next(one for one in plan(run, self.real, self.suite.digest) if one.spec.method == self.name)
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder))
-            with interrupted(self.made) as first, contextlib.suppress(KeyboardInterrupt):
+            with interrupted(self.method_class) as first, contextlib.suppress(KeyboardInterrupt):
                 run_job(job, store)
             if left := sorted(path.name for path in store.root.iterdir()):
                 raise Broken(f"an interrupted run left {left[0]} in the store; it must leave nothing")
@@ -284,21 +288,21 @@ class Trial:
 
 
 @contextmanager
-def interrupted(made: Any) -> Iterator[list[VideoBatch]]:
+def interrupted(method_class: Any) -> Iterator[list[VideoBatch]]:
     """Instances of the class are interrupted when they have fitted and reconstructed, before the cell is written.
 
     Gives the list in which their videos will be.
     """
     from unittest.mock import patch
 
-    reconstruct = made.reconstruct
+    reconstruct = method_class.reconstruct
     videos: list[VideoBatch] = []
 
     def interrupt(method: Any, brain: Any) -> None:
         videos.append(np.asarray(reconstruct(method, brain)))
         raise KeyboardInterrupt
 
-    with patch.object(made, "reconstruct", interrupt):
+    with patch.object(method_class, "reconstruct", interrupt):
         yield videos
 
 

@@ -52,18 +52,18 @@ class NormalisedSignals:
 def measure_scalings(dataset: Dataset, trials: np.ndarray, subject: np.ndarray) -> dict[int, Scaling]:
     """Scalings of each subject that has trials here. A dead channel (no deviation) is centred and left unscaled."""
     scalings = {}
-    for one in np.unique(subject):
-        own = trials[subject == one]
+    for number in np.unique(subject):
+        subject_trials = trials[subject == number]
         total = squares = 0.0
         count = 0
-        for start in range(0, len(own), CHUNK):
-            signals = dataset.signals(own[start : start + CHUNK]).astype(np.float64)  # (n, C, T)
+        for start in range(0, len(subject_trials), CHUNK):
+            signals = dataset.signals(subject_trials[start : start + CHUNK]).astype(np.float64)  # (n, C, T)
             total = total + signals.sum(axis=(0, 2))
             squares = squares + (signals**2).sum(axis=(0, 2))
             count += signals.shape[0] * signals.shape[2]
         mean = np.asarray(total) / count
         deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0.0))
-        scalings[int(one)] = Scaling(mean, np.where(deviation > 0, deviation, 1.0))
+        scalings[int(number)] = Scaling(mean, np.where(deviation > 0, deviation, 1.0))
     return scalings
 
 

@@ -23,10 +23,12 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
         return [fold.name for fold in make_folds(dataset, split, classes=run.classes)]
 
     def cells(method: str, variant: str, parameters: Mapping[str, Any], role: str, seeds: int) -> list[Job]:
-        made = resolve("methods", method)
-        split = "clips" if made.modality == "none" else run.split
-        if made.modality not in ("none", "any", dataset.modality):
-            raise BenchError(f"{method} decodes {made.modality}, {dataset.name} holds {dataset.modality} recordings")
+        method_class = resolve("methods", method)
+        split = "clips" if method_class.modality == "none" else run.split
+        if method_class.modality not in ("none", "any", dataset.modality):
+            raise BenchError(
+                f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
+            )
         return [
             Job(
                 spec=CellSpec(
@@ -36,7 +38,7 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
                     fold=fold,
                     classes=run.classes,
                     method=method,
-                    method_version=made.version,
+                    method_version=method_class.version,
                     parameters=dict(parameters),
                     suite=run.suite,
                     suite_digest=suite_digest,
@@ -72,19 +74,19 @@ def identify_source(method: str, parameters: Mapping[str, Any], suite: str) -> s
     `wraps`: the default of its parameter `method`); the networks beside the suite's generators that it builds on (class
     attribute `uses`: their roles); and the judges that it asks (class attribute `asks`: their views).
     """
-    made = resolve("methods", method)
+    method_class = resolve("methods", method)
     parts = [digest_source("methods", method)]
-    if hasattr(made, "wraps"):
-        inner = parameters.get("method", made.wraps)
+    if hasattr(method_class, "wraps"):
+        inner = parameters.get("method", method_class.wraps)
         parts.append(f"{inner} {resolve('methods', inner).version} {digest_source('methods', inner)}")
-    if hasattr(made, "uses"):
+    if hasattr(method_class, "uses"):
         from bench.pretrained.suite import load_suite
 
-        own = load_once(load_suite, suite)
-        parts += [f"{role} {own.digest_role(role) if own.has(role) else 'absent'}" for role in made.uses]
-    if hasattr(made, "asks"):
+        loaded = load_once(load_suite, suite)
+        parts += [f"{role} {loaded.digest_role(role) if loaded.has(role) else 'absent'}" for role in method_class.uses]
+    if hasattr(method_class, "asks"):
         from bench.pretrained.suite import load_suite
 
         judges = load_once(load_suite, suite).judges
-        parts += [f"{view} {judges.digest(view) if judges.available(view) else 'absent'}" for view in made.asks]
+        parts += [f"{view} {judges.digest(view) if judges.available(view) else 'absent'}" for view in method_class.asks]
     return parts[0] if len(parts) == 1 else digest(parts)

@@ -96,14 +96,14 @@ def reconstruct(
     """Reconstruct the test trials in chunks; raises MethodError where the method breaks its contract."""
     trials = describe_trials(dataset, fold.test, job.spec)
     expected = dataset.video(trials["clip"].to_numpy()[:1]).shape[1:]
-    made = []
+    videos = []
     starts = range(0, len(trials), CHUNK)
     for start in track(starts, f"{job.spec.method} {job.variant} {fold.name}: reconstructing"):
         part = trials.iloc[start : start + CHUNK]
         rows, subject = part["trial"].to_numpy(), part["subject"].to_numpy()
-        own = measured_subject(dataset, rows)
+        measured = measured_subject(dataset, rows)
         brain = BrainData(
-            brain=normalised(dataset, rows, own, scalings),
+            brain=normalised(dataset, rows, measured, scalings),
             subject=subject,
             seed=part["seed"].to_numpy(),
             channels=dataset.channels,
@@ -120,5 +120,5 @@ def reconstruct(
                 f"{job.spec.method}.reconstruct returned {video.dtype} {video.shape}; "
                 f"it must return uint8 {(len(part), *expected)}: one clip a trial, frames of the data set's size"
             )
-        made.append(video)
-    return np.concatenate(made)
+        videos.append(video)
+    return np.concatenate(videos)

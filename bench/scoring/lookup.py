@@ -32,19 +32,19 @@ def find_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    found = resolve("protocols", name)
-    if not isinstance(found, Protocol):
-        raise MetricError(f"{name} is {type(found).__name__}; it must be a metrics.protocols.Protocol")
-    if found.name in PROTOCOLS:
-        raise MetricError(f"{name} calls itself {found.name!r}, which is a protocol of the project; rename it")
+    outside = resolve("protocols", name)
+    if not isinstance(outside, Protocol):
+        raise MetricError(f"{name} is {type(outside).__name__}; it must be a metrics.protocols.Protocol")
+    if outside.name in PROTOCOLS:
+        raise MetricError(f"{name} calls itself {outside.name!r}, which is a protocol of the project; rename it")
     ours = {id(metric) for protocol in PROTOCOLS.values() for metric in protocol.metrics}
     metrics = [
-        one if id(one) in ours else check_metric(one, f"{name}, metric {i}") for i, one in enumerate(found.metrics)
+        one if id(one) in ours else check_metric(one, f"{name}, metric {i}") for i, one in enumerate(outside.metrics)
     ]
     called = [metric.name for metric in metrics]
     if not called or len(set(called)) < len(called):
         raise MetricError(f"{name} has the metrics {', '.join(called) or 'none'}; it needs some, each of another name")
-    return replace(found, metrics=tuple(metrics))
+    return replace(outside, metrics=tuple(metrics))
 
 
 def find_protocols(wanted: Sequence[str]) -> dict[str, Protocol]:

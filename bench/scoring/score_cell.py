@@ -99,7 +99,7 @@ def score_pairings(
         return [whole, whole]
     row_of = np.full(len(place), -1)
     row_of[there] = np.arange(len(there))
-    made = []
+    by_pairing = []
     for pairing in pairings[: 1 + metric.shuffles] if metric.paired else pairings[:1]:
         rows = row_of[pairing]
         value = np.full(len(place), metric.worst)
@@ -108,8 +108,10 @@ def score_pairings(
         for start in range(0, len(ok), step):
             some = ok[start : start + step]
             value[some] = metric.compute(prediction.take(rows[some]), target.take(place[some]))
-        made.append(value)
-    return made if metric.paired else made * 2  # a score that never looks at the truth is the same for any pairing
+        by_pairing.append(value)
+    if metric.paired:
+        return by_pairing
+    return by_pairing * 2  # a score that never looks at the truth is the same for any pairing
 
 
 def describe_scores(trials: pd.DataFrame, metric: MetricSpec, values: Sequence[np.ndarray]) -> pd.DataFrame:

@@ -83,12 +83,12 @@ class Viewer:
         self, views: Iterable[str], seen: Mapping[str, np.ndarray], gallery: Float32[np.ndarray, "m d"] | None
     ) -> Views:
         """`seen` with the views that compare clips with words ("concept") and with true clips ("gallery") added."""
-        made = dict(seen)
+        compared = dict(seen)
         if "concept" in views:
-            made["concept"] = summarise(seen["clip"]) @ self.words.T
+            compared["concept"] = summarise(seen["clip"]) @ self.words.T
         if "gallery" in views and gallery is not None:
-            made["gallery"] = summarise(seen["clip"]) @ gallery.T
-        return made
+            compared["gallery"] = summarise(seen["clip"]) @ gallery.T
+        return compared
 
     @cached_property
     def words(self) -> Float32[np.ndarray, "K d"]:

@@ -22,9 +22,9 @@ def cached_table(folder: Path, columns: Callable[[], Mapping[str, Sequence[Any]]
 
     if not folder.is_dir():
         datasets.disable_progress_bars()
-        made = {key: list(column) for key, column in columns().items()}
+        table = {key: list(column) for key, column in columns().items()}
         with disk.new_folder(folder) as draft:
-            datasets.Dataset.from_dict(made).save_to_disk(str(draft))
+            datasets.Dataset.from_dict(table).save_to_disk(str(draft))
     return datasets.load_from_disk(str(folder))
 
 

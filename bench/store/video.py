@@ -139,15 +139,15 @@ def read_animation(path: Path) -> Video:
 
     if path.suffix.lower() == ".gif" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
         raise VideoError(path, "it ends before its end mark: a part is missing", "write or fetch it again")
-    made: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
     try:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
-                made.append(over_black(np.asarray(frame.convert("RGBA"))))
-                check_size(path, len(made), *made[0].shape[:2])
+                pictures.append(over_black(np.asarray(frame.convert("RGBA"))))
+                check_size(path, len(pictures), *pictures[0].shape[:2])
     except (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError) as error:
         raise undecodable(path, error) from error
-    return np.stack(made)
+    return np.stack(pictures)
 
 
 def read_array(path: Path) -> Video:
@@ -166,7 +166,7 @@ def read_array(path: Path) -> Video:
 def read_folder(path: Path) -> Video:
     from PIL import Image, UnidentifiedImageError
 
-    made: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
     images = list_images(path)
     for image in images:
         try:
@@ -175,16 +175,17 @@ def read_folder(path: Path) -> Video:
                 frame = over_black(np.asarray(opened.convert("RGBA")))
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
             raise VideoError(image, f"it is no image that can be decoded ({error})", "save it as PNG") from error
-        if made and frame.shape != made[0].shape:
+        if pictures and frame.shape != pictures[0].shape:
+            height, width = pictures[0].shape[:2]
             raise VideoError(
                 image,
-                f"it is {frame.shape[1]}×{frame.shape[0]}, the first frame {made[0].shape[1]}×{made[0].shape[0]}",
+                f"it is {frame.shape[1]}×{frame.shape[0]}, the first frame {width}×{height}",
                 "write all frames at one size",
             )
-        made.append(frame)
-    if not made:
+        pictures.append(frame)
+    if not pictures:
         raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
-    return np.stack(made)
+    return np.stack(pictures)
 
 
 def read_clips(
@@ -286,7 +287,7 @@ def find_videos(folder: Path | str) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise VideoError(folder, "there is no such folder", "name the folder that holds the videos")
-    found: dict[str, Path] = {}
+    videos: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=natural_order):
         if path.name.startswith("."):
             continue
@@ -298,10 +299,10 @@ def find_videos(folder: Path | str) -> dict[str, Path]:
             name = path.stem
             if path.suffix.lower() not in VIDEO_SUFFIXES:
                 continue
-        if name in found:
-            raise VideoError(path, f"{found[name].name} has the same name", "keep one video a clip")
-        found[name] = path
-    return found
+        if name in videos:
+            raise VideoError(path, f"{videos[name].name} has the same name", "keep one video a clip")
+        videos[name] = path
+    return videos
 
 
 def natural_order(path: Path) -> tuple[tuple[int, int, str], ...]:
@@ -317,17 +318,17 @@ def list_images(folder: Path) -> list[Path]:
 
 def stack(path: Path | str, frames: Iterator[Any], shape: Sequence[int] | None = None) -> Video:
     """The decoded frames as one array. Raises VideoError where their size changes or there are too many."""
-    made: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
     for frame in frames:
-        check_size(path, len(made) + 1, frame.height, frame.width, shape)  # before its pixels are converted
+        check_size(path, len(pictures) + 1, frame.height, frame.width, shape)  # before its pixels are converted
         if frame.format.name in ALPHA_FORMATS:
             picture = over_black(frame.to_ndarray(format="rgba"))
         else:
             picture = frame.to_ndarray(format="rgb24")
-        if made and picture.shape != made[0].shape:
+        if pictures and picture.shape != pictures[0].shape:
             raise VideoError(path, "its frames change size", "write it again at one size")
-        made.append(picture)
-    return np.stack(made) if made else np.zeros((0, 0, 0, 3), np.uint8)
+        pictures.append(picture)
+    return np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
 
 
 def over_black(picture: UInt8[np.ndarray, "height width 4"]) -> UInt8[np.ndarray, "height width 3"]:
