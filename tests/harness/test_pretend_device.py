@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -37,27 +37,6 @@ from methods.cine_neuron.analysis.interpretation import measure_voxel_weights
 from methods.cine_neuron.analysis.retrieval_accuracy import find_memories
 from methods.sam_net.analysis.distributions import encode, measure_log_covariance
 from methods.sam_net.analysis.electrodes import measure_truth, read_network
-
-ELSEWHERE = r"all tensors to be on the same device|indices should be|can't convert cuda:0|device type for generator"
-
-
-@pytest.fixture
-def far() -> Iterator[PretendDevice]:
-    with PretendDevice() as device:
-        yield device
-
-
-def refuses(call: Callable[[], Any]) -> bool:
-    """True where the call fails for the devices of its tensors, and for nothing else."""
-    try:
-        call()
-    except (RuntimeError, TypeError) as error:
-        assert any(words in str(error) for words in ELSEWHERE.split("|")), error
-        return True
-    return False
-
-
-# What runs networks
 
 EEG, FMRI = "phantom_eeg:tiny", "phantom_fmri:tiny"
 BRIEF = {"category_least": 2, "strength": 0.6, "epochs": 0.1}  # enough to enter every loop
