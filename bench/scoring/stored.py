@@ -53,11 +53,14 @@ def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
 def read_scores(store: Store, keys: Sequence[str], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
     """Score rows of the cells with these keys; cells and scores that are not there are left out.
 
+    Raises DamagedStore where some are there and damaged.
+
     Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
     `bench.scoring.score_cell.describe_scores` with protocol and metric.
     """
-    cells = [cell for key in keys if (cell := store.find(key)) is not None]
-    return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
+    with store.reading():
+        cells = [cell for key in keys if (cell := store.find(key)) is not None]
+        return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
 
 
 def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame | None:
