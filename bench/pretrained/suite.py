@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from bench.pretrained.judges.observe import Judges, Precision
-from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, make_roles
+from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
@@ -134,7 +134,8 @@ class Suite:
             named = make_roles(*find_suite("paper")[1:], (role,))[role]
             raise MissingWeights(f"suite {self.name!r} names no {role}; in suite 'paper' {named.explain()}")
         source = self.roles[role]
-        return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
+        with loading(source):
+            return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
 
     def _load_network(self, loader: Any, role: str, **options: Any) -> Any:
         network = self._load(loader, role, torch_dtype=torch.float32, **options)

@@ -46,7 +46,7 @@ def digest_files(files: Iterable[Path], root: Path, cache: Path, *, firm: bool =
     """
     known = recall(root, cache)
     learned, found = dict(known), {}
-    for path in track(list(files), "hashing the data, once"):
+    for path in track(list(files), "hashing files, once"):
         name = path.relative_to(root).as_posix()
         found[name] = ""
         with contextlib.suppress(OSError):
