@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.built_in import STAND_INS
 from bench.core.errors import DatasetError
 from bench.core.paths import available_cores, bench_home, find_root, homes
-from bench.core.progress import say
+from bench.core.progress import say, warn_once
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
@@ -26,7 +26,7 @@ from bench.datasets.phantom.publish import NoRoom
 from bench.datasets.regions import UNLABELLED
 from bench.datasets.seed_dv.concepts import CONCEPTS
 from bench.store import disk
-from bench.store.cache import State, state_of, warn_once
+from bench.store.cache import State, state_of
 from bench.store.contents import find_changes, forget
 
 if TYPE_CHECKING:

@@ -95,6 +95,18 @@ class Suite:
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
 
+    @cached_property
+    def contents(self) -> str:
+        """Digest of everything that the suite is on this machine: settings, precision and all roles that are here.
+
+        It keys what is encoded by any of them, and changes more often than it must.
+        """
+        told = {name: str(value) for name, value in self.settings.items() if name not in ("roles", "summary")}
+        lines = [f"{sorted(told.items())} {self.precision}"]
+        for role in self.roles.values():
+            lines += role.digest_lines() if role.files else []
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def has(self, role: str) -> bool:
         """True if the suite names the role and its files are on this machine."""
         return role in self.roles and bool(self.roles[role].files)

@@ -32,7 +32,7 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.core.paths import bench_home, spare_home
-from bench.core.progress import say
+from bench.core.progress import warn_once
 from bench.core.spec import canonical_json, digest
 from bench.store import disk
 
@@ -44,7 +44,6 @@ IN_MEMORY = 2**30  # bytes of what no disk keeps that a process remembers
 ALIGNED = 64  # bytes: what `.npy` aligns its numbers to
 VERIFIED: dict[Path, State] = {}  # entries whose content was compared with its sha256 in this process
 REMEMBERED: dict[tuple[Path, str], Any] = {}  # what could not be kept on any disk
-WARNED: set[str] = set()
 
 
 class State(NamedTuple):
@@ -211,13 +210,6 @@ def remember(folder: Path, key: str, value: Any) -> None:
     REMEMBERED[folder, key] = value
     while sum(len(one) if isinstance(one, bytes) else one.nbytes for one in REMEMBERED.values()) > IN_MEMORY:
         del REMEMBERED[next(iter(REMEMBERED))]
-
-
-def warn_once(message: str) -> None:
-    """Say it, unless this process has said it."""
-    if message not in WARNED:
-        WARNED.add(message)
-        say(f"warning: {message}")
 
 
 def open_regular(path: Path) -> IO[bytes]:

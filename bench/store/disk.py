@@ -53,9 +53,13 @@ def is_abandoned(leftover: Path) -> bool:
     parts = leftover.name.split("-")
     if len(parts) != 6 or parts[2] != origin() or not parts[3].isdigit():
         return time.time() - last_change(leftover) > AGE and not is_locked(leftover)
-    process, start = int(parts[3]), parts[4]
-    if process == os.getpid() and start == started(process):
+    if int(parts[3]) == os.getpid() and parts[4] == started(os.getpid()):
         return leftover.name not in LIVE
+    return is_abandoned_by(int(parts[3]), parts[4])
+
+
+def is_abandoned_by(process: int, start: str) -> bool:
+    """Whether the process of this number that was started then has ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

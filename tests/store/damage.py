@@ -305,9 +305,9 @@ def list_kinds(world: Path) -> list[Kind]:
         Kind("cache: frames", entries("frames of", mine)[:1], ask_eeg),
         Kind("cache: frames, remembered", entries("frames of", mine)[1:2], ask_eeg, once, twice=True),
         Kind("cache: judged truth", entries("judged ")[:2], ask_judged),
-        Kind("cache: digests of files", entries("digests of the files below")[:3], ask_all_data),
-        Kind("cache: observers", entries("observer, ")[:2], ask_observer, few),
-        Kind("cache: card", entries('"card"')[:1], ask_observer, (*few, "flip start", "flip end")),
+        Kind("cache: digests of files", entries("digests of the files below", "/world/"), ask_all_data),
+        Kind("cache: observers", entries("observer, discriminant of subject 1", mine), ask_observer, few),
+        Kind("cache: card", entries('"card"', mine), ask_observer, (*few, "flip start", "flip end")),
         *(
             Kind(f"store: {what}, {verb}", files, ask)
             for what, files in (
@@ -339,7 +339,8 @@ def ask_eeg(world: Path, file: str) -> str:
 
 
 def ask_all_data(world: Path, file: str) -> str:
-    return fingerprint(ask_own_phantom(world, ""), ask_recordings(world, ""), ask_hub(world, ""))
+    data = (ask_phantom(world, kind) for kind in ("phantom_eeg", "phantom_fmri"))
+    return fingerprint(*data, ask_own_phantom(world, ""), ask_recordings(world, ""), ask_hub(world, ""))
 
 
 # The damages
@@ -418,7 +419,8 @@ def find_other(world: Path, case: Case) -> Path:
     beside = [path for path in sorted((world / case.file).parent.iterdir()) if path.is_file()]
     alike = [path for path in beside if path.suffix == Path(case.file).suffix]
     cousins = [path for path in sorted(world.glob(f"*/*/{Path(case.file).name}")) if path.is_file()]
-    return next(path for path in (*alike, *cousins, *beside, world / "bundle.zip") if path.read_bytes() != own)
+    rest = sorted((world / "own" / "EEG").iterdir())
+    return next(path for path in (*alike, *cousins, *beside, *rest) if path.read_bytes() != own)
 
 
 # Running
@@ -467,8 +469,7 @@ def attempt(case: Case, pristine: Path, world: Path, truth: str | None, seed: in
     if truth is None:
         return found.get("numbers", ""), found.get("bare", "") + found.get("refused", "")
     told = found["said"] + found.get("refused", "")
-    path = Path(case.file)
-    named = path.name in told or (path.parent.name in told and len(path.parent.name) >= 16)
+    named = any(name in told for name in list_names(pristine, case.file))
     if "bare" in found:
         return "bare", found["bare"]
     if "refused" in found:
@@ -477,6 +478,14 @@ def attempt(case: Case, pristine: Path, world: Path, truth: str | None, seed: in
     if found["numbers"] != truth:
         return "silent", told
     return ("made again" if spoken else "no effect"), told
+
+
+def list_names(world: Path, file: str) -> set[str]:
+    """What an error may call a file: its name or that of a link to it, of the cell that it is in, or of its scores."""
+    path = world / file
+    links = {link.name for link in (world / "hub").rglob("*") if link.is_symlink() and link.resolve() == path.resolve()}
+    cell = {path.relative_to(world / "runs").parts[0]} if file.startswith("runs/") else set()
+    return {path.name.removesuffix(".sha256"), *links, *cell}
 
 
 def ask_damaged(case: Case, pristine: Path, world: Path, rng: np.random.Generator, damaged: bool) -> dict[str, str]:
@@ -511,11 +520,11 @@ def run_cases(cases: list[Case], pristine: Path, world: Path, seed: int) -> Iter
     """Each case with what becomes of it and what was said."""
     truths: dict[str, str] = {}
     for number, case in enumerate(cases, start=1):
-        if case.kind.name not in truths:
-            truths[case.kind.name], wrong = attempt(case, pristine, world, None, seed)
-            if wrong or not truths[case.kind.name]:
+        if case.file not in truths:
+            truths[case.file], wrong = attempt(case, pristine, world, None, seed)
+            if wrong or not truths[case.file]:
                 raise SystemExit(f"{case.kind.name}: nothing is damaged, and it does not work: {wrong}")
-        outcome, told = attempt(case, pristine, world, truths[case.kind.name], seed)
+        outcome, told = attempt(case, pristine, world, truths[case.file], seed)
         if number % 25 == 0:
             say(f"{number}/{len(cases)}")
         yield case, outcome, told
