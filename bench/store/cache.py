@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class Cache:
         spare = spare_home()
         return [self.folder / "entries"] + ([] if spare is None else [spare / "cache" / "entries"])
 
-    def _find(self, made_from: Mapping[str, Any], read: Callable[[IO[bytes]], Any]) -> Any | None:
+    def _find(self, made_from: Mapping[str, Any], read: Callable[[io.BufferedReader], Any]) -> Any | None:
         key, line = digest(dict(made_from)), describe(made_from)
         for place in self.places:
             path = place / key
@@ -178,7 +178,7 @@ def describe(made_from: Mapping[str, Any]) -> bytes:
     return line.ljust(-(-(len(line) + 66) // ALIGNED) * ALIGNED - 66) + b"\n"
 
 
-def read_entry(path: Path, line: bytes, read: Callable[[IO[bytes]], Any]) -> Any:
+def read_entry(path: Path, line: bytes, read: Callable[[io.BufferedReader], Any]) -> Any:
     """What `read` makes of an entry's content, once that is known to be what was written. Raises Damaged, OSError."""
     with open_regular(path) as file:
         state = state_of(file.fileno())
@@ -196,7 +196,7 @@ def read_entry(path: Path, line: bytes, read: Callable[[IO[bytes]], Any]) -> Any
         return read(file)
 
 
-def map_array(file: IO[bytes]) -> np.ndarray:
+def map_array(file: io.BufferedReader) -> np.ndarray:
     """The array that begins where a file stands, memory-mapped; its content has been verified."""
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -212,7 +212,7 @@ def remember(folder: Path, key: str, value: Any) -> None:
         del REMEMBERED[next(iter(REMEMBERED))]
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading; raises OSError for what is no file, a pipe too, which would not answer."""
     file = path.open("rb") if sys.platform == "win32" else os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
