@@ -95,6 +95,11 @@ class Suite:
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
 
+    @property
+    def drawing_settings(self) -> dict[str, Any]:
+        """All settings but the roles: sizes, steps, guidance, …, whichever of them a method comes to read."""
+        return {name: value for name, value in self.settings.items() if name not in ("roles", "summary")}
+
     def has(self, role: str) -> bool:
         """True if the suite names the role and its files are on this machine."""
         return role in self.roles and bool(self.roles[role].files)

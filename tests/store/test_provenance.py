@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.core.errors import BenchError
 from bench.core.spec import canonical_json
 from bench.store import provenance
 
@@ -92,12 +90,3 @@ def test_peak_memory_grows():
     before = provenance.peak_memory()
     held = np.ones(before // 8 + 2**22)  # as much again, touched
     assert provenance.peak_memory() >= before + held.nbytes // 4
-
-
-def test_digest_of_a_package():
-    assert provenance.digest_tree("bench.datasets") != provenance.digest_tree("metrics")
-    code = "from bench.store.provenance import digest_tree; print(digest_tree('metrics'))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=os.sep)
-    assert out.stdout.strip() == provenance.digest_tree("metrics")
-    with pytest.raises(BenchError, match="no package"):
-        provenance.digest_tree("methods.samnet")
