@@ -29,7 +29,8 @@ LEFT_OUT = (
     *("bench", "bench.core", "bench.core.built_in", "bench.core.registry", "bench.core.variants"),
     *("bench.core.errors", "bench.core.progress", "bench.core.sources", "bench.core.spec", "bench.core.version"),
     *("bench.store.cache", "bench.store.disk", "bench.store.provenance", "bench.core.paths"),
-    *("bench.datasets.catalogue", "bench.scoring.lookup", "bench.scoring.stored"),
+    *("bench.datasets.catalogue", "bench.scoring.identity", "bench.scoring.lookup", "bench.scoring.stored"),
+    "metrics.protocols",
 )
 POSITIONS = ("ctx", "kind", "type_comment", "type_ignores", "type_params")  # of the tree: differ between Pythons
 INSTALLED = tuple(

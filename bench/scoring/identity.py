@@ -18,13 +18,13 @@ from bench.scoring.views import Viewer
 from metrics.protocols import Protocol
 from metrics.specs import MetricSpec
 
-SCORING = ("bench.scoring.score_cell", "bench.scoring.identity")
+SCORING = "bench.scoring.score_cell"
 DECORATION = ("summary", "differs", "metrics")  # of specs: words, and what is told one by one
 
 
 def identify_score(prediction_digest: str, protocol: Protocol, metric: MetricSpec, viewer: Viewer) -> ScoreSpec:
     """The spec of the scores of a metric under a protocol, made by this suite's judges and today's code."""
-    code = [*SCORING, *find_modules(metric)]
+    code = [SCORING, *find_modules(metric)]
     if metric.views:
         code += find_home(type(viewer.judges))
     return ScoreSpec(
