@@ -90,3 +90,27 @@ def test_peak_memory_grows():
     before = provenance.peak_memory()
     held = np.ones(before // 8 + 2**22)  # as much again, touched
     assert provenance.peak_memory() >= before + held.nbytes // 4
+
+
+def test_what_was_not_made_alike_is_said():
+    """Versions, Python, device, threads and processor that differ, and code in no commit; nothing where all agree."""
+    one = {
+        "packages": {"torch": "2.11", "numpy": "2"},
+        "python": "3.11.7",
+        "threads": 1,
+        "gpus": [],
+        "dirty": False,
+        "machine": {"processor": "A"},
+    }
+    other = {**one, "packages": {"torch": "2.12", "numpy": "2"}, "gpus": ["H100"], "machine": {"processor": "B"}}
+    assert provenance.list_differences([("a", one), ("b", one)]) == []
+    assert provenance.list_differences([("a", one), ("b", other), ("c", one)]) == [
+        "not made alike: device H100 (b); device cpu (a, c)",
+        "not made alike: processor A (a, c); processor B (b)",
+        "not made alike: torch 2.11 (a, c); torch 2.12 (b)",
+    ]
+    for name, value in (("threads", 2), ("python", "3.12.1")):
+        (line,) = provenance.list_differences([("a", one), ("b", {**one, name: value})])
+        assert f"{name} {one[name]} (a)" in line and f"{name} {value} (b)" in line
+    (line,) = provenance.list_differences([("a", one), ("b", {**one, "dirty": True})], doing="scored")
+    assert line == "scored by code that was changed since its commit (dirty): b"
