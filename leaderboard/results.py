@@ -197,6 +197,7 @@ def describe_cell(manifest: dict[str, Any]) -> dict[str, Any]:
         "role": manifest["role"],
         "parameters": manifest["parameter_count"],
         "phantom": manifest["phantom"],
+        "dirty": bool(manifest.get("provenance", {}).get("dirty")),
     }
 
 

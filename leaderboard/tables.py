@@ -15,6 +15,7 @@ with the clips of a concept as one cluster. Beside it stand
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
   marked "partial": listed, not ranked.
+- A row of cells that were made by code changed since its commit is marked "dirty".
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
+    marks += ["dirty"] if "dirty" in group and group["dirty"].any() else []  # by code that is in no commit
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
         "value": interval.mean,

@@ -98,7 +98,7 @@ def commit_cells(
     from leaderboard.results import publish
     from leaderboard.web.clip_export import export_clips
 
-    scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
+    scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
     written = publish(cells, scores, place, door=door)
     clips = export_clips(cells, dataset, scores, place)
     size = sum(path.stat().st_size for path in clips) / 2**20

@@ -95,14 +95,18 @@ class Suite:
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
 
+    @property
+    def drawing_settings(self) -> dict[str, Any]:
+        """All settings but the roles: sizes, steps, guidance, …, whichever of them a method comes to read."""
+        return {name: value for name, value in self.settings.items() if name not in ("roles", "summary")}
+
     @cached_property
     def contents(self) -> str:
         """Digest of everything that the suite is on this machine: settings, precision and all roles that are here.
 
         It keys what is encoded by any of them, and changes more often than it must.
         """
-        told = {name: str(value) for name, value in self.settings.items() if name not in ("roles", "summary")}
-        lines = [f"{sorted(told.items())} {self.precision}"]
+        lines = [f"{sorted((name, str(value)) for name, value in self.drawing_settings.items())} {self.precision}"]
         for role in self.roles.values():
             lines += role.digest_lines() if role.files else []
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

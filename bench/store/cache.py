@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import io
 import os
 import stat
@@ -33,6 +32,7 @@ import numpy as np
 from bench.core.errors import BenchError
 from bench.core.paths import bench_home, spare_home
 from bench.core.progress import warn_once
+from bench.core.sources import trace
 from bench.core.spec import canonical_json, digest
 from bench.store import disk
 
@@ -228,19 +228,12 @@ def state_of(file: int | Path) -> State:
 
 
 @functools.cache
-def digest_code(*names: str) -> str:
-    """sha256 of the sources of modules and packages, by their names, such as "bench.store.video". Imports none of them.
+def digest_code(*roots: str | Path) -> str:
+    """Digest of the code of modules, by their names, and of files, and of all of ours that they import. Runs none.
 
-    Raises BenchError for one that is not there.
+    Raises BenchError for a module that is not there.
     """
-    total = hashlib.sha256()
-    for name in names:
-        spec = importlib.util.find_spec(name)
-        if spec is None or not (spec.submodule_search_locations or spec.origin):
-            raise BenchError(f"there is no module {name!r} whose sources could be read")
-        for place in map(Path, spec.submodule_search_locations or [spec.origin or ""]):
-            sources = sorted(path for path in place.rglob("*") if path.suffix in (".py", ".toml"))
-            for path in sources if place.is_dir() else [place]:
-                content = path.read_bytes()
-                total.update(f"{name} {path.relative_to(place.parent).as_posix()} {len(content)}\0".encode() + content)
-    return total.hexdigest()
+    sources = trace(*roots)
+    if absent := [root for root in roots if isinstance(root, str) and root not in sources]:
+        raise BenchError(f"there is no module {absent[0]!r} whose source could be read")
+    return digest(sources)

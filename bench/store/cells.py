@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.progress import say
-from bench.core.spec import digest
-from bench.store import disk
+from bench.core.spec import canonical_json, digest
+from bench.store import disk, provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 WRITING = 60.0  # seconds within which scores come after their digest
+MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -220,7 +221,9 @@ class Cell:
         import pyarrow.parquet as pq
 
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(scores, preserve_index=False), buffer)
+        table = pa.Table.from_pandas(scores, preserve_index=False)
+        making = canonical_json(provenance.describe()).encode()
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), MAKING: making}), buffer)
         content = buffer.getvalue().to_pybytes()
         path = self.score_file(score_key)
         path.parent.mkdir(exist_ok=True)
@@ -245,6 +248,17 @@ class Cell:
 
         content = self.read_scores(score_key)
         return None if content is None else read_table(pa.BufferReader(content))
+
+    def how_scored(self, score_key: str) -> dict[str, Any]:
+        """The provenance of a table of scores (`bench.store.provenance.describe`); empty where it tells none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = self.read_scores(score_key)
+        if content is None:
+            return {}
+        told = (pq.read_schema(pa.BufferReader(content)).metadata or {}).get(MAKING, b"{}")
+        return dict(json.loads(told))
 
     def has_scores(self, score_key: str) -> bool:
         """Whether whole scores of that key are there."""
