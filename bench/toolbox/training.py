@@ -116,8 +116,8 @@ def remember(
             return kept[key]
         chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
         keep(suite, key, torch.cat([encode(video[at : at + ENCODED]) for at in chunks]))
-        if made_from is not None and kept[key].dtype in KEPT:
-            open_cache().keep_array(made_from, kept[key].cpu().numpy())
+        if made_from is not None and kept[key].dtype in KEPT and kept[key].device.type == "cpu":
+            open_cache().keep_array(made_from, kept[key].detach().numpy())
     return kept[key]
 
 
