@@ -522,10 +522,8 @@ def run_cases(cases: list[Case], pristine: Path, world: Path, seed: int) -> Iter
     """Each case with what becomes of it and what was said."""
     truths: dict[tuple[str, ...], str] = {}
     for number, case in enumerate(cases, start=1):
-        asked = (
-            case.kind.ask.__name__,
-            *Path(case.file).parts[: 3 if case.file.startswith("home") else 2],
-        )  # a phantom, a suite's role
+        parts = Path(case.file).parts
+        asked = (case.kind.ask.__name__, *parts[: 3 if parts[0] == "home" else 2])  # a phantom, a suite's role
         if asked not in truths:
             truths[asked], wrong = attempt(case, pristine, world, None, seed)
             if wrong or not truths[asked]:
