@@ -135,29 +135,29 @@ def attempt(
         return f"{name}: {classes}"
     method_process.PICKLED.update(classes)
     log = runs / "logs" / f"{job.spec.key}.log"
-    told = ""
+    trace = ""
     try:
         store = Store(runs)
         log.parent.mkdir(exist_ok=True)
         log.write_bytes(b"")
         run_job(job, store, Limits(threads, time_limit, log))
-        return None
+        failure = None
     except MethodError as error:
-        told = error.traceback
-        return f"{name}: {error} (log: {log})"
+        failure, trace = f"{name}: {error} (log: {log})", error.traceback
     except BenchError as error:
-        return f"{name}: {error}"
+        failure = f"{name}: {error}"
     except KeyboardInterrupt:
+        log.unlink(missing_ok=True)
         raise
     except BaseException as error:
-        told = traceback.format_exc()
-        return f"{name}: {type(error).__name__}: {error} (log: {log})"
-    finally:
-        with contextlib.suppress(OSError):  # a full disk
+        failure, trace = f"{name}: {type(error).__name__}: {error} (log: {log})", traceback.format_exc()
+    with contextlib.suppress(OSError):  # a full disk
+        if failure is not None:
             with log.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(told)
-            if log.stat().st_size == 0 and sys.exc_info()[0] is None:
-                log.unlink()
+                file.write(f"{trace}{failure}\n")
+        elif log.stat().st_size == 0:
+            log.unlink()
+    return failure
 
 
 def name_job(job: Job) -> str:

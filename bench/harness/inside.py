@@ -30,7 +30,7 @@ from bench.core.registry import LIVE, resolve
 from bench.harness.wire import ASKED, TRUTH, Closed, receive_answer, receive_array, receive_object, send_answer, write
 
 CHUNK = 256  # trials asked for at once
-MOST_TEXT, MOST_TRACEBACK = 1000, 50_000  # characters
+MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
 
 class ServedSignals:
@@ -195,7 +195,8 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     """An exception in plain words, whatever it is: its text may raise, be endless, or hold what no terminal shows."""
     try:
         told = traceback.format_exception(type(error), error, error.__traceback__)
-        text = "".join(told)[-MOST_TRACEBACK:]
+        whole = "".join(told)
+        text = whole if len(whole) <= 2 * MOST_TRACEBACK else f"{whole[:MOST_TRACEBACK]}…{whole[-MOST_TRACEBACK:]}"
     except BaseException:
         text = "(its traceback cannot be shown)"
     return {

@@ -19,7 +19,10 @@ from bench.core.errors import BenchError
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from bench.harness import nursery; nursery.run({})"
 THREADS = tuple(f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"))
-UNSETTLED = ("BENCH_HOME", "BENCH_DATA", "PYTEST_CURRENT_TEST")  # read when needed, not when a library is imported
+READ_ONCE = (  # what libraries read of the environment when they are imported: how its names begin
+    *("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "KMP_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_", "HF_", "TRANSFORMERS_"),
+    *("DIFFUSERS_", "PYTHON", "LD_", "HOME", "TMPDIR", "XDG_"),
+)
 GRACE = 10.0  # seconds in which a keeper ends what it keeps
 
 
@@ -135,7 +138,7 @@ def find_nursery(threads: int) -> Nursery:
     if _nursery is not None and _nursery.process is None:
         return _nursery
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-    setting = ({name: value for name, value in environment.items() if name not in UNSETTLED}, threads)
+    setting = {name: value for name, value in environment.items() if name.startswith(READ_ONCE)}
     if _nursery is not None:
         if _nursery.setting == setting and _nursery.is_there():
             return _nursery
