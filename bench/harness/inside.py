@@ -27,9 +27,18 @@ from jaxtyping import Float32, Float64
 from bench.core.contracts import Answers, BrainData, Ceiling, Clockwatcher, Schedule, TrainingSet
 from bench.core.errors import BenchError
 from bench.core.registry import LIVE, resolve
-from bench.harness.wire import ASKED, TRUTH, Closed, receive_answer, receive_array, receive_object, send_answer, write
+from bench.harness.wire import (
+    ASKED,
+    MOST_ROWS,
+    TRUTH,
+    Closed,
+    receive_answer,
+    receive_array,
+    receive_object,
+    send_answer,
+    write,
+)
 
-CHUNK = 256  # trials asked for at once
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
 
@@ -54,9 +63,9 @@ class ServedSignals:
         chosen, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         rows = np.arange(len(self))[chosen]
         signals = np.empty((rows.size, *self.shape[1:]), np.float32)
-        for start in range(0, rows.size, CHUNK):
-            part = rows.reshape(-1)[start : start + CHUNK]
-            signals[start : start + CHUNK] = ask(self._line, self._number, part)
+        for start in range(0, rows.size, MOST_ROWS):
+            part = rows.reshape(-1)[start : start + MOST_ROWS]
+            signals[start : start + MOST_ROWS] = ask(self._line, self._number, part)
         signals = signals.reshape(*np.shape(rows), *self.shape[1:])
         return signals[(*(slice(None),) * np.ndim(rows), *rest)] if rest else signals
 
@@ -74,7 +83,9 @@ class ServedTruth:
 
     def concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
         """Natural logarithm of the posterior of each concept."""
-        return ask(self._line, TRUTH, np.asarray(trials, dtype=np.int64))
+        rows = np.asarray(trials, dtype=np.int64)
+        parts = [ask(self._line, TRUTH, rows[start : start + MOST_ROWS]) for start in range(0, len(rows), MOST_ROWS)]
+        return np.concatenate(parts)
 
 
 def ask(line: socket.socket, number: int, rows: np.ndarray) -> np.ndarray:

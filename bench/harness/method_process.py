@@ -27,6 +27,7 @@ from bench.core.registry import LIVE, target
 from bench.harness.supervise import Child, Ending, find_nursery
 from bench.harness.wire import (
     ASKED,
+    MOST_ROWS,
     TRUTH,
     Clock,
     Closed,
@@ -197,7 +198,7 @@ class MethodProcess:
             return
         with socket.socket(fileno=files[0]) as line, contextlib.suppress(Closed):
             number, count = ASKED.unpack(read_bytes(line, ASKED.size, self.clock))
-            rows = np.frombuffer(read_bytes(line, 8 * min(count, 1 << 20), self.clock), np.int64)
+            rows = np.frombuffer(read_bytes(line, 8 * min(count, MOST_ROWS), self.clock), np.int64)
             if number == TRUTH and self.truth is not None:
                 found = np.asarray(self.truth.concept_posteriors(rows), np.float64)
             elif number in self.signals and len(rows) and 0 <= rows.min() <= rows.max() < len(self.signals[number]):

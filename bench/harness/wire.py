@@ -23,6 +23,7 @@ ASKED = struct.Struct("!iQ")  # what is asked for, and how many rows of it
 TRUTH = -1  # what is asked for: not the signals of that number, but the phantom's likelihood
 MOST_JSON = 1 << 20  # bytes
 MOST_FILES = 16
+MOST_ROWS = 256  # asked for at once: bounds what the harness has in memory for a method
 
 
 class Closed(Exception):

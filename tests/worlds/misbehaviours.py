@@ -496,7 +496,7 @@ class AsksAndDoesNotListen(Fine):
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(file)) as line:
                 if line.type == socket.SOCK_DGRAM:
                     socket.send_fds(line, [b"?"], [theirs.fileno()])
-                    rows = np.tile(np.arange(len(train.brain)), 50)
+                    rows = np.zeros(256, np.int64)
                     ours.sendall((0).to_bytes(4) + len(rows).to_bytes(8) + rows.tobytes())
             theirs.close()
         time.sleep(600)
