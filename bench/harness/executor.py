@@ -20,7 +20,7 @@ from bench.core.progress import say
 from bench.harness import method_process
 from bench.harness.method_process import MethodError, pickle_classes
 from bench.harness.run_cell import Limits, run_job
-from bench.harness.supervise import Child, Nursery, find_nursery, use_nursery
+from bench.harness.supervise import Child, Nursery, close_nursery, find_nursery, use_nursery
 from bench.harness.wire import Closed, receive_answer, receive_object, send_answer, send_object
 from bench.store import disk
 from bench.store.cells import Store
@@ -62,6 +62,9 @@ def execute(
                 if worker.has_died:
                     workers.remove(worker)
                     disk.remove_leftovers(runs)
+    except BaseException:  # the user's Ctrl-C
+        close_nursery()
+        raise
     finally:
         for worker in workers:
             worker.child.interrupt()

@@ -58,6 +58,7 @@ Life = tuple[Callable[..., None], tuple[Any, ...]]  # what a forked process does
 def run(requests: int) -> None:
     """The life of a nursery, and of every process that it forks: called as the first and last thing of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides when it ends
+    control_process(PR_SET_PDEATHSIG, signal.SIGKILL)  # while it imports it does not see standard input end
     life = serve(socket.socket(fileno=requests))
     if life is not None:
         act, arguments = life

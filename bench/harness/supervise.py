@@ -91,9 +91,10 @@ class Nursery:
         return self.process is None or self.process.poll() is None
 
     def close(self) -> None:
-        """End it; the processes that it forked are ended by those who asked for them."""
+        """End it, whatever it is at; the processes that it has forked are ended by those who asked for them."""
         self.requests.close()
         if self.process is not None and self.process.stdin is not None:
+            self.process.kill()
             self.process.stdin.close()
             self.process.wait()
 
@@ -170,5 +171,8 @@ def start_nursery(environment: dict[str, str]) -> tuple[socket.socket, subproces
 
 @atexit.register
 def close_nursery() -> None:
+    """Start nothing more, not even what is being asked for."""
+    global _nursery
     if _nursery is not None and _nursery.process is not None:
         _nursery.close()
+        _nursery = None
