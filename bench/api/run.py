@@ -65,6 +65,7 @@ def run(
     quick: bool = False,
     jobs: int | None = None,
     threads: int = 1,
+    time_limit: str | float | None = None,
     shard: str | None = None,
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
@@ -72,11 +73,16 @@ def run(
     `method` is a name (`python -m bench list methods`), `path/file.py:Class`, or a class itself. `variant` names
     variants, `ablation` a group of them with its base; `parameters` changes parameters of each. Without `dataset` it is
     the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. `seeds` is how many,
-    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `shard` ("2/8") runs a part.
+    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h", "90s", or
+    seconds) is what the method of one cell may take. `shard` ("2/8") runs a part.
+
+    Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
     Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
     the result of the others, where cells failed.
     """
+    names.check_processes(jobs, threads)
+    seconds = names.parse_time_limit(time_limit)
     planned = plan_run(
         method,
         split=split,
@@ -93,7 +99,7 @@ def run(
         quick=quick,
         shard=shard,
     )
-    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads)
+    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
     result = collect(planned, failures)
     if failures:
         raise CellsFailed(result)
@@ -161,14 +167,16 @@ def plan_run(
     return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
 
 
-def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int) -> tuple[str, ...]:
+def make_cells(
+    todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int, time_limit: float | None
+) -> tuple[str, ...]:
     """Make and score the cells; returns a line for each that failed."""
     from bench.core.paths import available_cores
     from bench.harness.executor import execute
 
     say(f"{planned} cells, {len(todo)} to do, in {runs}")
     processes = min(jobs or available_cores(), max(1, len(todo)))
-    outcomes = execute(todo, runs, processes=processes, threads=threads)
+    outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
     return tuple(outcome.error for outcome in outcomes if outcome.error)
 
 
