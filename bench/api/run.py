@@ -187,8 +187,9 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
-    cells = [cell for job in planned.jobs if (cell := planned.store.find(job.spec.key)) is not None]
-    scores = read_scores(cells, planned.viewer, protocols)
+    with planned.store.reading():
+        cells = [cell for job in planned.jobs if (cell := planned.store.find(job.spec.key)) is not None]
+        scores = read_scores(cells, planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
     rows = result_table(scores, protocols=find_protocols(protocols))

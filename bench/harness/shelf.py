@@ -58,7 +58,8 @@ class StoreShelf:
 
     def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
         """Score rows of the cells under these protocols, in the order of their keys; empty where there are none."""
-        cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
-        return join_rows(
-            read_rows(cell, self.find_viewer(cell.manifest["spec"]["dataset"]), protocols) for cell in cells
-        )
+        with self.store.reading():
+            cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
+            return join_rows(
+                read_rows(cell, self.find_viewer(cell.manifest["spec"]["dataset"]), protocols) for cell in cells
+            )

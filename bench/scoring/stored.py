@@ -44,9 +44,14 @@ def read_scores(cells: Iterable[Cell], viewer: Viewer, protocols: Sequence[str])
     """Score rows of the cells; scores that are not there are left out.
 
     Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, dirty, and
-    those of `bench.scoring.score_cell.describe_scores` with protocol and metric.
+    those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore where some are
+    there and damaged.
     """
-    return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
+    cells = list(cells)
+    if not cells:
+        return pd.DataFrame()
+    with cells[0].store.reading():
+        return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
 
 
 def compare_makings(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str]) -> list[str]:

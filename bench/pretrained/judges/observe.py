@@ -25,7 +25,7 @@ from jaxtyping import Float32, UInt8
 
 from bench.core.errors import BenchError
 from bench.pretrained.roles import JUDGES as JUDGE_ROLES
-from bench.pretrained.roles import MissingWeights, Role, make_roles
+from bench.pretrained.roles import MissingWeights, Role, loading, make_roles
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,11 @@ class Judges:
     def available(self, view: str) -> bool:
         """True if the suite names a judge for the view and its weights are on this machine."""
         role = self.roles.get(_view(view).role)
-        return role is not None and bool(role.files)
+        if role is None:
+            return False
+        if not role.files and role.is_shipped:  # not absent but lost
+            role.locate()
+        return bool(role.files)
 
     def explain(self, view: str) -> str:
         """What to fetch for the view: id, revision, size, licence, command."""
@@ -217,7 +221,9 @@ class Judges:
             "action": kinds.ActionEncoder,
         }
         key = (str(role.locate()), str(sorted((role.settings or {}).items())))
-        if key not in self._networks:
+        if key in self._networks:
+            return self._networks[key]
+        with loading(role):
             if role.name == "raft":
                 network: Any = kinds.FlowEstimator(role, self.device)
             elif role.name == "amt":
@@ -225,8 +231,8 @@ class Judges:
             else:
                 dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                 network = loaders.get(role.name, kinds.ClipEncoder)(role, dtype, self.device)
-            self._networks[key] = network
-        return self._networks[key]
+        self._networks[key] = network
+        return network
 
     def _look(self, networks: dict[str, Any], video: np.ndarray, threads: int) -> dict[str, np.ndarray]:
         """One batch through each distinct network, its frames prepared once for each distinct preparation."""
