@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +27,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bench.core.errors import BenchError
-from bench.store.decoder import DECODER, Limits, film_limits, limits_of, new_memory, open_file
+from bench.store.decoder import DECODER, MORE, Limits, film_limits, limits_of, new_memory, open_file
 from bench.store.formats import Refused
 
 Video = UInt8[np.ndarray, "frame height width 3"]
@@ -63,8 +64,12 @@ def read_video(path: Path | str, *, frames: int | None = None, first: int | None
     more memory or time than a file may (`bench.store.decoder`).
     """
     path = Path(path)
-    if not path.exists():
-        raise VideoError(path, "there is no such file or folder", "check the name")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise VideoError(path, "there is no such file or folder", "check the name") from None
+    except OSError as error:
+        raise VideoError(path, f"it cannot be opened ({error.strerror})", "check its name and rights") from None
     with naming(path):
         video = read_folder(path, first=first) if path.is_dir() else read_file(path, first=first)
     if len(video) == 0:
@@ -82,38 +87,47 @@ def read_file(
 ) -> Video:
     """All pictures of one file. Raises Refused."""
     with open_file(path) as descriptor:
-        limits = limits or limits_of(path.stat().st_size)
+        limits = limits or limits_of(os.fstat(descriptor).st_size)
         return DECODER.clip(descriptor, path.suffix, limits, first=first, shape=shape)
 
 
 def read_folder(path: Path, *, first: int | None = None) -> Video:
     """The pictures of a folder, which share the limits of one file. Raises VideoError."""
-    images = list_images(path)[:first]
+    try:
+        images = list_images(path)[:first]
+        left = limits_of(sum(image.stat().st_size for image in images))
+    except OSError as error:
+        raise VideoError(path, f"it cannot be listed ({error.strerror})", "look at its rights") from error
     if not images:
         raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
-    left = limits_of(sum(image.stat().st_size for image in images))
-    pictures: list[np.ndarray] = []
-    for image in images:
+    video: np.ndarray | None = None
+    for number, image in enumerate(images):
         with naming(image):
             held = read_file(image, first=2, limits=left)
         if len(held) != 1:
             raise VideoError(image, "it holds more than one picture", "save one picture a file")
-        if pictures and held[0].shape != pictures[0].shape:
-            height, width = pictures[0].shape[:2]
+        if video is None:
+            if len(images) * held.nbytes > left.pixels:
+                size = f"{len(images)} frames of {held.shape[2]}×{held.shape[1]}"
+                raise VideoError(path, f"{size} are more than {left.pixels >> 20} MiB of pixels", MORE)
+            video = np.empty((len(images), *held.shape[1:]), np.uint8)
+        if held.shape[1:] != video.shape[1:]:
+            height, width = video.shape[1:3]
             raise VideoError(
                 image,
                 f"it is {held.shape[2]}×{held.shape[1]}, the first frame {width}×{height}",
                 "write all frames at one size",
             )
-        pictures.append(held[0])
-        left = replace(left, pixels=left.pixels - held.nbytes, seconds=max(0.01, left.seconds - DECODER.used))
-    return np.stack(pictures)
+        video[number] = held[0]
+        left = replace(left, seconds=max(0.01, left.seconds - DECODER.used))
+    assert video is not None
+    return video
 
 
 def count_frames(path: Path | str) -> int:
     """How many frames a player shows of a film of a data set, which may be long. Raises VideoError."""
     with naming(path), open_file(path) as descriptor:
-        return exhaust(DECODER.film(descriptor, Path(path).suffix, film_limits(Path(path).stat().st_size), []))
+        return exhaust(DECODER.film(descriptor, Path(path).suffix, film_limits(os.fstat(descriptor).st_size), []))
 
 
 def exhaust(film: Generator[np.ndarray, None, int]) -> int:
@@ -144,7 +158,9 @@ def read_clips(
         places.setdefault(int(frame), []).append((clip, position))
     numbers, clips, count = sorted(places), None, 0
     with naming(path), open_file(path) as descriptor:
-        film = DECODER.film(descriptor, path.suffix, film_limits(path.stat().st_size), numbers, first=numbers[-1] + 1)
+        film = DECODER.film(
+            descriptor, path.suffix, film_limits(os.fstat(descriptor).st_size), numbers, first=numbers[-1] + 1
+        )
         for number, picture in zip(numbers, film, strict=False):
             if size is not None and picture.shape[1::-1] != tuple(size):
                 picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR))
@@ -208,27 +224,30 @@ def write_lossless(path: Path | str, video: Video, fps: float) -> None:
 def find_videos(folder: Path | str) -> dict[str, Path]:
     """The videos of a folder by name without suffix, in natural order: files, and subfolders of images.
 
-    Raises VideoError for a folder that does not exist and for two videos of one name.
+    Names are those of Unicode's form NFC: computers write "é" in two ways that look alike. Raises VideoError for a
+    folder that does not exist or cannot be listed, and for two videos of one name.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise VideoError(folder, "there is no such folder", "name the folder that holds the videos")
+    try:
+        paths = sorted(folder.iterdir(), key=natural_order)
+        pictures = {path for path in paths if path.is_dir() and not path.name.startswith(".") and list_images(path)}
+    except OSError as error:
+        raise VideoError(folder, f"it cannot be listed ({error.strerror})", "look at its rights") from error
     videos: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=natural_order):
-        if path.name.startswith("."):
+    for path in paths:
+        if path.name.startswith(".") or (path not in pictures and not is_named_video(path)):
             continue
-        if path.is_dir():
-            name = path.name
-            if not list_images(path):
-                continue
-        else:
-            name = path.stem
-            if path.suffix.lower() not in VIDEO_SUFFIXES:
-                continue
+        name = unicodedata.normalize("NFC", path.name if path in pictures else path.stem)
         if name in videos:
             raise VideoError(path, f"{videos[name].name} has the same name", "keep one video a clip")
         videos[name] = path
     return videos
+
+
+def is_named_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def natural_order(path: Path) -> tuple[tuple[int, int, str], ...]:
