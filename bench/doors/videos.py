@@ -54,7 +54,7 @@ def score_videos(
         raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
     late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
     seen: list[Pair] = []
-    refused: dict[str, list[tuple[str, MetricSpec]]] = {}  # by the reason: clips too short or too small for a metric
+    refused: list[tuple[str, MetricSpec, str]] = []  # clips too short or too small for a metric, and why
     tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
@@ -64,9 +64,8 @@ def score_videos(
         if ok:
             shape = shape_of(ok[0])
             fit = [metric for metric in chosen if not metric.refuses(shape)]
-            for metric in chosen:
-                if metric not in fit:
-                    refused.setdefault(metric.refuses(shape), []).extend((pair.name, metric) for pair in ok)
+            unfit = [metric for metric in chosen if metric.refuses(shape)]
+            refused += [(pair.name, metric, metric.refuses(shape)) for pair in ok for metric in unfit]
             views = {view for metric in fit for view in metric.views}
             columns, target = show_party(ok, viewer, views, greys, floors=floors)
             names = [pair.name for pair in ok]
@@ -77,11 +76,12 @@ def score_videos(
     if not kept:
         raise BenchError(f"none of the {len(seen)} clips can be scored; the first: {seen[0].why or seen[0].status}")
     report(seen)
-    for reason, clips in refused.items():
-        say(f"{len(clips)} clips invalid, the first {clips[0][0]}: they score the worst value ({reason})")
+    for metric in chosen:
+        if reasons := [why for _, one, why in refused if one is metric]:
+            say(f"{len(reasons)} clips invalid, they score the worst value: {reasons[0]}")
     rows = score_late(kept, late)
     bad = [(pair.name, metric, pair.status) for pair in seen if pair.status != "ok" for metric in chosen]
-    bad += [(name, metric, "invalid") for clips in refused.values() for name, metric in clips]
+    bad += [(name, metric, "invalid") for name, metric, _ in refused]
     nothing = dict.fromkeys(FLOORS if floors else (), np.nan)
     rows += [
         {"clip": name, **about(metric), "status": status, "value": metric.worst, **nothing}
