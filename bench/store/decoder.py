@@ -46,6 +46,7 @@ from bench.store.formats import HEAD, Refused, check_kind
 MEGABYTES = 500  # a file, by default
 PIXEL_SHARE = 0.64
 SECONDS = 1.5  # of processor time a file of up to so many megabytes: with the start of another process it stays below 2
+LEAST_MEMORY = 64 * 2**20
 BYTES_A_SECOND = 4 * 2**20
 WALL = 20  # times the processor time
 START = 60.0  # seconds: a process that does not start by then never will
@@ -74,7 +75,7 @@ def limits_of(size: int) -> Limits:
     megabytes = int(text)
     pixels = int(megabytes * 2**20 * PIXEL_SHARE)
     seconds = SECONDS * megabytes / MEGABYTES + size / BYTES_A_SECOND
-    return Limits(pixels=pixels, memory=megabytes * 2**20 - pixels, seconds=seconds)
+    return Limits(pixels=pixels, memory=max(LEAST_MEMORY, megabytes * 2**20 - pixels), seconds=seconds)
 
 
 def film_limits(size: int) -> Limits:

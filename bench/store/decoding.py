@@ -54,6 +54,12 @@ DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi", "apng": "apng"}
 PICTURES = {"png": "PNG", "jpeg": "JPEG", "bmp": "BMP", "tiff": "TIFF", "webp": "WEBP", "gif": "GIF"}
 STILL = ("attached_pic", "still_image", "timed_thumbnails")  # dispositions of streams that are no film
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics (ITU-T H.273)
+HIDDEN_ERRORS = (  # of H.264 that starts where an edit list cuts: frames that are not shown lack what they refer to
+    "mmco: unref short failure",
+    "co located POCs unavailable",
+    "reference picture missing",
+    "Missing reference picture",
+)
 WHOLE_ARRAY = 128 * 2**20  # bytes of an array in Fortran order, which is held whole
 
 for part in pkgutil.walk_packages(av.__path__, "av."):  # PyAV imports the classes of streams when it meets them
@@ -153,13 +159,12 @@ def decode_stream(container: Any, stream: Any, bounds: Bounds, log: list[Any]) -
             if size not in (None, (height, width)):
                 raise Refused("its frames change size", "write it again at one size")
             size = height, width
-            if log:
-                break
             yield turn(to_rgb(frame), matrix)
             if shown == bounds.first:
                 return
-        if log:  # FFmpeg goes on after an error, with frames that nobody wrote
-            raise Refused(f"it cannot be decoded ({log[0][2].strip()})")
+        errors = [line for _, _, line in log if not (hidden and line.startswith(HIDDEN_ERRORS))]
+        if errors:  # FFmpeg goes on after one, with frames that nobody wrote
+            raise Refused(f"it cannot be decoded ({errors[0].strip()})")
     check_end(container, stream, shown, expected=max(listed, received) - hidden, end=end)
 
 

@@ -6,6 +6,7 @@ names; two programs may guess differently. So the kind decides which one demuxer
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -24,7 +25,10 @@ SUFFIXES = {
 }
 KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # of an mp4 or mov
+OUTER_BOXES = (*FIRST_BOXES, b"moof", b"mfra", b"sidx", b"styp", b"meta", b"udta", b"uuid")
 SEGMENT = 0x18538067  # Matroska's element that holds all but the head
+MOST_EDITS = 2**20  # bytes of an edit list
+NORMAL_SPEED = 0x10000
 HEAD = 16  # bytes that tell the kind
 
 
@@ -83,26 +87,59 @@ def check_whole(file: BinaryIO, kind: str, size: int) -> None:
     needed = {"mp4": measure_boxes, "matroska": measure_segment, "avi": measure_riff, "webp": measure_riff}
     if kind in needed and (end := needed[kind](file, size)) > size:
         raise Refused(f"it cannot be decoded whole ({end - size} of its {end} bytes are missing)")
+    if kind == "mp4":
+        check_edits(file, size)
     file.seek(0)
 
 
-def measure_boxes(file: BinaryIO, size: int) -> int:
-    """Where the last outermost box of an mp4 ends."""
-    place = 0
+def check_edits(file: BinaryIO, size: int) -> None:
+    """Raises Refused for an edit list of a film that players follow differently: with pauses, or another speed."""
+    movie = next((inside for name, inside in read_boxes(file, 0, size) if name == b"moov"), None)
+    for name, track in read_boxes(file, *movie) if movie else ():
+        parts = dict(read_boxes(file, *track)) if name == b"trak" else {}
+        media = dict(read_boxes(file, *parts[b"mdia"])) if b"mdia" in parts else {}
+        lists = dict(read_boxes(file, *parts[b"edts"])) if b"edts" in parts else {}
+        if b"hdlr" not in media or b"elst" not in lists:
+            continue
+        file.seek(media[b"hdlr"][0] + 8)
+        if file.read(4) == b"vide":
+            file.seek(lists[b"elst"][0])
+            check_edit_list(file.read(min(lists[b"elst"][1] - lists[b"elst"][0], MOST_EDITS)))
+
+
+def check_edit_list(content: bytes) -> None:
+    wide = content[:1] == b"\1"
+    entry = struct.Struct(">qqI" if wide else ">iiI")
+    starts = []
+    for place in range(8, len(content) - entry.size + 1, entry.size):
+        _, start, speed = entry.unpack_from(content, place)
+        starts.append(start)
+        if speed != NORMAL_SPEED:
+            raise Refused(f"its edit list plays a part at {speed / NORMAL_SPEED:.2f} times its speed", "render it anew")
+    shown = [number for number, start in enumerate(starts) if start != -1]
+    if shown and -1 in starts[shown[0] :]:
+        raise Refused("its edit list pauses after frames were shown, which players show differently", "render it anew")
+
+
+def read_boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """The boxes of an mp4 that lie side by side from `start` on: their names, and from where to where they reach."""
     for _ in range(10_000):
-        file.seek(place)
+        file.seek(start)
         head = file.read(16)
-        if len(head) < 8:
-            break
-        length = int.from_bytes(head[:4], "big")
+        if len(head) < 8 or start >= end:
+            return
+        length, skip = int.from_bytes(head[:4], "big"), 8
         if length == 1:  # a long box
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: to the end of the file
-            break
-        place += length
-        if place > size:
-            return place
-    return 0
+            length, skip = int.from_bytes(head[8:16], "big"), 16
+        if length < skip:  # 0: to the end
+            length = end - start
+        yield head[4:8], (start + skip, start + length)
+        start += length
+
+
+def measure_boxes(file: BinaryIO, size: int) -> int:
+    """Where the last outermost box of an mp4 ends; what was appended to it is none."""
+    return max((end for name, (_, end) in read_boxes(file, 0, size) if name in OUTER_BOXES), default=0)
 
 
 def measure_riff(file: BinaryIO, size: int) -> int:
