@@ -7,7 +7,8 @@ A crash, an abort, a SIGKILL, too much memory or time is a reason why that one f
 
 What a file may take, unless more is asked for:
 
-- memory: BENCH_VIDEO_MEGABYTES (500), of which 64 % are pixels (48 frames of 1920×1080) and the rest is the decoder's;
+- memory: BENCH_VIDEO_MEGABYTES (500), of which 60 % are pixels (48 frames of 1920×1080) and 40 % the decoder's, beside
+  the 60 that its process holds when it does nothing;
 - processor time: 1.5 s for each 500 of those megabytes, and a second for every 4 MiB that lie on the disk: what a file
   says of its length buys no time, what a stranger had to send does;
 - wall-clock time: twenty times that, which only a disk that does not answer can take.
@@ -44,7 +45,7 @@ from bench.store.decoder_process import LENGTH
 from bench.store.formats import HEAD, Refused, check_kind
 
 MEGABYTES = 500  # a file, by default
-PIXEL_SHARE = 0.64
+PIXEL_SHARE, DECODER_SHARE = 0.6, 0.4
 SECONDS = 1.5  # of processor time a file of up to so many megabytes: with the start of another process it stays below 2
 LEAST_MEMORY = 64 * 2**20
 BYTES_A_SECOND = 4 * 2**20
@@ -73,9 +74,9 @@ def limits_of(size: int) -> Limits:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 2**20):
         raise BenchError(f"BENCH_VIDEO_MEGABYTES is {text!r}: give whole megabytes, {MEGABYTES} by default")
     megabytes = int(text)
-    pixels = int(megabytes * 2**20 * PIXEL_SHARE)
+    pixels, memory = (int(megabytes * 10**6 * share) for share in (PIXEL_SHARE, DECODER_SHARE))
     seconds = SECONDS * megabytes / MEGABYTES + size / BYTES_A_SECOND
-    return Limits(pixels=pixels, memory=max(LEAST_MEMORY, megabytes * 2**20 - pixels), seconds=seconds)
+    return Limits(pixels=pixels, memory=max(LEAST_MEMORY, memory), seconds=seconds)
 
 
 def film_limits(size: int) -> Limits:
@@ -169,7 +170,7 @@ class Decoder:
                     self.stop()
         self.used = float(said["used"])
         if "memory" in said:
-            raise Refused(f"it cannot be decoded in {limits.memory >> 20} MiB of memory", MORE)
+            raise Refused(f"it cannot be decoded in {limits.memory / 10**6:.0f} MB of memory", MORE)
         if "why" in said:
             raise Refused(show(said["why"]), show(said.get("next_step", "")))
         if "error" in said:

@@ -92,8 +92,7 @@ class Bounds:
             raise Refused(f"its frames are {width}×{height}", "write it with pixels in it")
         if frames * height * width * 3 > self.pixels:
             raise Refused(
-                f"{seen} {frames * height * width * 3 / 2**20:.1f} MiB of pixels, allowed are "
-                f"{self.pixels / 2**20:.1f}",
+                f"{seen} {frames * height * width * 3 / 10**6:.1f} MB of pixels, allowed are {self.pixels / 10**6:.1f}",
                 "cut it into clips, or raise BENCH_VIDEO_MEGABYTES",
             )
 
@@ -254,7 +253,7 @@ def show_animation(file: BinaryIO, kind: str, bounds: Bounds) -> Iterator[Pictur
         bounds.check(1, image.height, image.width)
         for count, frame in enumerate(ImageSequence.Iterator(image), start=1):
             bounds.check(count, image.height, image.width)
-            yield over_black(np.asarray(ImageOps.exif_transpose(frame).convert("RGBA")))
+            yield rgb_of(ImageOps.exif_transpose(frame))
             if count == bounds.first:
                 return
 
@@ -265,7 +264,8 @@ def show_picture(file: BinaryIO, kind: str, bounds: Bounds) -> Picture:
         bounds.check(1, image.height, image.width)
         if kind == "tiff" and (count := getattr(image, "n_frames", 1)) > 1:
             raise Refused(f"it holds {count} pictures", "save one picture a file")
-        return to_eight_bits(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would be large
+        return to_eight_bits(image)
 
 
 def to_eight_bits(image: Image.Image) -> Picture:
@@ -277,9 +277,15 @@ def to_eight_bits(image: Image.Image) -> Picture:
         kind = "floats" if image.mode == "F" else "32-bit numbers"
         raise Refused(f"it is of mode {image.mode} ({kind}), whose black and white are not known", "save 8 or 16 bits")
     try:
-        return over_black(np.asarray(image.convert("RGBA")))
+        return rgb_of(image)
     except ValueError:
         raise Refused(f"it is of mode {image.mode}, which is not converted to RGB", "save it as RGB") from None
+
+
+def rgb_of(image: Image.Image) -> Picture:
+    if image.mode in ("RGB", "L", "1") and "transparency" not in image.info:
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return over_black(np.asarray(image.convert("RGBA")))
 
 
 def is_animated(file: BinaryIO) -> bool:

@@ -109,7 +109,7 @@ def read_folder(path: Path, *, first: int | None = None) -> Video:
         if video is None:
             if len(images) * held.nbytes > left.pixels:
                 size = f"{len(images)} frames of {held.shape[2]}×{held.shape[1]}"
-                raise VideoError(path, f"{size} are more than {left.pixels >> 20} MiB of pixels", MORE)
+                raise VideoError(path, f"{size} are more than {left.pixels / 10**6:.0f} MB of pixels", MORE)
             video = np.empty((len(images), *held.shape[1:]), np.uint8)
         if held.shape[1:] != video.shape[1:]:
             height, width = video.shape[1:3]

@@ -270,7 +270,7 @@ def test_one_picture_a_file_of_a_folder(tmp_path):
         folder = tmp_path / suffix
         folder.mkdir()
         frames[0].save(folder / f"0.{suffix}", save_all=True, append_images=frames[1:])
-        with pytest.raises(VideoError, match="more than one picture|holds 3 pictures"):
+        with pytest.raises(VideoError, match=r"more than one picture|holds 3 pictures"):
             read_video(folder)
 
 

@@ -240,9 +240,9 @@ def test_pickled_arrays_are_refused(tmp_path):
 
 
 def test_a_video_too_large_to_hold_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    write_lossless(tmp_path / "a.mp4", np.zeros((60, 64, 64, 3), np.uint8), fps=3)  # 720 KiB of pixels
+    write_lossless(tmp_path / "a.mp4", np.zeros((60, 64, 64, 3), np.uint8), fps=3)  # 737 kB of pixels
     monkeypatch.setenv("BENCH_VIDEO_MEGABYTES", "1")
-    with pytest.raises(VideoError, match=r"are 0\.7 MiB of pixels, allowed are 0\.6; cut it into clips"):
+    with pytest.raises(VideoError, match=r"are 0\.7 MB of pixels, allowed are 0\.6; cut it into clips"):
         read_video(tmp_path / "a.mp4")
     monkeypatch.setenv("BENCH_VIDEO_MEGABYTES", "2")
     assert len(read_video(tmp_path / "a.mp4")) == 60
