@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def score_videos(
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
-        seen += [Pair(name=pair.name, prediction=None, target=None, status=pair.status, why=pair.why) for pair in party]
+        seen += [replace(pair, prediction=None, target=None) for pair in party]
         ok = [pair for pair in party if pair.status == "ok"]
         if ok:
             shape = shape_of(ok[0])

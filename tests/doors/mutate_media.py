@@ -305,8 +305,9 @@ def make_files(folder: Path, count: int, seed: int) -> list[tuple[str, str]]:
     seeds, draw = make_seeds(seed % 7), random.Random(seed)
     made = []
     for number in range(count):
-        source = draw.choice(list(seeds))
-        mutation = draw.choice([one for one in MUTATIONS if one != "array_head" or source.endswith("npy")])
+        mutation = draw.choice(list(MUTATIONS))
+        ends = {"array_head": (".npy",), "bomb": (".gif", ".png", ".bmp", ".apng", ".mp4")}.get(mutation, ("",))
+        source = draw.choice([name for name in seeds if name.endswith(ends)])
         content = MUTATIONS[mutation](seeds[source], draw, seeds)
         suffix = source.rpartition(".")[2]
         if mutation == "other_name":
