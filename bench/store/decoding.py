@@ -53,6 +53,7 @@ from bench.store.formats import Refused, check_whole
 DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi", "apng": "apng"}
 PICTURES = {"png": "PNG", "jpeg": "JPEG", "bmp": "BMP", "tiff": "TIFF", "webp": "WEBP", "gif": "GIF"}
 STILL = ("attached_pic", "still_image", "timed_thumbnails")  # dispositions of streams that are no film
+TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics (ITU-T H.273)
 HIDDEN_ERRORS = (  # of H.264 that starts where an edit list cuts: frames that are not shown lack what they refer to
     "mmco: unref short failure",
@@ -123,8 +124,10 @@ def show_film(file: BinaryIO, kind: str, bounds: Bounds) -> Iterator[Picture]:
         av.open(file, "r", format=DEMUXERS[kind], options=options, metadata_errors="replace") as container,
     ):
         stream = choose_film(container)
-        context = stream.codec_context
-        bounds.check(min(max(1, stream.frames), bounds.first or 2**62), context.height, context.width)
+        context = choose_decoder(stream)
+        bounds.check(
+            min(max(1, stream.frames), bounds.first or 2**62), stream.codec_context.height, stream.codec_context.width
+        )
         context.thread_count = bounds.threads
         if bounds.threads != 1:
             context.thread_type = "AUTO"
@@ -132,10 +135,10 @@ def show_film(file: BinaryIO, kind: str, bounds: Bounds) -> Iterator[Picture]:
         if bounds.shape is not None:  # the decoder pads pictures to whole blocks
             most = min(most, (bounds.shape[1] + 64) * (bounds.shape[2] + 64))
         context.options = {"max_pixels": str(min(most, 2**31 - 1))}
-        yield from decode_stream(container, stream, bounds, log)
+        yield from decode_stream(container, stream, context, bounds, log)
 
 
-def decode_stream(container: Any, stream: Any, bounds: Bounds, log: list[Any]) -> Iterator[Picture]:
+def decode_stream(container: Any, stream: Any, context: Any, bounds: Bounds, log: list[Any]) -> Iterator[Picture]:
     """The frames of a stream that a player shows; Refused where some of them are damaged or missing."""
     listed = len(stream.index_entries) if stream.frames else 0
     received = hidden = shown = 0
@@ -148,7 +151,7 @@ def decode_stream(container: Any, stream: Any, bounds: Bounds, log: list[Any]) -
             hidden += packet.is_discard
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        for frame in packet.decode():
+        for frame in context.decode(packet):
             shown += 1
             if frame.is_corrupt:
                 raise Refused(f"it cannot be decoded (frame {shown} is damaged)")
@@ -182,6 +185,16 @@ def choose_film(container: Any) -> Any:
     if films[0].codec_context is None:
         raise Refused("no decoder is known for its codec", "write it as H.264")
     return films[0]
+
+
+def choose_decoder(stream: Any) -> Any:
+    """The decoder of a stream: of WebM with transparency libvpx's own, because FFmpeg's leaves it out."""
+    codec = TRANSPARENT.get(stream.codec_context.name)
+    if codec is None or stream.metadata.get("alpha_mode") != "1":
+        return stream.codec_context
+    if codec not in av.codecs_available:
+        raise Refused("it is transparent, and no decoder for that is here", "write it as mp4")
+    return av.CodecContext.create(codec, "r")
 
 
 def is_marked(stream: Any, disposition: str) -> bool:

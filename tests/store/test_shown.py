@@ -237,6 +237,21 @@ def test_transparent_films_stand_on_black(tmp_path):
     np.testing.assert_allclose(read_video(tmp_path / "a.mov")[0, 0, 0], np.array([200, 100, 40]) * 128 / 255, atol=1)
 
 
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparent_webm_stands_on_black(tmp_path, codec):
+    frame = np.zeros((16, 32, 4), np.uint8)
+    frame[..., :3], frame[:, :16, 3], frame[:, 16:, 3] = (200, 100, 40), 255, 128
+    with av.open(str(tmp_path / "a.webm"), "w") as out:
+        stream = out.add_stream(codec, rate=24, options={"auto-alt-ref": "0"})
+        stream.height, stream.width, stream.pix_fmt = 16, 32, "yuva420p"
+        for _ in range(3):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgba").reformat(format="yuva420p")))
+        out.mux(stream.encode())
+    shown = read_video(tmp_path / "a.webm", frames=3)
+    np.testing.assert_allclose(shown[:, 8, 4], [[200, 100, 40]] * 3, atol=4)
+    np.testing.assert_allclose(shown[:, 8, 28], [np.array([200, 100, 40]) * 128 / 255] * 3, atol=4)
+
+
 def test_pictures_of_every_depth(tmp_path):
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     grey = (ramp >> 8).astype(np.uint8)
