@@ -202,6 +202,7 @@ def adjacent_spec(name: str, view: str) -> MetricSpec:
         worst=-1.0,
         views=(view,),
         paired=False,
+        least_frames=2,
     )
 
 
@@ -217,6 +218,7 @@ CLIP_PCC_ALL_PAIRS = MetricSpec(
     worst=-1.0,
     views=("clip_large",),
     paired=False,
+    least_frames=2,
 )
 CLIP_PCC_GATED = MetricSpec(
     name="clip_pcc",
@@ -225,6 +227,7 @@ CLIP_PCC_GATED = MetricSpec(
     lo=-1.0,
     worst=-1.0,
     views=("clip", "vifi"),
+    least_frames=2,
 )
 VIFI_SCORE = MetricSpec(
     name="vifi_score",
@@ -240,6 +243,7 @@ SUBJECT_CONSISTENCY = MetricSpec(
     summary="half the cosine to the previous and half to the first frame, DINO; a still video scores 1",
     views=("dino",),
     paired=False,
+    least_frames=2,
 )
 BACKGROUND_CONSISTENCY = replace(
     SUBJECT_CONSISTENCY,
@@ -254,4 +258,5 @@ FLICKERING = MetricSpec(
     summary="255 − mean difference of adjacent frames, over 255; a still video scores 1",
     pixels=True,
     paired=False,
+    least_frames=2,
 )
