@@ -15,6 +15,7 @@ with the clips of a concept as one cluster. Beside it stand
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
   marked "partial": listed, not ranked.
+- A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
 """
 
 from __future__ import annotations
@@ -149,6 +150,8 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
+    if "version" in group and (older := int(group["version"].min())) < metric.version:
+        marks.append(f"metric v{older} (now v{metric.version})")
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
         "value": interval.mean,

@@ -22,10 +22,10 @@ SPREAD = 1e-5  # radians: a hue that varies less than this is constant (hue is c
 def hue_cosine(predicted: Video, target: Video) -> Array:
     """Cosine of the two frames' hue planes, the mean over the first 6 frames, as published under the name "Hue-pcc".
 
-    Both are u8 RGB [n, f, h, w, 3] of the same shape; later frames are not looked at, whatever their number (the
-    script's first version took 8). Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is 0
-    everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes.
-    Source: `hue_pcc.py` of Mind-Animator. Any video in a steady blue does well.
+    Both are u8 RGB [n, f, h, w, 3] of the same shape; later frames are not looked at (the script's first version took
+    8). Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is
+    0 everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes. Source: `hue_pcc.py` of
+    Mind-Animator. Any video in a steady blue does well.
 
     Two planes of one constant hue each are parallel, whatever the hues:
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from metrics.checks import check_video
 from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_view
 
-SAMPLES, SAMPLED = 32, 8  # how often, and how many frames at a time, Mind-Animator takes from a video for its VIFI score
+SAMPLES, SAMPLED = 32, 8  # how often, and how many frames at a time, Mind-Animator samples for its VIFI score
 GATE = 0.6  # Mind-Animator's: a clip whose similarity is not above it counts as unlike its truth
 
 Embeddings = npt.NDArray[np.floating]  # [n, f, d]

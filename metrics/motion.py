@@ -107,9 +107,7 @@ def dynamic_degree(video: Video, flow: FlowOf = flow_dis) -> Array:
     return np.array([np.mean(_top_speeds(flow(clip))) for clip in video], np.float64)
 
 
-def is_dynamic(
-    flows: npt.NDArray[np.floating], fps: float | None = None, *, shorter: int | None = None
-) -> Array:
+def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None, *, shorter: int | None = None) -> Array:
     """VBench's rule: 1 for a clip in which at least round(4·f/16) pairs of frames move, 0 for another.
 
     flows: f [n, f−1, h, w, 2] in pixels; VBench takes RAFT's (`raft-things`, 20 updates). A pair moves if its fastest

@@ -177,7 +177,8 @@ def test_what_is_not_comparable_is_refused(tmp_path):
 def test_a_judge_that_is_missing_leaves_its_metrics_out_and_says_so(tmp_path, capsys):
     clips = draw_clips(3)
     pairs = find_pairs(*write_folders(tmp_path, clips, clips))
-    scored = score_videos(pairs, Viewer(Judges(without=("raft_vbench", "amt", "vifi_mind_animator", "dino_vbench"))), protocol="vbench")
+    judges = Judges(without=("raft_vbench", "amt", "dino_vbench"))
+    scored = score_videos(pairs, Viewer(judges), protocol="vbench")
     assert "left out subject_consistency: fetch dino_vbench" in capsys.readouterr().err
     assert "subject_consistency" not in set(scored["metric"])
     with pytest.raises(BenchError, match="clip_pcc cannot be computed: fetch vifi"):

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import numpy as np
+import published_scripts
 import pytest
 import torch
-from published_scripts import (
-    ROWS, SIZES, background_consistency_of_pictures, draw_clip, raft_scores, sample_frames, save_networks,
-    transformers_pictures,
-)  # fmt: skip
+from published_scripts import ROWS, SIZES, draw_clip, sample_frames, save_networks, transformers_pictures
 from random_judges import describe, save_judges
 from transformers import AutoImageProcessor, ViTImageProcessor
 
-import published_scripts
 from bench.pretrained.judges import networks as judge_networks
 from bench.pretrained.judges import publishers
 from bench.pretrained.judges.observe import VIEWS, Judges
@@ -73,8 +70,9 @@ def test_the_gate_of_mind_animator_opens_and_shuts_with_the_script(folder, judge
 def test_background_consistency_of_pictures_is_of_view_clip(folder, judges):
     """VBench's `read_frame` mode; the other mode, of files, is the protocol's."""
     clip = draw_clip(3, 6, 181, 322)
+    expected = published_scripts.background_consistency_of_pictures(folder, clip, clip)
     of_pictures = subject_consistency(judges.observe("clip", clip[None]))[0]
-    assert of_pictures == pytest.approx(background_consistency_of_pictures(folder, clip, clip), abs=EXACT)
+    assert of_pictures == pytest.approx(expected, abs=EXACT)
     assert abs(of_pictures - score(judges, "vbench", "background_consistency", clip, clip)) > 0.005
 
 
@@ -85,7 +83,7 @@ def test_raft_sees_vbenchs_padding_and_its_speeds_are_vbenchs(folder, judges, si
     monkeypatch.setattr(published_scripts, "UPDATES", 1)
     clip = draw_clip(4, 2, *size)
     flow = judges.observe("raft_vbench", clip[None])
-    expected = raft_scores(folder, clip)[0]
+    expected = published_scripts.raft_scores(folder, clip)[0]
     assert flow.shape == (1, 1, *(-(-side // 8) * 8 for side in size), 2)
     turning = 6.0 * min(size) / 256 / expected
     video = np.zeros((1, 6, *size, 3), np.uint8)  # of six frames two pairs must move

@@ -9,6 +9,7 @@ metrics whose pixels a publisher prepares in a way of its own: protocol, metric 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def save_networks(folder: Path) -> Path:
 def scatter(network: torch.nn.Module) -> torch.nn.Module:
     """The network with larger weights than it starts with, so that what it says depends on what it sees, and where."""
     with torch.no_grad():
-        for name, weight in network.named_parameters():
+        for weight in network.parameters():
             if weight.ndim > 1:
                 weight.mul_(3.0)
     return network.eval()
@@ -120,31 +121,16 @@ def see_dino(folder: Path, image: Tensor) -> Tensor:
         assert grid.shape[-2:] == (high // 16, wide // 16)
         positions = torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, -1, width)], dim=1)
     x = x + positions
-    for layer in range(config["num_hidden_layers"]):
-        name = f"encoder.layer.{layer}." if f"encoder.layer.{layer}.layernorm_before.weight" in weights else f"layers.{layer}."
-        x = x + attend(norm(x, name + "layernorm_before"), name, weights, heads)
-        parts = feed_forward(name, weights)
-        x = x + linear(F.gelu(linear(norm(x, name + "layernorm_after"), parts[0])), parts[1])
+    for number in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{number}."
+        seen = norm(x, layer + "layernorm_before")
+        parts = [linear(seen, f"{layer}attention.attention.{one}") for one in ("query", "key", "value")]
+        query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts)
+        weight = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
+        x = x + linear((weight @ value).transpose(1, 2).flatten(2), layer + "attention.output.dense")
+        inner = F.gelu(linear(norm(x, layer + "layernorm_after"), layer + "intermediate.dense"))
+        x = x + linear(inner, layer + "output.dense")
     return norm(x, "layernorm")[:, 0]
-
-
-def attend(x: Tensor, layer: str, weights: dict[str, Tensor], heads: int) -> Tensor:
-    def project(kind: tuple[str, str]) -> Tensor:
-        name = layer + (kind[0] if layer + kind[0] + ".weight" in weights else kind[1])
-        return F.linear(x, weights[name + ".weight"], weights[name + ".bias"])
-
-    names = [(f"attention.attention.{one}", f"attention.{one[0]}_proj") for one in ("query", "key", "value")]
-    query, key, value = (project(one).unflatten(-1, (heads, -1)).transpose(1, 2) for one in names)
-    weight = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
-    mixed = (weight @ value).transpose(1, 2).flatten(2)
-    out = layer + ("attention.output.dense" if layer + "attention.output.dense.weight" in weights else "attention.o_proj")
-    return F.linear(mixed, weights[out + ".weight"], weights[out + ".bias"])
-
-
-def feed_forward(layer: str, weights: dict[str, Tensor]) -> tuple[str, str]:
-    if layer + "intermediate.dense.weight" in weights:
-        return layer + "intermediate.dense", layer + "output.dense"
-    return layer + "mlp.fc1", layer + "mlp.fc2"
 
 
 @functools.cache
@@ -219,7 +205,7 @@ def raft_scores(folder: Path, frames: np.ndarray) -> list[float]:
     """`DynamicDegree.infer` up to its list of scores: the fastest 5 % over the padded frame."""
     images = [torch.from_numpy(frame).permute(2, 0, 1).float()[None] for frame in frames]
     scores = []
-    for one, two in zip(images[:-1], images[1:], strict=True):
+    for one, two in itertools.pairwise(images):
         high, wide = one.shape[-2:]
         down, across = (((high // 8) + 1) * 8 - high) % 8, (((wide // 8) + 1) * 8 - wide) % 8
         pad = [across // 2, across - across // 2, down // 2, down - down // 2]
@@ -277,7 +263,8 @@ def clip_pcc_gated(folder: Path, predicted: np.ndarray, true: np.ndarray) -> flo
     if vifi_score(folder, predicted, true) <= 0.6:
         return 0.0
     features = embed(load_clip(folder, "clip"), openai_pictures(predicted))
-    return float(np.mean([torch.cosine_similarity(features[i : i + 1], features[i + 1 : i + 2]) for i in range(len(features) - 1)]))
+    pairs = itertools.pairwise(features.split(1))
+    return float(np.mean([torch.cosine_similarity(one, two) for one, two in pairs]))
 
 
 def hue_pcc(folder: Path, predicted: np.ndarray, true: np.ndarray) -> float:

@@ -293,9 +293,7 @@ class Judges:
             return own
         return PUBLISHERS[pixels](own.height, *([own.normal] if self._role(view).own_normalisation else []))
 
-    def _look(
-        self, networks: dict[str, tuple[Any, Pixels]], video: np.ndarray, threads: int
-    ) -> dict[str, np.ndarray]:
+    def _look(self, networks: dict[str, tuple[Any, Pixels]], video: np.ndarray, threads: int) -> dict[str, np.ndarray]:
         """One batch through each distinct network, its frames prepared once for each distinct preparation."""
         import torch
 
