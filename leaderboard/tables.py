@@ -16,6 +16,7 @@ with the clips of a concept as one cluster. Beside it stand
 - `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
   marked "partial": listed, not ranked.
 - A row of cells that were made by code changed since its commit is marked "dirty".
+- A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
 """
 
 from __future__ import annotations
@@ -151,6 +152,8 @@ def _result_row(
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
     marks += ["dirty"] if "dirty" in group and group["dirty"].any() else []  # by code that is in no commit
+    if "version" in group and (older := int(group["version"].min())) < metric.version:
+        marks.append(f"metric v{older} (now v{metric.version})")
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
         "value": interval.mean,

@@ -32,7 +32,10 @@ from metrics.specs import MetricSpec, Scored
 GREY = 128  # as in baselines.floors.controls
 PARTY = 8  # clips together: enough for the judges to work at full rate, few enough for large videos
 FLOORS = ("constant_grey", "still_frame", "shuffled")
-PER_FRAME = ("frame", "clip", "clip_large", "vifi", "dino", "dinov2")  # views of one frame alone
+PER_FRAME = (  # views of one frame alone
+    *("frame", "clip", "clip_large", "vifi", "dino", "dinov2"),
+    *("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench", "dinov2_dynamind"),
+)
 ALL_CLIPS = "(all clips)"  # the row of a set metric
 
 Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
