@@ -46,6 +46,7 @@ class Planned:
     todo: list[Job]
     store: Store
     viewer: Viewer
+    dataset: Any
 
 
 def run(
@@ -158,7 +159,7 @@ def plan_run(
     planned = plan(asked, opened, loaded.digest)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
     todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
-    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
+    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer, dataset=opened)
 
 
 def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int) -> tuple[str, ...]:
@@ -175,13 +176,14 @@ def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | Non
 def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import count_folds, read_scores
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
     scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
+    scores = count_folds(scores, planned.dataset)
     rows = result_table(scores, protocols=find_protocols(protocols))
     ours = rows["method"] == planned.jobs[0].spec.method
     return RunResult(

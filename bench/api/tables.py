@@ -229,7 +229,7 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
         return pd.DataFrame(), f"there is no store {setting.runs}"
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import current_cells
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import count_folds, read_scores
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
@@ -239,7 +239,8 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
         return pd.DataFrame(), f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
     store = Store(setting.runs)
     keys = [cell.key for cell in current_cells(store, dataset, suite, setting.classes)]
-    return read_scores(store, keys, Viewer(suite.judges, dataset.concepts), protocols), ""
+    scores = read_scores(store, keys, Viewer(suite.judges, dataset.concepts), protocols)
+    return count_folds(scores, dataset), ""
 
 
 def read_committed(setting: Setting) -> pd.DataFrame:

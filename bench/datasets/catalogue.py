@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.built_in import STAND_INS
+from bench.core.built_in import DEFAULT_SIZE, STAND_INS
 from bench.core.errors import BenchError, DatasetError
 from bench.core.paths import available_cores, bench_home, find_root
 from bench.core.registry import entry_points
@@ -25,7 +25,6 @@ from bench.datasets.seed_dv.concepts import CONCEPTS
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_SIZE = "small"
 REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
 PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
 EEG_VIEW = "_eeg"  # of a data set that holds both
