@@ -46,6 +46,7 @@ class Planned:
     todo: list[Job]
     store: Store
     viewer: Viewer
+    dataset: Any
 
 
 def run(
@@ -164,7 +165,7 @@ def plan_run(
     planned = plan(asked, opened, loaded)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
     todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
-    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
+    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer, dataset=opened)
 
 
 def make_cells(
@@ -183,7 +184,7 @@ def make_cells(
 def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.stored import compare_makings, read_scores
+    from bench.scoring.stored import compare_makings, count_folds, read_scores
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
@@ -192,6 +193,7 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
         scores = read_scores(cells, planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
+    scores = count_folds(scores, planned.dataset)
     rows = result_table(scores, protocols=find_protocols(protocols))
     rows.attrs["notes"] = compare_makings(cells, planned.viewer, protocols)
     ours = rows["method"] == planned.jobs[0].spec.method
