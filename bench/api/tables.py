@@ -266,7 +266,7 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
         return pd.DataFrame(), [], f"there is no store {setting.runs}"
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import current_cells
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import count_folds, read_scores
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
@@ -275,7 +275,8 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
     except NotMade:
         return pd.DataFrame(), [], f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
     cells = list(current_cells(Store(setting.runs), dataset, suite, setting.classes))
-    return read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols), cells, ""
+    scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
+    return count_folds(scores, dataset), cells, ""
 
 
 def read_committed(setting: Setting) -> pd.DataFrame:

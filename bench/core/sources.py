@@ -181,7 +181,7 @@ def drop_docstring(node: ast.AST) -> None:
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
         first = body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body = body[1:]  # type: ignore[attr-defined]
+            node.body = body[1:]
 
 
 def write_tree(node: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.built_in import STAND_INS
+from bench.core.built_in import DEFAULT_SIZE, STAND_INS
 from bench.core.errors import DatasetError
 from bench.core.paths import available_cores, bench_home, find_root, homes
 from bench.core.progress import say, warn_once
@@ -32,7 +32,6 @@ from bench.store.contents import find_changes, forget
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_SIZE = "small"
 REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
 PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
 EEG_VIEW = "_eeg"  # of a data set that holds both

@@ -71,6 +71,7 @@ class Role:
     settings: dict[str, Any] | None = None  # overrides of the network's config
     url: str = ""  # of a single file of weights that no hub holds; its name ends in its hash
     how: str = ""  # how to come by it, where fetching cannot
+    own_normalisation: bool = False  # of a judge: trained on values of its own, not on its publisher's
 
     @property
     def files(self) -> list[Path]:

@@ -106,7 +106,7 @@ class Suite:
 
         It keys what is encoded by any of them, and changes more often than it must.
         """
-        lines = [f"{sorted((name, str(value)) for name, value in self.drawing_settings.items())} {self.precision}"]
+        lines = [f"{sorted(self.drawing_settings.items())} {self.precision}"]
         for role in self.roles.values():
             lines += role.digest_lines() if role.files else []
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

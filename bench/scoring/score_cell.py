@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.contracts import Dataset
+from bench.core.progress import say
 from bench.core.seeds import permute
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer, summarise
@@ -36,8 +37,11 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
     wanted = [one for one in list_scores(cell, viewer, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
-    metrics = [metric for _, metric, _ in wanted]
-    views = {view for metric in metrics for view in metric.views}
+    shape = cell.manifest["video_shape"]
+    views = {view for _, metric, _ in wanted if not metric.refuses(shape) for view in metric.views}
+    for reason in dict.fromkeys(metric.refuses(shape) for _, metric, _ in wanted):
+        if reason and min(shape) > 0:
+            say(f"cell {cell.key}: {reason}: its clips are invalid and score the worst value")
     trials = cell.trials()
     clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
     target, gallery = show_targets(clips, dataset, viewer, views)
@@ -92,7 +96,12 @@ def score_pairings(
     there: np.ndarray,  # the trials that have a prediction, in the order of `prediction`
     pairings: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over."""
+    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over.
+
+    NaN for clips that the metric refuses, because they are too short or too small for it.
+    """
+    if prediction.video is not None and metric.refuses(prediction.video.shape[1:]):
+        return [np.full(1 if metric.level == "set" else len(place), np.nan)] * 2
     if metric.level == "set":
         whole = metric.compute(prediction, target.take(place[there])) if len(there) > 1 else np.array([metric.worst])
         return [whole, whole]

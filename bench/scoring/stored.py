@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.core.splits import make_folds
+from bench.scoring.flags import read_flags
 from bench.scoring.identity import identify_score
 from bench.scoring.lookup import find_protocol
 from bench.scoring.views import Viewer
@@ -44,14 +45,14 @@ def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
 def read_scores(cells: Iterable[Cell], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
     """Score rows of the cells; scores that are not there are left out.
 
-    Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, dirty, and
-    those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore where scores that
-    are there are damaged.
+    Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, dirty, flags,
+    and those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore where some are
+    there and damaged.
     """
     cells = list(cells)
-    with ExitStack() as stack:
-        for store in {id(cell.store): cell.store for cell in cells}.values():
-            stack.enter_context(store.reading())
+    if not cells:
+        return pd.DataFrame()
+    with cells[0].store.reading():
         return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
 
 
@@ -81,6 +82,7 @@ def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFr
         "parameters": cell.manifest["parameter_count"],
         "phantom": cell.manifest["phantom"],
         "dirty": bool(cell.manifest.get("provenance", {}).get("dirty")),
+        "flags": ", ".join(read_flags(cell)),
     }
     return pd.concat(tables, ignore_index=True).assign(**about)
 
@@ -89,3 +91,14 @@ def join_rows(parts: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
     """The tables that are there as one; empty where there are none."""
     tables = [part for part in parts if part is not None]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def count_folds(scores: pd.DataFrame, dataset: Any) -> pd.DataFrame:
+    """Score rows of one data set with the column `folds`: how many folds their split has, run or not."""
+    if scores.empty:
+        return scores
+    counts = {
+        (split, classes): len(make_folds(dataset, split, classes=int(classes)))
+        for split, classes in scores[["split", "classes"]].drop_duplicates().itertuples(index=False)
+    }
+    return scores.assign(folds=[counts[one] for one in zip(scores["split"], scores["classes"], strict=True)])

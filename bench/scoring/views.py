@@ -25,7 +25,7 @@ from metrics.specs import MetricSpec
 
 BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
 PROMPT = "a video of a {}"
-TOO_LARGE = ("raft",)  # flow fields are larger than the videos: computed again rather than kept
+TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
 JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
 COMPUTE = ("torch", "torchvision", "transformers", "open_clip_torch")  # packages that the judges compute with
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
-WRITING = 60.0  # seconds within which scores come after their digest
 MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
+WRITING = 60.0  # seconds within which scores come after their digest
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -226,7 +226,7 @@ HOSTILE = {
     "no seed": (respec(seed=...), "lacks 'seed'"),
     "spec of another version": (respec(more=1), "no spec of this version"),
     "many small members": (many_small, "-fold: a bomb"),
-    "long video": (long_video, "7 frames of 64×64 are not the 6 of 64×64"),
+    "long video": (long_video, "500 frames of 64×64 are not the 6 of 64×64"),
     "large video": (large_video, "cannot be decoded|not the 6 of 64×64"),
     "playlist": (playlist, "cannot be decoded"),
     "trials no parquet": (with_table(lambda table: b"garbage"), "trials.parquet is no parquet file"),

@@ -272,7 +272,7 @@ class CineBrain:
         decoded: list[np.ndarray] = []
         for clip in clips:
             path = self.video_path(int(clip))
-            video = read_video(path)[:frames]
+            video = read_video(path, first=frames)
             if len(video) < frames:
                 raise DatasetError(f"{path} has {len(video)} frames, expected {frames} at least; fetch it again")
             if decoded and video.shape != decoded[0].shape:

@@ -13,6 +13,7 @@ from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
 from bench.datasets.seed_dv.layout import APPLY, caption_files, open_recording, read_caption_file
 from bench.store.contents import hash_file
+from bench.store.video import VideoError, count_frames
 
 META_COLUMNS = ("color", "face_apperance", "human_apperance", "obj_number", "optical_flow_score")
 
@@ -101,13 +102,13 @@ def check_video(path: Path, geometry: Geometry) -> Check:
     import av
 
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            size = f"{stream.codec_context.width}×{stream.codec_context.height}"
-            count = sum(1 for _ in container.decode(stream))
-    except (av.FFmpegError, EOFError, IndexError) as error:
-        return "malformed", f"it cannot be decoded ({error}); fetch it again"
+        count = count_frames(path)
+    except VideoError as error:
+        return "malformed", f"{error.why}; fetch it again"
+    with av.open(str(path), format="mov") as container:  # which is whole, and has one film
+        stream = max(container.streams.video, key=lambda one: one.frames)
+        rate = float(stream.average_rate or 0)
+        size = f"{stream.codec_context.width}×{stream.codec_context.height}"
     if count != geometry.block_frames:
         return "malformed", f"{count} frames, expected {geometry.block_frames}; fetch it again"
     if abs(rate - geometry.fps) > 0.01:
