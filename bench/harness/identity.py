@@ -3,20 +3,27 @@ find it again, so that none of the three can forget a part."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.core.contracts import Dataset
+from bench.core.errors import BenchError
 from bench.core.registry import LIVE, digest_class, find_home, find_roots, resolve, role_of
-from bench.core.sources import trace
+from bench.core.sources import LEFT_OUT, trace, untraced
 from bench.core.spec import CellSpec, digest
 from bench.core.splits import describe_rules
+from bench.pretrained.judges.observe import VIEWS
+from bench.pretrained.roles import GENERATORS, LOADED
 
 # What a cell runs through whatever its method: what is drawn, normalised, handed over and written.
-HARNESS = ("bench.harness.run_cell", "bench.core.splits", "bench.core.seeds")
-# `run_cell` scores too, and scores have keys of their own.
-NO_PART = ("bench.scoring.score_cell", "bench.harness.identity", "bench.store.cells", "bench.store.predictions")
+HARNESS = ("bench.harness.run_cell", "bench.harness.inside", "bench.core.splits", "bench.core.seeds")
+# `run_cell` scores too, and scores have keys of their own; the rest starts processes, carries and stores.
+NO_PART = (
+    *("bench.scoring.score_cell", "bench.scoring.flags", "bench.scoring.views", "bench.store.cells"),
+    *("bench.store.predictions", "bench.store.contents", "bench.harness.identity", "bench.harness.supervise"),
+    *("bench.harness.nursery", "bench.harness.wire", "bench.core.job"),
+)
 
 
 def identify(
@@ -62,26 +69,51 @@ def list_sources(method: str, parameters: Mapping[str, Any], dataset: Dataset, s
     that it builds on (class attribute `uses`: their roles); the judges that it asks (class attribute `asks`: their
     views); for a ceiling also the phantom's likelihood.
     """
-    method_class = resolve("methods", method)
-    roots = [*HARNESS, *find_home(type(dataset)), *find_home(type(suite)), *find_roots("methods", method)]
+    roots = [*HARNESS, *find_home(type(dataset)), *find_home(type(suite))]
     sources: dict[str, str] = {}
-    if method in LIVE and not find_roots("methods", method):
-        sources["class"] = digest_class(method)
-    if hasattr(method_class, "wraps"):
-        inner = parameters.get("method", method_class.wraps)
-        roots += find_roots("methods", inner)
-        sources["wraps"] = f"{inner} {resolve('methods', inner).version}"
+    for name in list_methods(method, parameters):
+        own, method_class = find_roots("methods", name), resolve("methods", name)
+        roots += own
+        sources[f"method {name}"] = str(method_class.version)
+        if name in LIVE and not own:
+            sources[f"class {name}"] = digest_class(name)
+        for role in getattr(method_class, "uses", ()):
+            sources[f"role {role}"] = suite.digest_role(role) if suite.has(role) else "absent"
+        for view in getattr(method_class, "asks", ()):
+            sources[f"view {view}"] = suite.judges.digest(view) if suite.judges.available(view) else "absent"
     if role_of(method) == "ceiling" and dataset.truth is not None:
         roots += find_home(type(dataset.truth))
-    for role in getattr(method_class, "uses", ()):
-        sources[f"role {role}"] = suite.digest_role(role) if suite.has(role) else "absent"
-    for view in getattr(method_class, "asks", ()):
-        sources[f"view {view}"] = suite.judges.digest(view) if suite.judges.available(view) else "absent"
-    return {**sources, **trace(*roots, leave=left_out())}
+    return {**sources, **trace(*roots, leave=(*LEFT_OUT, *NO_PART))}
 
 
-@functools.cache
-def left_out() -> tuple[str, ...]:
-    from bench.core.sources import LEFT_OUT
+def list_methods(method: str, parameters: Mapping[str, Any]) -> list[str]:
+    """The method, and the one that it wraps."""
+    method_class = resolve("methods", method)
+    return [method, *([str(parameters.get("method", method_class.wraps))] if hasattr(method_class, "wraps") else [])]
 
-    return (*LEFT_OUT, *NO_PART)
+
+def refuse_unkeyed(method: str, parameters: Mapping[str, Any]) -> None:
+    """Raise BenchError where this process loaded what the key of its cell does not know of: another network of the
+    suite, or a file beside the method's own that no import statement leads to."""
+    declared, files = set(GENERATORS), []
+    for name in list_methods(method, parameters):
+        method_class = resolve("methods", name)
+        declared |= {
+            *getattr(method_class, "uses", ()),
+            *(VIEWS[view].role for view in getattr(method_class, "asks", ())),
+        }
+        files += [root for root in find_roots("methods", name) if isinstance(root, Path)]
+    if strange := sorted(LOADED - declared):
+        views = ", ".join(repr(view) for view, about in VIEWS.items() if about.role in strange)
+        raise BenchError(
+            f"it used the suite's {strange[0]}, which its class does not declare, so that another {strange[0]} would "
+            f"not make the cell again: add it to the class's uses = ({strange[0]!r},)"
+            + (f", or one of the views {views} to its asks = (…,)" if views else "")
+        )
+    folders = {file.resolve().parent for file in files}
+    loaded = untraced(trace(*files), roots=files) if files else []
+    if strays := [path for path in loaded if any(path.resolve().is_relative_to(folder) for folder in folders)]:
+        raise BenchError(
+            f"it loaded {strays[0]}, which no import statement of its file leads to, so that a change of it would not "
+            f"make the cell again: write `import {strays[0].stem}` where it is loaded"
+        )
