@@ -1,8 +1,8 @@
 """What a class in a file of the user's says about itself, asked in a process of its own.
 
 Importing a file runs it, and a file may do anything. The command therefore never imports it: what it needs to know to
-plan cells (modality, version, parameters) comes from a process that ends when it has told, and stands in the registry in
-the class's place. The file is imported again in the process of each of its cells.
+plan cells (modality, version, parameters) comes from a process that ends when it has told, and stands in the registry
+in the class's place. The file is imported again in the process of each of its cells.
 """
 
 from __future__ import annotations
