@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,18 +153,28 @@ def shrink(dataset: str) -> str:
     return f"{kind}:tiny"
 
 
-def check_output(path: Path | None, suffixes: Iterable[str] = ()) -> None:
-    """A file can be written there: it is no folder, its name ends as it must, its folder is there or can be made."""
+def check_output(path: Path | None, suffixes: Iterable[str] = (), *, option: str = "--output") -> None:
+    """A file can be written there: it is no folder, its name ends as it must, its folder is there or can be made.
+
+    What a disk or a name allows is tried and not guessed, by a file that is removed again. Raises BenchError.
+    """
     if path is None:
         return
-    if path.is_dir():
-        raise BenchError(f"--output {path} is a folder; name a file in it")
     if suffixes and path.suffix.lower() not in suffixes:
-        raise BenchError(f"--output {path}: its name must end in one of {', '.join(suffixes)}")
-    folder = path.absolute().parent
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise BenchError(f"--output {path}: nothing can be written in {existing}; name a file in a folder of yours")
+        raise BenchError(f"{option} {path}: its name must end in one of {', '.join(suffixes)}")
+    try:
+        if path.is_dir():
+            raise BenchError(f"{option} {path} is a folder; name a file in it")
+        if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+            raise BenchError(f"{option} {path} is there and cannot be written to; name another file")
+        existing = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".tmp-output-"):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BenchError(
+            f"{option} {path}: nothing can be written there ({why}); name a file in a folder of yours"
+        ) from error
 
 
 def name_of(method: str | type) -> str:

@@ -219,7 +219,7 @@ def survey(
                 data_root=None if data_root is None else str(data_root),
                 protocols=table.protocols,
             )
-            planned = plan(run, opened[name], loaded.digest)
+            planned = plan(run, opened[name], loaded)
         except BenchError as error:
             absent |= dict.fromkeys(together, first_part(str(error)))
             continue

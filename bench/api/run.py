@@ -46,6 +46,7 @@ class Planned:
     todo: list[Job]
     store: Store
     viewer: Viewer
+    dataset: Any
 
 
 def run(
@@ -163,10 +164,10 @@ def plan_run(
         data_root=None if data_root is None else str(data_root),
         protocols=names.default_protocols(opened.modality, protocol),
     )
-    planned = plan(asked, opened, loaded.digest)
+    planned = plan(asked, opened, loaded)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
     todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
-    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
+    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer, dataset=opened)
 
 
 def make_cells(
@@ -185,17 +186,21 @@ def make_cells(
 def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import compare_makings, count_folds, read_scores
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
-    scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.viewer, protocols)
+    with planned.store.reading():
+        cells = [cell for job in planned.jobs if (cell := planned.store.find(job.spec.key)) is not None]
+        scores = read_scores(cells, planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
+    scores = count_folds(scores, planned.dataset)
     rows = result_table(scores, protocols=find_protocols(protocols))
+    rows.attrs["notes"] = compare_makings(cells, planned.viewer, protocols)
     ours = rows["method"] == planned.jobs[0].spec.method
     return RunResult(
-        table=rows[ours].reset_index(drop=True),
+        table=rows[ours].reset_index(drop=True),  # pandas keeps the notes
         references=rows[~ours].reset_index(drop=True),
         scores=scores,
         failures=failures,

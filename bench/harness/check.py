@@ -288,7 +288,7 @@ class Trial:
 
         setting = {"split": "cross_subject", "dataset": self.kind, "suite": self.suite.name}
         run = Run(method=self.name, variants={"base": self.parameters}, protocols=("corrected",), **setting)
-        job = next(one for one in plan(run, self.real, self.suite.digest) if one.spec.method == self.name)
+        job = next(one for one in plan(run, self.real, self.suite) if one.spec.method == self.name)
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder))
             with interrupted() as first, contextlib.suppress(KeyboardInterrupt):

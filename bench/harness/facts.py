@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.core.registry import STAND_INS, UnknownName, resolve, target
+from bench.core.registry import ASKED, UnknownName, resolve, target
 from bench.harness.inside import describe_error
 
 PATIENCE = 600  # seconds for importing a file and what it imports
@@ -36,8 +36,8 @@ def ask_files(values: Iterable[Any]) -> None:
     """
     for name in values:
         if isinstance(name, str) and ".py:" in name and Path(name.rpartition(":")[0]).is_file():
-            STAND_INS.pop(name, None)
-            STAND_INS[name] = make_stand_in(name, ask_file(name))
+            ASKED.pop(name, None)
+            ASKED[name] = make_stand_in(name, ask_file(name))
 
 
 def ask_file(name: str) -> dict[str, Any]:

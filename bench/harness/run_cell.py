@@ -30,6 +30,7 @@ from bench.harness.inputs import (
 )
 from bench.harness.method_process import MethodProcess
 from bench.harness.normalise import Scaling, normalised
+from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
 from bench.store import provenance
 from bench.store.cells import Cell, Store
@@ -67,6 +68,8 @@ def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
     if cell is None:
         cell = make_cell(job, store, dataset, suite, limits)
     score_cell(cell, store, dataset, suite, protocols=job.protocols)
+    if job.role == "method":  # whoever wrote it: its process could read files
+        flag_cell(cell, dataset, suite, (COPIES,))
     return job.spec.key
 
 

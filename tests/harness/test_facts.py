@@ -41,8 +41,8 @@ WAYS = {  # the first lines of a file, and what is said of it
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    monkeypatch.setattr(registry, "STAND_INS", {})
-    monkeypatch.setattr("bench.harness.facts.STAND_INS", registry.STAND_INS)
+    monkeypatch.setattr(registry, "ASKED", {})
+    monkeypatch.setattr("bench.harness.facts.ASKED", registry.ASKED)
 
 
 @pytest.mark.parametrize("way", list(WAYS))
