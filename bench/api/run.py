@@ -125,11 +125,13 @@ def plan_run(
     shard: str | None = None,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
+    from bench.harness.facts import ask_files
     from bench.toolbox.parameters import try_parameters
 
     name = names.name_of(method)
     names.check_split(split)
     names.check_seeds(seeds)
+    ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
     dataset = dataset or names.default_dataset(name)
     setting = Setting(

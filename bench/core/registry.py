@@ -23,6 +23,7 @@ from bench.core.built_in import BUILT_IN, Entry
 from bench.core.errors import BenchError
 
 FILE = "bench_file_"  # of the name of a module that is known by its file alone
+ASKED: dict[str, type] = {}  # what classes of the user's files say about themselves, in their place
 LIVE: dict[str, type] = {}  # methods whose class itself was handed over, as in a notebook, by the class's name
 
 
@@ -86,6 +87,8 @@ def resolve(kind: str, name: str) -> Any:
     """
     if kind == "methods" and name in LIVE:
         return LIVE[name]
+    if kind == "methods" and name in ASKED:
+        return ASKED[name]
     module_name, _, attribute = target(kind, name).rpartition(":")
     try:
         module = load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import misbehaviours
@@ -99,6 +100,27 @@ def test_a_log_keeps_the_first_and_the_last_of_much(together):
     assert log.stat().st_size < 2 << 20
     text = log.read_text()
     assert text.startswith("first words") and text.endswith("last words\n") and "bytes left out" in text
+
+
+def test_a_killed_keeper_or_worker_costs_its_own_cell(phantom, tmp_path):
+    jobs = [plan_one(name, phantom) for name in ("KillsItsKeeper", "KillsTheWorker", "Fine")]
+    outcomes = run(jobs, tmp_path / "runs", processes=1)
+    assert "its process was lost with the process that kept it in fit" in outcomes["KillsItsKeeper"]
+    assert "the process that made and scored it was killed by SIGKILL" in outcomes["KillsTheWorker"]
+    assert outcomes["Fine"] is None
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert names == {jobs[2].spec.key, "logs"}
+
+
+def test_a_stopped_run_leaves_nothing(phantom, tmp_path, monkeypatch):
+    """Ctrl-C while methods are at work: their processes, and what they started, are gone when the run has ended."""
+    jobs = [plan_one(name, phantom) for name in ("Sleeps", "Fine")]
+    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        stopping.setattr("bench.harness.executor.say", lambda text: signal.raise_signal(signal.SIGINT))
+        run(jobs, tmp_path / "runs")
+    assert not [one for one in psutil.Process().children(recursive=True) if "bench.harness" in " ".join(one.cmdline())]
+    assert not list((tmp_path / "runs").glob(".tmp-*"))
+    assert run(jobs[1:], tmp_path / "runs") == {"Fine": None}
 
 
 def test_what_does_not_end_meets_the_time_limit(phantom, tmp_path):
