@@ -9,6 +9,7 @@ animated WebP):
 - Display matrices and EXIF orientations turn and mirror frames; an angle that is no quarter turn is refused.
 - A cover picture is no film; a file of several films is refused, because players choose differently among them.
 - Transparency stands over black, whatever colour a decoder gives to pixels that have none.
+- Containers that cut off the edges of the picture (`clap`, PixelCrop) are refused: only some players follow them.
 - Any bit depth is scaled to 8 bits. Pictures whose range is not known (floats, 32-bit numbers) are refused, and films
   in HDR, which players map to a screen's range each in its own way.
 - The colour matrix and range are those that the file names; where it names none, BT.601 and 16 to 235, as FFmpeg has
