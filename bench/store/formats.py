@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 # kind: the endings of its names
@@ -40,6 +41,30 @@ class Refused(Exception):
     def __init__(self, why: str, next_step: str = "write or fetch it again") -> None:
         super().__init__(why, next_step)
         self.why, self.next_step = why, next_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What may be decoded: so many bytes of pixels, and, where `shape` is given, so many frames of that size."""
+
+    pixels: int
+    shape: tuple[int, int, int] | None = None  # frames, height, width
+    first: int | None = None  # frames that are wanted: decoding stops after them
+    threads: int = 1
+
+    def check(self, frames: int, height: int, width: int) -> None:
+        """Raises Refused for more frames or pixels than may be decoded, or another size."""
+        seen = f"{frames} frames of {width}×{height} are"
+        if self.shape is not None and (frames > self.shape[0] or (height, width) != self.shape[1:]):
+            count, tall, wide = self.shape
+            raise Refused(f"{seen} not the {count} of {wide}×{tall} promised", "write it again")
+        if min(height, width) < 1:
+            raise Refused(f"its frames are {width}×{height}", "write it with pixels in it")
+        if frames * height * width * 3 > self.pixels:
+            raise Refused(
+                f"{seen} {frames * height * width * 3 / 10**6:.1f} MB of pixels, allowed are {self.pixels / 10**6:.1f}",
+                "cut it into clips, or raise BENCH_VIDEO_MEGABYTES",
+            )
 
 
 def recognise(head: bytes) -> str | None:
