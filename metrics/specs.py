@@ -7,7 +7,10 @@
     clip, clip_large, vifi     CLIP image embeddings  f [n, f, d]
     dino, dinov2               DINO embeddings        f [n, f, d]
     features    mean hidden state of the video judge  f [n, d]
+    clip_vbench, clip_dynamind, clip_large_neurons, vifi_mind_animator, dino_vbench, dinov2_dynamind
+                the same judges' of frames prepared as that publisher's script does   f [n, f, d]
     raft        RAFT's flow between adjacent frames   f [n, f−1, h, w, 2], pixels
+    raft_vbench the same over the frames and VBench's padding   f [n, f−1, H, W, 2], pixels of the frame as given
     amt         motion smoothness, frames drawn by AMT                      f [n]
     concept     likeness to each of the benchmark's concepts, by CLIP       f [n, K]
     gallery     likeness to each of the true clips that are scored, by CLIP f [n, m]

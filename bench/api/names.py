@@ -19,6 +19,8 @@ from bench.core.registry import UnknownName, modality_of, names, suggest, target
 
 CLASSES = (10, 20, 30, 40)
 MOST_SEEDS = 1000
+MOST_PROCESSES = 1024
+MOST_SECONDS = 365 * 86_400
 PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
 
 
@@ -108,6 +110,27 @@ def check_seeds(seeds: int) -> None:
     """How many seeds are asked for: 1 to `MOST_SEEDS`."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
+
+
+def check_processes(jobs: int | None, threads: int) -> None:
+    """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
+    for what, count in (("jobs", jobs), ("threads", threads)):
+        if count is not None and not 1 <= count <= MOST_PROCESSES:
+            raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")
+
+
+def parse_time_limit(limit: str | float | None) -> float | None:
+    """Seconds of `90s`, `30m`, `2h`, `1d`, `1h30m` or a plain number; None where there is no limit."""
+    if limit is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(limit).strip())
+    sizes = (86_400, 3600, 60, 1)
+    seconds = sum(float(part or 0) * size for part, size in zip(parts.groups(), sizes, strict=True)) if parts else 0.0
+    if not 0 < seconds <= MOST_SECONDS:
+        raise BenchError(
+            f"a time limit of {limit!r} is refused; write it as 90s, 30m, 2h or 1h30m, more than 0 and at most 365d"
+        )
+    return seconds
 
 
 def parse_shard(shard: str | None) -> tuple[int, int]:

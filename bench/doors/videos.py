@@ -14,7 +14,6 @@ kept to the end, because they compare each clip with all others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,7 +32,10 @@ from metrics.specs import MetricSpec, Scored
 GREY = 128  # as in baselines.floors.controls
 PARTY = 8  # clips together: enough for the judges to work at full rate, few enough for large videos
 FLOORS = ("constant_grey", "still_frame", "shuffled")
-PER_FRAME = ("frame", "clip", "clip_large", "vifi", "dino", "dinov2")  # views of one frame alone
+PER_FRAME = (  # views of one frame alone
+    *("frame", "clip", "clip_large", "vifi", "dino", "dinov2"),
+    *("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench", "dinov2_dynamind"),
+)
 ALL_CLIPS = "(all clips)"  # the row of a set metric
 
 Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
@@ -169,7 +171,7 @@ def show_party(
     has_truth = party[0].target is not None
     target = prediction
     if has_truth:
-        target = Scored(video=true, views=viewer.look_once(views, lambda: true, key=address(true)))
+        target = Scored(video=true, views=viewer.look_once(views, true))
     columns: Columns = {"value": prediction}
     if not floors:
         return columns, target
@@ -187,15 +189,10 @@ def show_party(
     per_frame = [view for view in target.views if view in PER_FRAME]  # already known: the frame was judged in its clip
     held = {view: np.repeat(target[view][before, middle][:, None], frames, axis=1) for view in per_frame}
     rest = [view for view in target.views if view not in held]
-    held |= viewer.look_once(rest, lambda: still, key=address(still))
+    held |= viewer.look_once(rest, still)
     columns["still_frame"] = Scored(video=still, views=held)
     columns["shuffled"] = prediction.take(before)
     return columns, target
-
-
-def address(video: np.ndarray) -> str:
-    """The digest of the pixels, under which what judges say of them is kept."""
-    return "videos-" + hashlib.sha256(f"{video.shape}".encode() + np.ascontiguousarray(video).data).hexdigest()[:40]
 
 
 def about(metric: MetricSpec) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from bench.core.contracts import Dataset
 from bench.core.progress import say
-from bench.core.seeds import derive_seed, permute
+from bench.core.seeds import permute
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer, summarise
 from bench.store.cells import Cell, Store
@@ -76,8 +76,7 @@ def show_targets(
 ) -> tuple[Scored, np.ndarray | None]:
     """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
     video = dataset.video(clips)
-    key = f"{dataset.digest[:16]}-{derive_seed(*clips.tolist()):016x}"
-    seen = viewer.look_once(views, lambda: video, key=key)
+    seen = viewer.look_once(views, video)
     gallery = summarise(seen["clip"]) if "gallery" in views else None
     concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
     target = Scored(

@@ -158,7 +158,7 @@ def no_head(members: Members) -> None:
 
 
 def other_head(members: Members) -> None:
-    members["bundle.json"] = b'{"schema": 1, "cells": ["0123456789abcdef"], "protocols": []}'
+    members["bundle.json"] = b'{"schema": 2, "cells": ["0123456789abcdef"], "protocols": []}'
 
 
 HOSTILE = {

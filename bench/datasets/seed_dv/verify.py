@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,10 @@ import pandas as pd
 
 from bench.core.errors import DatasetError
 from bench.core.progress import track
+from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
 from bench.datasets.seed_dv.layout import APPLY, caption_files, open_recording, read_caption_file
+from bench.store.contents import hash_file
 from bench.store.video import VideoError, count_frames
 
 META_COLUMNS = ("color", "face_apperance", "human_apperance", "obj_number", "optical_flow_score")
@@ -34,7 +34,7 @@ def verify_seed_dv(root: Path | str) -> pd.DataFrame:
     geometry = read_geometry(root)
     hashes: dict[str, str] = {}
     if (root / "manifest.json").is_file():
-        hashes = json.loads((root / "manifest.json").read_text())["files"]
+        hashes = read_manifest(root)["files"]
     rows = []
     for path in track(expected_files(root, geometry), "verifying"):
         name = path.relative_to(root).as_posix()
@@ -143,8 +143,3 @@ def check_meta(path: Path, geometry: Geometry) -> Check:
     if label and not np.array_equal(values, np.asarray(geometry.concepts)[geometry.order] + 1):
         return "malformed", "the order of the concepts is not the official one; fetch it again"
     return "ok", f"{values.dtype} {list(values.shape)}"
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
