@@ -7,9 +7,11 @@ for it; a parquet file says how many rows it has, in which columns, before one o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -36,6 +38,7 @@ MOST_DEPTH = 32  # of JSON: a manifest reaches 6
 MOST_RATIO = 200  # of size to compressed size: parquet and JSON reach 30, a bomb 1,000
 MOST_TOTAL_RATIO = 50  # of all members to the file: many small members are a bomb too
 ROW_BYTES, TABLE_BYTES = 1024, 64 * 2**10  # a row and a table without rows, at most; 200 and 5,000 are usual
+TABLE_SECONDS, TABLE_MEMORY = 20, 2**30  # of processor time, and bytes, to look at the tables of a cell
 REFUSED = 3  # exit status of the process that looks at tables
 MOST_TEXT = 256  # of a text in a table: a digest or the name of a file
 
@@ -207,7 +210,7 @@ def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile
 def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: str) -> None:
     """`check_table` of files below a folder by the kind of each, in a process of its own. Raises BadBundle.
 
-    A forged parquet file may end the process that parses it: pyarrow does not raise all of its errors.
+    A forged parquet file may end the process that parses it, or keep it: pyarrow does not raise all of its errors.
     """
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
@@ -216,6 +219,7 @@ def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: 
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
+        errors="replace",
     )
     said = done.stdout.splitlines()
     if done.returncode == REFUSED:
@@ -225,7 +229,15 @@ def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: 
 
 
 def check_asked() -> int:
-    """What `check_tables` asks of its process: each table is named before it is parsed."""
+    """What `check_tables` asks of its process: each table is named before it is parsed, in bounded time and memory."""
+    import pyarrow.parquet  # noqa: F401  before memory is bounded: what it takes by itself is much
+
+    resource.setrlimit(resource.RLIMIT_CPU, (TABLE_SECONDS, TABLE_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + TABLE_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     folder, tables, most_rows = json.load(sys.stdin)
     for name, kind in tables.items():
         print(name, flush=True)
