@@ -107,7 +107,7 @@ def vbench_dino(side: int, normal: Normalisation = IMAGENET) -> FloatFrames:
 
 
 def vbench_clip(side: int, normal: Normalisation = CLIP) -> FloatFrames:
-    """`clip_transform(224)` of `vbench/utils.py`, for files; pictures (`read_frame`) are prepared as for view "clip"."""
+    """`clip_transform(224)` of `vbench/utils.py`, of files; pictures (`read_frame`) are prepared as for view "clip"."""
     return FloatFrames(edge=side, mode="bicubic", crop=True, normal=normal)
 
 
