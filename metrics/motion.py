@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.checks import check_pair, check_video
-from metrics.flow import Flow, FlowOf, Interpolator, flow_dis, flow_farneback, interpolate_dis
+from metrics.flow import SMALLEST, Flow, FlowOf, Interpolator, flow_dis, flow_farneback, interpolate_dis
 from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_videos, on_view
 
 FASTEST = 0.05  # VBench: the share of pixels whose speed counts
@@ -238,12 +238,14 @@ EPE_FARNEBACK = MetricSpec(
     worst=LARGEST_ERROR,
     pixels=True,
     shuffles=1,
+    least_frames=2,
 )
 EPE_DIS = replace(
     EPE_FARNEBACK,
     name="epe_dis",
     compute=on_videos(partial(end_point_error, flow=flow_dis)),
     summary="end-point error in pixels of DIS flow; read it beside dynamic_difference",
+    least_size=(SMALLEST, SMALLEST),
 )
 EPE_RAFT = replace(
     EPE_FARNEBACK,
@@ -259,6 +261,8 @@ SMOOTHNESS_DIS = MetricSpec(
     summary="likeness of every second frame to the midpoint of its neighbours by DIS flow; a still video scores 1",
     pixels=True,
     paired=False,
+    least_frames=3,
+    least_size=(SMALLEST, SMALLEST),
 )
 SMOOTHNESS_AMT = MetricSpec(
     name="motion_smoothness",
@@ -266,6 +270,7 @@ SMOOTHNESS_AMT = MetricSpec(
     summary="VBench's motion smoothness, frames interpolated by AMT-S; a still video scores about 1",
     views=("amt",),
     paired=False,
+    least_frames=3,
 )
 MAGNITUDE = MetricSpec(
     name="dynamic_magnitude",
@@ -274,6 +279,8 @@ MAGNITUDE = MetricSpec(
     hi=float("inf"),
     pixels=True,
     paired=False,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )
 DIFFERENCE_DIS = MetricSpec(
     name="dynamic_difference",
@@ -284,6 +291,8 @@ DIFFERENCE_DIS = MetricSpec(
     worst=LARGEST_ERROR,
     pixels=True,
     shuffles=1,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )
 DYNAMIC_RAFT = MetricSpec(
     name="dynamic_degree",
@@ -293,6 +302,7 @@ DYNAMIC_RAFT = MetricSpec(
     views=("raft_vbench",),
     pixels=True,
     paired=False,
+    least_frames=2,
 )
 DYNAMIC_DIS = MetricSpec(
     name="dynamic_degree_dis",
@@ -300,4 +310,6 @@ DYNAMIC_DIS = MetricSpec(
     summary="VBench's rule with DIS flow in RAFT's place",
     pixels=True,
     paired=False,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )

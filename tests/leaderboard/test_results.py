@@ -150,9 +150,10 @@ def test_a_cell_in_another_s_file_is_refused(published):
 
 
 def test_results_of_other_data_do_not_stand_in_one_table(published):
-    publish([make_cell("d4", method="three", data_digest="e" * 64)], make_scores("d4", 1), published[0])
+    folder, before = published[0], {path: path.read_bytes() for path in published[0].rglob("*.*")}
     with pytest.raises(ResultsError, match="different phantom_eeg:tiny data"):
-        read_results(published[0])
+        publish([make_cell("d4", method="three", data_digest="e" * 64)], make_scores("d4", 1), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a b", "<script>", ""])

@@ -27,7 +27,7 @@ from jaxtyping import Float32, UInt8
 
 from bench.core.errors import BenchError
 from bench.pretrained.roles import JUDGES as JUDGE_ROLES
-from bench.pretrained.roles import MissingWeights, Role, make_roles
+from bench.pretrained.roles import MissingWeights, Role, loading, make_roles
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +156,11 @@ class Judges:
     def available(self, view: str) -> bool:
         """True if the suite names a judge for the view and its weights are on this machine."""
         role = self.roles.get(_view(view).role)
-        return role is not None and bool(role.files)
+        if role is None:
+            return False
+        if not role.files and role.is_shipped:  # not absent but lost
+            role.locate()
+        return bool(role.files)
 
     def explain(self, view: str) -> str:
         """What to fetch for the view: id, revision, size, licence, command."""
@@ -273,7 +277,9 @@ class Judges:
             "action": kinds.ActionEncoder,
         }
         key = (str(role.locate()), str(sorted((role.settings or {}).items())))
-        if key not in self._networks:
+        if key in self._networks:
+            return self._networks[key]
+        with loading(role):
             if role.name == "raft":
                 network: Any = kinds.FlowEstimator(role, self.device)
             elif role.name == "amt":
@@ -281,8 +287,8 @@ class Judges:
             else:
                 dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                 network = loaders.get(role.name, kinds.ClipEncoder)(role, dtype, self.device)
-            self._networks[key] = network
-        return self._networks[key]
+        self._networks[key] = network
+        return network
 
     def _preparation(self, view: str, network: Any) -> Pixels:
         """What is done to a frame before the network sees it: the checkpoint's way, or a publisher's at its size."""
