@@ -3,7 +3,7 @@ find it again, so that none of the three can forget a part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench.core.splits import describe_rules
 from bench.pretrained.judges.observe import VIEWS
 from bench.pretrained.roles import GENERATORS, LOADED
 
+METHOD, CLASS = "method ", "class "  # what stands before names among the sources
 # What a cell runs through whatever its method: what is drawn, normalised, handed over and written.
 HARNESS = ("bench.harness.run_cell", "bench.harness.inside", "bench.core.splits", "bench.core.seeds")
 # `run_cell` scores too, and scores have keys of their own; the rest starts processes, carries and stores.
@@ -38,8 +39,11 @@ def identify(
     method: str,
     parameters: Mapping[str, Any],
     seed: int,
+    sources: Mapping[str, str],
 ) -> CellSpec:
     """The spec of a cell on the open data set and suite; the names are those that both were asked for by.
+
+    `sources` are those of `list_sources`.
 
     Raises UnknownName for a method that is not there.
     """
@@ -57,7 +61,7 @@ def identify(
         settings=suite.drawing_settings,
         rules=describe_rules(),
         seed=seed,
-        source=digest(list_sources(method, parameters, dataset, suite)),
+        source=digest(dict(sources)),
     )
 
 
@@ -69,21 +73,40 @@ def list_sources(method: str, parameters: Mapping[str, Any], dataset: Dataset, s
     that it builds on (class attribute `uses`: their roles); the judges that it asks (class attribute `asks`: their
     views); for a ceiling also the phantom's likelihood.
     """
-    roots = [*HARNESS, *find_home(type(dataset)), *find_home(type(suite))]
     sources: dict[str, str] = {}
-    for name in list_methods(method, parameters):
-        own, method_class = find_roots("methods", name), resolve("methods", name)
-        roots += own
-        sources[f"method {name}"] = str(method_class.version)
-        if name in LIVE and not own:
-            sources[f"class {name}"] = digest_class(name)
+    names = list_methods(method, parameters)
+    for name in names:
+        method_class = resolve("methods", name)
+        sources[f"{METHOD}{name}"] = str(method_class.version)
+        if name in LIVE and not find_roots("methods", name):
+            sources[f"{CLASS}{name}"] = digest_class(name)
         for role in getattr(method_class, "uses", ()):
             sources[f"role {role}"] = suite.digest_role(role) if suite.has(role) else "absent"
         for view in getattr(method_class, "asks", ()):
             sources[f"view {view}"] = suite.judges.digest(view) if suite.judges.available(view) else "absent"
-    if role_of(method) == "ceiling" and dataset.truth is not None:
+    return {**sources, **trace_cell(names, dataset, suite)}
+
+
+def trace_cell(methods: Sequence[str], dataset: Dataset, suite: Any) -> dict[str, str]:
+    """Digest of each file that the code of a cell of these methods comes to. Imports no file of the user's."""
+    roots = [*HARNESS, *find_home(type(dataset)), *find_home(type(suite))]
+    for name in methods:
+        roots += find_roots("methods", name)
+    if role_of(methods[0]) == "ceiling" and dataset.truth is not None:
         roots += find_home(type(dataset.truth))
-    return {**sources, **trace(*roots, leave=(*LEFT_OUT, *NO_PART))}
+    return trace(*roots, leave=(*LEFT_OUT, *NO_PART))
+
+
+def confirm_sources(sources: Mapping[str, str], dataset: Dataset, suite: Any) -> None:
+    """Raise BenchError where a cell's code is no longer that of its key: which of the two made it, nobody knows."""
+    names = [name.removeprefix(METHOD) for name in sources if name.startswith(METHOD)]
+    if any(f"{CLASS}{name}" in sources for name in names):
+        return  # a class that was handed over has no file
+    now = trace_cell(names, dataset, suite)
+    if changed := sorted(name for name, value in now.items() if sources.get(name) != value):
+        raise BenchError(
+            f"{changed[0]} changed while the cell was made; give the command again, which makes it by the code of now"
+        )
 
 
 def list_methods(method: str, parameters: Mapping[str, Any]) -> list[str]:

@@ -18,9 +18,8 @@ from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import track
 from bench.core.seeds import derive_seed
-from bench.core.spec import CellSpec, digest
 from bench.core.splits import Fold, make_folds
-from bench.harness.identity import list_sources
+from bench.harness.identity import confirm_sources
 from bench.harness.inputs import (
     describe_trials,
     fold_scalings,
@@ -30,7 +29,7 @@ from bench.harness.inputs import (
     read_schedule,
     show_set,
 )
-from bench.harness.method_process import PICKLED, MethodProcess
+from bench.harness.method_process import MethodProcess
 from bench.harness.normalise import Scaling, normalised
 from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
@@ -81,7 +80,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
     predicted = predict(job, dataset, fold, suite, limits)
-    sources = confirm_sources(spec, dataset, suite)
+    confirm_sources(job.sources, dataset, suite)
     with store.publishing(spec.key) as draft:
         write_predictions(draft, describe_trials(dataset, fold.test, spec), predicted.video)
         draft.manifest.update(
@@ -89,7 +88,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             variant=job.variant,
             role=job.role,
             phantom=dataset.truth is not None,
-            sources=sources,
+            sources=dict(job.sources),
             parameter_count=predicted.parameter_count,
             started=started,
             phases=predicted.phases,
@@ -100,19 +99,6 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     if cell is None:
         raise BenchError(f"cell {spec.key} was published and cannot be read back; look into {store.root}/quarantine")
     return cell
-
-
-def confirm_sources(spec: CellSpec, dataset: Dataset, suite: Any) -> dict[str, str]:
-    """The digests of the code that the cell ran through; of a class that was handed over itself, none.
-
-    Raises BenchError where they are no longer those of its key: which of the two codes made it, nobody knows.
-    """
-    if PICKLED.keys() & {spec.method, *map(str, spec.parameters.values())}:
-        return {}
-    sources = list_sources(spec.method, spec.parameters, dataset, suite)
-    if digest(sources) != spec.source:
-        raise BenchError("its code changed while it ran; give the command again, which makes it by the code of now")
-    return sources
 
 
 def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) -> Predicted:

@@ -64,7 +64,7 @@ from pathlib import Path
 
 from bench.core import seeds, splits
 from bench.datasets.catalogue import open_dataset
-from bench.harness.identity import identify
+from bench.harness.identity import identify, list_sources
 from bench.pretrained.suite import load_suite
 from bench.scoring import identity
 from bench.scoring.lookup import find_protocol
@@ -78,7 +78,10 @@ def tell():
     identity.digest_code.cache_clear()
     viewer = Viewer(suite.judges, dataset.concepts)
     keys = {
-        method: identify(dataset, suite, method=method, parameters={}, seed=0, **SETTING).key
+        method: identify(
+            dataset, suite, method=method, parameters={}, seed=0,
+            sources=list_sources(method, {}, dataset, suite), **SETTING,
+        ).key
         for method in ("sam_net", "noise_brain", "retrieval", "cine_neuron", mine)
     }
     for protocol_name, names in (("corrected", ("ssim", "psnr", "video_40way")), (protocol, ("bright",))):
@@ -247,6 +250,6 @@ def test_code_that_changes_while_a_cell_is_made_makes_no_cell(phantom, tmp_path:
     )
     (job,) = [job for job in plan(run, phantom, load_suite("mini")) if job.spec.method == run.method]
     (tmp_path / "strays.py").write_text(STRAY + "MORE = 1\n")
-    with pytest.raises(BenchError, match="changed while it ran"):
+    with pytest.raises(BenchError, match="strays changed while"):
         run_job(job, store)
     assert store.find(job.spec.key) is None
