@@ -24,6 +24,7 @@ import socket
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def serve(requests: socket.socket) -> Life | None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     disk.remove_leftovers(Path(tempfile.gettempdir()))
+    warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # the thread is jemalloc's, which forks well
     gc.collect()
     gc.freeze()  # what all share is not written to by a collection
     while True:

@@ -86,14 +86,15 @@ class Nursery:
 
     def __init__(self, requests: socket.socket, process: subprocess.Popen[bytes] | None, setting: Any) -> None:
         self.requests, self.process, self.setting = requests, process, setting
+        self.owner = os.getpid()  # a fork of this process has a copy of this object, and no nursery
 
     def is_there(self) -> bool:
-        return self.process is None or self.process.poll() is None
+        return self.owner == os.getpid() and (self.process is None or self.process.poll() is None)
 
     def close(self) -> None:
         """End it, whatever it is at; the processes that it has forked are ended by those who asked for them."""
         self.requests.close()
-        if self.process is not None and self.process.stdin is not None:
+        if self.owner == os.getpid() and self.process is not None and self.process.stdin is not None:
             self.process.kill()
             self.process.stdin.close()
             self.process.wait()
