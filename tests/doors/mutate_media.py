@@ -454,7 +454,7 @@ def try_bundles(root: Path, count: int, seed: int) -> list[Outcome]:
 
     dataset, suite, store = open_dataset("phantom_eeg:tiny"), load_suite("mini"), Store(root / "runs")
     run = Run(method="random_clip", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("eeg2video",))
-    key = run_job(plan(run, dataset, suite.digest)[0], store)
+    key = run_job(plan(run, dataset, suite)[0], store)
     pack_cells([store.find(key)], Viewer(suite.judges, dataset.concepts), ("eeg2video",), root / "whole.zip")
     whole, seeds, draw = (root / "whole.zip").read_bytes(), make_seeds(0), random.Random(seed)
     (root / "secrets").mkdir()
