@@ -93,6 +93,7 @@ def write_film(video: np.ndarray, container: str, codec: str) -> bytes | None:
             stream = out.add_stream(codec, rate=6, options={"x265-params": "log-level=0"} if "265" in codec else {})
             stream.height, stream.width = video.shape[1:3]
             stream.pix_fmt = PIXELS.get(codec, "yuv420p")
+            stream.codec_context.thread_count = 1  # x264 writes other files with more
             for frame in video:
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             out.mux(stream.encode())
