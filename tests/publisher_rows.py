@@ -51,12 +51,12 @@ def largest(ours: np.ndarray, theirs: Sequence[float]) -> float:
 
 def measure_rows(folder: Path, judges: Judges, clips: int) -> dict[str, dict[tuple[int, int], float]]:
     rows: dict[str, dict[tuple[int, int], float]] = {}
-    for protocol, metric, value in published.ROWS:
+    for protocol, metric, script in published.ROWS:
         if metric == "dynamic_degree":
             continue
         for size in published.SIZES:
             predicted, true = draw_pairs(clips, {72: 11, 64: 6}.get(size[0], 8), size)
-            theirs = [value(folder, *pair) for pair in zip(predicted, true, strict=True)]
+            theirs = [script(folder, *pair) for pair in zip(predicted, true, strict=True)]
             ours = score(judges, protocol, metric, predicted, true)
             rows.setdefault(f"{protocol}.{metric}", {})[size] = largest(ours, theirs)
     for size in published.SIZES:
