@@ -29,6 +29,7 @@ MEMBER = re.compile(
     r"|predictions/sub\d{2,4}/clip\d{4,6}(_trial\d{6})?\.mp4|scores/[0-9a-z_]{1,64}\.parquet(\.sha256)?)"
 )
 MOST_MEMBERS = 200_000
+MOST_CELLS = 2000  # a hundred seeds of twenty subjects
 MOST_BYTES = 32 * 2**30  # of all members
 MOST_MEMBER = 512 * 2**20
 MOST_JSON = 16 * 2**20  # a hundred thousand trials
@@ -88,6 +89,8 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
     there = sorted({member.filename.split("/")[1] for member in members if member.filename != "bundle.json"})
     if keys != there or not keys:
         raise BadBundle(f"bundle.json names the cells {keys!r:.200}, the bundle holds {there!r:.200}")
+    if len(keys) > MOST_CELLS:
+        raise BadBundle(f"{len(keys)} cells; allowed are {MOST_CELLS}: pack one method variant at a time")
     allowed = names("protocols")  # never a file, which would be run
     known = isinstance(protocols, list) and all(one in allowed for one in protocols)
     if not protocols or not known or len(set(protocols)) < len(protocols):
