@@ -89,8 +89,6 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
     there = sorted({member.filename.split("/")[1] for member in members if member.filename != "bundle.json"})
     if keys != there or not keys:
         raise BadBundle(f"bundle.json names the cells {keys!r:.200}, the bundle holds {there!r:.200}")
-    if len(keys) > MOST_CELLS:
-        raise BadBundle(f"{len(keys)} cells; allowed are {MOST_CELLS}: pack one method variant at a time")
     allowed = names("protocols")  # never a file, which would be run
     known = isinstance(protocols, list) and all(one in allowed for one in protocols)
     if not protocols or not known or len(set(protocols)) < len(protocols):
@@ -108,6 +106,8 @@ def check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:
     """Names, kinds, numbers and sizes, before anything of a file of `size` bytes is unpacked. Raises BadBundle."""
     if len(members) > MOST_MEMBERS:
         raise BadBundle(f"{len(members)} members; allowed are {MOST_MEMBERS}")
+    if (count := len({member.filename.rpartition("/manifest")[0] for member in members} - {""})) > MOST_CELLS:
+        raise BadBundle(f"{count} cells; allowed are {MOST_CELLS}: pack one method variant at a time")
     seen: set[str] = set()
     total = 0
     for member in members:
