@@ -68,7 +68,7 @@ def read_references(dataset: Any, suite: Any) -> pd.DataFrame:
 
 def tell_flags(cells: Sequence[Cell], flags: Flags) -> list[str]:
     """A line for each method variant, split and flag of the cells' videos, with the reason of the first."""
-    lines = {}
+    lines: dict[Any, str] = {}
     for cell in cells:
         spec = cell.manifest["spec"]
         for flag, reason in flags[cell.key].items():
@@ -90,7 +90,7 @@ def tell_above(cells: Sequence[Cell], scores: pd.DataFrame) -> list[str]:
     chosen = scores[asked & scores["dataset"].isin(sets) & scores["split"].isin(splits)]
     rows = result_table(chosen[chosen["protocol"] == "corrected"])
     above = rows[rows["method"].isin(mine) & rows["mark"].str.contains("above ceiling")]
-    lines = {}
+    lines: dict[Any, str] = {}
     for _, row in above.iterrows():
         about = f"{row['method']} {row['variant']} {row['split']}"
         why = f"{row['metric']} is {row['value']:.3g}, the ceiling {row['ceiling_name']} {row['ceiling']:.3g}"
