@@ -153,7 +153,7 @@ def test_a_name_is_its_first_publisher_s_on_every_data_set(tmp_path):
     publish([make_cell("aa")], make_scores("aa", 1), tmp_path, door="submitted", owner="A")
     elsewhere = make_cell("bb", dataset="phantom_fmri", data_digest="e" * 64)
     for cell in (make_cell("aa"), make_cell("cc", fold="sub01", data_digest="e" * 64), elsewhere):
-        with pytest.raises(ResultsError, match="belongs to who published it first .submitted by A"):
+        with pytest.raises(ResultsError, match=r"belongs to who published it first .submitted by A"):
             publish([cell], make_scores(cell.key, 1), tmp_path, door="submitted", owner="B")
     publish([elsewhere], make_scores("bb", 1), tmp_path, door="submitted", owner="A")
     assert set(read_results(tmp_path)["cell"]) == {"aa", "bb"}
