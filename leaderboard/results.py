@@ -41,9 +41,11 @@ from leaderboard.admission import (
     owner_of,
 )
 from leaderboard.amending import amending, settled
+from metrics.protocols import PROTOCOLS
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = 2  # 1 lacked owner, folds and flags
+VERSIONS = "metric_versions"  # in a table's own metadata: versions by protocol.metric
 RECORD = {"schema": int, "door": str, "scores_sha256": str, "cells": list}
 NEWER = {"owner": str, "folds": list, "flags": dict}
 COLUMNS = ["cell", "protocol", "metric", "subject", "clip", "concept", "status", "value", "shuffled"]
@@ -216,7 +218,7 @@ def read_rows(path: Path, record: Mapping[str, Any], folds: int) -> pd.DataFrame
     if details["method"].isna().any():
         raise ResultsError(f"{path.with_suffix('.parquet')} has scores of cells that {path.name} does not name")
     whole = pd.concat([rows, details.reset_index(drop=True)], axis=1)
-    return whole.astype({"value": np.float64, "shuffled": np.float64})
+    return number_versions(whole.astype({"value": np.float64, "shuffled": np.float64}), content)
 
 
 def read_manifests(folder: Path = RESULTS) -> Iterator[dict[str, Any]]:
@@ -274,6 +276,7 @@ def describe_cell(manifest: dict[str, Any]) -> dict[str, Any]:
         "role": manifest["role"],
         "parameters": manifest["parameter_count"],
         "phantom": manifest["phantom"],
+        "dirty": bool(manifest.get("provenance", {}).get("dirty")),
     }
 
 
@@ -295,6 +298,31 @@ def name_file(folder: Path, group: Group) -> Path:
     return folder / dataset.replace(":", "-") / split / f"{method}.{variant}.{classes}.json"
 
 
+def note_versions(rows: pd.DataFrame) -> dict[str, str] | None:
+    """The versions of the rows' metrics, for the file's own metadata: of those that are beyond their first."""
+    named = sorted({*zip(rows["protocol"], rows["metric"], strict=True)})
+    versions = {f"{protocol}.{metric}": current_version(protocol, metric) for protocol, metric in named}
+    changed = {name: version for name, version in versions.items() if version > 1}
+    return {VERSIONS: json.dumps(changed)} if changed else None
+
+
+def number_versions(rows: pd.DataFrame, content: bytes) -> pd.DataFrame:
+    """The rows with `version`: of which version of its metric each score is, as the packed file says (else the first).
+
+    A metric's version rises when its values change; what was committed before stays, and tables mark it.
+    """
+    held = pq.read_schema(pa.BufferReader(content)).metadata or {}
+    versions = json.loads(held.get(VERSIONS.encode(), b"{}"))
+    named = rows["protocol"] + "." + rows["metric"]
+    return rows.assign(version=named.map(versions).fillna(1).astype(np.int64))
+
+
+def current_version(protocol: str, metric: str) -> int:
+    """The version of a metric as it is computed today; 1 for one that the project does not know."""
+    known = PROTOCOLS[protocol].metrics if protocol in PROTOCOLS else ()
+    return next((one.version for one in known if one.name == metric), 1)
+
+
 def pack_scores(rows: pd.DataFrame) -> bytes:
     """The same rows give the same bytes. Names and numbers of clips are dictionaries, floats are split by byte."""
     ordered = rows[COLUMNS].sort_values(COLUMNS[:5], ignore_index=True)
@@ -303,7 +331,7 @@ def pack_scores(rows: pd.DataFrame) -> bytes:
     floats = ["value", "shuffled"]
     buffer = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_pandas(ordered, preserve_index=False).replace_schema_metadata(None),
+        pa.Table.from_pandas(ordered, preserve_index=False).replace_schema_metadata(note_versions(ordered)),
         buffer,
         compression="zstd",
         compression_level=19,

@@ -16,6 +16,8 @@ with the clips of a concept as one cluster. Beside it stand
 - `coverage`: the share of trials with a reconstruction, over all folds of the split and all seeds up to the largest;
   what is missing scored the worst value, what was not run has no trial with one. Below 1 the row is marked "partial":
   listed, not ranked.
+- A row of cells that were made by code changed since its commit is marked "dirty".
+- A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
 - Marks of what looks like no decoding: "above ceiling" where the paired difference to the ceiling is surely positive
   and the ceiling binds (the metric looks at the truth, and the ceiling is above the floor), and what
   `bench.scoring.flags` found in the videos.
@@ -151,6 +153,9 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
+    marks += ["dirty"] if "dirty" in group and group["dirty"].any() else []  # by code that is in no commit
+    if "version" in group and (older := int(group["version"].min())) < metric.version:
+        marks.append(f"metric v{older} (now v{metric.version})")
     if tested and best_ceiling in ceilings and not is_ahead(floor, ceiling, metric):
         beyond = paired_difference(panels, ceilings[best_ceiling])
         marks += ["above ceiling"] if _is_better(beyond, metric) else []

@@ -42,8 +42,8 @@ def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[st
         for key, flags in flag_cells(mine, dataset, suite).items():
             told[key] += [f"{flag}: {reason}" for flag, reason in flags.items()]
         viewer = Viewer(suite.judges, dataset.concepts)
-        scores = read_scores(verified.store, [cell.key for cell in mine], viewer, verified.protocols)
-        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(name))
+        scores = read_scores(mine, viewer, verified.protocols)
+        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(setting[0]))
         references = read_references(dataset, suite)
         for cell in mine:
             own = pd.concat([references, scores[scores["cell"] == cell.key]], ignore_index=True)

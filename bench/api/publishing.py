@@ -177,7 +177,7 @@ def commit_cells(
     from leaderboard.results import read_results, stage
     from leaderboard.web.clip_export import export_clips
 
-    scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
+    scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
     if not scores.empty:
         scores = scores.assign(dataset=scores["dataset"].map(canonical_dataset))
     flags = flag_cells(cells, dataset, suite)
@@ -226,6 +226,7 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     Raises BenchError without `output` where the package is no checkout.
     """
     place = choose_place(output, "leaderboard", "--output")
+    names.check_output(place / "LEADERBOARD.md")
     written = write_board_files(read_committed(results), results, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
@@ -322,6 +323,8 @@ def pack(
 
     names.name_of(method)
     names.check_split(split)
+    path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
+    names.check_output(path, option="--bundle")
     setting = Setting(
         dataset=dataset or names.default_dataset(method), data_root=data_root, suite=suite, classes=classes, runs=runs
     )
@@ -338,7 +341,6 @@ def pack(
             f"{runs} holds no cells of {method} {variant} on {setting.dataset}, {split or 'any split'}, {classes} "
             f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
         )
-    path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
     pack_cells(cells, Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
     return path

@@ -23,7 +23,7 @@ from bench.core.errors import BenchError
 from bench.core.registry import names
 from bench.core.spec import SpecError, check_plain
 
-SCHEMA = 1
+SCHEMA = 2
 MEMBER = re.compile(
     r"cells/[0-9a-z_]{1,64}/(manifest\.json|predictions/trials\.parquet"
     r"|predictions/sub\d{2,4}/clip\d{4,6}(_trial\d{6})?\.mp4|scores/[0-9a-z_]{1,64}\.parquet(\.sha256)?)"
@@ -48,6 +48,7 @@ MANIFEST = {
 SPEC = {
     "dataset": str, "data_digest": str, "split": str, "fold": str, "classes": int, "method": str,
     "method_version": int, "parameters": dict, "suite": str, "suite_digest": str, "seed": int, "source": str,
+    "settings": dict, "rules": dict,
 }  # fmt: skip
 FILE = {"bytes": int, "sha256": str}
 TRIALS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from bench.core.progress import track
 from bench.datasets.cc2017 import captions
 from bench.datasets.cc2017 import layout as cc2017
 from bench.datasets.cc2017.layout import PARTS, read_fmri_geometry
-from bench.datasets.seed_dv.verify import Check, hash_file
+from bench.datasets.manifest import read_manifest
+from bench.datasets.seed_dv.verify import Check
+from bench.store.contents import hash_file
 
 Row = tuple[str, str, str]  # file, status (ok, missing, malformed), detail
 CHUNK = 64  # clips looked at together
@@ -131,7 +132,7 @@ def finish(root: Path, rows: Iterable[Row], name: str, fetch: str) -> pd.DataFra
     found = list(rows)
     manifest = root / "manifest.json"
     if manifest.is_file():
-        hashes = json.loads(manifest.read_text())["files"]
+        hashes = read_manifest(root)["files"]
         wrong = []
         for file, expected in track(hashes.items(), "hashing", total=len(hashes)):
             if not (root / file).is_file():

@@ -35,9 +35,11 @@ from jaxtyping import Float32, UInt8
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
+from bench.datasets.manifest import read_manifest
 from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
-from bench.store.cache import cached_table, hash_files
+from bench.store.cache import Cache, digest_code
+from bench.store.contents import hash_files
 from bench.store.video import read_video
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ Kind = Literal["fmri", "eeg"]
 OFFICIAL: dict[str, Any] = {"episode_clips": 270, "tr": 0.8, "frames": 33}
 EEG_CHANNELS = 64
 FETCH = "it is Fudan-fMRI/CineBrain on Hugging Face (sub-000X tars, videos.tar and the JSON lists)"
-CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
+
+
+SOURCES = ("bench.datasets.cinebrain", "bench.datasets.cc2017")  # the code that what is derived is made by
 
 
 class CineBrain:
@@ -66,7 +70,7 @@ class CineBrain:
     ) -> None:
         if kind not in ("fmri", "eeg"):
             raise DatasetError(f"kind={kind!r} is not known; say 'fmri' or 'eeg'")
-        self.root, self.name, self._cache = Path(root), name, cache
+        self.root, self.name, self.cache = Path(root), name, Cache(cache)
         self._open_truth = open_truth
         self.modality: Modality = kind
         if not self.root.is_dir():
@@ -83,7 +87,7 @@ class CineBrain:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            own = json.loads(manifest.read_text())["digest"]
+            own = read_manifest(self.root)["digest"]
         else:
             lists = [path for subject in self.subjects for path in list_paths(self.root, subject)]
             extra = [self.root / name for name in ("geometry.json", "concepts.json")]
@@ -92,7 +96,7 @@ class CineBrain:
             own = hash_files(
                 sorted({*lists, *named, *(path for path in extra if path.is_file())}),
                 self.root,
-                self._cache / "hashes.json",
+                self.cache.folder,
             )
         return own if self.modality == "fmri" else f"{own}-eeg"  # the same files, other data
 
@@ -103,11 +107,9 @@ class CineBrain:
             raise DatasetError(f"there is no {missing[0]}; `data verify cinebrain` lists all that is missing; {FETCH}")
         return paths
 
-    @property
-    def derived(self) -> Path:
-        """Folder in the cache of what is derived from exactly this data."""
-        stem, _, view = self.digest.partition("-")
-        return self._cache / "data" / f"{stem[:24]}{view and '-' + view}-cinebrain-{CACHE_VERSION}"
+    def made_from(self, what: str) -> dict[str, str]:
+        """All that determines what is derived from this data, for the cache."""
+        return {"what": what, "data": self.digest, "code": digest_code(*SOURCES)}
 
     @cached_property
     def items(self) -> dict[int, list[dict[str, Any]]]:
@@ -171,7 +173,7 @@ class CineBrain:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a video: clip, block, slot, position (0), concept, caption, number (of its file)."""
-        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
 
     def _stimulus_columns(self) -> dict[str, Any]:
         places = place_clips(self.items, self.geometry["episode_clips"])
@@ -190,7 +192,7 @@ class CineBrain:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row an item: trial, subject, session (1), clip."""
-        return cached_table(self.derived / "trials", self._trial_columns)
+        return self.cache.table(self.made_from("trials"), self._trial_columns)
 
     def _trial_columns(self) -> dict[str, Any]:
         clip = {number: row for row, number in enumerate(self.stimuli["number"])}
@@ -273,7 +275,7 @@ class CineBrain:
         decoded: list[np.ndarray] = []
         for clip in clips:
             path = self.video_path(int(clip))
-            video = read_video(path)[:frames]
+            video = read_video(path, first=frames)
             if len(video) < frames:
                 raise DatasetError(f"{path} has {len(video)} frames, expected {frames} at least; fetch it again")
             if decoded and video.shape != decoded[0].shape:

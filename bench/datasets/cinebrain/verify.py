@@ -14,7 +14,7 @@ from bench.datasets.cc2017.layout import PARTS, read_fmri_geometry
 from bench.datasets.cc2017.verify import Row, check_rois, existing, finish
 from bench.datasets.cinebrain import layout as cinebrain
 from bench.datasets.seed_dv.verify import Check
-from bench.store.video import VideoError, read_video
+from bench.store.video import VideoError, count_frames
 
 
 def verify_cinebrain(root: Path | str) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def check_videos(files: list[Path], frames: int) -> Check:
         return "missing", f"{len(missing)} of {len(files)} files are not there, the first {missing[0]}"
     for path in track(files, "verifying videos"):
         try:
-            count = len(read_video(path))
+            count = count_frames(path)
         except VideoError as error:
             return "malformed", str(error)
         if count < frames:

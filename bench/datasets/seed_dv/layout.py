@@ -6,13 +6,12 @@
     Video/meta-info/All_video_label.npy …           concept of each slot (1-based) and attributes of the clips
 
 The recordings are memory-mapped and never copied whole. What is derived (tables, frames of the clips) lies in the
-cache under the data's digest. The digest of real data is that of all file contents, remembered by size and time of
-change so that it is computed once; a phantom's stands in its manifest.
+cache. The digest of real data is that of all file contents (`bench.store.contents`); a phantom's stands in its
+manifest.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,17 +23,20 @@ from jaxtyping import Float32, UInt8
 
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
+from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
-from bench.store.cache import cached_table, hash_files
-from bench.store.disk import write_array
+from bench.store.cache import Cache, digest_code
+from bench.store.contents import hash_files
 from bench.store.video import read_clips
 
 if TYPE_CHECKING:
     import datasets
 
 APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: application form and licence agreement)"
-CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
+
+
+SOURCES = ("bench.datasets.seed_dv", "bench.store.video")  # the code that what is derived is made by
 
 
 class SeedDV:
@@ -62,7 +64,7 @@ class SeedDV:
         self.subjects = tuple(range(1, self.geometry.subjects + 1))
         self.sampling_rate = float(self.geometry.sampling_rate)
         self.concepts = self.geometry.names
-        self._cache = cache
+        self.cache = Cache(cache)
         missing = [str(path.relative_to(self.root)) for path in self.required_files() if not path.is_file()]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -88,14 +90,15 @@ class SeedDV:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            return json.loads(manifest.read_text())["digest"]
-        files = [*self.required_files(), *self.recordings.values()]
-        return hash_files(sorted(set(files)), self.root, self._cache / "hashes.json")
+            return read_manifest(self.root)["digest"]
+        own = self.root / "geometry.json"
+        files = [*self.required_files(), *self.recordings.values(), *([own] if own.is_file() else [])]
+        return hash_files(sorted(set(files)), self.root, self.cache.folder)
 
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a clip: clip, block (1-7), slot, position, concept, caption; in order of presentation."""
-        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
 
     def _stimulus_columns(self) -> dict[str, Any]:
         return {**self.geometry.clip_table(), "caption": read_captions(self.root)}
@@ -103,7 +106,7 @@ class SeedDV:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row a presentation: trial, subject, session, clip."""
-        return cached_table(self.derived / "trials", self._trial_columns)
+        return self.cache.table(self.made_from("trials"), self._trial_columns)
 
     def _trial_columns(self) -> dict[str, Any]:
         clips = len(self.geometry.order) * self.geometry.block_clips
@@ -115,10 +118,9 @@ class SeedDV:
             "clip": np.tile(np.arange(clips), len(who)),
         }
 
-    @property
-    def derived(self) -> Path:
-        """Folder in the cache of what is derived from exactly this data."""
-        return self._cache / "data" / f"{self.digest[:24]}-{CACHE_VERSION}"
+    def made_from(self, what: str) -> dict[str, str]:
+        """All that determines what is derived from this data, for the cache."""
+        return {"what": what, "data": self.digest, "code": digest_code(*SOURCES)}
 
     @cached_property
     def windows(self) -> dict[str, np.ndarray]:
@@ -194,19 +196,18 @@ class SeedDV:
         return out
 
     def _block_video(self, block: int) -> np.ndarray:
-        path = self.derived / f"{BLOCK_NAMES[block]}.npy"
-        if not path.is_file():
-            geometry = self.geometry
-            table = geometry.clip_table()
-            own = table["block"] == block + 1
-            first = [
-                geometry.onset(s, p) * geometry.fps
-                for s, p in zip(table["slot"][own], table["position"][own], strict=True)
-            ]
-            source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
-            decoded = read_clips(source, first, offsets=geometry.frames, size=(geometry.width, geometry.height))
-            write_array(path, decoded)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        geometry = self.geometry
+        table = geometry.clip_table()
+        own = table["block"] == block + 1
+        first = [
+            geometry.onset(s, p) * geometry.fps for s, p in zip(table["slot"][own], table["position"][own], strict=True)
+        ]
+        source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
+        size = geometry.width, geometry.height
+        return self.cache.array(
+            self.made_from(f"frames of {BLOCK_NAMES[block]}"),
+            lambda: read_clips(source, first, offsets=geometry.frames, size=size),
+        )
 
     @cached_property
     def truth(self) -> Any | None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from bench.datasets.seed_dv.layout import SeedDV
 
-CARD_VERSION = 1
 RIDGE_COSINES = 50  # up to 12.5 Hz
 PENALTY = 3.0  # of the mean eigenvalue of the kernel
 POOLED_TRIALS = 4000  # at most, for the pooled decoder
@@ -33,7 +32,7 @@ COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_card(dataset))
+    return keep_card(dataset, lambda: measure_card(dataset))
 
 
 def measure_card(dataset: SeedDV) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from bench.datasets.phantom.publish import keep_card
 if TYPE_CHECKING:
     import pandas as pd
 
-CARD_VERSION = 1
 LEFT_OUT = (("V1", "V2", "V3", "V4"), ("MT",), ("LOC", "ventral"), ("auditory",), ("hippocampus",), ("mPFC",))
 TOGETHER = ("hippocampus", "mPFC")
 CLIP = "ideal observer, clip, closed set (of the test clips)"
@@ -32,7 +31,7 @@ PENALTY = 1.0  # of the mean eigenvalue of the kernel, fixed on other seeds
 
 def fmri_card(dataset: Any) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_fmri_card(dataset))
+    return keep_card(dataset, lambda: measure_fmri_card(dataset))
 
 
 def measure_fmri_card(dataset: Any) -> pd.DataFrame:
