@@ -30,6 +30,7 @@ def make_bundle(phantom, folder: Path, method: str, video: np.ndarray | None = N
     spec = CellSpec(
         dataset="phantom_eeg:tiny", data_digest=phantom.digest, split="cross_subject", fold=fold.name, classes=40,
         method=method, method_version=1, parameters={}, suite="mini", suite_digest=suite.digest, seed=0,
+        settings={"of": "theirs"}, rules={"of": "theirs"},
     )  # fmt: skip
     trials = describe_trials(phantom, fold.test, spec)
     if video is None:
