@@ -133,7 +133,7 @@ def check_bounds(value: Any, what: str) -> None:
     if isinstance(value, dict):
         for name, one in value.items():
             check_bounds(name, what)
-            check_bounds(one, what)
+            check_bounds(one, f"{what}, {name:.40}")
     elif isinstance(value, list):
         for one in value:
             check_bounds(one, what)

@@ -31,6 +31,7 @@ MEMBER = re.compile(
     r"|predictions/sub\d{2,4}/clip\d{4,6}(_trial\d{6})?\.mp4|scores/[0-9a-z_]{1,64}\.parquet(\.sha256)?)"
 )
 MOST_MEMBERS = 200_000
+MOST_CELLS = 2000  # a hundred seeds of twenty subjects
 MOST_BYTES = 32 * 2**30  # of all members
 MOST_MEMBER = 512 * 2**20
 MOST_JSON = 16 * 2**20  # a hundred thousand trials
@@ -109,6 +110,8 @@ def check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:
     """Names, kinds, numbers and sizes, before anything of a file of `size` bytes is unpacked. Raises BadBundle."""
     if len(members) > MOST_MEMBERS:
         raise BadBundle(f"{len(members)} members; allowed are {MOST_MEMBERS}")
+    if (count := len({member.filename.rpartition("/manifest")[0] for member in members} - {""})) > MOST_CELLS:
+        raise BadBundle(f"{count} cells; allowed are {MOST_CELLS}: pack one method variant at a time")
     seen: set[str] = set()
     total = 0
     for member in members:
