@@ -87,6 +87,7 @@ FORGED = {
     "half a parameter": ({"parameter_count": 7.5}, "'parameter_count' is 7.5; it must be int"),
     "parameters a flag": ({"parameter_count": True}, "it must be int"),
     "parameters NaN": ({"parameter_count": float("nan")}, "no plain JSON"),
+    "code of no commit": ({"provenance": {"dirty": True}}, "changed since its commit"),
     "negative seed": ({"spec_seed": -1}, "seed is -1"),
     "seed out of the rules": ({"spec_seed": 10**9}, "seed is 1e[+]09"),
     "seed a text": ({"spec_seed": "0"}, "'seed' is '0'; it must be int"),
