@@ -70,6 +70,7 @@ def execute(
             if not worker.child.has_ended(PATIENCE + 1):
                 close_nursery()  # it is still importing, and would start what was asked for when it has done so
             worker.child.end()
+        nursery.wait_for_all()
         if workers:
             disk.remove_leftovers(runs)  # of a worker that had no time to put things away
 
@@ -109,9 +110,9 @@ class Worker:
         return Outcome(job, error)
 
 
-def live(talk: socket.socket, requests: socket.socket) -> None:
+def live(talk: socket.socket, requests: socket.socket, alive: socket.socket) -> None:
     """The life of a worker: an outcome for each job that comes, until the command is gone."""
-    use_nursery(requests)
+    use_nursery(requests, alive)
     (environment, places, folder), _ = receive_object(talk)
     os.environ.clear()
     os.environ.update(environment)

@@ -50,7 +50,10 @@ PRELOADED = (  # what a cell loads anyway; a module that is not there is missed 
 )
 HEAD, TAIL = 1 << 20, 1 << 16  # bytes kept of what a process prints: the first and the last
 PATIENCE = 3.0  # seconds that an interrupted process has to put things away
-FILES = {"worker": ("talk", "life", "errors", "requests"), "method": ("talk", "ask", "life", "log")}
+FILES = {  # that come with a request; "alive" is held by each keeper, so that who waits for all knows when all are gone
+    "worker": ("talk", "life", "errors", "requests", "alive"),
+    "method": ("talk", "ask", "life", "log", "alive"),
+}
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 Life = tuple[Callable[..., None], tuple[Any, ...]]  # what a forked process does, called with no frame of ours below
@@ -126,7 +129,7 @@ def keep(kind: str, files: dict[str, int]) -> Life:
     process = os.fork()
     if process == 0:
         return prepare(kind, files, out, folder)
-    for file in (out, *(files[name] for name in files if name not in ("life", "log"))):
+    for file in (out, *(files[name] for name in files if name not in ("life", "log", "alive"))):
         os.close(file)
     try:
         watch(process, socket.socket(fileno=files["life"]), printed, Log(files.get("log")), wake)
@@ -146,13 +149,12 @@ def prepare(kind: str, files: dict[str, int], out: int, folder: Path) -> Life:
     printed = out if kind == "method" else files["errors"]
     os.dup2(printed, 1)
     os.dup2(printed, 2)
+    kept: tuple[str, ...] = ("talk", "requests", "alive")
     if kind == "method":
         kept = ("talk", "ask")
         os.chdir(folder)
         with contextlib.suppress(OSError):  # where memory runs out, it is the method that ends, not the harness
             Path("/proc/self/oom_score_adj").write_text("1000")
-    else:
-        kept = ("talk", "requests")
     lines = [socket.socket(fileno=os.dup(files[name])) for name in kept]
     close_all_but({0, 1, 2, *(line.fileno() for line in lines)})
     module = importlib.import_module("bench.harness.inside" if kind == "method" else "bench.harness.executor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -102,6 +103,17 @@ def test_a_log_keeps_the_first_and_the_last_of_much(together):
     assert text.startswith("first words") and text.endswith("last words\n") and "bytes left out" in text
 
 
+def list_running() -> list[psutil.Process]:
+    """What the nursery of this process has forked and is alive: workers, methods, and their keepers."""
+    running = []
+    for nursery in psutil.Process().children():
+        for one in nursery.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if one.status() != psutil.STATUS_ZOMBIE:
+                    running.append(one)
+    return running
+
+
 def test_a_killed_keeper_or_worker_costs_its_own_cell(phantom, tmp_path):
     jobs = [plan_one(name, phantom) for name in ("KillsItsKeeper", "KillsTheWorker", "Fine")]
     outcomes = run(jobs, tmp_path / "runs", processes=1)
@@ -118,9 +130,8 @@ def test_a_stopped_run_leaves_nothing(phantom, tmp_path, monkeypatch):
     with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
         stopping.setattr("bench.harness.executor.say", lambda text: signal.raise_signal(signal.SIGINT))
         run(jobs, tmp_path / "runs")
-    nurseries = psutil.Process().children()  # which go on for the next run, with nobody to keep
-    kept = [one for nursery in nurseries for one in nursery.children(recursive=True)]
-    assert not [one for one in kept if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    _, alive = psutil.wait_procs(list_running(), timeout=2)  # seconds that a process takes to end, once it is at it
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     assert not list((tmp_path / "runs").glob(".tmp-*"))
     assert run(jobs[1:], tmp_path / "runs") == {"Fine": None}
 
