@@ -38,15 +38,16 @@ from leaderboard.admission import (
     canonical_dataset,
     check_table,
     check_variant,
+    owner_of,
 )
 from leaderboard.amending import amending, settled
 from metrics.protocols import PROTOCOLS
 
 RESULTS = Path(__file__).parent / "results"
-SCHEMA = 2  # 1 lacked owner, folds and flags
+SCHEMA = 2  # 1 lacked owner, folds, flags and the digest of all of it
 VERSIONS = "metric_versions"  # in a table's own metadata: versions by protocol.metric
 RECORD = {"schema": int, "door": str, "scores_sha256": str, "cells": list}
-NEWER = {"owner": str, "folds": list, "flags": dict}
+NEWER = {"owner": str, "folds": list, "flags": dict, "record_digest": str}
 COLUMNS = ["cell", "protocol", "metric", "subject", "clip", "concept", "status", "value", "shuffled"]
 Group = tuple[str, str, str, str, int]  # data set, split, method, variant, classes
 Setting = tuple[str, str, int]  # data set, split, classes: what has folds
@@ -114,8 +115,9 @@ def stage(
             "scores_sha256": hashlib.sha256(content).hexdigest(),
             "cells": [dict(one.manifest) | {"manifest_digest": digest(dict(one.manifest))} for one in members],
         }
+        record["record_digest"] = digest(record)
         path = name_file(draft, group)
-        refuse_loss(path, members, door)
+        refuse_loss(path, members, record)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".parquet").write_bytes(content)
         path.write_text(json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n", "utf-8")
@@ -123,17 +125,23 @@ def stage(
     return written
 
 
-def refuse_loss(path: Path, members: Sequence[Cell], door: str) -> None:
+def refuse_loss(path: Path, members: Sequence[Cell], record: Mapping[str, Any]) -> None:
     """Raises ResultsError where the file has a fold or seed of the same data and networks that `members` lack.
 
-    Also where it has what came through another door: nobody's submission takes the place of another's name.
+    Also where it came through another door or is another's: nobody's submission takes the place of another's name.
     """
     if not path.is_file():
         return
     there = read_record(path)
-    if there.get("door", REPRODUCED) != door:
+    if there["door"] != record["door"]:
         raise ResultsError(
-            f"{path.name} was {there['door']}, these are {door}: give the method another name, or remove the file"
+            f"{path.name} was {there['door']}, these are {record['door']}: give the method another name, or remove the "
+            "file"
+        )
+    if owner_of(there) != owner_of(record):
+        raise ResultsError(
+            f"the name of {path.name} belongs to who published it first ({owner_of(there)}), and this is of "
+            f"{owner_of(record)}: give the method another name, or remove the file"
         )
     source = ("data_digest", "suite_digest", "fold", "seed")
     new = {tuple(one.manifest["spec"][name] for name in source) for one in members}
@@ -196,7 +204,11 @@ class Committed:
 
 def read_rows(path: Path, record: Mapping[str, Any], folds: int) -> pd.DataFrame:
     """The score rows beside a file of manifests, each with what its manifest says of it, verified."""
-    content = path.with_suffix(".parquet").read_bytes()
+    try:
+        content = path.with_suffix(".parquet").read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResultsError(f"{path.with_suffix('.parquet')} cannot be read ({reason}); publish it again") from error
     if hashlib.sha256(content).hexdigest() != record["scores_sha256"]:
         raise ResultsError(f"{path.with_suffix('.parquet')} is not what {path.name} says; publish it again")
     beside = {"door": record.get("door", REPRODUCED), "folds": folds}
@@ -225,6 +237,9 @@ def read_manifests(folder: Path = RESULTS) -> Iterator[dict[str, Any]]:
 def read_records(folder: Path) -> dict[Path, dict[str, Any]]:
     """All files of manifests by their paths, verified and admitted. Raises ResultsError."""
     records = {path: read_record(path) for path in sorted(folder.glob("*/*/*.json"))}
+    alone = sorted(path for path in folder.glob("*/*/*.parquet") if path.with_suffix(".json") not in records)
+    if alone:
+        raise ResultsError(f"{alone[0].with_suffix('.json')} is missing, and its scores are there; publish them again")
     admit_records(records)
     return records
 
@@ -234,6 +249,8 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
         schema, cells = record.get("schema"), record["cells"]
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read ({error.strerror or error}); publish it again") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ResultsError(f"{path} holds no committed results ({error!r}); publish them again") from error
     if schema not in (1, SCHEMA) or not cells:
@@ -247,6 +264,9 @@ def read_record(path: Path) -> dict[str, Any]:
         if name_file(path.parents[2], group_of(manifest)) != path:
             raise ResultsError(f"{path} holds cell {manifest['key']}, which belongs into another file")
     admit_group(cells, str(path))
+    rest = {name: value for name, value in record.items() if name != "record_digest"}
+    if schema == SCHEMA and record["record_digest"] != digest(rest):
+        raise ResultsError(f"{path} is not what its own digest says; publish it again")
     return record
 
 

@@ -28,9 +28,9 @@ OURS = ("bench", "methods", "baselines", "metrics")
 LEFT_OUT = (
     *("bench", "bench.core", "bench.core.built_in", "bench.core.registry", "bench.core.variants"),
     *("bench.core.errors", "bench.core.progress", "bench.core.sources", "bench.core.spec", "bench.core.version"),
-    *("bench.store.cache", "bench.store.disk", "bench.store.provenance", "bench.core.paths"),
-    *("bench.datasets.catalogue", "bench.scoring.identity", "bench.scoring.lookup", "bench.scoring.stored"),
-    "metrics.protocols",
+    *("bench.store.cache", "bench.store.contents", "bench.store.disk", "bench.store.provenance", "bench.core.paths"),
+    *("bench.datasets.catalogue", "bench.datasets.manifest", "metrics.protocols"),
+    *("bench.scoring.identity", "bench.scoring.lookup", "bench.scoring.stored"),
 )
 POSITIONS = ("ctx", "kind", "type_comment", "type_ignores", "type_params")  # of the tree: differ between Pythons
 INSTALLED = tuple(

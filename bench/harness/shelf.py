@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.core.registry import UnknownName
 from bench.core.variants import find_variant
-from bench.harness.identity import identify
+from bench.harness.identity import identify, list_sources
 from bench.scoring.stored import join_rows, read_rows
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
@@ -30,6 +30,7 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
             suite,
             dataset_name=spec["dataset"],
             suite_name=spec["suite"],
+            sources=list_sources(spec["method"], spec["parameters"], dataset, suite),
             **{part: spec[part] for part in ("split", "fold", "classes", "method", "parameters", "seed")},
         )
         variant, changed, _ = manifest["variant"].partition("[")

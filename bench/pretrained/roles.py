@@ -40,6 +40,7 @@ JUDGES = (
 ROLES = (*GENERATORS, *WAN, *JUDGES)
 KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
+LOADED: set[str] = set()  # roles that this process has loaded, for whoever asks what a result came from
 SUMS = "SHA256SUMS"  # beside a suite's folders: the digests that its files must have
 HEX = re.compile(r"[0-9a-f]{8}|[0-9a-f]{40}|[0-9a-f]{64}")
 WEIGHTS = ("*.safetensors", "*.pth", "*.bin")  # a folder without any of them (or a scheduler's json) holds no network
@@ -228,6 +229,7 @@ def list_files(place: Path) -> list[Path]:
 @contextmanager
 def loading(role: Role) -> Iterator[None]:
     """Whatever goes wrong while the role's files are read is told as what it is: files that cannot be loaded."""
+    LOADED.add(role.name)
     try:
         yield
     except (BenchError, MemoryError, ImportError):

@@ -26,6 +26,7 @@ from metrics.specs import MetricSpec
 BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
 PROMPT = "a video of a {}"
 TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
+JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
 COMPUTE = ("torch", "torchvision", "transformers", "open_clip_torch")  # packages that the judges compute with
 
 Views = dict[str, np.ndarray]
@@ -89,7 +90,7 @@ class Viewer:
             "what": f"judged {view}",
             "judge": self.judges.digest(view),
             "video": [pixels, *shape],
-            "code": digest_code("bench.pretrained.judges", "bench.scoring.views", "metrics.motion"),
+            "code": digest_code(__name__, *JUDGING),
             "device": str(getattr(self.judges, "device", "cpu")),
             "versions": {name: versions[name] for name in COMPUTE if name in versions},
         }

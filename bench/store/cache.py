@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import io
 import os
 import stat
@@ -26,13 +25,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bench.core.errors import BenchError
 from bench.core.paths import bench_home, spare_home
 from bench.core.progress import warn_once
+from bench.core.sources import trace
 from bench.core.spec import canonical_json, digest
 from bench.store import disk
 
@@ -129,7 +129,7 @@ class Cache:
         spare = spare_home()
         return [self.folder / "entries"] + ([] if spare is None else [spare / "cache" / "entries"])
 
-    def _find(self, made_from: Mapping[str, Any], read: Callable[[IO[bytes]], Any]) -> Any | None:
+    def _find(self, made_from: Mapping[str, Any], read: Callable[[io.BufferedReader], Any]) -> Any | None:
         key, line = digest(dict(made_from)), describe(made_from)
         for place in self.places:
             path = place / key
@@ -178,7 +178,7 @@ def describe(made_from: Mapping[str, Any]) -> bytes:
     return line.ljust(-(-(len(line) + 66) // ALIGNED) * ALIGNED - 66) + b"\n"
 
 
-def read_entry(path: Path, line: bytes, read: Callable[[IO[bytes]], Any]) -> Any:
+def read_entry(path: Path, line: bytes, read: Callable[[io.BufferedReader], Any]) -> Any:
     """What `read` makes of an entry's content, once that is known to be what was written. Raises Damaged, OSError."""
     with open_regular(path) as file:
         state = state_of(file.fileno())
@@ -196,7 +196,7 @@ def read_entry(path: Path, line: bytes, read: Callable[[IO[bytes]], Any]) -> Any
         return read(file)
 
 
-def map_array(file: IO[bytes]) -> np.ndarray:
+def map_array(file: io.BufferedReader) -> np.ndarray:
     """The array that begins where a file stands, memory-mapped; its content has been verified."""
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -212,7 +212,7 @@ def remember(folder: Path, key: str, value: Any) -> None:
         del REMEMBERED[next(iter(REMEMBERED))]
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading; raises OSError for what is no file, a pipe too, which would not answer."""
     file = path.open("rb") if sys.platform == "win32" else os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -228,19 +228,12 @@ def state_of(file: int | Path) -> State:
 
 
 @functools.cache
-def digest_code(*names: str) -> str:
-    """sha256 of the sources of modules and packages, by their names, such as "bench.store.video". Imports none of them.
+def digest_code(*roots: str | Path) -> str:
+    """Digest of the code of modules, by their names, and of files, and of all of ours that they import. Runs none.
 
-    Raises BenchError for one that is not there.
+    Raises BenchError for a module that is not there.
     """
-    total = hashlib.sha256()
-    for name in names:
-        spec = importlib.util.find_spec(name)
-        if spec is None or not (spec.submodule_search_locations or spec.origin):
-            raise BenchError(f"there is no module {name!r} whose sources could be read")
-        for place in map(Path, spec.submodule_search_locations or [spec.origin or ""]):
-            sources = sorted(path for path in place.rglob("*") if path.suffix in (".py", ".toml"))
-            for path in sources if place.is_dir() else [place]:
-                content = path.read_bytes()
-                total.update(f"{name} {path.relative_to(place.parent).as_posix()} {len(content)}\0".encode() + content)
-    return total.hexdigest()
+    sources = trace(*roots)
+    if absent := [root for root in roots if isinstance(root, str) and root not in sources]:
+        raise BenchError(f"there is no module {absent[0]!r} whose source could be read")
+    return digest(sources)

@@ -116,8 +116,8 @@ def remember(
             return kept[key]
         chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
         keep(suite, key, torch.cat([encode(video[at : at + ENCODED]) for at in chunks]))
-        if made_from is not None and kept[key].dtype in KEPT:
-            open_cache().keep_array(made_from, kept[key].cpu().numpy())
+        if made_from is not None and kept[key].dtype in KEPT and kept[key].device.type == "cpu":
+            open_cache().keep_array(made_from, kept[key].detach().numpy())
     return kept[key]
 
 
@@ -131,12 +131,12 @@ def describe_encoding(
     networks, source = getattr(suite, "contents", None), inspect.getsourcefile(encode)
     if networks is None or source is None or not Path(source).is_file():
         return None
-    versions, own = find_versions(), hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    versions = find_versions()
     return {
         "what": f"latents, {key}",
         "shape": list(video.shape),
         "networks": networks,
-        "code": f"{digest_code('bench.pretrained', 'bench.toolbox')} {own}",
+        "code": digest_code("bench.pretrained.suite", __name__, Path(source).resolve()),
         "device": f"{suite.device} {torch.get_num_threads()}",
         "versions": {name: versions[name] for name in ("torch", "transformers", "diffusers") if name in versions},
     }

@@ -201,16 +201,17 @@ def test_files_and_folders_are_as_the_umask_says(tmp_path: Path) -> None:
     assert modes == {True: "0o750", False: "0o640"}
 
 
-def test_the_digest_of_code_is_that_of_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "some_package" / "inside"
-    package.mkdir(parents=True)
-    (package / "one.py").write_text("A = 1\n")
+def test_the_digest_of_code_is_that_of_all_that_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text("from some_package import two\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     digests = []
-    for change in ("A = 1\n", "A = 2\n", "A = 1\n"):
-        (package / "one.py").write_text(change)
+    for change in ("A = 1\n", "A = 2\n", "A = 1  # said otherwise\n"):
+        (package / "two.py").write_text(change)
         digest_code.cache_clear()
-        digests.append((digest_code("some_package"), digest_code("some_package.inside.one")))
+        digests.append((digest_code("some_package.one"), digest_code(package / "one.py")))
     assert digests[0] == digests[2]
     assert all(one != other for one, other in zip(*digests[:2], strict=True))
     with pytest.raises(rules.BenchError, match=r"no module 'some_package\.gone'"):

@@ -49,9 +49,6 @@ PARTS: tuple[Part, Part] = ("train", "test")
 OFFICIAL: dict[str, Any] = {"segment_clips": 240, "tr": 2.0, "clips": {"train": 4320, "test": 1200}}
 
 
-SOURCES = ("bench.datasets.cc2017", "bench.datasets.regions")  # the code that what is derived is made by
-
-
 class CC2017:
     """A data set on disk. Raises DatasetError where the folder, its videos or a subject's second file are missing."""
 
@@ -104,7 +101,7 @@ class CC2017:
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(*SOURCES)}
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     def recording(self, subject: int, part: Part) -> np.ndarray:  # float [clip, repeat, voxel], memory-mapped
         key = (subject, part)

@@ -51,9 +51,6 @@ EEG_CHANNELS = 64
 FETCH = "it is Fudan-fMRI/CineBrain on Hugging Face (sub-000X tars, videos.tar and the JSON lists)"
 
 
-SOURCES = ("bench.datasets.cinebrain", "bench.datasets.cc2017")  # the code that what is derived is made by
-
-
 class CineBrain:
     """A data set on disk, seen as fMRI or as EEG. Raises DatasetError where the folder or all lists are missing."""
 
@@ -109,7 +106,7 @@ class CineBrain:
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(*SOURCES)}
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     @cached_property
     def items(self) -> dict[int, list[dict[str, Any]]]:

@@ -17,7 +17,6 @@ from bench.core.errors import DatasetError
 from bench.core.progress import say
 from bench.datasets.manifest import write_manifest
 from bench.store import disk
-from bench.store.cache import digest_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +64,10 @@ def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], 
     say(f"{name} made in {seconds:.0f} s")
 
 
-def keep_card(dataset: Any, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table of a phantom's figures, measured where the cache does not hold it."""
+def keep_card(dataset: Any, code: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table of a phantom's figures, measured by the code of that digest where the cache does not hold it."""
     import pandas as pd
 
-    made_from = {"what": "card", "data": dataset.digest, "code": digest_code("bench.datasets")}
+    made_from = {"what": "card", "data": dataset.digest, "code": code}
     content = dataset.cache.content(made_from, lambda: measure().to_csv(index=False).encode())
     return pd.read_csv(io.BytesIO(content), keep_default_na=False)

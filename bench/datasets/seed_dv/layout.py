@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: application form and licence agreement)"
 
 
-SOURCES = ("bench.datasets.seed_dv", "bench.store.video")  # the code that what is derived is made by
-
-
 class SeedDV:
     """A data set on disk. Raises DatasetError where the folder, a subject's file or the captions are missing."""
 
@@ -120,7 +117,7 @@ class SeedDV:
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(*SOURCES)}
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     @cached_property
     def windows(self) -> dict[str, np.ndarray]:

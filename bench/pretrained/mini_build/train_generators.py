@@ -121,7 +121,7 @@ def encode_pool(
             "what": f"latents of shard {shard}",
             "recipes": [recipe.digest for recipe in drawn],
             "network": f"{network} scaled by {vae.config.scaling_factor}",
-            "code": digest_code("bench.datasets.phantom", "bench.pretrained.mini_build"),
+            "code": digest_code(__name__),
         }
         encode = partial(encode_shard, vae, drawn, f"encoding clips, part {shard + 1}")
         latents.append(torch.from_numpy(np.array(Cache(work / "cache").array(made_from, encode))))

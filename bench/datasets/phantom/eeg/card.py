@@ -18,6 +18,7 @@ from bench.datasets.phantom.eeg.features import Features
 from bench.datasets.phantom.eeg.head import WINDOW, draw_head
 from bench.datasets.phantom.eeg.observer import DRAWS, Truth, cosine_basis
 from bench.datasets.phantom.publish import keep_card
+from bench.store.cache import digest_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    return keep_card(dataset, lambda: measure_card(dataset))
+    return keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset))
 
 
 def measure_card(dataset: SeedDV) -> pd.DataFrame:
