@@ -102,6 +102,12 @@ def read_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
     return CineBrain(root, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri", **how)
 
 
+def require_stimuli(dataset: Any) -> None:
+    """Raise DatasetError, naming the first files, where videos or captions that a data set shows are not there."""
+    if hasattr(type(dataset), "require_stimuli"):
+        dataset.require_stimuli()
+
+
 def choose_truth(kind: str, root: Path) -> Callable[[Any], Any] | None:
     """What opens the likelihood model of a phantom's folder; None for a folder of recordings."""
     if not (root / "truth").is_dir():

@@ -238,7 +238,7 @@ def test_missing_files(root: Path) -> None:
         (root / name).unlink()
     assert load(root).subjects == (2, 3)  # whoever is wholly there
     report: Any = verify("cc2017", root)
-    missing = report[report["status"] == "missing"]
+    missing = report[report["status"] == "absent"]
     assert set(missing["file"]) == {"subj01_train_fmri.pt", "subj01_test_fmri.pt", "cc2017"}
     assert "gongzx/cc2017_dataset" in missing["detail"].iloc[-1]
     (root / "subj02_test_fmri.pt").unlink()

@@ -88,7 +88,8 @@ class CineBrain:
             lists = [path for subject in self.subjects for path in list_paths(self.root, subject)]
             extra = [self.root / name for name in ("geometry.json", "concepts.json")]
             extra += sorted(self.root.glob("sub-*_rois.txt"))
-            named = [path for table in self.items.values() for item in table for path in self._files(item)]
+            named = [path for table in self.items.values() for item in table for path in self._recorded(item)]
+            named += [path for path in self._shown() if path.is_file()]
             own = hash_files(
                 sorted({*lists, *named, *(path for path in extra if path.is_file())}),
                 self.root,
@@ -96,12 +97,25 @@ class CineBrain:
             )
         return own if self.modality == "fmri" else f"{own}-eeg"  # the same files, other data
 
-    def _files(self, item: dict[str, Any]) -> list[Path]:
-        paths = [*(self.locate(name) for name in item[self.modality]), self.locate(item["video"])]
+    def _recorded(self, item: dict[str, Any]) -> list[Path]:
+        paths = [self.locate(name) for name in item[self.modality]]
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DatasetError(f"there is no {missing[0]}; `data verify cinebrain` lists all that is missing; {FETCH}")
         return paths
+
+    def _shown(self) -> list[Path]:
+        """Where the videos that the lists name are, or should be."""
+        return [self.locate(name) for name in self._videos.values()]
+
+    def require_stimuli(self) -> None:
+        """Raise DatasetError for a video that is not there, before work that needs all begins."""
+        missing = [path for path in self._shown() if not path.is_file()]
+        if missing:
+            raise DatasetError(
+                f"there is no {missing[0]}{f' and {len(missing) - 1} more videos' if len(missing) > 1 else ''}; "
+                f"`data verify cinebrain` lists all that is missing; {FETCH}"
+            )
 
     @property
     def derived(self) -> Path:
@@ -171,9 +185,10 @@ class CineBrain:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a video: clip, block, slot, position (0), concept, caption, number (of its file)."""
-        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+        return cached_table(self.derived / "stimuli", self.stimulus_columns)
 
-    def _stimulus_columns(self) -> dict[str, Any]:
+    def stimulus_columns(self) -> dict[str, Any]:
+        """The columns of `stimuli`, which need no digest and no cache."""
         places = place_clips(self.items, self.geometry["episode_clips"])
         captions = {item["number"]: item["text"] for table in self.items.values() for item in table}
         numbers = sorted(captions)
@@ -190,10 +205,11 @@ class CineBrain:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row an item: trial, subject, session (1), clip."""
-        return cached_table(self.derived / "trials", self._trial_columns)
+        return cached_table(self.derived / "trials", self.trial_columns)
 
-    def _trial_columns(self) -> dict[str, Any]:
-        clip = {number: row for row, number in enumerate(self.stimuli["number"])}
+    def trial_columns(self) -> dict[str, Any]:
+        """The columns of `trials`, which need no digest and no cache."""
+        clip = {number: row for row, number in enumerate(self.stimulus_columns()["number"])}
         shown = [(subject, clip[item["number"]]) for subject, table in self.items.items() for item in table]
         return {
             "trial": np.arange(len(shown)),
