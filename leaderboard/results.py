@@ -69,7 +69,9 @@ def publish(
         refuse_loss(path, members, door)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".parquet").write_bytes(content)
-        path.write_text(json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n")
+        path.write_text(
+            json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8"
+        )
         written += [path, path.with_suffix(".parquet")]
     return written
 

@@ -212,9 +212,10 @@ def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: 
     done = subprocess.run(
         [sys.executable, "-m", "bench.doors.unpacking"],
         input=json.dumps([str(folder), tables, most_rows]),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     said = done.stdout.splitlines()
     if done.returncode == REFUSED:

@@ -58,7 +58,7 @@ def attempt(job: Job, runs: Path, threads: int, classes: Mapping[str, type] | No
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError, AssertionError) as error:
         log = runs / "failures" / f"{job.spec.key}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
+        log.write_text(traceback.format_exc(), encoding="utf-8")
         return Outcome(job, f"{name}: {type(error).__name__}: {error} (traceback in {log})")
     say(f"done: {name} [{job.spec.key}]")
     return Outcome(job, None)

@@ -30,7 +30,7 @@ def cached_table(folder: Path, columns: Callable[[], Mapping[str, Sequence[Any]]
 
 def hash_files(files: Sequence[Path], root: Path, memory: Path) -> str:
     """Digest of names and contents; contents hashed before are remembered by path, size and time of change."""
-    known: dict[str, str] = json.loads(memory.read_text()) if memory.is_file() else {}
+    known: dict[str, str] = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
     hashes = {}
     for path in track(files, "hashing the data, once"):
         status = path.stat()
@@ -40,5 +40,5 @@ def hash_files(files: Sequence[Path], root: Path, memory: Path) -> str:
                 known[key] = hashlib.file_digest(file, "sha256").hexdigest()
         hashes[path.relative_to(root).as_posix()] = known[key]
     with disk.new_file(memory) as draft:
-        draft.write_text(json.dumps(known))
+        draft.write_text(json.dumps(known), encoding="utf-8")
     return digest(hashes)

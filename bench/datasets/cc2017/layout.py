@@ -100,7 +100,7 @@ class CC2017:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            own = json.loads(manifest.read_text())["digest"]
+            own = json.loads(manifest.read_text(encoding="utf-8"))["digest"]
         else:
             files = set(self.recording_paths())
             extra = [self.root / f"GT_{part}_3fps.pt" for part in PARTS]
@@ -170,7 +170,7 @@ class CC2017:
         path = self.root / "concepts.json"
         if not path.is_file():
             return {"names": [UNLABELLED], **{part: [0] * self.clips[part] for part in PARTS}}
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -313,7 +313,7 @@ def read_fmri_geometry(root: Path, official: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return dict(official)
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         return {name: stored[name] for name in official}
     except (ValueError, KeyError) as error:
         raise DatasetError(f"{path} is no geometry ({error}); make the phantom again or delete the file") from error

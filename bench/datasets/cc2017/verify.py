@@ -156,7 +156,7 @@ def finish(root: Path, rows: Iterable[Row], name: str, fetch: str) -> pd.DataFra
     found = list(rows)
     manifest = root / "manifest.json"
     if manifest.is_file():
-        hashes = json.loads(manifest.read_text())["files"]
+        hashes = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         wrong = []
         for file, expected in track(hashes.items(), "hashing", total=len(hashes)):
             if not (root / file).is_file():

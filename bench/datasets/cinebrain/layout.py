@@ -83,7 +83,7 @@ class CineBrain:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            own = json.loads(manifest.read_text())["digest"]
+            own = json.loads(manifest.read_text(encoding="utf-8"))["digest"]
         else:
             lists = [path for subject in self.subjects for path in list_paths(self.root, subject)]
             extra = [self.root / name for name in ("geometry.json", "concepts.json")]
@@ -176,7 +176,7 @@ class CineBrain:
     def labels(self) -> dict[str, Any]:
         """Names, and the concept of each video by its number; one concept for all where there are no labels."""
         path = self.root / "concepts.json"
-        return json.loads(path.read_text()) if path.is_file() else {"names": [UNLABELLED], "clips": {}}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"names": [UNLABELLED], "clips": {}}
 
     @property
     def concepts(self) -> tuple[str, ...]:

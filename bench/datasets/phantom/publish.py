@@ -66,7 +66,7 @@ def write_manifest(spec: Spec, draft: Path, seconds: float) -> None:
             hashes[path.relative_to(draft).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     content = {"spec": spec.as_dict(), "files": hashes}
     manifest = {"digest": digest(content), "seconds": round(seconds, 1), **content}
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def keep_card(path: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:

@@ -84,7 +84,7 @@ class SeedDV:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            return json.loads(manifest.read_text())["digest"]
+            return json.loads(manifest.read_text(encoding="utf-8"))["digest"]
         stimuli = [path for path in (*video_files(self.root), *caption_files(self.root)) if path.is_file()]
         return hash_files(sorted({*stimuli, *self.recordings.values()}), self.root, self._cache / "hashes.json")
 

@@ -53,7 +53,7 @@ class Truth:
     def __init__(self, dataset: SeedDV) -> None:
         self.dataset = dataset
         self.folder: Path = dataset.root / "truth"
-        manifest = json.loads((dataset.root / "manifest.json").read_text())
+        manifest = json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))
         self.spec: PhantomSpec = read_spec(manifest["spec"])
         self.seconds: float = manifest["seconds"]
         self._last: tuple[int, np.ndarray] | None = None
@@ -61,7 +61,7 @@ class Truth:
     @cached_property
     def recipes(self) -> list[Recipe]:
         """Of each clip, in the order of the table of stimuli."""
-        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text())]
+        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text(encoding="utf-8"))]
 
     @cached_property
     def flow(self) -> Float16[np.ndarray, "clip 5 height width 2"]:

@@ -55,7 +55,7 @@ class FmriTruth:
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         self.folder: Path = dataset.root / "truth"
-        manifest = json.loads((dataset.root / "manifest.json").read_text())
+        manifest = json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))
         self.spec: FmriSpec = read_fmri_spec(manifest["spec"])
         self.seconds: float = manifest["seconds"]
         self._cortices: dict[int, Cortex] = {}
@@ -63,7 +63,7 @@ class FmriTruth:
     @cached_property
     def recipes(self) -> list[Recipe]:
         """Of each clip, in the order of the table of stimuli."""
-        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text())]
+        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text(encoding="utf-8"))]
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -276,7 +276,7 @@ class ScalpTruth(CineBrainTruth):
 
 def open_truth(dataset: Any) -> FmriTruth:
     """The likelihood model that fits a phantom's layout and view."""
-    spec = read_fmri_spec(json.loads((dataset.root / "manifest.json").read_text())["spec"])
+    spec = read_fmri_spec(json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))["spec"])
     if spec.layout == "cc2017":
         return FmriTruth(dataset)
     return ScalpTruth(dataset) if dataset.modality == "eeg" else CineBrainTruth(dataset)
