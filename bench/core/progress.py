@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -19,7 +20,7 @@ def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Ite
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         from tqdm import tqdm
 
         yield from tqdm(items, desc=phase, total=total, leave=False, file=sys.stderr)
@@ -35,5 +36,8 @@ def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Ite
 
 
 def say(message: str) -> None:
-    """A plain line of progress on standard error; standard output carries results only."""
-    print(message, file=sys.stderr, flush=True)
+    """A plain line of progress on standard error, where there is one; standard output carries results only."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or on a full disk: no reason to end the work
+        print(message, file=sys.stderr, flush=True)
