@@ -165,6 +165,7 @@ def test_verify_looks_at_every_file(root: Path) -> None:
     report: Any = verify("cinebrain", root).set_index("file")
     assert report.loc["sub-0001 fmri", "status"] == "ok" and "50 files" in report.loc["sub-0001 fmri", "detail"]
     assert set(report[report["status"] == "absent"].index) == {
+        *(f"sub-000{subject}_rois.txt" for subject in (1, 3)),
         *(f"sub-000{subject}_{part}_va.json" for subject in (2, 4, 5, 6) for part in ("train", "test")),
         "cinebrain",
     }

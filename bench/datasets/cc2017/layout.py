@@ -34,7 +34,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.captions import FETCH, caption_path, find_captions, read_captions
-from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import cached_table, hash_files
 
@@ -156,8 +156,12 @@ class CC2017:
 
     @cached_property
     def rois(self) -> Mapping[int, tuple[str, ...]]:
-        """Region of each voxel of each subject; where the names end, the signals are padding."""
-        return {s: read_rois(self.root / f"subj{s:02d}_rois.txt", count) for s, count in self.voxels.items()}
+        """Region of each voxel of each subject; where the names end, the signals are padding.
+
+        The releasers keep voxels of visual cortex alone (NeuroClips, §4.1).
+        """
+        files = {subject: self.root / f"subj{subject:02d}_rois.txt" for subject in self.subjects}
+        return {s: read_rois(files[s], count, without=VISUAL) for s, count in self.voxels.items()}
 
     @cached_property
     def channels(self) -> tuple[str, ...]:

@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from bench.core.contracts import Modality
+from bench.core.contracts import UNKNOWN_REGION, Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
-from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import cached_table, hash_files
 from bench.store.video import read_video
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Kind = Literal["fmri", "eeg"]
 OFFICIAL: dict[str, Any] = {"episode_clips": 270, "tr": 0.8, "frames": 33}
 EEG_CHANNELS = 64
+VISUAL_VOXELS = 8405  # of a file that holds visual cortex alone; 18,946 with the auditory voxels
 FETCH = "it is Fudan-fMRI/CineBrain on Hugging Face (sub-000X tars, videos.tar and the JSON lists)"
 CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
 
@@ -163,7 +164,11 @@ class CineBrain:
         """Region of each voxel of each subject (fMRI); where the names end, the signals are padding."""
         if self.modality == "eeg":
             return dict.fromkeys(self.subjects, ("scalp",) * EEG_CHANNELS)
-        return {s: read_rois(self.root / f"sub-{s:04d}_rois.txt", count) for s, count in self.voxels.items()}
+        files = {subject: self.root / f"sub-{subject:04d}_rois.txt" for subject in self.subjects}
+        return {
+            s: read_rois(files[s], count, without=VISUAL if count == VISUAL_VOXELS else UNKNOWN_REGION)
+            for s, count in self.voxels.items()
+        }
 
     @cached_property
     def channels(self) -> tuple[str, ...]:
