@@ -66,6 +66,11 @@ for verb in VERBS:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     open_streams()
+    try:
+        Path.cwd()
+    except OSError:  # libraries end the process where there is none, and no relative path means anything
+        say("error: the folder that this was started in is not there any more; change into one that is")
+        return 1
     code = run_command(arguments)
     if failure := close_output():
         say(f"error: {failure}")
@@ -95,13 +100,13 @@ def run_command(arguments: Sequence[str] | None) -> int:
         drop(sys.stdout)
         return 0
     except OSError as error:
+        if error.filename is None:
+            drop(sys.stdout)  # most likely what could not be written
         say(f"error: {describe_failure(error)}")
         return 1
 
 
 def describe_failure(error: OSError) -> str:
     """What the system refused, and on which file: a disk that is full, a folder that is somebody else's or is gone."""
-    if error.filename is None and isinstance(error, FileNotFoundError):
-        return "the folder that this was started in is not there any more; change into one that is"
     where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
     return f"{error.strerror or error}{where}"

@@ -164,7 +164,8 @@ def compare_spectra(
 ) -> tuple[pd.DataFrame, float]:
     """Pairs of rows of the table that are copies (one, other, correlation), and the limit of a single unit."""
     (prints,) = ways
-    prints = scale_to_unit(prints - prints.mean(axis=0, dtype=np.float64).astype(np.float32))
+    recorded = prints.any(axis=1, keepdims=True)  # what is constant stays 0, and is no copy of anything
+    prints = scale_to_unit(np.where(recorded, prints - prints.mean(axis=0, where=recorded), 0))
     stretch = table["stretch"].to_numpy()[row]
     distance, dimensions = find_limit(prints, stretch, FLOOR["spectra"])
     parts = [find_near(prints, distance), *compare_stretches(prints, stretch, dimensions, STRETCH_FLOOR["spectra"])]

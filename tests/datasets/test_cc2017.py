@@ -244,6 +244,7 @@ def test_missing_files(root: Path) -> None:
     (root / "subj02_test_fmri.pt").unlink()
     with pytest.raises(DatasetError, match=r"lacks subj02_test_fmri\.pt.*data verify"):
         load(root)
+    assert verify("cc2017", root).set_index("file").loc["subj02_test_fmri.pt", "status"] == "missing"
     with pytest.raises(DatasetError, match="no folder"):
         load(root / "nowhere")
     with pytest.raises(DatasetError, match="no folder"):

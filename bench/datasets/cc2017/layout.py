@@ -61,6 +61,7 @@ class CC2017:
         cache: Path,
         name: str = "cc2017",
         average: Average = "test",
+        subjects: Sequence[int] | None = None,
         open_truth: Callable[[CC2017], Any] | None = None,
     ) -> None:
         if average not in ("test", "all", "none"):
@@ -69,7 +70,7 @@ class CC2017:
         self._open_truth = open_truth
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the one with the .pt files; {FETCH}")
-        self.subjects = find_subjects(self.root)
+        self.subjects = find_subjects(self.root) if subjects is None else tuple(subjects)
         self.geometry = read_fmri_geometry(self.root, OFFICIAL)
         self.sampling_rate = 1 / float(self.geometry["tr"])
         missing = [path.name for path in self.recording_paths() if not path.is_file()]

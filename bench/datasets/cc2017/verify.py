@@ -61,8 +61,8 @@ def check_copies(root: Path, subjects: Sequence[int]) -> list[Row]:
 
     if not subjects:
         return []
-    view = cc2017.CC2017(root, cache=root, average="none")  # nothing is cached: its table of trials is made here
-    view.subjects = tuple(subjects)
+    # nothing is cached: its table of trials is made here
+    view = cc2017.CC2017(root, cache=root, average="none", subjects=subjects)
     columns = view.trial_columns()
     view.trials = datasets.Dataset.from_dict(columns)
     trials = complete(pd.DataFrame(columns).assign(block=view.blocks[columns["clip"]]))

@@ -79,7 +79,10 @@ def check_copies(root: Path) -> list[Row]:
 
     if not any(is_readable(path, read_geometry(root)) for path in find_recordings(root).values()):
         return []
-    view = SeedDV(root, cache=root)  # nothing is cached: its table of trials is made here
+    try:
+        view = SeedDV(root, cache=root)  # nothing is cached: its table of trials is made here
+    except DatasetError:  # a phantom that is not whole: said already
+        return []
     view.recordings = {key: path for key, path in view.recordings.items() if is_readable(path, view.geometry)}
     columns = view.trial_columns()
     view.trials = datasets.Dataset.from_dict(columns)
