@@ -18,6 +18,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -245,7 +246,7 @@ def owner_of(distribution: importlib.metadata.Distribution) -> str:
 
 def load_file(path: Path) -> Any:
     """Import a file by its path, once a process; its module name is made of the path, so two files never collide."""
-    name = f"bench_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"bench_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

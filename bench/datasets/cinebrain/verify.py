@@ -57,6 +57,7 @@ def verify_cinebrain(root: Path | str) -> pd.DataFrame:
         rows.append(("split", "malformed", str(error)))
     for kind in ("fmri", "eeg"):
         view = cinebrain.CineBrain(root, cache=root, kind=kind)  # nothing is cached: no table is asked for
+        view.subjects, view.items = tuple(items), dict(items)  # whose lists can be read
         for subject, table in track(items.items(), f"verifying {kind}"):
             files = [view.locate(name) for item in table for name in item[kind]]
             name = f"sub-{subject:04d} {kind}"
