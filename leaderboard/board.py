@@ -3,7 +3,7 @@
 A section is a data set, split and suite with all forty classes (subsets stand in the papers' tables), ranked by one
 declared metric, the first of `EEG` or `FMRI`; metrics are never averaged into one score. Rows are the base variants of
 methods and baselines, then floors and ceilings, which have no rank. A row ranks only at full coverage: a reconstruction
-of every trial that any row of the section was asked for, with every seed. Tiers and rank intervals are those of
+of every trial of all the split's folds, with every seed. Tiers and rank intervals are those of
 `ranking.rank_methods`; `best_share` is in how many draws of the crossed bootstrap, seeded by the section's own scores,
 the method is the best.
 """
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leaderboard.admission import CLIPS, SEES_BRAIN
 from leaderboard.stats.panels import Panel, build_panels, weigh
 from leaderboard.stats.ranking import rank_methods
 from leaderboard.stats.resampling import draw_means, seed_from, share_best
-from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
+from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS, MetricSpec
 
 PROTOCOL = "corrected"
@@ -214,23 +215,13 @@ def read_row(one: tuple[str, str], table: pd.DataFrame, rows: pd.DataFrame, prim
         brain_share=Score(value, low, high)
         if role != "control"
         else Score(nan, nan, nan),  # of a floor it says nothing
-        coverage=float(first["coverage"]) * share_trials(rows[rows["metric"] == primary.name], method),
+        coverage=float(first["coverage"]),
         door=str(rows.loc[rows["method"] == method, "door"].iloc[0]),
         marks=tuple(mark for mark in str(first["mark"]).split(", ") if mark and mark != "below floor"),
         parameters=int(first["parameters"]),
         seeds=int(first["seeds"]),
         seed_sd=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else nan,
     )
-
-
-def share_trials(rows: pd.DataFrame, method: str) -> float:
-    """How much of what a section tests the method was scored on, over its seeds: folds that were not run count too."""
-    trial = ["subject", "clip"]
-    mine = rows[rows["method"] == method]
-    asked = rows[rows["role"].isin(SEES_BRAIN) == mine["role"].isin(SEES_BRAIN).all()]
-    asked = asked[asked["split"].isin(mine["split"])]
-    whole = len(asked.drop_duplicates(trial)) * mine["seed"].nunique()
-    return len(mine.drop_duplicates([*trial, "seed"])) / whole
 
 
 def read_score(row: Mapping[Any, Any]) -> Score:

@@ -13,8 +13,14 @@ with the clips of a concept as one cluster. Beside it stand
   One whose mean is worse than the best floor's is marked "below floor", and one whose paired difference to it may be 0
   or less "not above floor".
 - `best_value` of `best_subject`: the subject with the best mean, as papers print it. It is chosen on the test set.
-- `coverage`: the share of trials with a reconstruction; what is missing scored the worst value. Below 1 the row is
-  marked "partial": listed, not ranked.
+- `coverage`: the share of trials with a reconstruction, over all folds of the split and all seeds up to the largest;
+  what is missing scored the worst value, what was not run has no trial with one. Below 1 the row is marked "partial":
+  listed, not ranked.
+- A row of cells that were made by code changed since its commit is marked "dirty".
+- A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
+- Marks of what looks like no decoding: "above ceiling" where the paired difference to the ceiling is surely positive
+  and the ceiling binds (the metric looks at the truth, and the ceiling is above the floor), and what
+  `bench.scoring.flags` found in the videos.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from leaderboard.admission import CLIPS, ROLES, SEES_BRAIN
 from leaderboard.stats import intervals as statistics
 from leaderboard.stats.panels import Panel, TableError, build_panels, mean_interval, paired_difference, weigh
 from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
@@ -53,9 +60,6 @@ RESULT_COLUMNS = [
     *("shuffled", "difference_to_shuffled", "difference_low", "difference_high", "chance", "best_subject"),
     *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
 ]
-ROLES = ("method", "baseline", "control", "ceiling")
-SEES_BRAIN = ("method", "baseline")  # held against their own shuffled brain too
-CLIPS = "clips"  # the split of what sees no brain
 SHUFFLED = "shuffled_brain"
 SEEDS_NEEDED = 3
 
@@ -137,7 +141,7 @@ def _result_row(
     by_subject = np.concatenate([panel.value.mean(axis=1) for panel in panels])
     best = int(by_subject.argmax() if metric.direction == "higher" else by_subject.argmin())
     sees_brain = bool((subjects != 0).all())
-    coverage = float((group["status"] == "ok").mean())
+    coverage = measure_coverage(group)
     tested = first["role"] in SEES_BRAIN and metric.paired  # other metrics are the same for a shuffled brain
     share = statistics.brain_share(interval.mean, floor, ceiling, metric.direction)
     marks = ["n.s."] if tested and not _is_better(versus, metric) else []
@@ -149,6 +153,13 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
+    marks += ["dirty"] if "dirty" in group and group["dirty"].any() else []  # by code that is in no commit
+    if "version" in group and (older := int(group["version"].min())) < metric.version:
+        marks.append(f"metric v{older} (now v{metric.version})")
+    if tested and best_ceiling in ceilings and not is_ahead(floor, ceiling, metric):
+        beyond = paired_difference(panels, ceilings[best_ceiling])
+        marks += ["above ceiling"] if _is_better(beyond, metric) else []
+    marks += list_flags(group)
     return {
         **{name: first[name] for name in (*IDENTITY, "role")},
         "value": interval.mean,
@@ -177,6 +188,25 @@ def _result_row(
         "generalises_to": interval.generalises_to,
         "phantom": bool(first["phantom"]),
     }
+
+
+def measure_coverage(group: pd.DataFrame) -> float:
+    """The mean share of trials with a reconstruction over the folds of the split and the seeds from 0.
+
+    A fold with a seed that was not run has none. `folds` says how many the split has; rows that come without are all.
+    """
+    there = group["status"] == "ok"
+    if "folds" not in group:
+        return float(there.mean())
+    shares = there.groupby([group["fold"], group["seed"]]).mean()
+    return float(shares.sum() / (group["folds"].iloc[0] * (group["seed"].max() + 1)))
+
+
+def list_flags(group: pd.DataFrame) -> list[str]:
+    """What was flagged in the videos of a row's cells, where that was looked for."""
+    if "flags" not in group:
+        return []
+    return list(dict.fromkeys(flag for text in group["flags"].unique() for flag in str(text).split(", ") if flag))
 
 
 Levels = dict[tuple[str, str, str], list[npt.NDArray[np.float64]]]
@@ -236,6 +266,10 @@ def find_metric(setting: pd.DataFrame, protocols: Mapping[str, Protocol]) -> Met
 def mean_of(rows: pd.DataFrame) -> float:
     """The mean over clips within a subject, then over subjects."""
     return float(rows.groupby("subject")["value"].mean().mean())
+
+
+def is_ahead(value: float, other: float, metric: MetricSpec) -> bool:
+    return value >= other if metric.direction == "higher" else value <= other
 
 
 def _is_better(interval: statistics.Interval, metric: MetricSpec) -> bool:

@@ -15,16 +15,17 @@ import numpy as np
 from metrics.checks import check_pair
 from metrics.specs import Array, MetricSpec, Video, on_videos
 
+PUBLISHED_FRAMES = 6  # how many frames of a clip Mind-Animator's script looks at, the first ones
 SPREAD = 1e-5  # radians: a hue that varies less than this is constant (hue is computed in float32)
 
 
 def hue_cosine(predicted: Video, target: Video) -> Array:
-    """Cosine of the two frames' hue planes, the mean over frames, as published under the name "Hue-pcc".
+    """Cosine of the two frames' hue planes, the mean over the first 6 frames, as published under the name "Hue-pcc".
 
-    Both are u8 RGB [n, f, h, w, 3] of the same shape; Mind-Animator passes the first 6 frames (8 in its first version).
-    Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is 0
-    everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes.
-    Source: `hue_pcc.py` of Mind-Animator. Any video in a steady blue does well.
+    Both are u8 RGB [n, f, h, w, 3] of the same shape; later frames are not looked at (the script's first version took
+    8). Hue is OpenCV's 0..179 by `COLOR_BGR2HSV`. Returns f64 [n] in 0..1, 1 for identical clips; a frame whose hue is
+    0 everywhere, as in a grey frame, scores 0. Raises ValueError for other types or shapes. Source: `hue_pcc.py` of
+    Mind-Animator. Any video in a steady blue does well.
 
     Two planes of one constant hue each are parallel, whatever the hues:
 
@@ -34,6 +35,7 @@ def hue_cosine(predicted: Video, target: Video) -> Array:
     [1.0]
     """
     check_pair(predicted, target)
+    predicted, target = predicted[:, :PUBLISHED_FRAMES], target[:, :PUBLISHED_FRAMES]
     values = np.empty(len(predicted))
     for i, pair in enumerate(zip(predicted, target, strict=True)):
         values[i] = np.mean([_cosine(_published_hue(a), _published_hue(b)) for a, b in zip(*pair, strict=True)])
@@ -98,6 +100,7 @@ def _correlate(x: Array, y: Array) -> float:
 HUE_COSINE = MetricSpec(
     name="hue_pcc",
     compute=on_videos(hue_cosine),
+    version=2,  # 1: of all frames
     summary="cosine of the hue planes with red and blue exchanged, as published (no correlation)",
     pixels=True,
 )

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from metrics.checks import check_video
 from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_view
 
+SAMPLES, SAMPLED = 32, 8  # how often, and how many frames at a time, Mind-Animator samples for its VIFI score
 GATE = 0.6  # Mind-Animator's: a clip whose similarity is not above it counts as unlike its truth
 
 Embeddings = npt.NDArray[np.floating]  # [n, f, d]
@@ -103,6 +104,24 @@ def clip_similarity(predicted: Embeddings, target: Embeddings) -> Array:
     return values
 
 
+def sampled_shares(frames: int) -> Array:
+    """How much each frame of a video counts in Mind-Animator's VIFI score: f64 [frames], their sum is 1.
+
+    Its pipeline (mmaction's `SampleFrames`, clip_len 8, num_clips 32 by ViFi-CLIP's `16_16_vifi_clip.yaml`) takes 32
+    times 8 adjacent frames, evenly placed, of which ViFi-CLIP takes one mean. Of 8 frames each counts alike; of fewer
+    the first ones are taken again; of more the outer ones count less. Raises ValueError for no frames.
+
+    >>> sampled_shares(8).tolist()[:2], sampled_shares(6).tolist()
+    ([0.125, 0.125], [0.25, 0.25, 0.125, 0.125, 0.125, 0.125])
+    """
+    if frames < 1:
+        raise ValueError(f"{frames} frames: allowed is 1 or more")
+    step = (frames - SAMPLED + 1) / SAMPLES
+    starts = (np.arange(SAMPLES) * step + step / 2).astype(int) if frames >= SAMPLED else np.zeros(SAMPLES, int)
+    taken = (starts[:, None] + np.arange(SAMPLED)) % frames
+    return np.bincount(taken.ravel(), minlength=frames) / taken.size
+
+
 def subject_consistency(embeddings: Embeddings) -> Array:
     """VBench's: ½ [max(0, cos to the previous frame) + max(0, cos to the first frame)], the mean over frames from 1 on.
 
@@ -166,29 +185,36 @@ def _check(embeddings: Embeddings, *, frames: int) -> None:
 
 
 def vifi_score(prediction: Scored, target: Scored) -> Array:
-    """`clip_similarity` of view "vifi" of both, f [n, f, d]. Returns f64 [n] in −1..1.
+    """`clip_similarity` of view "vifi_mind_animator" of both, f [n, f, d], frames by their `sampled_shares`.
 
-    >>> a, b = (Scored(views={"vifi": np.array([[[3.0, 4.0]]]) * scale}) for scale in (1, 10))
+    Returns f64 [n] in −1..1.
+
+    >>> a, b = (Scored(views={"vifi_mind_animator": np.array([[[3.0, 4.0]]]) * scale}) for scale in (1, 10))
     >>> vifi_score(a, b).round(4).tolist()
     [1.0]
     """
-    return clip_similarity(prediction["vifi"], target["vifi"])
+    sides = []
+    for side in (prediction, target):
+        seen = side["vifi_mind_animator"].astype(np.float64)
+        shares = sampled_shares(seen.shape[1])
+        sides.append((seen * shares[:, None]).sum(axis=1, keepdims=True))
+    return clip_similarity(*sides)
 
 
 def gated_adjacent(prediction: Scored, target: Scored) -> Array:
     """Mind-Animator's CLIP-pcc: `adjacent_cosine`, 0 for a clip whose VIFI score is 0.6 or less.
 
-    Reads views "clip" of the prediction and "vifi" of both, f [n, f, d]. Returns f64 [n] in −1..1.
+    Reads views "clip" of the prediction and "vifi_mind_animator" of both, f [n, f, d]. Returns f64 [n] in −1..1.
 
-    >>> still = Scored(views={"clip": np.ones((1, 2, 4)), "vifi": np.array([[[1.0, 0.0]]])})
-    >>> unlike = Scored(views={"vifi": np.array([[[0.0, 1.0]]])})
+    >>> still = Scored(views={"clip": np.ones((1, 2, 4)), "vifi_mind_animator": np.array([[[1.0, 0.0]]])})
+    >>> unlike = Scored(views={"vifi_mind_animator": np.array([[[0.0, 1.0]]])})
     >>> gated_adjacent(still, still).tolist(), gated_adjacent(still, unlike).tolist()
     ([1.0], [0.0])
     """
     return gated(adjacent_cosine(prediction["clip"]), vifi_score(prediction, target))
 
 
-def adjacent_spec(name: str, view: str) -> MetricSpec:
+def adjacent_spec(name: str, view: str, *, version: int = 1) -> MetricSpec:
     """The spec of `adjacent_cosine` of a view of embeddings, under a protocol's name for it.
 
     >>> adjacent_spec("dtc", "dinov2").judge
@@ -197,55 +223,66 @@ def adjacent_spec(name: str, view: str) -> MetricSpec:
     return MetricSpec(
         name=name,
         compute=on_view(adjacent_cosine, view),
+        version=version,
         summary=f"cosine of adjacent frames' {view} embeddings; a still video scores 1",
         lo=-1.0,
         worst=-1.0,
         views=(view,),
         paired=False,
+        least_frames=2,
     )
 
 
 CLIP_CONSISTENCY = adjacent_spec("clip_consistency", "clip")
 CLIP_PCC_ADJACENT = adjacent_spec("clip_pcc", "clip")
-CTC = adjacent_spec("ctc", "clip")
 DTC = adjacent_spec("dtc", "dinov2")
+CTC_DYNAMIND = adjacent_spec("ctc", "clip_dynamind", version=2)  # 1: half of an odd margin rounded to the even number
+DTC_DYNAMIND = adjacent_spec("dtc", "dinov2_dynamind", version=2)  # 1: resized by the checkpoint's processor, bicubic
 CLIP_PCC_ALL_PAIRS = MetricSpec(
     name="clip_pcc",
-    compute=on_view(all_pairs_cosine, "clip_large"),
+    compute=on_view(all_pairs_cosine, "clip_large_neurons"),
+    version=2,  # 1: half of an odd margin rounded to the even number
     summary="mean cosine of all pairs of frames, CLIP ViT-L/14; a still video scores 1",
     lo=-1.0,
     worst=-1.0,
-    views=("clip_large",),
+    views=("clip_large_neurons",),
     paired=False,
+    least_frames=2,
 )
 CLIP_PCC_GATED = MetricSpec(
     name="clip_pcc",
     compute=gated_adjacent,
+    version=2,  # 1: gate by ViFi-CLIP's view of pixels as CLIP's processor makes them
     summary="cosine of adjacent frames, CLIP ViT-B/32; 0 unless ViFi-CLIP finds prediction and truth alike (> 0.6)",
     lo=-1.0,
     worst=-1.0,
-    views=("clip", "vifi"),
+    views=("clip", "vifi_mind_animator"),
+    least_frames=2,
 )
 VIFI_SCORE = MetricSpec(
     name="vifi_score",
     compute=vifi_score,
+    version=2,  # 1: of pixels as CLIP's processor makes them, all frames alike
     summary="cosine of the clips' mean ViFi-CLIP embeddings",
     lo=-1.0,
     worst=-1.0,
-    views=("vifi",),
+    views=("vifi_mind_animator",),
 )
 SUBJECT_CONSISTENCY = MetricSpec(
     name="subject_consistency",
-    compute=on_view(subject_consistency, "dino"),
+    compute=on_view(subject_consistency, "dino_vbench"),
+    version=2,  # 1: of pixels as the checkpoint's processor makes them, squashed to a square
     summary="half the cosine to the previous and half to the first frame, DINO; a still video scores 1",
-    views=("dino",),
+    views=("dino_vbench",),
     paired=False,
+    least_frames=2,
 )
 BACKGROUND_CONSISTENCY = replace(
     SUBJECT_CONSISTENCY,
     name="background_consistency",
-    views=("clip",),
-    compute=on_view(subject_consistency, "clip"),
+    views=("clip_vbench",),
+    compute=on_view(subject_consistency, "clip_vbench"),
+    version=2,  # 1: of pixels as VBench makes them of folders of pictures, with antialiasing
     summary="the same formula with CLIP ViT-B/32",
 )
 FLICKERING = MetricSpec(
@@ -254,4 +291,5 @@ FLICKERING = MetricSpec(
     summary="255 − mean difference of adjacent frames, over 255; a still video scores 1",
     pixels=True,
     paired=False,
+    least_frames=2,
 )

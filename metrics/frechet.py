@@ -86,4 +86,5 @@ FVD = MetricSpec(
     level="set",
     views=("features",),
     paired=False,
+    least_frames=2,  # VideoMAE joins two frames to a token
 )

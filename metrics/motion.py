@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.checks import check_pair, check_video
-from metrics.flow import Flow, FlowOf, Interpolator, flow_dis, flow_farneback, interpolate_dis
+from metrics.flow import SMALLEST, Flow, FlowOf, Interpolator, flow_dis, flow_farneback, interpolate_dis
 from metrics.specs import Array, MetricSpec, Scored, Video, on_video, on_videos, on_view
 
 FASTEST = 0.05  # VBench: the share of pixels whose speed counts
@@ -107,11 +107,13 @@ def dynamic_degree(video: Video, flow: FlowOf = flow_dis) -> Array:
     return np.array([np.mean(_top_speeds(flow(clip))) for clip in video], np.float64)
 
 
-def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None) -> Array:
+def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None, *, shorter: int | None = None) -> Array:
     """VBench's rule: 1 for a clip in which at least round(4·f/16) pairs of frames move, 0 for another.
 
     flows: f [n, f−1, h, w, 2] in pixels; VBench takes RAFT's (`raft-things`, 20 updates). A pair moves if its fastest
     5 % of pixels exceed 6 pixels at a shorter side of 256. Returns f64 [n]; NaN where a flow is.
+    shorter: the shorter side of the frames, in pixels, where the flow covers more than them: VBench pads frames to
+    multiples of 8, leaves the padding in the flow, and takes the threshold of the frames. None: that of the flow.
     fps: None for the version of 2023; given, the threshold grows by max(1, 8 / fps) as in the later version, 2.7 times
     at 3 frames a second. Of clips of 2 frames round(…) is 0 and all are dynamic, also in VBench. Rounding is Python's,
     half to even. Raises ValueError for other shapes or fps ≤ 0. Source: `vbench/dynamic_degree.py`.
@@ -130,7 +132,7 @@ def is_dynamic(flows: npt.NDArray[np.floating], fps: float | None = None) -> Arr
     needed = round(4 * (flows.shape[1] + 1) / 16)
     values = np.empty(len(flows))
     for i, flow in enumerate(flows):
-        speeds = _top_speeds(flow)
+        speeds = _top_speeds(flow, shorter)
         values[i] = np.nan if np.isnan(speeds).any() else float(np.sum(speeds > threshold) >= needed)
     return values
 
@@ -153,13 +155,13 @@ def is_dynamic_video(video: Video, flow: FlowOf = flow_dis, fps: float | None = 
     return np.concatenate([np.empty(0), *(is_dynamic(flow(clip)[None], fps) for clip in video)])
 
 
-def _top_speeds(flow: Flow) -> Array:
+def _top_speeds(flow: Flow, shorter: int | None = None) -> Array:
     """Mean speed of the fastest 5 % of pixels of each pair, scaled to a shorter side of 256: f64 [f−1]."""
     pairs, height, width, _ = flow.shape
     speed = np.sqrt(np.square(flow[..., 0]) + np.square(flow[..., 1])).reshape(pairs, -1)
     count = max(1, int(height * width * FASTEST))
     fastest = np.partition(speed, -count, axis=1)[:, -count:]  # NaN sorts last, so it stays
-    return fastest.mean(axis=1, dtype=np.float64) * 256 / min(height, width)
+    return fastest.mean(axis=1, dtype=np.float64) * 256 / (shorter or min(height, width))
 
 
 def motion_smoothness(video: Video, interpolate: Interpolator = interpolate_dis) -> Array:
@@ -212,6 +214,21 @@ def raft_error(prediction: Scored, target: Scored) -> Array:
     return flow_difference(prediction["raft"], target["raft"])
 
 
+def raft_dynamic(prediction: Scored, target: Scored) -> Array:
+    """`is_dynamic` of view "raft_vbench", f [n, f−1, H, W, 2]: the flow over the frames and VBench's padding.
+
+    Reads the prediction's video for the size of its frames. Returns f64 [n], 0 or 1.
+
+    6.1 pixels in a frame of 256, which are fewer than 6 in one of 264:
+
+    >>> video, flows = np.zeros((1, 3, 257, 257, 3), np.uint8), np.full((1, 2, 264, 264, 2), [0.0, 6.1])
+    >>> raft_dynamic(Scored(video=video, views={"raft_vbench": flows}), Scored()).tolist(), is_dynamic(flows).tolist()
+    ([1.0], [0.0])
+    """
+    assert prediction.video is not None, "needs the size of the frames"
+    return is_dynamic(prediction["raft_vbench"], shorter=min(prediction.video.shape[2:4]))
+
+
 EPE_FARNEBACK = MetricSpec(
     name="epe",
     compute=on_videos(partial(end_point_error, flow=flow_farneback)),
@@ -221,12 +238,14 @@ EPE_FARNEBACK = MetricSpec(
     worst=LARGEST_ERROR,
     pixels=True,
     shuffles=1,
+    least_frames=2,
 )
 EPE_DIS = replace(
     EPE_FARNEBACK,
     name="epe_dis",
     compute=on_videos(partial(end_point_error, flow=flow_dis)),
     summary="end-point error in pixels of DIS flow; read it beside dynamic_difference",
+    least_size=(SMALLEST, SMALLEST),
 )
 EPE_RAFT = replace(
     EPE_FARNEBACK,
@@ -242,6 +261,8 @@ SMOOTHNESS_DIS = MetricSpec(
     summary="likeness of every second frame to the midpoint of its neighbours by DIS flow; a still video scores 1",
     pixels=True,
     paired=False,
+    least_frames=3,
+    least_size=(SMALLEST, SMALLEST),
 )
 SMOOTHNESS_AMT = MetricSpec(
     name="motion_smoothness",
@@ -249,6 +270,7 @@ SMOOTHNESS_AMT = MetricSpec(
     summary="VBench's motion smoothness, frames interpolated by AMT-S; a still video scores about 1",
     views=("amt",),
     paired=False,
+    least_frames=3,
 )
 MAGNITUDE = MetricSpec(
     name="dynamic_magnitude",
@@ -257,6 +279,8 @@ MAGNITUDE = MetricSpec(
     hi=float("inf"),
     pixels=True,
     paired=False,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )
 DIFFERENCE_DIS = MetricSpec(
     name="dynamic_difference",
@@ -267,13 +291,18 @@ DIFFERENCE_DIS = MetricSpec(
     worst=LARGEST_ERROR,
     pixels=True,
     shuffles=1,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )
 DYNAMIC_RAFT = MetricSpec(
     name="dynamic_degree",
-    compute=on_view(is_dynamic, "raft"),
+    compute=raft_dynamic,
+    version=2,  # 1: the flow of the frames without VBench's padding
     summary="whether enough pairs of frames move (RAFT), VBench's rule; a still video scores 0",
-    views=("raft",),
+    views=("raft_vbench",),
+    pixels=True,
     paired=False,
+    least_frames=2,
 )
 DYNAMIC_DIS = MetricSpec(
     name="dynamic_degree_dis",
@@ -281,4 +310,6 @@ DYNAMIC_DIS = MetricSpec(
     summary="VBench's rule with DIS flow in RAFT's place",
     pixels=True,
     paired=False,
+    least_frames=2,
+    least_size=(SMALLEST, SMALLEST),
 )

@@ -270,6 +270,7 @@ def accuracy_spec(judge: str, n_way: int, right: int) -> MetricSpec:
         summary=f"{n_way}-way accuracy of the {judge} judge, its {classes} of the true clip count as right",
         views=(judge,),
         chance=chance(n_way, targets_per_clip=right),
+        least_frames=2 if judge == "video" else 1,  # VideoMAE joins two frames to a token
     )
 
 

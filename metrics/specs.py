@@ -7,7 +7,10 @@
     clip, clip_large, vifi     CLIP image embeddings  f [n, f, d]
     dino, dinov2               DINO embeddings        f [n, f, d]
     features    mean hidden state of the video judge  f [n, d]
+    clip_vbench, clip_dynamind, clip_large_neurons, vifi_mind_animator, dino_vbench, dinov2_dynamind
+                the same judges' of frames prepared as that publisher's script does   f [n, f, d]
     raft        RAFT's flow between adjacent frames   f [n, f−1, h, w, 2], pixels
+    raft_vbench the same over the frames and VBench's padding   f [n, f−1, H, W, 2], pixels of the frame as given
     amt         motion smoothness, frames drawn by AMT                      f [n]
     concept     likeness to each of the benchmark's concepts, by CLIP       f [n, K]
     gallery     likeness to each of the true clips that are scored, by CLIP f [n, m]
@@ -19,7 +22,7 @@ from the same views. Every other file of this folder holds one idea: its functio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,7 +85,13 @@ class MetricSpec:
     `worst` is what a missing, broken or NaN clip scores. `chance` is exact for exchangeable scores, or "measured" by
     the floors. `version` is raised whenever values for the same input change. A metric that is not `paired` never
     looks at the target, so a shuffled brain scores the same. `shuffles` is over how many permutations of the brain
-    its shuffled floor is averaged: few where every pair is dear.
+    its shuffled floor is averaged: few where every pair is dear. A clip of fewer than `least_frames` frames, or smaller
+    than `least_size` (height, width in pixels), is none that the metric is defined for: it is invalid, and scores
+    `worst`. Whoever scores asks `refuses` before anything is computed.
+
+    >>> SPEC = MetricSpec(name="m", compute=lambda a, b: np.zeros(1), summary="", least_frames=2, least_size=(7, 7))
+    >>> SPEC.refuses((6, 5, 9)), SPEC.refuses((2, 7, 7))
+    ('m needs 2 frames of 7×7 pixels or more (height×width), not 6 of 5×9', '')
     """
 
     name: str
@@ -99,6 +108,17 @@ class MetricSpec:
     paired: bool = True
     shuffles: int = 10
     chance: float | Literal["measured"] = "measured"
+    least_frames: int = 1
+    least_size: tuple[int, int] = (1, 1)
+
+    def refuses(self, shape: Sequence[int]) -> str:
+        """Why a clip of this shape (frames, height, width, …) cannot be scored; empty where it can."""
+        frames, height, width = shape[:3]
+        tall, wide = self.least_size
+        if frames >= self.least_frames and height >= tall and width >= wide:
+            return ""
+        needed = f"{self.least_frames} frames of {tall}×{wide} pixels or more (height×width)"
+        return f"{self.name} needs {needed}, not {frames} of {height}×{width}"
 
     @property
     def judge(self) -> str:

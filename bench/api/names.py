@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from bench.core.registry import UnknownName, modality_of, names, problems, resol
 
 CLASSES = (10, 20, 30, 40)
 MOST_SEEDS = 1000
+MOST_PROCESSES = 1024
+MOST_SECONDS = 365 * 86_400
 PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
 
 
@@ -125,6 +128,27 @@ def check_seeds(seeds: int) -> None:
         raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
 
 
+def check_processes(jobs: int | None, threads: int) -> None:
+    """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
+    for what, count in (("jobs", jobs), ("threads", threads)):
+        if count is not None and not 1 <= count <= MOST_PROCESSES:
+            raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")
+
+
+def parse_time_limit(limit: str | float | None) -> float | None:
+    """Seconds of `90s`, `30m`, `2h`, `1d`, `1h30m` or a plain number; None where there is no limit."""
+    if limit is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(limit).strip())
+    sizes = (86_400, 3600, 60, 1)
+    seconds = sum(float(part or 0) * size for part, size in zip(parts.groups(), sizes, strict=True)) if parts else 0.0
+    if not 0 < seconds <= MOST_SECONDS:
+        raise BenchError(
+            f"a time limit of {limit!r} is refused; write it as 90s, 30m, 2h or 1h30m, more than 0 and at most 365d"
+        )
+    return seconds
+
+
 def parse_shard(shard: str | None) -> tuple[int, int]:
     """The part and the number of parts of `i/n`; all of it without one."""
     if shard is None:
@@ -145,18 +169,28 @@ def shrink(dataset: str) -> str:
     return f"{kind}:tiny"
 
 
-def check_output(path: Path | None, suffixes: Iterable[str] = ()) -> None:
-    """A file can be written there: it is no folder, its name ends as it must, its folder is there or can be made."""
+def check_output(path: Path | None, suffixes: Iterable[str] = (), *, option: str = "--output") -> None:
+    """A file can be written there: it is no folder, its name ends as it must, its folder is there or can be made.
+
+    What a disk or a name allows is tried and not guessed, by a file that is removed again. Raises BenchError.
+    """
     if path is None:
         return
-    if path.is_dir():
-        raise BenchError(f"--output {path} is a folder; name a file in it")
     if suffixes and path.suffix.lower() not in suffixes:
-        raise BenchError(f"--output {path}: its name must end in one of {', '.join(suffixes)}")
-    folder = path.absolute().parent
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise BenchError(f"--output {path}: nothing can be written in {existing}; name a file in a folder of yours")
+        raise BenchError(f"{option} {path}: its name must end in one of {', '.join(suffixes)}")
+    try:
+        if path.is_dir():
+            raise BenchError(f"{option} {path} is a folder; name a file in it")
+        if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+            raise BenchError(f"{option} {path} is there and cannot be written to; name another file")
+        existing = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".tmp-output-"):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BenchError(
+            f"{option} {path}: nothing can be written there ({why}); name a file in a folder of yours"
+        ) from error
 
 
 def name_of(method: str | type) -> str:

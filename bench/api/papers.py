@@ -136,9 +136,12 @@ def run_paper(
     quick: bool = False,
     jobs: int | None = None,
     threads: int = 1,
+    time_limit: str | float | None = None,
     shard: str | None = None,
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
+    names.check_processes(jobs, threads)
+    seconds = names.parse_time_limit(time_limit)
     surveyed, planned, todo = plan_paper(
         name,
         dataset=dataset,
@@ -152,7 +155,7 @@ def run_paper(
     failures: tuple[str, ...] = ()
     if planned or surveyed.absent:
         ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
-        failures = make_cells(ours, len(planned), Path(runs), jobs=jobs, threads=threads)
+        failures = make_cells(ours, len(planned), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
     else:
         say(f"{name} is reported only: nothing of it is run")
     table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, runs=runs)
@@ -220,7 +223,7 @@ def survey(
             if make:
                 require_stimuli(opened[name])
                 refuse_copies(opened[name], split, classes)
-            planned = plan(run, opened[name], loaded.digest)
+            planned = plan(run, opened[name], loaded)
         except BenchError as error:
             absent |= dict.fromkeys(together, first_part(str(error)))
             continue

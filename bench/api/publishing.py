@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def publish(
     *,
+    method: Sequence[str] = (),
     dataset: str = "phantom_eeg",
     data_root: str | Path | None = None,
     suite: str = "mini",
@@ -32,55 +34,112 @@ def publish(
 ) -> list[Path]:
     """Copy manifests, scores and a few clips of a store's current cells into the committed results; returns the files.
 
-    `classes` None takes all subsets. Raises BenchError where the store holds nothing current of the data set, and
-    without `results` where the package is no checkout.
+    `method` names whose cells, floors and ceilings among them; none takes all that have a name, and says which have
+    none (a `path/file.py:Class`, a class of a notebook, a variant made with `--set`). `classes` None takes all subsets.
+    Raises BenchError where the store holds nothing current of what was asked for, where something may not be published
+    (`leaderboard.admission`), where no board could be made with it, and without `results` where the package is no
+    checkout; then nothing has changed.
     """
     place = choose_place(results, "leaderboard/results", "--results")
+    for name in method:
+        names.name_of(name)
+        if is_unnamed(name):
+            raise BenchError(f'{name} has no name of its own: register it (README, "Add a method"), and run it again')
     from bench.harness.shelf import current_cells
     from bench.store.cells import Store
-    from leaderboard.results import REPRODUCED
+    from leaderboard.admission import REPRODUCED, canonical_dataset
     from metrics.protocols import PROTOCOLS
 
     asked = (classes,) if classes else names.CLASSES
-    setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=asked[0], runs=runs)
-    nothing = f"{runs} holds no cells of {dataset} as it is now; run a method first"
+    setting = Setting(dataset=canonical_dataset(dataset), data_root=data_root, suite=suite, classes=asked[0], runs=runs)
+    of = f" of {', '.join(method)}" if method else ""
+    nothing = f"{runs} holds no cells{of} on {setting.dataset} as it is now; run a method first"
     if not setting.has_store:
         raise BenchError(nothing)
     opened, loaded = setting.open(make=False)
     store = Store(runs)
     cells = {cell.key: cell for number in asked for cell in current_cells(store, opened, loaded, number)}
-    tried = "["  # --set tries things out: such variants are named so
-    whole = [cell for _, cell in sorted(cells.items()) if tried not in cell.manifest["variant"]]
-    whole = [cell for cell in whole if cell.manifest["spec"]["dataset"] == dataset]
-    if not whole:
+    whole = [
+        cell
+        for _, cell in sorted(cells.items())
+        if canonical_dataset(cell.manifest["spec"]["dataset"]) == setting.dataset
+        and (not method or cell.manifest["spec"]["method"] in method)
+    ]
+    named = [cell for cell in whole if not (is_unnamed(cell.manifest["spec"]["method"]) or is_tried(cell))]
+    left = {f"{one.manifest['spec']['method']} {one.manifest['variant']}" for one in whole if one not in named}
+    if left:
+        say(f"left out, as they have no name of their own: {', '.join(sorted(left))}")
+    if not named:
         raise BenchError(nothing)
-    return commit_cells(store, whole, tuple(PROTOCOLS), opened, loaded, place, REPRODUCED)
+    return commit_cells(store, named, tuple(PROTOCOLS), opened, loaded, place, door=REPRODUCED)
+
+
+def is_unnamed(method: str) -> bool:
+    """Whether a method is known by its file, or only in this process."""
+    from bench.core.registry import LIVE
+
+    return ".py:" in method or method in LIVE
+
+
+def is_tried(cell: Cell) -> bool:
+    """Whether a cell's variant was made with `--set`, which tries things out."""
+    return "[" in cell.manifest["variant"]
 
 
 def publish_bundle(
-    bundle: str | Path, *, data_root: str | Path | None = None, results: str | Path | None = None
+    bundle: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    results: str | Path | None = None,
+    submitter: str | None = None,
+    accept_flagged: bool = False,
 ) -> list[Path]:
     """Verify a submission and put it into the committed results; returns the files.
 
-    Raises BenchError for a bundle of several data sets, and for what would stand as a floor or ceiling.
+    `submitter` is whose the method's name is from then on; a bundle without one owns its name by its videos, so only
+    the very same may be published under it again. Raises BenchError for a bundle of several data sets or methods, for
+    what may not be published, and, unless `accept_flagged`, for videos that look like no decoding; nothing has changed
+    then.
     """
     place = choose_place(results, "leaderboard/results", "--results")
-    from leaderboard.results import SUBMITTED
-    from leaderboard.tables import SEES_BRAIN
+    from bench.core.built_in import BUILT_IN
+    from bench.core.spec import digest
+    from bench.harness.shelf import is_current
+    from leaderboard.admission import SUBMITTED, admit, check_owner
 
+    owner = None if submitter is None else check_owner(submitter)
     with open_submission(bundle, data_root=data_root) as verified:
         manifests = [cell.manifest for cell in verified.cells]
-        sets = sorted({manifest["spec"]["dataset"] for manifest in manifests})
-        if len(sets) > 1:
-            raise BenchError(f"{bundle} is of {', '.join(sets)}; publish a bundle of each data set")
-        setting = Setting(dataset=sets[0], data_root=data_root, suite=manifests[0]["spec"]["suite"])
+        for kind, word in (("dataset", "data set"), ("method", "method"), ("suite", "suite")):
+            if len(some := sorted({manifest["spec"][kind] for manifest in manifests})) > 1:
+                raise BenchError(f"{bundle} is of {', '.join(some[:8])}; publish a bundle of each {word}")
+        for manifest in manifests:
+            admit(manifest, door=SUBMITTED)
+        spec = manifests[0]["spec"]
+        setting = Setting(dataset=spec["dataset"], data_root=data_root, suite=spec["suite"])
         opened, loaded = setting.open(make=False)
         for manifest in manifests:
-            if manifest["role"] not in SEES_BRAIN:
-                raise BenchError(f"{bundle} holds a {manifest['role']}; only methods and baselines are submitted")
-            if manifest["phantom"] != (opened.truth is not None):
-                raise BenchError(f"{bundle} is wrong about whether {sets[0]} is a phantom; pack it again")
-        return commit_cells(verified.store, verified.cells, verified.protocols, opened, loaded, place, SUBMITTED)
+            if spec["method"] in BUILT_IN["methods"] and not is_current(
+                manifest, opened, loaded, manifest["spec"]["classes"]
+            ):
+                raise BenchError(
+                    f"{bundle} is of {spec['method']}, a method of the project, but not as it is here now (version, "
+                    "code, variant, parameters); run it again, or give the method a name of its own"
+                )
+        if any(manifest["phantom"] != (opened.truth is not None) for manifest in manifests):
+            raise BenchError(f"{bundle} is wrong about whether {spec['dataset']} is a phantom; pack it again")
+        unnamed = digest(sorted(manifest["prediction_digest"] for manifest in manifests))[:12]
+        return commit_cells(
+            verified.store,
+            verified.cells,
+            verified.protocols,
+            opened,
+            loaded,
+            place,
+            door=SUBMITTED,
+            owner=owner or f"whoever made {unnamed}",
+            accept_flagged=accept_flagged,
+        )
 
 
 def commit_cells(
@@ -90,20 +149,64 @@ def commit_cells(
     dataset: Any,
     suite: Any,
     place: Path,
+    *,
     door: str,
+    owner: str = "",
+    accept_flagged: bool = False,
 ) -> list[Path]:
-    """Write the cells' manifests, scores and clips below the folder of results."""
+    """Put the cells' manifests, scores, flags and clips into the results, all or nothing.
+
+    A board is made of what would be there first: where that fails, the cells are refused.
+    """
+    from bench.api.flagging import flag_cells, tell_above, tell_flags
     from bench.scoring.stored import read_scores
     from bench.scoring.views import Viewer
-    from leaderboard.results import publish
+    from leaderboard.admission import SUBMITTED, canonical_dataset
+    from leaderboard.amending import amending
+    from leaderboard.results import read_results, stage
     from leaderboard.web.clip_export import export_clips
 
-    scores = read_scores(store, [cell.key for cell in cells], Viewer(suite.judges, dataset.concepts), protocols)
-    written = publish(cells, scores, place, door=door)
-    clips = export_clips(cells, dataset, scores, place)
-    size = sum(path.stat().st_size for path in clips) / 2**20
+    scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
+    if not scores.empty:
+        scores = scores.assign(dataset=scores["dataset"].map(canonical_dataset))
+    flags = flag_cells(cells, dataset, suite)
+    with amending(place) as draft:
+        written = stage(cells, scores, draft, door=door, owner=owner, folds=list_folds(cells, dataset), flags=flags)
+        clips = export_clips(cells, dataset, scores, draft)
+        size = sum(path.stat().st_size for path in clips) / 2**20
+        try_board(draft)
+        flagged = tell_flags(cells, flags)
+        if door == SUBMITTED:  # of what was reproduced, tables and the board show it
+            flagged += tell_above(cells, read_results(draft))
+        if flagged and door == SUBMITTED and not accept_flagged:
+            raise BenchError(
+                f"{'; '.join(flagged)}. Nothing was published: ask how the videos were made, and publish them with "
+                "--accept-flagged where the answer holds; the board then shows the flag"
+            )
+    for line in flagged:
+        say(f"flagged: {line}")
     say(f"{len(cells)} cells in {len(written)} files, and {size:.1f} MiB of clips, below {place}; next: board")
-    return [*written, *clips]
+    return [place / path.relative_to(draft) for path in (*written, *clips)]
+
+
+def list_folds(cells: Sequence[Cell], dataset: Any) -> dict[tuple[str, str, int], list[str]]:
+    """The names of all folds of each split and class subset that the cells are of."""
+    from bench.core.splits import make_folds
+    from leaderboard.results import setting_of
+
+    settings = {setting_of(cell.manifest) for cell in cells}
+    return {one: [fold.name for fold in make_folds(dataset, one[1], classes=one[2])] for one in settings}
+
+
+def try_board(results: Path) -> None:
+    """Make the board of these results where nobody sees it. Raises BenchError where that fails, whatever fails."""
+    from leaderboard.results import read_results
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="board-") as folder:
+            write_board_files(read_results(results), results, Path(folder), may_be_empty=True)
+    except Exception as error:
+        raise BenchError(f"no board could be made with it, so nothing was published: {error}") from error
 
 
 def make_board(*, results: str | Path | None = None, output: str | Path | None = None) -> list[Path]:
@@ -112,6 +215,7 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     Raises BenchError without `output` where the package is no checkout.
     """
     place = choose_place(output, "leaderboard", "--output")
+    names.check_output(place / "LEADERBOARD.md")
     written = write_board_files(read_committed(results), results, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
@@ -165,8 +269,10 @@ def read_committed(results: str | Path | None) -> pd.DataFrame:
     return scores
 
 
-def write_board_files(scores: pd.DataFrame, results: str | Path | None, place: Path) -> list[Path]:
-    """All files of a board below `place`, the page first."""
+def write_board_files(
+    scores: pd.DataFrame, results: str | Path | None, place: Path, *, may_be_empty: bool = False
+) -> list[Path]:
+    """All files of a board below `place`, the page first. Raises BenchError where no method stands on it."""
     from leaderboard import publication
     from leaderboard.board import make_board as make_sections
     from leaderboard.results import RESULTS
@@ -174,6 +280,11 @@ def write_board_files(scores: pd.DataFrame, results: str | Path | None, place: P
     from leaderboard.web.site import write_site
 
     sections, walls = make_sections(scores), read_walls(Path(results or RESULTS))
+    if not sections and not may_be_empty:
+        raise BenchError(
+            f"{results or RESULTS} holds no method or baseline with its base variant and all classes, so the board "
+            "would be empty; run one on single_subject, cross_subject or new_subject, then `publish` and `board`"
+        )
     return [*publication.write_board(sections, place), *write_site(sections, walls, place / "site")]
 
 
@@ -201,6 +312,8 @@ def pack(
 
     names.name_of(method)
     names.check_split(split)
+    path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
+    names.check_output(path, option="--bundle")
     setting = Setting(
         dataset=dataset or names.default_dataset(method), data_root=data_root, suite=suite, classes=classes, runs=runs
     )
@@ -217,16 +330,22 @@ def pack(
             f"{runs} holds no cells of {method} {variant} on {setting.dataset}, {split or 'any split'}, {classes} "
             f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
         )
-    path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
     pack_cells(cells, Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
     return path
 
 
 def verify(bundle: str | Path, *, data_root: str | Path | None = None) -> pd.DataFrame:
-    """Check a bundle offline and score it again: a row a cell. Raises BadBundle for the first thing that is wrong."""
+    """Check a bundle offline and score it again: a row a cell. Raises BadBundle for the first thing that is wrong.
+
+    The column `flags` says what in the videos looks as if it had not been decoded (`bench.scoring.flags`), and which
+    scores are above the ceilings that are committed for the same data and networks.
+    """
     with open_submission(bundle, data_root=data_root) as verified:
-        return verified.report
+        from bench.api.flagging import flag_submission
+
+        flags = flag_submission(verified, data_root)
+        return verified.report.assign(flags=[flags[key] for key in verified.report["cell"]])
 
 
 def open_submission(bundle: str | Path, *, data_root: str | Path | None) -> AbstractContextManager[Verified]:

@@ -46,6 +46,7 @@ class Planned:
     todo: list[Job]
     store: Store
     viewer: Viewer
+    dataset: Any
 
 
 def run(
@@ -65,6 +66,7 @@ def run(
     quick: bool = False,
     jobs: int | None = None,
     threads: int = 1,
+    time_limit: str | float | None = None,
     shard: str | None = None,
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
@@ -72,11 +74,16 @@ def run(
     `method` is a name (`python -m bench list methods`), `path/file.py:Class`, or a class itself. `variant` names
     variants, `ablation` a group of them with its base; `parameters` changes parameters of each. Without `dataset` it is
     the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. `seeds` is how many,
-    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `shard` ("2/8") runs a part.
+    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h", "90s", or
+    seconds) is what the method of one cell may take. `shard` ("2/8") runs a part.
+
+    Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
     Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
     the result of the others, where cells failed.
     """
+    names.check_processes(jobs, threads)
+    seconds = names.parse_time_limit(time_limit)
     planned = plan_run(
         method,
         split=split,
@@ -93,7 +100,7 @@ def run(
         quick=quick,
         shard=shard,
     )
-    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads)
+    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
     result = collect(planned, failures)
     if failures:
         raise CellsFailed(result)
@@ -118,11 +125,13 @@ def plan_run(
     shard: str | None = None,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
+    from bench.harness.facts import ask_files
     from bench.toolbox.parameters import try_parameters
 
     name = names.name_of(method)
     names.check_split(split)
     names.check_seeds(seeds)
+    ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
     dataset = dataset or names.default_dataset(name)
     setting = Setting(
@@ -157,37 +166,43 @@ def plan_run(
         data_root=None if data_root is None else str(data_root),
         protocols=names.default_protocols(opened.modality, protocol),
     )
-    planned = plan(asked, opened, loaded.digest)
+    planned = plan(asked, opened, loaded)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
     todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
-    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer)
+    return Planned(jobs=planned, todo=todo, store=store, viewer=viewer, dataset=opened)
 
 
-def make_cells(todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int) -> tuple[str, ...]:
+def make_cells(
+    todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int, time_limit: float | None
+) -> tuple[str, ...]:
     """Make and score the cells; returns a line for each that failed."""
     from bench.core.paths import available_cores
     from bench.harness.executor import execute
 
     say(f"{planned} cells, {len(todo)} to do, in {runs}")
     processes = min(jobs or available_cores(), max(1, len(todo)))
-    outcomes = execute(todo, runs, processes=processes, threads=threads)
+    outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
     return tuple(outcome.error for outcome in outcomes if outcome.error)
 
 
 def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
     from bench.scoring.lookup import find_protocols
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import compare_makings, count_folds, read_scores
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
-    scores = read_scores(planned.store, [job.spec.key for job in planned.jobs], planned.viewer, protocols)
+    with planned.store.reading():
+        cells = [cell for job in planned.jobs if (cell := planned.store.find(job.spec.key)) is not None]
+        scores = read_scores(cells, planned.viewer, protocols)
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
+    scores = count_folds(scores, planned.dataset)
     rows = result_table(scores, protocols=find_protocols(protocols))
+    rows.attrs["notes"] = compare_makings(cells, planned.viewer, protocols)
     ours = rows["method"] == planned.jobs[0].spec.method
     return RunResult(
-        table=rows[ours].reset_index(drop=True),
+        table=rows[ours].reset_index(drop=True),  # pandas keeps the notes
         references=rows[~ours].reset_index(drop=True),
         scores=scores,
         failures=failures,

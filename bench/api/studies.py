@@ -42,6 +42,7 @@ def build_study(
     for method, _ in sides:
         names.name_of(method)
     names.check_split(split)
+    names.check_output(Path(output) / "key.json")
     setting = Setting(
         dataset=dataset or names.default_dataset(sides[0][0]),
         data_root=data_root,

@@ -5,7 +5,7 @@ Where the store holds nothing of what was asked for, the committed results are s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from bench.core.variants import find_group, find_owner, group_split, parse_side
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.store.cells import Cell
     from metrics.protocols import Protocol
 
 COMMITTED = "what is committed"
@@ -107,7 +108,7 @@ def tabulate(question: Question, method: str | None, split: str | None, referenc
         )
     rows = result_table(scores, protocols=question.rules)
     asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
-    return rows[asked | references].reset_index(drop=True)
+    return with_notes(rows[asked | references].reset_index(drop=True), scores)
 
 
 def ablate(question: Question, method: str, ablation: str, split: str | None) -> pd.DataFrame:
@@ -138,7 +139,8 @@ def ablate(question: Question, method: str, ablation: str, split: str | None) ->
     there = set(scores["variant"][scores["method"] == method])
     if missing := [name for name in group if name not in there]:
         say(f"not in {shelf}: {', '.join(missing)}; fill in with {make}")
-    return ablation_table(scores, base, [name for name in variants if name in there], protocols=question.rules)
+    made = ablation_table(scores, base, [name for name in variants if name in there], protocols=question.rules)
+    return with_notes(made, scores)
 
 
 def compare(
@@ -183,7 +185,7 @@ def compare(
             f"{suite} and {classes} classes; {describe_holdings(question, held)}; run both methods first "
             f"with {setting.repeat()}"
         )
-    rows = compare_methods(scores, *sides, protocols=rules)
+    rows = with_notes(compare_methods(scores, *sides, protocols=rules), scores)
     if metric is None or rows["split"].nunique() > 1:
         return Comparison(table=rows, extremes=None)
     return Comparison(table=rows, extremes=list_extremes(scores, *sides, captions=read_captions(setting, shelf)))
@@ -195,7 +197,8 @@ def find_scores(
     """The score rows that `choose` takes, the name of the shelf that they come from, and all that it holds.
 
     They come from the store; from the committed results where those are asked for, or where the store has none of
-    them, which is said. Empty where neither has them, with what is told of the shelf that was asked for.
+    them, which is said. Empty where neither has them, with what is told of the shelf that was asked for. What the rows
+    were not made alike in is in `attrs["notes"]`.
     """
 
     def take(scores: pd.DataFrame) -> pd.DataFrame:
@@ -207,39 +210,73 @@ def find_scores(
     setting = question.setting
     if question.published:
         committed = read_committed(setting)
-        return take(committed), COMMITTED, committed
-    held, why = read_store(setting, question.protocols)
+        return note_committed(take(committed)), COMMITTED, committed
+    held, cells, why = read_store(setting, question.protocols)
     scores = take(held)
     if not scores.empty:
-        return scores, str(setting.runs), held
+        return note_stored(scores, cells, setting, question.protocols), str(setting.runs), held
     committed = read_committed(setting)
     scores = take(committed)
     if scores.empty:
         return scores, str(setting.runs), held
     why = why or f"{setting.runs} holds nothing of it"
     say(f"{why}: these are the committed results, as `--published` shows them")
-    return scores, COMMITTED, committed
+    return note_committed(scores), COMMITTED, committed
 
 
-def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, str]:
-    """Score rows of the store's current cells, and why there can be none; the data set is opened and never made."""
+def with_notes(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    table.attrs["notes"] = scores.attrs.get("notes", [])
+    return table
+
+
+def note_stored(
+    scores: pd.DataFrame, cells: Sequence[Cell], setting: Setting, protocols: tuple[str, ...]
+) -> pd.DataFrame:
+    """The rows, with what their cells and scores were not made alike in."""
+    from bench.scoring.stored import compare_makings
+    from bench.scoring.views import Viewer
+
+    dataset, suite = setting.open(make=False)
+    shown = set(scores["cell"])
+    viewer = Viewer(suite.judges, dataset.concepts)
+    scores.attrs["notes"] = compare_makings([cell for cell in cells if cell.key in shown], viewer, protocols)
+    return scores
+
+
+def note_committed(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with what their cells were not made alike in."""
+    from bench.store.provenance import list_differences
+    from leaderboard.results import read_manifests
+
+    shown = set(scores["cell"]) if len(scores) else set()
+    scores.attrs["notes"] = list_differences(
+        (one["spec"]["method"], one.get("provenance", {})) for one in read_manifests() if one["key"] in shown
+    )
+    return scores
+
+
+def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, list[Cell], str]:
+    """Score rows of the store's current cells, these cells, and why there can be none.
+
+    The data set is opened and never made.
+    """
     import pandas as pd
 
     if not setting.has_store:
-        return pd.DataFrame(), f"there is no store {setting.runs}"
+        return pd.DataFrame(), [], f"there is no store {setting.runs}"
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import current_cells
-    from bench.scoring.stored import read_scores
+    from bench.scoring.stored import count_folds, read_scores
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     try:
         dataset, suite = setting.open(make=False)
     except NotMade:
-        return pd.DataFrame(), f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
-    store = Store(setting.runs)
-    keys = [cell.key for cell in current_cells(store, dataset, suite, setting.classes)]
-    return read_scores(store, keys, Viewer(suite.judges, dataset.concepts), protocols), ""
+        return pd.DataFrame(), [], f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
+    cells = list(current_cells(Store(setting.runs), dataset, suite, setting.classes))
+    scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
+    return count_folds(scores, dataset), cells, ""
 
 
 def read_committed(setting: Setting) -> pd.DataFrame:

@@ -143,16 +143,16 @@ def make_quietly(spec: PhantomSpec, root: Path) -> None:
 
 def record_again(clean: Path, root: Path, spec: PhantomSpec) -> None:
     """The phantom of `clean` with its recordings made by another spec; the clips are the same."""
+    from bench.datasets.manifest import write_manifest
     from bench.datasets.phantom.eeg.features import Features
     from bench.datasets.phantom.eeg.writer import write_subject
-    from bench.datasets.phantom.publish import write_manifest
 
     shutil.copytree(clean, root, ignore=shutil.ignore_patterns("EEG"))
     (root / "EEG").mkdir()
     features = Features(np.load(root / "truth" / "static.npy"), np.load(root / "truth" / "courses.npy"))
     for subject in range(1, spec.subjects + 1):
         write_subject(spec, root, subject, features)
-    write_manifest(spec, root, 0.0)
+    write_manifest(spec.as_dict(), root, 0.0)
 
 
 def pair_clips(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

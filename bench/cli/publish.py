@@ -13,7 +13,12 @@ from bench.cli.options import FILE, FOLDER, Name, refuse
 
 @click.command(epilog="Example: python -m bench publish --dataset phantom_eeg")
 @click.option("--bundle", type=FILE, metavar="FILE", show_default="none", help="A submission in place of --runs.")
+@click.option("--submitter", metavar="TEXT", show_default="nobody", help="Whose its name is: a name or an address.")
+@click.option("--accept-flagged", is_flag=True, help="Publish a submission whose videos look like no decoding, marked.")
 @click.option("--results", type=FOLDER, metavar="DIR", show_default="leaderboard/results", help="Where they go.")
+@click.option(
+    "--method", "methods", type=Name("methods"), multiple=True, show_default="all", help="Only these, floors too."
+)
 @click.option("--dataset", type=Name("datasets"), default="phantom_eeg", help="Whose cells are published.")
 @options.data_root
 @options.suite
@@ -23,19 +28,29 @@ from bench.cli.options import FILE, FOLDER, Name, refuse
 @options.runs
 def publish(
     bundle: Path | None,
+    submitter: str | None,
+    accept_flagged: bool,
     results: Path | None,
+    methods: tuple[str, ...],
     dataset: str,
     data_root: Path | None,
     suite: str,
     classes: str | None,
     runs: Path,
 ) -> int:
-    """Copy manifests, scores and a few clips of a store, or of a bundle that is verified first, into the results."""
+    """Copy manifests, scores and a few clips of a store, or of a bundle that is verified first, into the results.
+
+    All or nothing: a board is made of what would be there first, and a kill leaves the old results or the new ones.
+    """
     if bundle is not None:
-        refuse(("dataset", "suite", "classes", "runs"), "is told by the bundle")
-        bench.publish_bundle(bundle, data_root=data_root, results=results)
+        refuse(("methods", "dataset", "suite", "classes", "runs"), "is told by the bundle")
+        bench.publish_bundle(
+            bundle, data_root=data_root, results=results, submitter=submitter, accept_flagged=accept_flagged
+        )
         return 0
+    refuse(("submitter", "accept_flagged"), "is about a --bundle")
     bench.publish(
+        method=methods,
         dataset=dataset,
         data_root=data_root,
         suite=suite,

@@ -15,6 +15,7 @@ from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
 
+RESOURCES = ("jobs", "threads", "time_limit")
 SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references")
 
 
@@ -33,6 +34,9 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
 @click.option("--seeds", type=int, default=1, help="How many seeds, from 0; 3 before a difference is one.")
 @click.option("--jobs", type=options.POSITIVE, show_default="one a core", help="Local processes.")
 @click.option("--threads", type=options.POSITIVE, default=1, help="Threads that a cell computes with.")
+@click.option(
+    "--time-limit", metavar="TIME", show_default="none", help="Of the method of one cell: 90s, 30m, 2h, 1h30m."
+)
 @click.option("--shard", metavar="i/n", show_default="all", help="Only this part of the cells, for several machines.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")
@@ -58,7 +62,8 @@ def run(method: str | None, paper: str | None, dry_run: bool, format: str, outpu
 def run_method(method: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
     from bench.core.variants import parse_settings
 
-    references, jobs, threads = (asked.pop(name) for name in ("references", "jobs", "threads"))
+    references = asked.pop("references")
+    resources = {name: asked.pop(name) for name in RESOURCES}
     asked |= {"classes": int(asked["classes"]), "parameters": parse_settings(asked.pop("settings"))}
     if dry_run:
         planned = bench.plan_run(method, **asked)
@@ -68,7 +73,7 @@ def run_method(method: str, dry_run: bool, format: str, output: Path | None, ask
             print(f"{spec.key}  {tell_state(job, keys)}  {spec.method} {job.variant} {spec.split}/{spec.fold}")
         return 0
     try:
-        result, code = bench.run(method, jobs=jobs, threads=threads, **asked), 0
+        result, code = bench.run(method, **resources, **asked), 0
     except bench.CellsFailed as error:
         result, code = error.result, 1
     if result.scores.empty:
@@ -99,7 +104,7 @@ def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked
             print(f"{spec.key}  {tell_state(job, keys)}  {about}")
         tell_absent(survey)
         return 0
-    table, failures = bench.run_paper(paper, jobs=asked["jobs"], threads=asked["threads"], **shared)
+    table, failures = bench.run_paper(paper, **{name: asked[name] for name in RESOURCES}, **shared)
     show_paper(table, format, output, runs=asked["runs"], data_root=asked["data_root"])
     for failure in failures:
         say(f"failed: {failure}")

@@ -236,3 +236,5 @@ STAND_INS = {
     "cinebrain": "phantom_cinebrain",
     "cinebrain_eeg": "phantom_cinebrain_eeg",
 }
+
+DEFAULT_SIZE = "small"  # of a phantom that is named without one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -27,6 +28,27 @@ def find_user_folder(path: str) -> Path:
 
         return Path(pwd.getpwuid(os.getuid()).pw_dir) / path[2:]
     return Path(path).expanduser()
+
+
+def spare_home() -> Path | None:
+    """Where data and caches go where the home takes none: a folder of this user's in the place for temporary files.
+
+    None where there is no such place, or where somebody else has taken the name.
+    """
+    try:
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        folder = Path(tempfile.gettempdir()) / f"brain2video-bench-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        told = folder.lstat()
+    except OSError:
+        return None
+    return folder if stat.S_ISDIR(told.st_mode) and (not hasattr(os, "getuid") or told.st_uid == user) else None
+
+
+def homes() -> list[Path]:
+    """Where to look for what is kept and to keep what is made, in this order: the home, and a spare one."""
+    spare = spare_home()
+    return [bench_home()] if spare is None else [bench_home(), spare]
 
 
 def find_root(data_root: Path | str | None) -> Path | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+WARNED = "BENCH_WARNED"  # the environment variable by which workers know what has been said
 
 PLAIN_INTERVAL = 10.0  # seconds between plain lines: enough to see life in a log, few enough to read it
 
@@ -33,6 +37,14 @@ def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Ite
             rest = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
             say(f"{phase}: {done}{f'/{total}' if total else ''}{rest}")
         yield item
+
+
+def warn_once(message: str) -> None:
+    """Say a warning, unless this process or the one that started it has said it: many workers have the same reason."""
+    mark, said = hashlib.sha256(message.encode()).hexdigest()[:8], os.environ.get(WARNED, "").split()
+    if mark not in said:
+        os.environ[WARNED] = " ".join([*said, mark])
+        say(f"warning: {message}")
 
 
 def say(message: str) -> None:

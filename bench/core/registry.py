@@ -30,6 +30,8 @@ from bench.core.built_in import BUILT_IN, Entry
 from bench.core.errors import BenchError
 
 GROUP = "brain2video_bench."  # of the groups of entry points; the kind follows
+FILE = "bench_file_"  # of the name of a module that is known by its file alone
+ASKED: dict[str, type] = {}  # what classes of the user's files say about themselves, in their place
 LIVE: dict[str, type] = {}  # methods whose class itself was handed over, as in a notebook, by the class's name
 
 
@@ -93,6 +95,8 @@ def resolve(kind: str, name: str) -> Any:
     """
     if kind == "methods" and name in LIVE:
         return LIVE[name]
+    if kind == "methods" and name in ASKED:
+        return ASKED[name]
     module_name, _, attribute = target(kind, name).rpartition(":")
     try:
         module = load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
@@ -147,22 +151,35 @@ def target(kind: str, name: str) -> str:
     )
 
 
-def digest_source(kind: str, name: str) -> str:
-    """sha256 of the file behind `path/file.py:Class` or behind a class itself; empty for what is installed.
+def find_roots(kind: str, name: str) -> list[str | Path]:
+    """Where the code behind a name begins: modules and files for `bench.core.sources.trace`.
 
-    The version of what is installed speaks for it. A class without a file, as of a notebook, is known by its pickled
-    form, which holds the functions that it uses: the same in this session, another in the next.
+    Empty for a class without a file, as of a notebook: `digest_class` tells such a one.
     """
     if kind == "methods" and name in LIVE:
-        source = inspect.getsourcefile(LIVE[name]) if LIVE[name].__module__ != "__main__" else main_file()
-        if source is not None and Path(source).is_file():
-            return hashlib.sha256(Path(source).read_bytes()).hexdigest()
-        import cloudpickle
+        module = LIVE[name].__module__
+        source = inspect.getsourcefile(LIVE[name]) if module != "__main__" else main_file()
+        return [Path(source)] if source is not None and Path(source).is_file() else []
+    module = target(kind, name).rpartition(":")[0]
+    if module.endswith(".py"):
+        return [Path(module)]
+    return [module, *find_home(resolve(kind, name))]
 
-        _ = LIVE[name].__annotations__  # which Python adds to a class only when someone first asks for them
-        return hashlib.sha256(cloudpickle.dumps(LIVE[name])).hexdigest()
-    module_name = target(kind, name).rpartition(":")[0]
-    return hashlib.sha256(Path(module_name).read_bytes()).hexdigest() if module_name.endswith(".py") else ""
+
+def find_home(thing: Any) -> list[str | Path]:
+    """The module that an object, or its class, was written in; its file where it is known by a file alone."""
+    name = getattr(thing, "__module__", None) or type(thing).__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return [Path(file)] if file and (name.startswith(FILE) or name == "__main__") else [name]
+
+
+def digest_class(method: str) -> str:
+    """sha256 of the pickled form of a class without a file, which holds the functions that it uses: the same in this
+    session, another in the next."""
+    import cloudpickle
+
+    _ = LIVE[method].__annotations__  # which Python adds to a class only when someone first asks for them
+    return hashlib.sha256(cloudpickle.dumps(LIVE[method])).hexdigest()
 
 
 def main_file() -> str | None:
@@ -246,7 +263,7 @@ def owner_of(distribution: importlib.metadata.Distribution) -> str:
 
 def load_file(path: Path) -> Any:
     """Import a file by its path, once a process; its module name is made of the path, so two files never collide."""
-    name = f"bench_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.core.errors import BenchError
@@ -60,7 +60,12 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CellSpec:
-    """All that determines the predictions of one cell: one method variant on one fold with one seed."""
+    """All that determines the predictions of one cell: one method variant on one fold with one seed.
+
+    `settings` are the suite's, whichever of them the method reads; `rules` are the split's version and shares; `source`
+    is the digest of all code that the cell runs through and of the networks that it asks beside the suite's generators
+    (`bench.harness.identity`). Cells of before `settings` and `rules` were recorded have none, and keep their keys.
+    """
 
     dataset: str
     data_digest: str
@@ -73,10 +78,13 @@ class CellSpec:
     suite: str
     suite_digest: str
     seed: int
-    source: str = ""  # digest of the file of a `path/file.py:Class`, which nobody versions while trying things out
+    source: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        plain = asdict(self)
+        return {name: value for name, value in plain.items() if value or name not in ("settings", "rules")}
 
     @property
     def key(self) -> str:
@@ -85,14 +93,19 @@ class CellSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSpec:
-    """All that determines the scores of one metric on one cell; `judge_digest` is empty where no judge is asked, and
-    of the file too where the metric lies in one."""
+    """All that determines the scores of one metric on one cell; `judge_digest` is empty where no judge is asked.
+
+    `rules` is what the metric's and the protocol's specs say beside their code, `source` the digest of that code and of
+    the judges' (`bench.scoring.identity`).
+    """
 
     prediction_digest: str
     protocol: str
     metric: str
     metric_version: int
     judge_digest: str
+    rules: dict[str, Any]
+    source: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

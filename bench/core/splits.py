@@ -30,6 +30,7 @@ from bench.core.seeds import derive_seed
 SPLITS = ("single_subject", "cross_subject", "new_subject")
 ALL_CLASSES = 40  # stands for all that a data set shows, labelled or not
 CALIBRATION_SHARE = 0.15  # SAM-Net §4: p = 15
+KNOWN_SHARE = 0.75  # of the subjects; SAM-Net §4: 15 of 20
 VERSION = 1  # raised when a split comes to mean other trials
 
 Rows = Int64[np.ndarray, " trial"]
@@ -49,6 +50,11 @@ class Fold:
     validation: Rows
     test: Rows
     calibration: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+
+def describe_rules() -> dict[str, float]:
+    """What a split means beyond its name, for keys."""
+    return {"split_version": VERSION, "calibration_share": CALIBRATION_SHARE, "known_share": KNOWN_SHARE}
 
 
 def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]:
@@ -111,7 +117,7 @@ def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
 
 def part_subjects(subjects: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Known and new subjects: the first three quarters, rounded down, and the rest."""
-    known = max(1, len(subjects) * 3 // 4)
+    known = max(1, int(len(subjects) * KNOWN_SHARE))
     return list(subjects[:known]), list(subjects[known:])
 
 

@@ -6,26 +6,32 @@ and `phantom_cinebrain_eeg` are the EEG in the same files as `cinebrain` and `ph
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.built_in import STAND_INS
-from bench.core.errors import BenchError, DatasetError
-from bench.core.paths import available_cores, bench_home, find_root
+from bench.core.built_in import DEFAULT_SIZE, STAND_INS
+from bench.core.errors import DatasetError
+from bench.core.paths import available_cores, bench_home, find_root, homes
+from bench.core.progress import say, warn_once
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
+from bench.datasets.manifest import DamagedPhantom, check_phantom
 from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec
 from bench.datasets.phantom.fmri import spec as fmri_spec
 from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec
+from bench.datasets.phantom.publish import NoRoom
 from bench.datasets.regions import UNLABELLED
 from bench.datasets.seed_dv.concepts import CONCEPTS
+from bench.store import disk
+from bench.store.cache import State, state_of
+from bench.store.contents import find_changes, forget
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_SIZE = "small"
 REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
 PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
 EEG_VIEW = "_eeg"  # of a data set that holds both
@@ -63,10 +69,16 @@ def open_dataset(
 
         return open_outside(name, find_root(data_root), bench_home() / "cache")
     spec = phantom_spec(name)
-    if spec is not None:
-        if not make and data_root is None and not (phantom_folder(spec) / "manifest.json").is_file():
+    if spec is not None and data_root is None:
+        if make:
+            return load_dataset(name, make_phantom(spec, processes=processes))
+        there = [folder for folder in phantom_places(spec) if folder.is_dir()]
+        if not there:
             raise NotMade(f"{name} is not on this machine yet; `python -m bench data make {name}` makes it")
-        root = Path(data_root) if data_root else make_phantom(spec, processes=processes)
+        check_phantom(there[0], bench_home() / "cache", spec=spec.as_dict())
+        return load_dataset(name, there[0])
+    if spec is not None:
+        root = Path(str(data_root))
         if not (root / "manifest.json").is_file():
             raise DatasetError(f"{root} holds no phantom (no manifest.json); leave the root out and it is made")
         return read_dataset(name, root)
@@ -85,7 +97,18 @@ def is_outside(name: str) -> bool:
 
 
 def read_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
-    """The loader of a name's layout on a folder, with the truth of a phantom; `cache` is where derived files go."""
+    """The loader of a name's layout on a folder, with the truth of a phantom; `cache` is where derived files go.
+
+    Raises DamagedPhantom for a phantom whose files are not as its manifest says.
+    """
+    cache = cache or bench_home() / "cache"
+    if phantom_spec(name) is not None or any((root / part).exists() for part in ("manifest.json", "truth")):
+        check_phantom(root, cache)
+    return load_dataset(name, root, cache=cache)
+
+
+def load_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
+    """As `read_dataset`, for a folder that has been checked."""
     kind = name.partition(":")[0]
     cache = cache or bench_home() / "cache"
     how: dict[str, Any] = {"cache": cache, "name": name, "open_truth": choose_truth(kind, root)}
@@ -170,14 +193,43 @@ def kind_of(spec: AnySpec) -> str:
     return "phantom_fmri" if spec.layout == "cc2017" else "phantom_cinebrain"
 
 
+def phantom_places(spec: AnySpec) -> list[Path]:
+    """Where a phantom is looked for and made: the home, and the spare one where that takes none."""
+    return [home / "phantoms" / phantom_folder(spec).name for home in homes()]
+
+
 def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
-    """The folder of the phantom, made if it is not there."""
-    folder = phantom_folder(spec)
-    if (folder / "manifest.json").is_file():
+    """The folder of the phantom, whole: made where it is not there, and made again where a file of it is damaged.
+
+    What is damaged is moved to `phantoms/quarantine`, with a warning. Raises NoRoom where neither the home nor the
+    spare one can hold it.
+    """
+    cache, fits = bench_home() / "cache", []
+    for folder in phantom_places(spec):
+        if not folder.exists():
+            fits.append(folder)
+            continue
+        seen = state_of(folder)
+        try:
+            check_phantom(folder, cache, spec=spec.as_dict())
+            return folder
+        except DamagedPhantom as error:
+            fits += [folder] if set_aside(folder, seen, error.files) else []
+    for folder in fits:
+        try:
+            write(spec, folder, processes or (1 if spec.size == "tiny" else available_cores()))
+        except NoRoom as error:
+            if folder == fits[-1]:
+                raise
+            warn_once(f"{error}. The phantom is made in {fits[-1].parent} for now")
+            continue
+        check_phantom(folder, cache, spec=spec.as_dict())
         return folder
-    if folder.exists():
-        raise BenchError(f"{folder} is there without its manifest; delete it, and it is made again")
-    processes = processes or (1 if spec.size == "tiny" else available_cores())
+    raise NoRoom(f"the phantom in {phantom_folder(spec)} is damaged and cannot be replaced there; set BENCH_HOME")
+
+
+def write(spec: AnySpec, folder: Path, processes: int) -> None:
+    """Make the phantom at `folder`."""
     if isinstance(spec, PhantomSpec):
         from bench.datasets.phantom.eeg.writer import write_phantom
 
@@ -186,7 +238,49 @@ def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
         from bench.datasets.phantom.fmri.writer import write_fmri_phantom
 
         write_fmri_phantom(spec, folder, processes=processes)
-    return folder
+
+
+def set_aside(folder: Path, seen: State, damaged: Mapping[str, str]) -> bool:
+    """Take a damaged phantom away and keep its damaged files in quarantine; False where the folder is not ours to move.
+
+    `seen` is the state of the folder when it was looked at. Another process may have seen the same damage and made the
+    phantom again by now: another folder than that is put back.
+    """
+    away = folder.with_name(disk.temporary_name("damaged"))
+    try:
+        folder.rename(away)
+    except FileNotFoundError:  # another process was faster
+        return True
+    except OSError as error:
+        warn_once(f"{folder} is damaged and cannot be moved away ({error.strerror or error})")
+        return False
+    try:
+        now = state_of(away)
+        if (now.inode, now.modified) != (seen.inode, seen.modified):
+            disk.move_new(away, folder)
+            return True
+        where = keep_damaged(away, folder, damaged)
+    finally:
+        disk.remove(away)
+        disk.LIVE.discard(away.name)
+    for name, why in damaged.items():
+        say(f"warning: {folder / name} {why}; {where}, and the phantom is made again")
+    return True
+
+
+def keep_damaged(away: Path, folder: Path, damaged: Mapping[str, str]) -> str:
+    """Move the damaged files of a phantom into quarantine; says where they went, or that there was no room."""
+    try:
+        pen = disk.new_place(folder.with_name("quarantine"), folder.name)
+        reasons = "".join(f"{folder / name}: {why}\n" for name, why in damaged.items())
+        (pen / "reason.txt").write_text(reasons, encoding="utf-8")
+        for name in damaged:
+            if os.path.lexists(away / name):
+                (pen / name).parent.mkdir(parents=True, exist_ok=True)
+                (away / name).rename(pen / name)
+    except OSError:
+        return "removed"
+    return f"moved to {pen}"
 
 
 def verify(name: str, root: Path | str | None) -> pd.DataFrame:
@@ -201,14 +295,32 @@ def verify(name: str, root: Path | str | None) -> pd.DataFrame:
 
     spec = phantom_spec(name)
     if root is None and spec is not None:
-        root = make_phantom(spec)
+        there = [folder for folder in phantom_places(spec) if folder.is_dir()]
+        root = there[0] if there else make_phantom(spec)
     root = find_root(root)
     if root is None:
         raise DatasetError(f"verify {name}: name its folder with --root DIR or BENCH_DATA")
     kind = name.partition(":")[0]
     if kind in ("seed_dv", "phantom_eeg"):
-        return verify_seed_dv(root)
-    return verify_cc2017(root) if kind in ("cc2017", "phantom_fmri") else verify_cinebrain(root)
+        report = verify_seed_dv(root)
+    else:
+        report = verify_cc2017(root) if kind in ("cc2017", "phantom_fmri") else verify_cinebrain(root)
+    return report_changes(report, root)
+
+
+def report_changes(report: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """The report with the files of recordings that have another content than when they were read first.
+
+    Nothing is remembered of the files after that: they are taken as they are when the data set is opened next.
+    """
+    cache = bench_home() / "cache"
+    changed = [] if (root / "manifest.json").exists() else find_changes(root, cache)
+    forget(root, cache)
+    detail = "its content is not what it was when it was first read here; asked again, it is taken as it is"
+    gone = set(report.loc[report["status"].isin(["absent", "missing"]), "file"])  # said already
+    for name in [one for one in changed if one not in gone]:
+        report.loc[len(report)] = [name, "changed", detail]
+    return report
 
 
 def info(dataset: Any) -> pd.DataFrame:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
 from bench.core.contracts import Dataset
-from bench.core.paths import bench_home
 from bench.core.progress import say
 from bench.core.splits import Fold, SplitError, make_folds
-from bench.datasets.duplicates import VERSION, Duplicates, compare_trials, tabulate_trials
-from bench.store import disk
+from bench.datasets.duplicates import Duplicates, compare_trials, tabulate_trials
+from bench.store.cache import digest_code, open_cache
 
 WHOLE = 0.8  # of the trials of a recording or a block: as many are copied, and it is called a copy
 SHOWN = 3  # single trials that are named
@@ -149,30 +146,15 @@ def refuse_copies(dataset: Dataset, split: str, classes: int = 40) -> None:
 
 
 def compare_once(dataset: Dataset) -> Duplicates:
-    """`compare_trials`, remembered in the user's cache by the data set's digest; a damaged memory is made again."""
-    name = hashlib.sha256(f"{dataset.digest} {dataset.modality} {VERSION}".encode()).hexdigest()[:32]
-    path = bench_home() / "cache" / "duplicates" / f"{name}.json"
-    remembered = recall(path)
-    if remembered is not None:
-        return remembered
-    found = compare_trials(dataset)
-    tables = {name: getattr(found, name).to_json(orient="split") for name in ("pairs", "trials")}
-    content = json.dumps({**tables, "limit": found.limit})
-    try:
-        with disk.new_file(path) as draft:
-            draft.write_text(f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}", encoding="utf-8")
-    except OSError:  # no place to remember it: it is found again next time
-        pass
-    return found
+    """`compare_trials`, kept in the user's cache under the data set's digest and the code that compares."""
+    code = digest_code("bench.datasets.duplicates")
+    made_from = {"what": "duplicated recordings", "data": dataset.digest, "modality": dataset.modality, "code": code}
 
+    def make() -> bytes:
+        found = compare_trials(dataset)
+        tables = {name: getattr(found, name).to_json(orient="split") for name in ("pairs", "trials")}
+        return json.dumps({**tables, "limit": found.limit, "unread": found.unread}).encode()
 
-def recall(path: Path) -> Duplicates | None:
-    try:
-        written, _, content = path.read_text(encoding="utf-8").partition("\n")
-    except (OSError, UnicodeDecodeError):
-        return None
-    if hashlib.sha256(content.encode()).hexdigest() != written:
-        return None
-    stored = json.loads(content)
+    stored = json.loads(open_cache().content(made_from, make))
     pairs, trials = (pd.read_json(StringIO(stored[name]), orient="split") for name in ("pairs", "trials"))
-    return Duplicates(pairs, trials, stored["limit"])
+    return Duplicates(pairs, trials, stored["limit"], tuple(stored["unread"]))

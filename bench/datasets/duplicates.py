@@ -36,7 +36,6 @@ from bench.datasets.fingerprints import (
     scale_to_unit,
 )
 
-VERSION = 1  # raised when the same data come to give other answers
 KEYS = ["subject", "session", "block", "repeat"]  # of a stretch
 BATCH = 2**26  # bytes of signals read at once
 FLOOR = {"spectra": 0.75, "patterns": 0.92}  # correlation below which one trial is no copy of another
@@ -211,7 +210,7 @@ def expect_near(
     """How near each pair has to be: `CLOSER` times nearer than others of its kind, if there is a kind."""
     stretch, subject, clip = (table[name].to_numpy()[row] for name in ("stretch", "subject", "clip"))
     limit = np.full(len(one), distance)
-    neighbours = (stretch[one] == stretch[other]) & (other - one <= NEIGHBOURS)
+    neighbours = (subject[one] == subject[other]) & (other - one <= NEIGHBOURS)  # blocks may be one run, cut
     repeats = (subject[one] == subject[other]) & (clip[one] == clip[other]) & (stretch[one] != stretch[other])
     following = np.flatnonzero(stretch[1:] == stretch[:-1])
     if len(following):

@@ -10,6 +10,7 @@ Which frames are compared is never guessed: unless a rule is named, prediction a
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ Side = Literal["truth-left", "truth-right"]
 SIDES = ("truth-left", "truth-right")
 GRID = 2  # pixels around and between the pictures of torchvision's `make_grid`
 DARK = 24  # a palette's black may be this bright
+
+
+class BrokenTruth(BenchError):
+    """A true video that cannot be read, or is shorter than the frame rule asks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class Pair:
     target: Video | None
     status: str  # ok, missing or invalid
     why: str = ""
+    broken_truth: bool = False  # whether it is the true video that cannot be used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,32 +89,37 @@ class Pairs:
             yield self.read_one(name, protocol)
 
     def read_one(self, name: str, protocol: Protocol) -> Pair:
-        """Raises VideoError for a true video that cannot be read, and ShapeMismatch for one the rule cannot serve."""
-        target: Video | None
-        if self.side is not None:
-            prediction, target = split_sides(read_video(self.predictions[name]), self.side, border=protocol.border)
-        else:
-            target = None if self.targets is None else read_video(self.targets[name])
-            if name not in self.predictions:
-                return Pair(name=name, prediction=None, target=self.fit(target), status="missing", why="no such file")
-            try:
-                prediction = read_video(self.predictions[name])
-            except VideoError as error:
-                return Pair(name=name, prediction=None, target=self.fit(target), status="invalid", why=str(error))
-        target = self.fit(target)
+        """The clip's videos, or why they cannot be compared: that costs this clip and no other."""
+        if name not in self.predictions:
+            return Pair(name=name, prediction=None, target=None, status="missing", why="no such file")
         try:
+            prediction, target = self.read_sides(name, protocol)
             prediction = self.rule.pick(prediction)
             if target is not None:
+                target = self.rule.pick(target)
                 protocol.check(prediction, target, clip=name)
                 if target.shape != prediction.shape:  # the protocol resizes the truth
                     size = prediction.shape[2], prediction.shape[1]
                     target = np.stack([cv2.resize(frame, size) for frame in target])
-        except ShapeMismatch as error:
-            return Pair(name=name, prediction=None, target=target, status="invalid", why=str(error))
+        except BrokenTruth as error:
+            return Pair(name=name, prediction=None, target=None, status="invalid", why=str(error), broken_truth=True)
+        except (VideoError, ShapeMismatch, cv2.error) as error:
+            return Pair(name=name, prediction=None, target=None, status="invalid", why=str(error))
         return Pair(name=name, prediction=prediction, target=target, status="ok")
 
-    def fit(self, target: Video | None) -> Video | None:
-        return None if target is None else self.rule.pick(target)
+    def read_sides(self, name: str, protocol: Protocol) -> tuple[Video, Video | None]:
+        """Prediction and truth (None where there is none). Raises VideoError, and BrokenTruth for a true video."""
+        path = self.predictions[name]
+        if self.side is not None:
+            return split_sides(read_video(path), self.side, border=protocol.border)
+        if self.targets is None:
+            return read_video(path), None
+        try:
+            target = read_video(self.targets[name])
+            self.rule.pick(target)
+        except (VideoError, ShapeMismatch) as error:
+            raise BrokenTruth(f"the true video: {error}") from error
+        return read_video(path), target
 
 
 def parse_rule(text: str) -> FrameRule:
@@ -142,7 +153,7 @@ def find_pairs(
         return Pairs(predictions=given, targets=None, rule=rule)
     if target_name.count("{}") != 1:
         raise BenchError(f"target name {target_name!r}: it needs {{}} once, for the clip's name, such as gt_{{}}")
-    before, after = target_name.split("{}")
+    before, after = unicodedata.normalize("NFC", target_name).split("{}")
     pattern = re.compile(re.escape(before) + "(.+)" + re.escape(after))
     found = find_videos(targets)
     expected = {match[1]: path for name, path in found.items() if (match := pattern.fullmatch(name))}
@@ -167,7 +178,7 @@ def split_sides(video: Video, side: Side, *, border: str) -> tuple[Video, Video]
     """
     width = video.shape[2]
     if width % 2:
-        raise BenchError(f"a side-by-side video is {width} pixels wide: two halves need an even width")
+        raise ShapeMismatch(f"a side-by-side video is {width} pixels wide: two halves need an even width")
     left, right = video[:, :, : width // 2], video[:, :, width // 2 :]
     if border == "cut" and is_grid(video):
         left, right = left[:, GRID:-GRID, GRID : 1 - GRID], right[:, GRID:-GRID, GRID - 1 : -GRID]
@@ -185,6 +196,12 @@ def is_grid(video: Video) -> bool:
 def report(pairs: list[Pair]) -> None:
     """Say on standard error how many clips could not be scored, and why the first of them."""
     for bad in ("missing", "invalid"):
-        reasons = [pair.why for pair in pairs if pair.status == bad]
+        reasons = [pair.why for pair in pairs if pair.status == bad and not pair.broken_truth]
         if reasons:
             say(f"{len(reasons)} clips {bad}: they score the worst value of each metric ({reasons[0]})")
+    if broken := [pair for pair in pairs if pair.broken_truth]:
+        named = ", ".join(pair.name for pair in broken[:5])
+        say(
+            f"{len(broken)} clips invalid, because their true videos cannot be used: {named}; they score the worst "
+            f"value until those are mended ({broken[0].why})"
+        )

@@ -14,8 +14,8 @@ kept to the end, because they compare each clip with all others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,10 @@ from metrics.specs import MetricSpec, Scored
 GREY = 128  # as in baselines.floors.controls
 PARTY = 8  # clips together: enough for the judges to work at full rate, few enough for large videos
 FLOORS = ("constant_grey", "still_frame", "shuffled")
-PER_FRAME = ("frame", "clip", "clip_large", "vifi", "dino", "dinov2")  # views of one frame alone
+PER_FRAME = (  # views of one frame alone
+    *("frame", "clip", "clip_large", "vifi", "dino", "dinov2"),
+    *("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench", "dinov2_dynamind"),
+)
 ALL_CLIPS = "(all clips)"  # the row of a set metric
 
 Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
@@ -53,31 +56,39 @@ def score_videos(
     if not chosen:
         raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
     late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
-    views = {view for metric in chosen for view in metric.views}
     seen: list[Pair] = []
+    refused: list[tuple[str, MetricSpec, str]] = []  # clips too short or too small for a metric, and why
     tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
-        seen += [Pair(name=pair.name, prediction=None, target=None, status=pair.status, why=pair.why) for pair in party]
+        seen += [replace(pair, prediction=None, target=None) for pair in party]
         ok = [pair for pair in party if pair.status == "ok"]
         if ok:
+            shape = shape_of(ok[0])
+            fit = [metric for metric in chosen if not metric.refuses(shape)]
+            unfit = [metric for metric in chosen if metric.refuses(shape)]
+            refused += [(pair.name, metric, metric.refuses(shape)) for pair in ok for metric in unfit]
+            views = {view for metric in fit for view in metric.views}
             columns, target = show_party(ok, viewer, views, greys, floors=floors)
             names = [pair.name for pair in ok]
             tables.append(
-                pd.DataFrame(score_party(names, columns, target, [metric for metric in chosen if metric not in late]))
+                pd.DataFrame(score_party(names, columns, target, [metric for metric in fit if metric not in late]))
             )
             kept.append((names, {column: keep(scored) for column, scored in {**columns, "target": target}.items()}))
     if not kept:
         raise BenchError(f"none of the {len(seen)} clips can be scored; the first: {seen[0].why or seen[0].status}")
     report(seen)
+    for metric in chosen:
+        if reasons := [why for _, one, why in refused if one is metric]:
+            say(f"{len(reasons)} clips invalid, they score the worst value: {reasons[0]}")
     rows = score_late(kept, late)
-    bad = [pair for pair in seen if pair.status != "ok"]
+    bad = [(pair.name, metric, pair.status) for pair in seen if pair.status != "ok" for metric in chosen]
+    bad += [(name, metric, "invalid") for name, metric, _ in refused]
     nothing = dict.fromkeys(FLOORS if floors else (), np.nan)
     rows += [
-        {"clip": pair.name, **about(metric), "status": pair.status, "value": metric.worst, **nothing}
-        for pair in bad
-        for metric in chosen
+        {"clip": name, **about(metric), "status": status, "value": metric.worst, **nothing}
+        for name, metric, status in bad
         if metric.level == "clip"
     ]
     order = {name: i for i, name in enumerate([*pairs.names, ALL_CLIPS])}
@@ -140,6 +151,11 @@ def gather(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
             yield rest
 
 
+def shape_of(pair: Pair) -> tuple[int, ...]:
+    assert pair.prediction is not None
+    return pair.prediction.shape
+
+
 def same_shape(one: Sequence[Pair], other: Sequence[Pair]) -> bool:
     shapes = {pair.prediction.shape for pair in (*one, *other) if pair.prediction is not None}
     return len(shapes) == 1
@@ -155,7 +171,7 @@ def show_party(
     has_truth = party[0].target is not None
     target = prediction
     if has_truth:
-        target = Scored(video=true, views=viewer.look_once(views, lambda: true, key=address(true)))
+        target = Scored(video=true, views=viewer.look_once(views, true))
     columns: Columns = {"value": prediction}
     if not floors:
         return columns, target
@@ -173,15 +189,10 @@ def show_party(
     per_frame = [view for view in target.views if view in PER_FRAME]  # already known: the frame was judged in its clip
     held = {view: np.repeat(target[view][before, middle][:, None], frames, axis=1) for view in per_frame}
     rest = [view for view in target.views if view not in held]
-    held |= viewer.look_once(rest, lambda: still, key=address(still))
+    held |= viewer.look_once(rest, still)
     columns["still_frame"] = Scored(video=still, views=held)
     columns["shuffled"] = prediction.take(before)
     return columns, target
-
-
-def address(video: np.ndarray) -> str:
-    """The digest of the pixels, under which what judges say of them is kept."""
-    return "videos-" + hashlib.sha256(f"{video.shape}".encode() + np.ascontiguousarray(video).data).hexdigest()[:40]
 
 
 def about(metric: MetricSpec) -> dict[str, Any]:
@@ -222,10 +233,16 @@ def score_late(
     kept: Sequence[tuple[list[str], dict[str, dict[str, np.ndarray]]]], metrics: Sequence[MetricSpec]
 ) -> list[dict[str, Any]]:
     """The metrics that compare each clip with all true clips, and those of the set."""
-    names = [name for party, _ in kept for name in party]
-    rows = []
+    everything, rows = kept, []
     for metric in metrics:
         view = "clip" if "gallery" in metric.views else "features"
+        kept = [(names, party) for names, party in everything if view in party["target"]]  # not what it refuses
+        if not kept:
+            rows += [{"clip": ALL_CLIPS, **about(metric), "status": "invalid", "value": metric.worst}] * (
+                metric.level == "set"
+            )
+            continue
+        names = [name for party, _ in kept for name in party]
         columns = [column for column in kept[0][1] if all(column in party for _, party in kept)]
         joined = {column: np.concatenate([party[column][view] for _, party in kept]) for column in columns}
         target = joined.pop("target")

@@ -1,14 +1,13 @@
 """Every contract of a method, tried on a tiny phantom in well under a minute for a small method.
 
-The recordings are the tiny phantom's with other signals: noise, and a strong pattern of each concept, another in every
-subject (`Planted`). A method that cannot decode these cannot decode anything. Clips, folds and normalisation are the
-harness's own, so what passes here runs there.
+The method runs in a process of its own, as in a run: what passes here runs there. The recordings are the tiny phantom's
+with other signals: noise, and a strong pattern of each concept, another in every subject (`Planted`). A method that
+cannot decode these cannot decode anything. Clips, folds and normalisation are the harness's own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
 import tempfile
 import time
 import traceback
@@ -24,19 +23,24 @@ from jaxtyping import Float32, Int64, UInt8
 from bench.core.contracts import BrainData, Dataset, VideoBatch
 from bench.core.errors import BenchError
 from bench.core.job import Run
+from bench.core.progress import say
 from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
 from bench.core.splits import Fold, make_folds
 from bench.datasets.catalogue import open_dataset
-from bench.harness.inputs import describe_trials, fold_scalings, measured_subject, training_set
+from bench.harness import run_cell
+from bench.harness.inputs import describe_trials, fold_scalings, measured_subject, show_set, training_set
+from bench.harness.method_process import MethodError, MethodProcess
+from bench.harness.normalise import normalised
 from bench.harness.plan import plan
-from bench.harness.run_cell import normalised, run_job
+from bench.harness.run_cell import run_job
 from bench.scoring.stored import unfinished
 from bench.store.cells import Store
 
 GAIN = 3.0  # of the planted pattern, in deviations of the noise
 TOLERANCE = 3  # of 255: networks round differently in batches of another size
 SMALL_P = 0.01  # of the planted signal being found by luck
+SHOWN = 4000  # characters of what the method printed, the last
 
 
 class Broken(BenchError):
@@ -85,7 +89,15 @@ def check_method(name: str, suite: Any, *, parameters: Mapping[str, Any] | None 
     A contract that fails stops those that rest on it. Raises UnknownName for a method that is not there.
     """
     method_class = resolve("methods", name)
-    trial = Trial(name, method_class, suite, dict(parameters or {}))
+    with contextlib.ExitStack() as processes, tempfile.NamedTemporaryFile(suffix=".log") as log:
+        trial = Trial(name, method_class, suite, dict(parameters or {}), processes, Path(log.name))
+        report = try_steps(trial)
+        if printed := Path(log.name).read_text(encoding="utf-8", errors="replace")[-SHOWN:].strip():
+            say(f"{name} printed:\n{printed}")
+    return report
+
+
+def try_steps(trial: Trial) -> pd.DataFrame:
     rows = []
     failed = False
     for title, step in trial.steps():
@@ -98,7 +110,11 @@ def check_method(name: str, suite: Any, *, parameters: Mapping[str, Any] | None 
         except Broken as error:
             detail, status = str(error), "bad"
             failed = title in ESSENTIAL
-        except Exception as error:  # a newcomer's bug is what was asked for; nothing is tried after it
+        except MethodError as error:  # nothing is tried after it
+            detail, status = str(error), "bad"
+            failed = True
+            say(error.traceback)
+        except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             detail, status = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", "bad"
             failed = True
@@ -112,8 +128,17 @@ ESSENTIAL = ("declares what it is", "fits and reconstructs")  # without these no
 class Trial:
     """One method on the planted recordings; each step returns what it found, or raises `Broken`."""
 
-    def __init__(self, name: str, method_class: Any, suite: Any, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        method_class: Any,
+        suite: Any,
+        parameters: dict[str, Any],
+        processes: contextlib.ExitStack,
+        log: Path,
+    ) -> None:
         self.name, self.method_class, self.suite, self.parameters = name, method_class, suite, parameters
+        self.processes, self.log = processes, log
 
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "declares what it is", self.declares
@@ -145,14 +170,23 @@ class Trial:
         (self.fold,) = make_folds(self.data, self.split)
         return f"{self.method_class.modality}, version {self.method_class.version}; tried on {self.kind}"
 
-    def make(self, data: Any, fold: Fold) -> Any:
-        """A fitted (and, on a fold with calibration trials, adapted) instance."""
-        method = self.method_class(suite=self.suite, seed=0, **self.parameters)
+    def make(self, data: Any, fold: Fold, *, generators: int) -> MethodProcess:
+        """A fitted (and, on a fold with calibration trials, adapted) method, its global generators seeded so."""
+        method = self.processes.enter_context(
+            MethodProcess(
+                self.name, suite=self.suite, seed=0, parameters=self.parameters, log=self.log, generators=generators
+            )
+        )
         scalings = fold_scalings(data, fold)
-        method.fit(training_set(data, fold.train, scalings), training_set(data, fold.validation, scalings))
+        method.fit(show_set(data, fold.train, scalings), show_set(data, fold.validation, scalings))
         if len(fold.calibration):
-            method.adapt(training_set(data, fold.calibration, scalings))
+            method.adapt(show_set(data, fold.calibration, scalings))
         return method
+
+    def answer(self, method: MethodProcess, fold: Fold, rows: np.ndarray | None = None) -> VideoBatch:
+        """Its videos of the test trials of a fold, or of these `rows` of them. Raises MethodError for what is none."""
+        brain = self.ask(self.data, fold, rows)
+        return method.reconstruct(brain, shape=(len(brain.seed), *self.data.video(np.array([0])).shape[1:]))
 
     def ask(self, data: Any, fold: Fold, rows: np.ndarray | None = None) -> BrainData:
         """Test trials of a fold, as the runner hands them over."""
@@ -174,22 +208,17 @@ class Trial:
 
     def reconstructs(self) -> str:
         started = time.monotonic()
-        with global_generators(1):
-            self.method = self.make(self.data, self.fold)
-            fitted = time.monotonic() - started
-            self.video = np.asarray(self.method.reconstruct(self.ask(self.data, self.fold)))
-        shape = (len(self.fold.test), *self.data.video(np.array([0])).shape[1:])
-        if self.video.dtype != np.uint8 or self.video.shape != shape:
-            raise Broken(f"reconstruct returned {self.video.dtype} {self.video.shape}; it must return uint8 {shape}")
-        count = getattr(self.method, "parameter_count", None)
-        if not isinstance(count, (int, np.integer)) or count < 0:
-            raise Broken(f"parameter_count is {count!r}; it must be the number of trained parameters, 0 for none")
+        self.method = self.make(self.data, self.fold, generators=1)
+        fitted = time.monotonic() - started
+        count = self.method.parameter_count
+        self.video = self.answer(self.method, self.fold)
+        shape = self.video.shape
         return f"{shape[0]} videos of {shape[1]} × {shape[2]} × {shape[3]}; fit {fitted:.1f} s; {count:,} parameters"
 
     def stands_alone(self) -> str:
         rows = np.arange(len(self.fold.test))[::-1][: max(2, len(self.fold.test) // 3)]
-        again = np.asarray(self.method.reconstruct(self.ask(self.data, self.fold, rows)))
-        far = largest(again, self.video[rows])
+        far = largest(self.answer(self.method, self.fold, rows), self.video[rows])
+        self.method.close()
         if far > TOLERANCE:
             raise Broken(
                 f"asked for fewer trials in another order, a video changed by {far} of 255: it depends on the trials "
@@ -229,10 +258,8 @@ class Trial:
 
     def repeats(self) -> str:
         """Fitted again where test recordings and test clips are others, and global generators stand elsewhere."""
-        with global_generators(2):
-            other = self.make(Planted(self.real, altered=(self.fold.test,)), self.fold)
-            again = np.asarray(other.reconstruct(self.ask(self.data, self.fold)))
-        far = largest(again, self.video)
+        with self.make(Planted(self.real, altered=(self.fold.test,)), self.fold, generators=2) as other:
+            far = largest(self.answer(other, self.fold), self.video)
         if far:
             raise Broken(
                 f"fitted again with the same seed, a video changed by {far} of 255: the fit looked at test recordings "
@@ -244,14 +271,10 @@ class Trial:
         if self.method_class.modality == "none":
             return "it sees no brain"
         (fold,) = make_folds(self.data, "new_subject")
-        with global_generators(1):
-            video = np.asarray(self.make(self.data, fold).reconstruct(self.ask(self.data, fold)))
-        if video.shape != (len(fold.test), *self.video.shape[1:]):
-            raise Broken(f"on a new subject reconstruct returned {video.shape} for {len(fold.test)} trials")
-        with global_generators(2):
-            other = self.make(Planted(self.real, altered=(fold.test,)), fold)
-            again = np.asarray(other.reconstruct(self.ask(self.data, fold)))
-        far = largest(again, video)
+        with self.make(self.data, fold, generators=1) as method:
+            video = self.answer(method, fold)
+        with self.make(Planted(self.real, altered=(fold.test,)), fold, generators=2) as other:
+            far = largest(self.answer(other, fold), video)
         if far:
             raise Broken(
                 f"adapted again with the same seed, a video changed by {far} of 255: `adapt` looked at test recordings "
@@ -265,10 +288,10 @@ class Trial:
 
         setting = {"split": "cross_subject", "dataset": self.kind, "suite": self.suite.name}
         run = Run(method=self.name, variants={"base": self.parameters}, protocols=("corrected",), **setting)
-        job = next(one for one in plan(run, self.real, self.suite.digest) if one.spec.method == self.name)
+        job = next(one for one in plan(run, self.real, self.suite) if one.spec.method == self.name)
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder))
-            with interrupted(self.method_class) as first, contextlib.suppress(KeyboardInterrupt):
+            with interrupted() as first, contextlib.suppress(KeyboardInterrupt):
                 run_job(job, store)
             if left := sorted(path.name for path in store.root.iterdir()):
                 raise Broken(f"an interrupted run left {left[0]} in the store; it must leave nothing")
@@ -282,48 +305,27 @@ class Trial:
         if far:
             raise Broken(
                 f"run again after an interruption, a video changed by {far} of 255: something was kept of the run "
-                "before, in the class, its module or a file; all that is learned belongs to the instance"
+                "before, in a file; all that is learned belongs to the instance"
             )
         return "nothing was left behind; the second run made the interrupted one's videos, and scored them"
 
 
 @contextmanager
-def interrupted(method_class: Any) -> Iterator[list[VideoBatch]]:
-    """Instances of the class are interrupted when they have fitted and reconstructed, before the cell is written.
+def interrupted() -> Iterator[list[VideoBatch]]:
+    """Cells are interrupted when the method has fitted and reconstructed, before they are written.
 
-    Gives the list in which their videos will be.
+    Gives the list in which the videos will be.
     """
     from unittest.mock import patch
 
-    reconstruct = method_class.reconstruct
     videos: list[VideoBatch] = []
 
-    def interrupt(method: Any, brain: Any) -> None:
-        videos.append(np.asarray(reconstruct(method, brain)))
+    def interrupt(draft: Any, trials: Any, video: VideoBatch) -> None:
+        videos.append(video)
         raise KeyboardInterrupt
 
-    with patch.object(method_class, "reconstruct", interrupt):
+    with patch.object(run_cell, "write_predictions", interrupt):
         yield videos
-
-
-@contextmanager
-def global_generators(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's own generators, which a method must not draw from, at a known place; then put back.
-
-    The place is known so that a verdict does not hang on where the process happens to stand.
-    """
-    import torch
-
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 def largest(one: np.ndarray, other: np.ndarray) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, UInt8
 
 from bench.core.contracts import Dataset, Schedule, TrainingSet
 from bench.core.seeds import derive_seed
@@ -66,22 +68,44 @@ def read_schedule(dataset: Dataset, fold: Fold, clips: np.ndarray) -> Schedule:
     )
 
 
-def training_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scaling]) -> TrainingSet:
-    """The trials with the clips that were shown, each clip once."""
+@dataclass(frozen=True)
+class Clips:
+    """Some clips of a data set, read when indexed."""
+
+    dataset: Dataset
+    clips: Int64[np.ndarray, " clip"]
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]:
+        return self.dataset.video(self.clips[rows])
+
+
+def show_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scaling]) -> TrainingSet:
+    """The trials with the clips that were shown, each clip once; clips too are read when they are indexed."""
     subject = measured_subject(dataset, trials)
     clips, clip = np.unique(np.asarray(dataset.trials["clip"], dtype=np.int64)[trials], return_inverse=True)
     shown = dataset.stimuli.select(clips)
+    video: Any = Clips(dataset, clips, (len(clips), *dataset.video(clips[:1]).shape[1:]))
     return TrainingSet(
         brain=normalised(dataset, trials, subject, scalings),
         subject=subject,
         clip=clip.astype(np.int64),
-        video=dataset.video(clips),
+        video=video,
         captions=tuple(shown["caption"]),
         concepts=np.asarray(shown["concept"], dtype=np.int64),
         channels=dataset.channels,
         sampling_rate=dataset.sampling_rate,
         rois=dataset.rois,
     )
+
+
+def training_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scaling]) -> TrainingSet:
+    """The same with all clips in memory, for a method that runs in this process."""
+    shown = show_set(dataset, trials, scalings)
+    return replace(shown, video=shown.video[:])
 
 
 @functools.cache

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
-from bench.core.registry import digest_source, references, resolve, role_of
-from bench.core.spec import CellSpec, digest
+from bench.core.registry import references, resolve, role_of
 from bench.core.splits import make_folds
-from bench.harness.inputs import load_once
+from bench.harness.identity import identify, list_sources
 
 
-def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
+def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
     """The cells of a run, the method's first; raises BenchError for names or splits that do not exist."""
 
     @functools.cache
@@ -29,26 +29,28 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
             raise BenchError(
                 f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
             )
+        sources = list_sources(method, parameters, dataset, suite)
+        spec = identify(
+            dataset,
+            suite,
+            dataset_name=run.dataset,
+            suite_name=run.suite,
+            split=split,
+            fold="",
+            classes=run.classes,
+            method=method,
+            parameters=parameters,
+            seed=0,
+            sources=sources,
+        )
         return [
             Job(
-                spec=CellSpec(
-                    dataset=run.dataset,
-                    data_digest=dataset.digest,
-                    split=split,
-                    fold=fold,
-                    classes=run.classes,
-                    method=method,
-                    method_version=method_class.version,
-                    parameters=dict(parameters),
-                    suite=run.suite,
-                    suite_digest=suite_digest,
-                    seed=seed,
-                    source=identify_source(method, parameters, run.suite),
-                ),
+                spec=replace(spec, fold=fold, seed=seed),
                 variant=variant,
                 role=role,
                 data_root=run.data_root,
                 protocols=run.protocols,
+                sources=sources,
             )
             for seed in range(seeds)
             for fold in name_folds(split)
@@ -65,28 +67,3 @@ def plan(run: Run, dataset: Dataset, suite_digest: str) -> list[Job]:
             continue
         jobs += cells(reference, "base", {}, role_of(reference), seeds=1)
     return jobs
-
-
-def identify_source(method: str, parameters: Mapping[str, Any], suite: str) -> str:
-    """What determines a method's output beside its name, version, parameters and the suite's generators; often empty.
-
-    The content of a `path/file.py:Class`; the version and content of the method that it wraps (class attribute
-    `wraps`: the default of its parameter `method`); the networks beside the suite's generators that it builds on (class
-    attribute `uses`: their roles); and the judges that it asks (class attribute `asks`: their views).
-    """
-    method_class = resolve("methods", method)
-    parts = [digest_source("methods", method)]
-    if hasattr(method_class, "wraps"):
-        inner = parameters.get("method", method_class.wraps)
-        parts.append(f"{inner} {resolve('methods', inner).version} {digest_source('methods', inner)}")
-    if hasattr(method_class, "uses"):
-        from bench.pretrained.suite import load_suite
-
-        loaded = load_once(load_suite, suite)
-        parts += [f"{role} {loaded.digest_role(role) if loaded.has(role) else 'absent'}" for role in method_class.uses]
-    if hasattr(method_class, "asks"):
-        from bench.pretrained.suite import load_suite
-
-        judges = load_once(load_suite, suite).judges
-        parts += [f"{view} {judges.digest(view) if judges.available(view) else 'absent'}" for view in method_class.asks]
-    return parts[0] if len(parts) == 1 else digest(parts)

@@ -13,26 +13,32 @@ from typing import Any
 import pandas as pd
 
 from bench.core.progress import say
-from bench.core.registry import UnknownName, resolve
+from bench.core.registry import UnknownName
 from bench.core.variants import find_variant
-from bench.harness.plan import identify_source
+from bench.harness.identity import identify, list_sources
 from bench.scoring.stored import join_rows, read_rows
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
 
 
 def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
-    """Whether a cell was made from this data and suite by the method and variant as they are now, not as they were."""
+    """Whether a run would make the very cell now: of this data and suite, by the method, variant and code of today."""
     spec = manifest["spec"]
-    if (spec["data_digest"], spec["suite_digest"], spec["classes"]) != (dataset.digest, suite.digest, classes):
+    if spec["classes"] != classes:
         return False
     try:
-        if spec["method_version"] != resolve("methods", spec["method"]).version:
-            return False
-        if spec["source"] != identify_source(spec["method"], spec["parameters"], spec["suite"]):
-            return False
+        today = identify(
+            dataset,
+            suite,
+            dataset_name=spec["dataset"],
+            suite_name=spec["suite"],
+            sources=list_sources(spec["method"], spec["parameters"], dataset, suite),
+            **{part: spec[part] for part in ("split", "fold", "classes", "method", "parameters", "seed")},
+        )
         variant, changed, _ = manifest["variant"].partition("[")
-        return bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
+        return today.key == manifest["key"] and (
+            bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
+        )
     except UnknownName as error:  # a method or variant that is gone, or a file that lies elsewhere
         say_once(f"left out: cells of {spec['method']} ({manifest['variant']}): {error}")
         return False
@@ -61,7 +67,8 @@ class StoreShelf:
 
     def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
         """Score rows of the cells under these protocols, in the order of their keys; empty where there are none."""
-        cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
-        return join_rows(
-            read_rows(cell, self.find_viewer(cell.manifest["spec"]["dataset"]), protocols) for cell in cells
-        )
+        with self.store.reading():
+            cells = [cell for key in keys if (cell := self.store.find(key)) is not None]
+            return join_rows(
+                read_rows(cell, self.find_viewer(cell.manifest["spec"]["dataset"]), protocols) for cell in cells
+            )

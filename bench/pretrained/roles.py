@@ -13,14 +13,18 @@ downloaded unless `fetch_suite` is called.
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.paths import bench_home
+from bench.store.contents import digest_files, hash_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +40,18 @@ JUDGES = (
 ROLES = (*GENERATORS, *WAN, *JUDGES)
 KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
+LOADED: set[str] = set()  # roles that this process has loaded, for whoever asks what a result came from
+SUMS = "SHA256SUMS"  # beside a suite's folders: the digests that its files must have
+HEX = re.compile(r"[0-9a-f]{8}|[0-9a-f]{40}|[0-9a-f]{64}")
 WEIGHTS = ("*.safetensors", "*.pth", "*.bin")  # a folder without any of them (or a scheduler's json) holds no network
 
 
 class MissingWeights(BenchError):
     """A role of a suite is not on this machine."""
+
+
+class DamagedWeights(MissingWeights):
+    """A file of a role is not what it should be."""
 
 
 class UnknownSuite(BenchError):
@@ -61,16 +72,13 @@ class Role:
     settings: dict[str, Any] | None = None  # overrides of the network's config
     url: str = ""  # of a single file of weights that no hub holds; its name ends in its hash
     how: str = ""  # how to come by it, where fetching cannot
+    own_normalisation: bool = False  # of a judge: trained on values of its own, not on its publisher's
 
     @property
     def files(self) -> list[Path]:
         """The role's files on this machine, sorted; empty where it is absent."""
         place = self.find()
-        if place is None:
-            return []
-        if place.is_file():
-            return [place]
-        return sorted(path for path in place.rglob("*") if path.is_file() and ".git" not in path.parts)
+        return [] if place is None else list_files(place)
 
     def find(self) -> Path | None:
         """The role's folder on this machine (its file where it has an address), or None."""
@@ -119,11 +127,84 @@ class Role:
         )
 
     def locate(self) -> Path:
-        """The role's folder or file. Raises `MissingWeights`, which says what to fetch."""
+        """The role's folder or file, whole. Raises `MissingWeights`, which says what to fetch, and `DamagedWeights`."""
         place = self.find()
         if place is None:
             raise MissingWeights(self.explain())
+        self.read_contents(place)
         return place
+
+    def read_contents(self, place: Path) -> dict[str, str]:
+        """sha256 of each file, by its name below the role's folder; read anew only where the file has changed.
+
+        Raises DamagedWeights for one that is not what it should be: by the list beside the suite (`SHA256SUMS`), by
+        its name in the hub's cache or at its address, or, where nothing says so, what it was when it was read first.
+        """
+        folder = place.parent if place.is_file() else place
+        found = digest_files(list_files(place), folder, bench_home() / "cache")
+        listed = self.listed
+        expected = listed or {name: self.promised(folder / name, sha256) for name, sha256 in found.items()}
+        for name in sorted(set(found) | set(expected)):
+            if found.get(name) != expected.get(name) or not found[name]:
+                raise DamagedWeights(
+                    f"{folder / name} is not as it should be ({'missing' if name not in found else 'changed'}): the "
+                    f"{self.name} of {self.source} is damaged; {self.mend}"
+                )
+        if self.first_read.setdefault(str(place), found) != found:
+            raise DamagedWeights(f"files in {folder} have changed while they were in use; start again")
+        return found
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """sha256 of each file by the list beside the suite; empty where there is none. The package's own has one."""
+        for root in () if self.url else (self.base, bench_home() / "weights"):
+            if (root / self.id).is_dir():
+                sums = root / self.id / SUMS
+                if not sums.is_file():
+                    if root == HERE:
+                        raise DamagedWeights(f"{sums} is missing; {self.mend}")
+                    return {}
+                try:
+                    pairs = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
+                    below = f"{self.subfolder}/" if self.subfolder else ""
+                    own = {name.removeprefix(below): sha256 for sha256, name in pairs if name.startswith(below)}
+                except (OSError, ValueError) as error:
+                    raise DamagedWeights(f"{sums} is no list of digests ({error}); {self.mend}") from error
+                if not own:
+                    raise DamagedWeights(f"{sums} lists no file of the {self.name}; {self.mend}")
+                return own
+        return {}
+
+    def promised(self, path: Path, sha256: str) -> str:
+        """The sha256 that a file should have by its name; `sha256` itself where its name promises nothing."""
+        if self.url:
+            digits = path.stem.rpartition("-")[2]
+            return sha256 if not HEX.fullmatch(digits) or sha256.startswith(digits) else ""
+        blob = path.resolve()
+        if blob.parent.name != "blobs" or not HEX.fullmatch(blob.name):
+            return sha256
+        if len(blob.name) == 64:  # a large file
+            return blob.name
+        content = path.read_bytes()  # a small one, by git's digest
+        return sha256 if hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == blob.name else ""
+
+    @cached_property
+    def first_read(self) -> dict[str, dict[str, str]]:
+        """What the files were when they were read first."""
+        return {}
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the role is a part of the package."""
+        return self.base == HERE and not self.how and not self.url and self.revision is None
+
+    @property
+    def mend(self) -> str:
+        if self.is_shipped:
+            return "install the package again, or check it out again"
+        if self.how or self.url or (place := self.find()) is None or place == self.find_snapshot():
+            return self.how or "remove it, and fetch it again with `python -m bench suite fetch paper`"
+        return f"put it back, or, if that is meant, remove {SUMS} from the suite's folder"
 
     def digest_lines(self) -> list[str]:
         """What the role is, and its settings: a repository's pinned revision, or else a line for each file's content.
@@ -134,9 +215,38 @@ class Role:
         settings = f"{self.name} {sorted((self.settings or {}).items())}"
         if self.pinned and place == self.find_snapshot():
             return [f"{self.name} {self.source} {self.pinned}", settings]
-        folder = place.parent if place.is_file() else place
-        hashes = ((path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in self.files)
-        return [*(f"{self.name}/{path.relative_to(folder).as_posix()} {digest}" for path, digest in hashes), settings]
+        contents = self.read_contents(place)
+        return [*(f"{self.name}/{name} {sha256}" for name, sha256 in contents.items()), settings]
+
+
+def list_files(place: Path) -> list[Path]:
+    """The file itself, or all files below a folder but those of git, sorted."""
+    if place.is_file():
+        return [place]
+    return sorted(path for path in place.rglob("*") if path.is_file() and ".git" not in path.parts)
+
+
+@contextmanager
+def loading(role: Role) -> Iterator[None]:
+    """Whatever goes wrong while the role's files are read is told as what it is: files that cannot be loaded."""
+    LOADED.add(role.name)
+    try:
+        yield
+    except (BenchError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise DamagedWeights(
+            f"the {role.name} in {role.find()} cannot be loaded ({type(error).__name__}: {reason}); {role.mend}"
+        ) from error
+
+
+def write_sums(folder: Path) -> None:
+    """List the sha256 of every file in the folders of a suite, as `sha256sum --check` reads it."""
+    lines = [f"{hash_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in list_files(folder)]
+    (folder / SUMS).write_text("".join(line for line in lines if "/" in line), encoding="utf-8")
 
 
 def make_roles(settings: dict[str, Any], base: Path, kinds: Iterable[str] = ROLES) -> dict[str, Role]:

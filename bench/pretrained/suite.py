@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from bench.pretrained.judges.observe import Judges, Precision
-from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, make_roles
+from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
@@ -95,6 +95,22 @@ class Suite:
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
 
+    @property
+    def drawing_settings(self) -> dict[str, Any]:
+        """All settings but the roles: sizes, steps, guidance, …, whichever of them a method comes to read."""
+        return {name: value for name, value in self.settings.items() if name not in ("roles", "summary")}
+
+    @cached_property
+    def contents(self) -> str:
+        """Digest of everything that the suite is on this machine: settings, precision and all roles that are here.
+
+        It keys what is encoded by any of them, and changes more often than it must.
+        """
+        lines = [f"{sorted(self.drawing_settings.items())} {self.precision}"]
+        for role in self.roles.values():
+            lines += role.digest_lines() if role.files else []
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def has(self, role: str) -> bool:
         """True if the suite names the role and its files are on this machine."""
         return role in self.roles and bool(self.roles[role].files)
@@ -134,7 +150,8 @@ class Suite:
             named = make_roles(*find_suite("paper")[1:], (role,))[role]
             raise MissingWeights(f"suite {self.name!r} names no {role}; in suite 'paper' {named.explain()}")
         source = self.roles[role]
-        return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
+        with loading(source):
+            return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
 
     def _load_network(self, loader: Any, role: str, **options: Any) -> Any:
         network = self._load(loader, role, torch_dtype=torch.float32, **options)

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from bench.core.contracts import Dataset
-from bench.core.seeds import derive_seed, permute
+from bench.core.progress import say
+from bench.core.seeds import permute
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer, summarise
 from bench.store.cells import Cell, Store
@@ -36,8 +37,11 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
     wanted = [one for one in list_scores(cell, viewer, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
-    metrics = [metric for _, metric, _ in wanted]
-    views = {view for metric in metrics for view in metric.views}
+    shape = cell.manifest["video_shape"]
+    views = {view for _, metric, _ in wanted if not metric.refuses(shape) for view in metric.views}
+    for reason in dict.fromkeys(metric.refuses(shape) for _, metric, _ in wanted):
+        if reason and min(shape) > 0:
+            say(f"cell {cell.key}: {reason}: its clips are invalid and score the worst value")
     trials = cell.trials()
     clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
     target, gallery = show_targets(clips, dataset, viewer, views)
@@ -72,8 +76,7 @@ def show_targets(
 ) -> tuple[Scored, np.ndarray | None]:
     """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
     video = dataset.video(clips)
-    key = f"{dataset.digest[:16]}-{derive_seed(*clips.tolist()):016x}"
-    seen = viewer.look_once(views, lambda: video, key=key)
+    seen = viewer.look_once(views, video)
     gallery = summarise(seen["clip"]) if "gallery" in views else None
     concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
     target = Scored(
@@ -93,7 +96,12 @@ def score_pairings(
     there: np.ndarray,  # the trials that have a prediction, in the order of `prediction`
     pairings: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over."""
+    """f64 (trial,) for the true pairing, then for each permutation of the brain that the metric is averaged over.
+
+    NaN for clips that the metric refuses, because they are too short or too small for it.
+    """
+    if prediction.video is not None and metric.refuses(prediction.video.shape[1:]):
+        return [np.full(1 if metric.level == "set" else len(place), np.nan)] * 2
     if metric.level == "set":
         whole = metric.compute(prediction, target.take(place[there])) if len(there) > 1 else np.array([metric.worst])
         return [whole, whole]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.core.registry import digest_source
-from bench.core.spec import ScoreSpec, digest
+from bench.core.splits import make_folds
+from bench.scoring.flags import read_flags
+from bench.scoring.identity import identify_score
 from bench.scoring.lookup import find_protocol
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
+from bench.store.provenance import list_differences
 from metrics.specs import MetricSpec
 
 if TYPE_CHECKING:
@@ -21,23 +23,13 @@ Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 
 def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterator[Wanted]:
-    """The scores that a cell should have: of each metric that this suite and data set can be asked for.
-
-    Of a protocol in a file, whose metrics nobody versions while trying them out, the key also holds the file's content.
-    """
+    """The scores that a cell should have: of each metric that this suite and data set can be asked for."""
     for name in protocols:
-        rules, source = find_protocol(name), digest_source("protocols", name)
-        for metric in rules.metrics:
-            if viewer.missing(metric):
-                continue
-            spec = ScoreSpec(
-                prediction_digest=cell.manifest["prediction_digest"],
-                protocol=rules.name,
-                metric=metric.name,
-                metric_version=metric.version,
-                judge_digest=digest([viewer.digest(metric), source]) if source else viewer.digest(metric),
-            )
-            yield rules.name, metric, spec.key
+        protocol = find_protocol(name)
+        for metric in protocol.metrics:
+            if not viewer.missing(metric):
+                spec = identify_score(cell.manifest["prediction_digest"], protocol, metric, viewer)
+                yield protocol.name, metric, spec.key
 
 
 def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
@@ -50,14 +42,29 @@ def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
     return todo
 
 
-def read_scores(store: Store, keys: Sequence[str], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
-    """Score rows of the cells with these keys; cells and scores that are not there are left out.
+def read_scores(cells: Iterable[Cell], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
+    """Score rows of the cells; scores that are not there are left out.
 
-    Columns: method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, and those of
-    `bench.scoring.score_cell.describe_scores` with protocol and metric.
+    Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, dirty, flags,
+    and those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore where some are
+    there and damaged.
     """
-    cells = [cell for key in keys if (cell := store.find(key)) is not None]
-    return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
+    cells = list(cells)
+    if not cells:
+        return pd.DataFrame()
+    with cells[0].store.reading():
+        return join_rows(read_rows(cell, viewer, protocols) for cell in cells)
+
+
+def compare_makings(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str]) -> list[str]:
+    """In what the cells, and their scores, were not made alike."""
+    scored = (
+        (metric.name, cell.how_scored(key)) for cell in cells for _, metric, key in list_scores(cell, viewer, protocols)
+    )
+    return [
+        *list_differences((cell.manifest["spec"]["method"], cell.manifest.get("provenance", {})) for cell in cells),
+        *list_differences(scored, doing="scored"),
+    ]
 
 
 def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame | None:
@@ -74,6 +81,8 @@ def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFr
         "role": cell.manifest["role"],
         "parameters": cell.manifest["parameter_count"],
         "phantom": cell.manifest["phantom"],
+        "dirty": bool(cell.manifest.get("provenance", {}).get("dirty")),
+        "flags": ", ".join(read_flags(cell)),
     }
     return pd.concat(tables, ignore_index=True).assign(**about)
 
@@ -82,3 +91,14 @@ def join_rows(parts: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
     """The tables that are there as one; empty where there are none."""
     tables = [part for part in parts if part is not None]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def count_folds(scores: pd.DataFrame, dataset: Any) -> pd.DataFrame:
+    """Score rows of one data set with the column `folds`: how many folds their split has, run or not."""
+    if scores.empty:
+        return scores
+    counts = {
+        (split, classes): len(make_folds(dataset, split, classes=int(classes)))
+        for split, classes in scores[["split", "classes"]].drop_duplicates().itertuples(index=False)
+    }
+    return scores.assign(folds=[counts[one] for one in zip(scores["split"], scores["classes"], strict=True)])

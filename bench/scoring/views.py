@@ -4,28 +4,30 @@ Most views are one judge's output (`bench.pretrained.judges.observe`). Three are
 likeness of a clip to each of a data set's concepts, and "gallery", its likeness to each true clip, both by the mean
 CLIP embedding of its frames; and "amt", VBench's smoothness with the user's own AMT.
 
-What is said of true clips is kept on disk, keyed by the judge (its files, precision and number of frames) and by what
-the clips are, so that ground truth is judged once and not once a method.
+What is said of true clips is kept in the cache, under the judge (its files and precision) and the clips' pixels, so
+that ground truth is judged once and not once a method.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from bench.core.paths import bench_home
-from bench.store.disk import write_array
+from bench.store.cache import digest_code, open_cache
+from bench.store.provenance import find_versions
 from metrics.motion import motion_smoothness
 from metrics.specs import MetricSpec
 
 BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
 PROMPT = "a video of a {}"
-TOO_LARGE = ("raft",)  # flow fields are larger than the videos: computed again rather than kept
+TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
+JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
+COMPUTE = ("torch", "torchvision", "transformers", "open_clip_torch")  # packages that the judges compute with
 
 Views = dict[str, np.ndarray]
 
@@ -66,18 +68,32 @@ class Viewer:
             seen["amt"] = motion_smoothness(video, interpolate=self.judges.interpolator())
         return seen
 
-    def look_once(self, views: Iterable[str], video: Callable[[], np.ndarray], *, key: str) -> Views:
-        """`look`, kept on disk under `key`, which stands for the videos; `video()` is called only if one lacks."""
-        folder = bench_home() / "cache" / "judged" / key
-        paths = {view: folder / f"{view}-{self.judges.digest(view)[:24]}.npy" for view in base_views(views)}
-        seen = {view: np.load(path, allow_pickle=False) for view, path in paths.items() if path.exists()}
-        lacking = [view for view in paths if view not in seen]
+    def look_once(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
+        """`look`, kept in the cache under the judges and the very pixels."""
+        cache, wanted = open_cache(), base_views(views)
+        pixels = hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()
+        names = {view: self.made_from(view, pixels, video.shape) for view in wanted if view not in TOO_LARGE}
+        found = {view: cache.find_array(name) for view, name in names.items()}
+        seen = {view: np.array(kept) for view, kept in found.items() if kept is not None}
+        lacking = [view for view in wanted if view not in seen]
         if lacking:
-            seen |= self.look(lacking, video())
+            seen |= self.look(lacking, video)
             for view in lacking:
-                if view not in TOO_LARGE:
-                    write_array(paths[view], seen[view])
+                if view in names:
+                    cache.keep_array(names[view], seen[view])
         return seen
+
+    def made_from(self, view: str, pixels: str, shape: Sequence[int]) -> dict[str, Any]:
+        """All that determines what a judge says of videos: itself, the videos, the code and what it computes with."""
+        versions = find_versions()
+        return {
+            "what": f"judged {view}",
+            "judge": self.judges.digest(view),
+            "video": [pixels, *shape],
+            "code": digest_code(__name__, *JUDGING),
+            "device": str(getattr(self.judges, "device", "cpu")),
+            "versions": {name: versions[name] for name in COMPUTE if name in versions},
+        }
 
     def compare(
         self, views: Iterable[str], seen: Mapping[str, np.ndarray], gallery: Float32[np.ndarray, "m d"] | None

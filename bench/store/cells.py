@@ -18,8 +18,10 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +29,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.progress import say
-from bench.core.spec import digest
-from bench.store import disk
+from bench.core.spec import canonical_json, digest
+from bench.store import disk, provenance
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
+MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
+WRITING = 60.0  # seconds within which scores come after their digest
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,6 +48,10 @@ class StoreError(BenchError):
 
 class StoreFull(StoreError):
     """The disk is full; nothing of the cell was published."""
+
+
+class DamagedStore(StoreError):
+    """Something of the store was damaged and is in quarantine now."""
 
 
 class Corrupt(Exception):
@@ -72,6 +80,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.damaged: list[Path] = []  # what this store has moved into quarantine
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -83,25 +92,42 @@ class Store:
     def find(self, key: str) -> Cell | None:
         """The whole, verified cell of that key, or None. A corrupt one is moved to quarantine, with a warning."""
         folder = self.root / check_key(key)
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
         try:
             return Cell(key=key, path=folder, store=self, manifest=verify(folder))
         except FileNotFoundError as error:
-            if not folder.is_dir():  # another process quarantined it meanwhile
+            if not os.path.lexists(folder):  # another process quarantined it meanwhile
                 return None
             self.quarantine(folder, f"{error.filename} is missing")
+        except OSError as error:
+            self.quarantine(folder, f"{error.filename} cannot be read: {error.strerror}")
         except Corrupt as error:
             self.quarantine(folder, str(error))
         return None
 
     def cells(self) -> Iterator[Cell]:
-        """All whole cells, by key."""
-        for folder in sorted(self.root.iterdir()):
-            if KEY.fullmatch(folder.name) and (folder / "manifest.json").is_file():
-                cell = self.find(folder.name)
+        """All cells, by key. Raises DamagedStore after the last where something was damaged."""
+        with self.reading():
+            for folder in sorted(self.root.iterdir()):
+                cell = self.find(folder.name) if is_cell(folder) else None
                 if cell is not None:
                     yield cell
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raises DamagedStore at the end of the block where something damaged was found in it.
+
+        For whoever reads what there is: a table of the rest would look like a table of all.
+        """
+        before = len(self.damaged)
+        yield
+        if found := self.damaged[before:]:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise DamagedStore(
+                f"{found[0]}{more} was damaged and is in quarantine now: give the command of the run again, which "
+                "makes it anew, or ask again for what is left"
+            )
 
     @contextlib.contextmanager
     def publishing(self, key: str) -> Iterator[Draft]:
@@ -113,9 +139,10 @@ class Store:
         draft = Draft(path=self.root / disk.temporary_name(check_key(key)))
         try:
             draft.path.mkdir()
-            yield draft
-            seal(draft, key)
-            disk.move_new(draft.path, self.root / key)
+            with disk.locked(draft.path):
+                yield draft
+                seal(draft, key)
+                disk.move_new(draft.path, self.root / key)
             disk.sync_folder(self.root)
         except OSError as error:
             if error.errno in FULL:
@@ -134,25 +161,15 @@ class Store:
         )
 
     def quarantine(self, path: Path, reason: str) -> None:
-        """Move a corrupt cell or score file where nobody reads it, with the reason beside it; warn."""
-        pen = self.root / "quarantine"
-        pen.mkdir(exist_ok=True)
-        for number in range(10_000):
-            place = pen / f"{path.stem}-{number}"
-            try:
-                place.mkdir()
-            except FileExistsError:
-                continue
-            break
-        else:
-            raise StoreError(f"{pen} is full of copies of {path.stem}; find out why, then empty it")
-        try:
-            path.rename(place / path.name)
-        except FileNotFoundError:  # another process was faster
-            place.rmdir()
-            return
-        (place / "reason.txt").write_text(f"{path}: {reason}\n", encoding="utf-8")
-        say(f"warning: {path} is corrupt ({reason}); moved to {place}, it will be made again")
+        """Move a corrupt cell or score file where nobody reads it, with the reason beside it; warn.
+
+        Raises StoreError where it can neither be moved nor removed.
+        """
+        where = disk.quarantine(path, self.root / "quarantine", reason)
+        self.damaged.append(path)
+        if os.path.lexists(path):
+            raise StoreError(f"{path} is corrupt ({reason}), and {where}; remove it, and it is made again")
+        say(f"warning: {path} is corrupt ({reason}); {where}, it will be made again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +221,9 @@ class Cell:
         import pyarrow.parquet as pq
 
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(scores, preserve_index=False), buffer)
+        table = pa.Table.from_pandas(scores, preserve_index=False)
+        making = canonical_json(provenance.describe()).encode()
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), MAKING: making}), buffer)
         content = buffer.getvalue().to_pybytes()
         path = self.score_file(score_key)
         path.parent.mkdir(exist_ok=True)
@@ -230,6 +249,17 @@ class Cell:
         content = self.read_scores(score_key)
         return None if content is None else read_table(pa.BufferReader(content))
 
+    def how_scored(self, score_key: str) -> dict[str, Any]:
+        """The provenance of a table of scores (`bench.store.provenance.describe`); empty where it tells none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = self.read_scores(score_key)
+        if content is None:
+            return {}
+        told = (pq.read_schema(pa.BufferReader(content)).metadata or {}).get(MAKING, b"{}")
+        return dict(json.loads(told))
+
     def has_scores(self, score_key: str) -> bool:
         """Whether whole scores of that key are there."""
         return self.read_scores(score_key) is not None
@@ -240,15 +270,25 @@ class Cell:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
+            self.miss_scores(path)
+            return None
+        except OSError as error:
+            self.store.quarantine(path, f"it cannot be read: {error.strerror}")
             return None
         try:
             recorded = digest_file(path).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             recorded = b""
         if recorded != f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode():
             self.store.quarantine(path, "its content is not that of its digest")
             return None
         return content
+
+    def miss_scores(self, path: Path) -> None:
+        """Notice that scores are gone whose digest is there, unless they may be about to be written after it."""
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - digest_file(path).stat().st_mtime > WRITING:
+                self.store.quarantine(digest_file(path), f"{path.name}, whose digest this is, is missing")
 
 
 def read_table(source: Any) -> pd.DataFrame:
@@ -308,6 +348,13 @@ def verify(folder: Path) -> dict[str, Any]:
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise Corrupt(f"the content of {name} has changed since it was written")
     return manifest
+
+
+def is_cell(folder: Path) -> bool:
+    """Whether a folder of the store is that of a cell, or what damage has left of one."""
+    if not KEY.fullmatch(folder.name) or folder.name == "quarantine":
+        return False
+    return os.path.lexists(folder / "manifest.json") or (folder / "predictions").is_dir()
 
 
 def check_key(key: str) -> str:

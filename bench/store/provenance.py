@@ -1,4 +1,7 @@
-"""Where a result comes from: code, packages, machine. Written into every manifest; no part of any key.
+"""Where a result comes from: code, packages, machine. Written into every manifest and every table of scores.
+
+It is no part of any key: the same cell may be made under another torch, on another device. `list_differences` says in
+which of it results differ that are reused together or stand in one table.
 
 Nothing heavy is imported for it: versions are read from package metadata, and a GPU is named only where torch is
 loaded already.
@@ -7,17 +10,16 @@ loaded already.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import BenchError
 from bench.core.version import __version__
 
 PACKAGES = (
@@ -155,20 +157,44 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # kibibytes everywhere else
 
 
-def digest_tree(package: str) -> str:
-    """sha256 of the sources (.py, .toml) below a package such as "methods.sam_net": paths and contents.
+Making = tuple[str, Mapping[str, Any]]  # what was made (a method, a metric), and the `describe` of how
 
-    Nothing is imported. Raises BenchError for a package that is not there.
+
+def list_differences(makings: Iterable[Making], *, doing: str = "made") -> list[str]:
+    """A line for each package, device, … in which results were not made alike, and one for code that is in no commit.
+
+    >>> torch = {"packages": {"torch": "2.11"}}, {"packages": {"torch": "2.12"}}
+    >>> list_differences([("retrieval", torch[0]), ("sam_net", torch[1]), ("codec", torch[0])])
+    ['not made alike: torch 2.11 (codec, retrieval); torch 2.12 (sam_net)']
     """
-    top, *rest = package.split(".")
-    spec = importlib.util.find_spec(top)
-    places = [Path(place, *rest) for place in (spec.submodule_search_locations or [])] if spec else []
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is None:
-        raise BenchError(f"there is no package {package!r}; name one of the project's, like methods.sam_net")
-    state = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in SOURCES and path.is_file():
-            content = path.read_bytes()
-            state.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
-    return state.hexdigest()
+    by_part: dict[str, dict[str, set[str]]] = {}
+    changed: set[str] = set()
+    for what, making in makings:
+        for part, value in list_parts(making):
+            by_part.setdefault(part, {}).setdefault(value, set()).add(what)
+        if making.get("dirty"):
+            changed.add(what)
+    lines = [
+        f"not {doing} alike: " + "; ".join(f"{part} {value} ({shorten(on)})" for value, on in sorted(values.items()))
+        for part, values in sorted(by_part.items())
+        if len(values) > 1
+    ]
+    if changed:
+        lines.append(f"{doing} by code that was changed since its commit (dirty): {shorten(changed)}")
+    return lines
+
+
+def list_parts(making: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """What may change the last digits of a result: packages, Python, processor, devices, threads."""
+    yield from making.get("packages", {}).items()
+    yield from ((name, str(making[name])) for name in ("python", "threads") if name in making)
+    if "machine" in making:
+        yield "processor", str(making["machine"].get("processor"))
+    if "gpus" in making:
+        yield "device", ", ".join(making["gpus"]) or "cpu"
+
+
+def shorten(names: Iterable[str], most: int = 4) -> str:
+    """The names in order; of many only some and their number."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

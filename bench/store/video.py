@@ -1,42 +1,39 @@
 """Video in and out: u8 RGB arrays (frame, height, width, 3), exact and checked.
 
-- decord reads what it decodes well (H.264, VP8/9, MPEG-4): one reader a call, all frames in order, never by seeking,
-  which gives wrong frames on open GOPs. PyAV says what a file holds and reads the rest (AV1, APNG, …), also what
-  decord gives up on, such as frames 8, 16, 24, 48 or 72 pixels wide.
-- Pillow reads GIF and WebP: PyAV gives the same pixels of a GIF but was seen to lose the first of a file's frames where
-  they carry no duration, and it does not read animated WebP. It also reads folders of frames: once decord is
-  imported, OpenCV cannot decode PNG any more (the two bring different zlibs).
+- **What a player shows is what is read**, by one rule for every codec and container (`bench.store.decoding`), in a
+  process that can open no other file and is bounded in memory and time (`bench.store.decoder`). PyAV decodes
+  everything: decord guesses by itself what a file is, shows frozen copies where an edit list cuts a film, and says
+  nothing of damage; tests hold the two against each other where both read a file rightly.
+- What a file is, its first bytes and its name must both say (`bench.store.formats`).
 - Predictions are written losslessly (`libx264rgb`, `qp=0`: bit-exact in every decoder tried, odd sizes included). A
   metric computed from a re-encoded yuv420p copy would see about 32 dB of codec noise.
 - **GIF, WebP and APNG writers merge identical consecutive frames**: 48 frames written may be 12 read. A file's stored
   frames are what is returned; where a number of frames is demanded, a merged file is an error and not a shorter video.
-- Transparency is shown over black, whatever colour a decoder gives to pixels that have none.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from bench.core.errors import BenchError
-
-if TYPE_CHECKING:
-    import av
+from bench.store.decoder import DECODER, MORE, Limits, film_limits, limits_of, new_memory, open_file
+from bench.store.formats import Refused
 
 Video = UInt8[np.ndarray, "frame height width 3"]
 
-DECORD_CODECS = ("h264", "vp8", "vp9", "mpeg4")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".apng", ".npy")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-ALPHA_FORMATS = ("rgba", "bgra", "argb", "abgr", "pal8", "ya8", "yuva420p", "yuva444p", "gbrap")
-LARGEST = 4 * 2**30  # bytes of decoded pixels: no clip of any protocol comes near, a hostile file may
 
 
 class VideoError(BenchError):
@@ -50,23 +47,31 @@ class VideoError(BenchError):
         return f"{self.path}: {self.why}; {self.next_step}"
 
 
-def read_video(path: Path | str, *, frames: int | None = None) -> Video:
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """A file that is refused in the block is refused by its name, as VideoError."""
+    try:
+        yield
+    except Refused as error:
+        raise VideoError(path, error.why, error.next_step) from error
+
+
+def read_video(path: Path | str, *, frames: int | None = None, first: int | None = None) -> Video:
     """All frames of a video file, an `.npy` (u8) or a folder of images in natural order.
 
-    With `frames`, the video must have exactly so many. Raises VideoError for what does not exist, does not decode to
-    its end, has no frames or another number of them.
+    With `frames`, the video must have exactly so many; with `first`, no more than so many are decoded. Raises
+    VideoError for what does not exist, does not decode to its end, has no frames or another number of them, or takes
+    more memory or time than a file may (`bench.store.decoder`).
     """
     path = Path(path)
-    if not path.exists():
-        raise VideoError(path, "there is no such file or folder", "check the name")
-    if path.is_dir():
-        video = read_folder(path)
-    elif path.suffix.lower() == ".npy":
-        video = read_array(path)
-    elif path.suffix.lower() in (".gif", ".webp"):
-        video = read_animation(path)
-    else:
-        video = read_file(path)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise VideoError(path, "there is no such file or folder", "check the name") from None
+    except OSError as error:
+        raise VideoError(path, f"it cannot be opened ({error.strerror})", "check its name and rights") from None
+    with naming(path):
+        video = read_folder(path, first=first) if path.is_dir() else read_file(path, first=first)
     if len(video) == 0:
         raise VideoError(path, "it holds no frames", "write it again")
     if frames is not None and len(video) != frames:
@@ -77,115 +82,61 @@ def read_video(path: Path | str, *, frames: int | None = None) -> Video:
     return video
 
 
-def read_file(path: Path) -> Video:
-    import av
+def read_file(
+    path: Path, *, first: int | None = None, shape: Sequence[int] | None = None, limits: Limits | None = None
+) -> Video:
+    """All pictures of one file. Raises Refused."""
+    with open_file(path) as descriptor:
+        limits = limits or limits_of(os.fstat(descriptor).st_size)
+        return DECODER.clip(descriptor, path.suffix, limits, first=first, shape=shape)
 
-    if path.stat().st_size == 0:
-        raise VideoError(path, "the file is empty", "write or fetch it again")
+
+def read_folder(path: Path, *, first: int | None = None) -> Video:
+    """The pictures of a folder, which share the limits of one file. Raises VideoError."""
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoError(path, "it holds no video", "name a video file")
-            stream = container.streams.video[0]
-            stated = stream.frames
-            check_size(path, max(stated, 1), stream.codec_context.height, stream.codec_context.width)
-            codec = stream.codec_context.codec.name
-            check_end(path, container, stream)
-        video = read_with_decord(path) if codec in DECORD_CODECS else None
+        images = list_images(path)[:first]
+        left = limits_of(sum(image.stat().st_size for image in images))
+    except OSError as error:
+        raise VideoError(path, f"it cannot be listed ({error.strerror})", "look at its rights") from error
+    if not images:
+        raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
+    video: np.ndarray | None = None
+    for number, image in enumerate(images):
+        with naming(image):
+            held = read_file(image, first=2, limits=left)
+        if len(held) != 1:
+            raise VideoError(image, "it holds more than one picture", "save one picture a file")
         if video is None:
-            with av.open(str(path)) as container:
-                video = stack(path, container.decode(video=0))
-    except (av.FFmpegError, EOFError) as error:
-        raise undecodable(path, error) from error
-    if stated and len(video) != stated:
-        raise VideoError(
-            path, f"{len(video)} of the {stated} frames that it announces can be decoded", "write or fetch it again"
-        )
-    return video
-
-
-def read_with_decord(path: Path) -> Video | None:
-    """All frames in order, or None where decord gives up: PyAV then says whether the file or decord is at fault."""
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        video = reader.get_batch(range(len(reader))).asnumpy() if len(reader) else None
-    except (decord.DECORDError, RuntimeError):
-        return None
-    return video if video is not None and len(video) == len(reader) else None
-
-
-def check_end(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-    """Raises VideoError where the packets end long before the announced duration: a truncated webm or mkv."""
-    if stream.frames or not container.duration:
-        return
-    ends = [
-        float((packet.pts + (packet.duration or 0)) * packet.time_base)
-        for packet in container.demux(stream)
-        if packet.pts is not None and packet.time_base is not None
-    ]
-    announced = container.duration / 1_000_000  # microseconds
-    if ends and max(ends) < 0.9 * announced - 0.5:
-        raise VideoError(
-            path, f"it ends at {max(ends):.2f} s of the {announced:.2f} s that it announces", "fetch it again"
-        )
-
-
-def read_animation(path: Path) -> Video:
-    """The frames of a GIF or WebP, as they are shown."""
-    from PIL import Image, ImageSequence, UnidentifiedImageError
-
-    if path.suffix.lower() == ".gif" and not path.read_bytes().rstrip(b"\0").endswith(b";"):
-        raise VideoError(path, "it ends before its end mark: a part is missing", "write or fetch it again")
-    pictures: list[np.ndarray] = []
-    try:
-        with Image.open(path) as image:
-            for frame in ImageSequence.Iterator(image):
-                pictures.append(over_black(np.asarray(frame.convert("RGBA"))))
-                check_size(path, len(pictures), *pictures[0].shape[:2])
-    except (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError) as error:
-        raise undecodable(path, error) from error
-    return np.stack(pictures)
-
-
-def read_array(path: Path) -> Video:
-    try:
-        video = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise VideoError(path, f"it is no whole .npy array ({error})", "write it with numpy.save") from error
-    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
-        nan = " with NaN in it" if video.dtype.kind == "f" and np.isnan(video).any() else ""
-        raise VideoError(
-            path, f"it is {video.dtype} {list(video.shape)}{nan}", "save uint8 RGB [frame, height, width, 3]"
-        )
-    return video
-
-
-def read_folder(path: Path) -> Video:
-    from PIL import Image, UnidentifiedImageError
-
-    pictures: list[np.ndarray] = []
-    images = list_images(path)
-    for image in images:
-        try:
-            with Image.open(image) as opened:
-                check_size(path, len(images), opened.height, opened.width)
-                frame = over_black(np.asarray(opened.convert("RGBA")))
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise VideoError(image, f"it is no image that can be decoded ({error})", "save it as PNG") from error
-        if pictures and frame.shape != pictures[0].shape:
-            height, width = pictures[0].shape[:2]
+            if len(images) * held.nbytes > left.pixels:
+                size = f"{len(images)} frames of {held.shape[2]}×{held.shape[1]}"
+                raise VideoError(path, f"{size} are more than {left.pixels / 10**6:.0f} MB of pixels", MORE)
+            video = np.empty((len(images), *held.shape[1:]), np.uint8)
+        if held.shape[1:] != video.shape[1:]:
+            height, width = video.shape[1:3]
             raise VideoError(
                 image,
-                f"it is {frame.shape[1]}×{frame.shape[0]}, the first frame {width}×{height}",
+                f"it is {held.shape[2]}×{held.shape[1]}, the first frame {width}×{height}",
                 "write all frames at one size",
             )
-        pictures.append(frame)
-    if not pictures:
-        raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
-    return np.stack(pictures)
+        video[number] = held[0]
+        left = replace(left, seconds=max(0.01, left.seconds - DECODER.used))
+    assert video is not None
+    return video
+
+
+def count_frames(path: Path | str) -> int:
+    """How many frames a player shows of a film of a data set, which may be long. Raises VideoError."""
+    with naming(path), open_file(path) as descriptor:
+        return exhaust(DECODER.film(descriptor, Path(path).suffix, film_limits(os.fstat(descriptor).st_size), []))
+
+
+def exhaust(film: Generator[np.ndarray, None, int]) -> int:
+    """What a generator returns in the end."""
+    while True:
+        try:
+            next(film)
+        except StopIteration as end:
+            return int(end.value)
 
 
 def read_clips(
@@ -196,35 +147,34 @@ def read_clips(
     The file is decoded once, in order, and only the frames asked for are converted and kept: exact in every format,
     where seeking is not. Resizing is OpenCV's bilinear. Raises VideoError where the video ends before the last frame.
     """
-    import av
     import cv2
 
+    path = Path(path)
     wanted = np.asarray(first_frames, dtype=np.int64)[:, None] + np.asarray(offsets, dtype=np.int64)
     if wanted.size == 0 or wanted.min() < 0:
         raise VideoError(path, f"frames asked for: {wanted.tolist()}", "name at least one clip, frames from 0 on")
     places: dict[int, list[tuple[int, int]]] = {}
-    for (clip, position), number in np.ndenumerate(wanted):
-        places.setdefault(int(number), []).append((clip, position))
-    last, clips, count = int(wanted.max()), None, 0
-    try:
-        with av.open(str(path)) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            for index, frame in enumerate(container.decode(video=0)):
-                count = index + 1
-                if index in places:
-                    picture: np.ndarray = frame.to_ndarray(format="rgb24")
-                    if size is not None and picture.shape[1::-1] != tuple(size):
-                        picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-                    if clips is None:
-                        clips = np.zeros((*wanted.shape, *picture.shape), np.uint8)
-                    for clip, position in places[index]:
-                        clips[clip, position] = picture
-                if index == last:
-                    break
-    except (av.FFmpegError, EOFError, IndexError) as error:
-        raise undecodable(path, error) from error
-    if clips is None or count <= last:
-        raise VideoError(path, f"it has {count} frames, frame {last} is needed", "fetch it again, or check its timing")
+    for (clip, position), frame in np.ndenumerate(wanted):
+        places.setdefault(int(frame), []).append((clip, position))
+    numbers, clips, count = sorted(places), None, 0
+    with naming(path), open_file(path) as descriptor:
+        film = DECODER.film(
+            descriptor, path.suffix, film_limits(os.fstat(descriptor).st_size), numbers, first=numbers[-1] + 1
+        )
+        for number, picture in zip(numbers, film, strict=False):
+            if size is not None and picture.shape[1::-1] != tuple(size):
+                picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR))
+            if clips is None:
+                clips = np.zeros((*wanted.shape, *picture.shape), np.uint8)
+            for clip, position in places[number]:
+                clips[clip, position] = picture
+            count += 1
+    if clips is None or count < len(numbers):
+        raise VideoError(
+            path,
+            f"it has {count_frames(path)} frames, frame {numbers[-1]} is needed",
+            "fetch it again, or check its timing",
+        )
     return clips
 
 
@@ -250,22 +200,14 @@ def encode_lossless(video: Video, *, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def decode(content: bytes, name: str, *, shape: Sequence[int] | None = None, kind: str = "mp4") -> Video:
-    """The frames of an mp4, or another kind, in memory (PyAV, one thread: the fastest for small clips).
+def decode(content: bytes, name: str, *, shape: Sequence[int] | None = None, suffix: str = ".mp4") -> Video:
+    """The frames of an mp4, or of a file of another name, in memory.
 
     Of this `shape` or less: decoding stops where it is passed. Raises VideoError.
     """
-    import av
-
-    try:
-        with av.open(io.BytesIO(content), "r", format=kind) as container:  # not guessed: playlists open other files
-            context = container.streams.video[0].codec_context
-            context.thread_count = 1
-            if shape is not None:  # the decoder pads pictures to whole blocks
-                context.options = {"max_pixels": str((shape[1] + 64) * (shape[2] + 64))}
-            return stack(name, container.decode(video=0), shape)
-    except (av.FFmpegError, EOFError, IndexError) as error:
-        raise undecodable(name, error) from error
+    with naming(name), new_memory(len(content)) as memory:
+        os.pwrite(memory, content, 0)
+        return DECODER.clip(memory, suffix, limits_of(len(content)), shape=shape)
 
 
 def write_lossless(path: Path | str, video: Video, fps: float) -> None:
@@ -282,27 +224,30 @@ def write_lossless(path: Path | str, video: Video, fps: float) -> None:
 def find_videos(folder: Path | str) -> dict[str, Path]:
     """The videos of a folder by name without suffix, in natural order: files, and subfolders of images.
 
-    Raises VideoError for a folder that does not exist and for two videos of one name.
+    Names are those of Unicode's form NFC: computers write "é" in two ways that look alike. Raises VideoError for a
+    folder that does not exist or cannot be listed, and for two videos of one name.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise VideoError(folder, "there is no such folder", "name the folder that holds the videos")
+    try:
+        paths = sorted(folder.iterdir(), key=natural_order)
+        pictures = {path for path in paths if path.is_dir() and not path.name.startswith(".") and list_images(path)}
+    except OSError as error:
+        raise VideoError(folder, f"it cannot be listed ({error.strerror})", "look at its rights") from error
     videos: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=natural_order):
-        if path.name.startswith("."):
+    for path in paths:
+        if path.name.startswith(".") or (path not in pictures and not is_named_video(path)):
             continue
-        if path.is_dir():
-            name = path.name
-            if not list_images(path):
-                continue
-        else:
-            name = path.stem
-            if path.suffix.lower() not in VIDEO_SUFFIXES:
-                continue
+        name = unicodedata.normalize("NFC", path.name if path in pictures else path.stem)
         if name in videos:
             raise VideoError(path, f"{videos[name].name} has the same name", "keep one video a clip")
         videos[name] = path
     return videos
+
+
+def is_named_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def natural_order(path: Path) -> tuple[tuple[int, int, str], ...]:
@@ -314,40 +259,3 @@ def natural_order(path: Path) -> tuple[tuple[int, int, str], ...]:
 def list_images(folder: Path) -> list[Path]:
     images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     return sorted(images, key=natural_order)
-
-
-def stack(path: Path | str, frames: Iterator[Any], shape: Sequence[int] | None = None) -> Video:
-    """The decoded frames as one array. Raises VideoError where their size changes or there are too many."""
-    pictures: list[np.ndarray] = []
-    for frame in frames:
-        check_size(path, len(pictures) + 1, frame.height, frame.width, shape)  # before its pixels are converted
-        if frame.format.name in ALPHA_FORMATS:
-            picture = over_black(frame.to_ndarray(format="rgba"))
-        else:
-            picture = frame.to_ndarray(format="rgb24")
-        if pictures and picture.shape != pictures[0].shape:
-            raise VideoError(path, "its frames change size", "write it again at one size")
-        pictures.append(picture)
-    return np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
-
-
-def over_black(picture: UInt8[np.ndarray, "height width 4"]) -> UInt8[np.ndarray, "height width 3"]:
-    """RGBA over a black ground; opaque pixels keep their values exactly."""
-    alpha = picture[..., 3:].astype(np.uint16)
-    return ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
-
-
-def check_size(path: Path | str, frames: int, height: int, width: int, shape: Sequence[int] | None = None) -> None:
-    """Raises VideoError for more pixels than `LARGEST`; with `shape`, for more frames or another size than its."""
-    seen = f"{frames} frames of {width}×{height} are"
-    if shape is not None and (frames > shape[0] or (height, width) != tuple(shape[1:3])):
-        raise VideoError(path, f"{seen} not the {shape[0]} of {shape[2]}×{shape[1]} promised", "write it again")
-    if frames * height * width * 3 > LARGEST:
-        raise VideoError(path, f"{seen} more than {LARGEST // 2**30} GiB of pixels", "cut it into clips")
-
-
-def undecodable(path: Path | str, error: Exception) -> VideoError:
-    why = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
-    return VideoError(
-        path, f"it cannot be decoded ({why[0] if why else type(error).__name__})", "write or fetch it again"
-    )

@@ -198,7 +198,8 @@ def measure_dataset(
             label = f"{len(labels)}"
             labels[label] = (beside, way)
             parts.append(own.assign(variant=label))
-    joined = pd.concat(parts, ignore_index=True)
+    joined = pd.concat(parts, ignore_index=True).drop(columns="folds", errors="ignore")  # which cells are there is
+    # counted above, and a number of one subject lacks no fold
     if (joined["role"] == "method").sum() == 0:
         return {}
     rows = result_table(joined)

@@ -39,9 +39,9 @@ from bench.core.spec import digest
 from bench.store.cells import Cell
 from bench.store.predictions import FRAMES_PER_SECOND
 from leaderboard import figures
+from leaderboard.admission import SEES_BRAIN
 from leaderboard.board import BASE, CLASSES, PROTOCOL, board_metrics
 from leaderboard.results import RESULTS, ResultsError, read_manifests
-from leaderboard.tables import SEES_BRAIN
 from leaderboard.web.clip_wall import CHOSEN, SCHEMA, Shot, Tile, Truth, Wall, read_wall, wall_folder
 from leaderboard.web.media import Video, encode_poster, encode_webm, name_content, summarise_frames
 from metrics.protocols import PROTOCOLS

@@ -19,8 +19,9 @@ from bench.core.errors import BenchError
 from bench.core.job import Run
 from bench.core.splits import SPLITS, make_folds
 from bench.datasets.seed_dv.geometry import GT_LABEL
+from bench.harness.identity import list_sources
 from bench.harness.inputs import read_schedule
-from bench.harness.plan import identify_source, plan
+from bench.harness.plan import plan
 from bench.harness.run_cell import make_cell
 from bench.pretrained.suite import load_suite
 from bench.store.cells import Store
@@ -297,11 +298,14 @@ def test_noise_brain_wraps_any_method_that_sees_a_brain(phantom):
         NoiseBrain(suite=None, method="train_mean")
     wrapped = NoiseBrain(suite=None, method="retrieval")
     assert isinstance(wrapped.method, Retrieval)
-    assert identify_source("train_mean", {}, "mini") == ""
-    assert identify_source("noise_brain", {}, "mini") != identify_source("noise_brain", {"method": "sam_net"}, "mini")
+    suite = load_suite("mini")
+    assert (
+        list_sources("noise_brain", {}, phantom, suite)["wraps"]
+        != list_sources("noise_brain", {"method": "sam_net"}, phantom, suite)["wraps"]
+    )
     run = Run(method="noise_brain", split="cross_subject", dataset="phantom_eeg:tiny", variants={"a": {"method": "x"}})
     with pytest.raises(BenchError, match="unknown name 'x'"):
-        plan(run, phantom, "digest")
+        plan(run, phantom, suite)
 
 
 @pytest.fixture(scope="module")

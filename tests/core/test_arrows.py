@@ -22,7 +22,9 @@ BELOW = {  # a room: the rooms that its files may import, beside its own
     "bench.toolbox": ("bench.core", "bench.store"),
     "bench.datasets": ("bench.core", "bench.store", "bench.toolbox"),
     "bench.pretrained": ("bench.core", "bench.store", "bench.toolbox", "bench.datasets"),
-    "bench.scoring": ("bench.core", "bench.store", "bench.datasets", "bench.pretrained", "metrics"),
+    "bench.scoring": (
+        *("bench.core", "bench.store", "bench.toolbox.resize", "bench.datasets", "bench.pretrained", "metrics"),
+    ),
     "bench.harness": (
         "bench.core",
         "bench.store",

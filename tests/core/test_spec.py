@@ -16,6 +16,7 @@ from bench.core import variants
 from bench.core.registry import UnknownName
 from bench.core.spec import CellSpec, ScoreSpec, SpecError, canonical_json, digest
 from bench.core.variants import parse_settings
+from leaderboard.results import RESULTS
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -99,10 +100,20 @@ def test_every_field_of_a_cell_is_in_its_key(name):
 
 
 def test_every_field_of_a_score_is_in_its_key():
-    score = ScoreSpec(prediction_digest="p", protocol="corrected", metric="ssim", metric_version=1, judge_digest="")
+    plain = {"prediction_digest": "p", "protocol": "corrected", "metric": "ssim", "judge_digest": "", "source": "c"}
+    score = ScoreSpec(**plain, metric_version=1, rules={"worst": 0.0})
     for name in (field.name for field in fields(ScoreSpec)):
         old = getattr(score, name)
-        assert replace(score, **{name: old + 1 if isinstance(old, int) else old + "x"}).key != score.key
+        new = {**old, "more": 1} if isinstance(old, dict) else old + 1 if isinstance(old, int) else old + "x"
+        assert replace(score, **{name: new}).key != score.key
+
+
+def test_a_cell_of_before_settings_were_recorded_keeps_its_key():
+    """The key of a committed cell, made when a spec had no settings and no rules."""
+    record = json.loads(next(iter(sorted(RESULTS.glob("*/*/*.json")))).read_text())
+    for manifest in record["cells"]:
+        assert "rules" not in manifest["spec"]
+        assert CellSpec(**manifest["spec"]).key == manifest["key"]
 
 
 def test_key_is_the_same_in_another_process():

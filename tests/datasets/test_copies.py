@@ -24,7 +24,7 @@ from bench.datasets import copies
 from bench.datasets.catalogue import open_dataset, verify
 from bench.datasets.cinebrain.layout import CineBrain
 from bench.datasets.cinebrain.verify import check_copies
-from bench.datasets.copies import compare_once, describe_copies, find_leaks, recall
+from bench.datasets.copies import compare_once, describe_copies, find_leaks
 from bench.datasets.duplicates import KEYS, Duplicates, compare_trials, find_duplicates, tabulate_trials
 from bench.datasets.fingerprints import DIMENSIONS, Spectra, find_limit, find_near, scale_to_unit
 
@@ -256,15 +256,9 @@ def test_what_was_found_is_remembered_and_a_damaged_memory_is_not_believed(
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
     dataset = open_dataset("seed_dv", data_root=duplicated)
     first = compare_once(dataset)
-    (path,) = (tmp_path / "home" / "cache" / "duplicates").glob("*.json")
-    remembered = recall(path)
-    assert remembered is not None
-    pd.testing.assert_frame_equal(remembered.pairs, first.pairs, check_dtype=False)
-    damaged = path.read_text().replace("subject_one", "subject_two", 1)
-    path.write_text(damaged)
-    assert recall(path) is None
     monkeypatch.setattr(copies, "compare_trials", lambda _: Duplicates(first.pairs.iloc[:1], first.trials, 0.5))
+    pd.testing.assert_frame_equal(compare_once(dataset).pairs, first.pairs, check_dtype=False)
+    entries = list((tmp_path / "home" / "cache" / "entries").iterdir())
+    (entry,) = [path for path in entries if b"duplicated recordings" in path.read_bytes()]
+    entry.write_bytes(entry.read_bytes().replace(b"subject_one", b"subject_two", 1))
     assert len(compare_once(dataset).pairs) == 1  # looked for again
-    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "file"))
-    (tmp_path / "file").write_text("no folder")
-    assert len(compare_once(dataset).pairs) == 1  # nowhere to remember it

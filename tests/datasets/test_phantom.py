@@ -216,7 +216,7 @@ def test_a_killed_making_leaves_nothing_and_a_changed_file_is_found(
     with pytest.raises(BenchError, match="full"):
         write_phantom(SMALLEST, tmp_path / "home" / "phantom", processes=1)
     assert list((tmp_path / "home").iterdir()) == []
-    dead = tmp_path / "home" / f".tmp-folder-{disk.host()}-999999999-0"
+    dead = tmp_path / "home" / f".tmp-folder-{disk.origin()}-999999999-1-0"
     dead.mkdir()
     with pytest.raises(BenchError, match="full"):
         write_phantom(SMALLEST, tmp_path / "home" / "phantom", processes=1)

@@ -239,7 +239,7 @@ def test_stored_z_scores_can_be_undone(films: CC2017, series: CineBrain) -> None
 
 
 def test_the_eeg_observer_reads_the_eeg(series: CineBrain) -> None:
-    view = read_dataset("phantom_cinebrain_eeg", series.root, cache=series._cache)
+    view = read_dataset("phantom_cinebrain_eeg", series.root, cache=series.cache.folder)
     assert view.signals([0]).shape == (1, 64, 400)
     test = np.flatnonzero(np.asarray(view.trials["subject"]) == 2)[-6:]
     posteriors, clips = truth_of(view).clip_posteriors(test)

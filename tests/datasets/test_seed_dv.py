@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import BenchError, DatasetError
-from bench.datasets.catalogue import open_dataset, verify
+from bench.datasets.catalogue import open_dataset, read_dataset, verify
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, GT_LABEL, Geometry
 from bench.datasets.seed_dv.layout import SeedDV, read_caption_file, read_captions
 from bench.datasets.seed_dv.verify import check_captions, check_meta, verify_seed_dv
@@ -111,7 +112,6 @@ def test_tables(phantom: SeedDV) -> None:
     assert phantom.stimuli["caption"][:] == read_captions(phantom.root)
     shown = np.array(phantom.stimuli["concept"]).reshape(7, 10)
     assert all(sorted(row) == list(range(10)) for row in shown.tolist())
-    assert phantom.stimuli.cache_files, "tables are memory-mapped from the cache"
 
 
 def test_second_session_adds_trials(copy: Path, tmp_path: Path) -> None:
@@ -130,7 +130,27 @@ def test_digest_follows_the_content(copy: Path, tmp_path: Path) -> None:
     assert SeedDV(copy, cache=tmp_path / "other").digest == before
     path = copy / "Video" / "BLIP-caption" / "3rd_10min.txt"
     rewrite(path, path.read_bytes().replace(b"a", b"the", 1))
-    assert SeedDV(copy, cache=tmp_path / "cache").digest != before
+    assert SeedDV(copy, cache=tmp_path / "elsewhere").digest != before
+
+
+def test_recordings_that_changed_are_refused_by_name_until_they_are_verified(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where size and time of modification are put back: whoever damages a file may do that."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    before = read_dataset("seed_dv", copy).digest
+    path = copy / "EEG" / "sub2.npy"
+    told, content = path.stat(), bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    rewrite(path, bytes(content))
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"sub2\.npy has another content than when it was first read"):
+            _ = read_dataset("seed_dv", copy).digest
+    report = verify("seed_dv", copy)
+    assert report[report["status"] == "changed"]["file"].tolist() == ["EEG/sub2.npy"]
+    assert (verify("seed_dv", copy)["status"] == "ok").all()
+    assert read_dataset("seed_dv", copy).digest not in (before, "")
 
 
 def test_missing_root_and_missing_files(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def packed(phantom, tmp_path_factory) -> bytes:
     suite = load_suite("mini")
     run = Run(method="random_clip", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("eeg2video",))
     store = Store(folder / "runs")
-    key = run_job(plan(run, phantom, suite.digest)[0], store)
+    key = run_job(plan(run, phantom, suite)[0], store)
     path = folder / "random_clip.zip"
     made = []
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_what_is_packed_verifies(packed, phantom, tmp_path):
 def test_a_submission_is_published_with_its_door(packed, phantom, tmp_path, capsys):
     suite, store = load_suite("mini"), Store(tmp_path / "runs")
     run = Run(method="retrieval", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("corrected",))
-    key = run_job(plan(run, phantom, suite.digest)[0], store)
+    key = run_job(plan(run, phantom, suite)[0], store)
     path, results = tmp_path / "theirs.zip", tmp_path / "results"
     pack_cells([store.find(key)], Viewer(suite.judges, phantom.concepts), ("corrected",), path)
     assert main(["publish", "--bundle", str(path), "--results", str(results)]) == 0

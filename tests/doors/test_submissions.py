@@ -28,7 +28,7 @@ FRAMES, SIZE = 6, 48
 class Judges:
     """Stands in for a suite's judges: views that are simple functions of the pixels, counted as they are asked for."""
 
-    def __init__(self, *, without: tuple[str, ...] = ("raft", "amt", "vifi")) -> None:
+    def __init__(self, *, without: tuple[str, ...] = ("raft_vbench", "amt", "vifi_mind_animator")) -> None:
         self.without = without
         self.asked: list[tuple[str, int]] = []
         generator = np.random.default_rng(0)
@@ -177,8 +177,9 @@ def test_what_is_not_comparable_is_refused(tmp_path):
 def test_a_judge_that_is_missing_leaves_its_metrics_out_and_says_so(tmp_path, capsys):
     clips = draw_clips(3)
     pairs = find_pairs(*write_folders(tmp_path, clips, clips))
-    scored = score_videos(pairs, Viewer(Judges(without=("raft", "amt", "vifi", "dino"))), protocol="vbench")
-    assert "left out subject_consistency: fetch dino" in capsys.readouterr().err
+    judges = Judges(without=("raft_vbench", "amt", "dino_vbench"))
+    scored = score_videos(pairs, Viewer(judges), protocol="vbench")
+    assert "left out subject_consistency: fetch dino_vbench" in capsys.readouterr().err
     assert "subject_consistency" not in set(scored["metric"])
     with pytest.raises(BenchError, match="clip_pcc cannot be computed: fetch vifi"):
         score_videos(pairs, Viewer(Judges()), protocol="mind_animator", metrics="clip_pcc")
@@ -281,7 +282,7 @@ def test_videos_without_truth_get_what_needs_none(real):
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "eeg2video"])
 def test_every_protocol_scores_every_kind_of_real_file(real, protocol):
     """Side-by-side GIFs and pairs of unequal length, all metrics for which the judges are here."""
-    judges = Judges(without=("raft", "amt"))
+    judges = Judges(without=("raft_vbench", "amt"))
     for pairs in (
         find_pairs(real / "cc2017" / "mind_video", None, side="truth-left"),
         find_pairs(real / "cc2017" / "neuroclips", real / "cc2017" / "neuroclips", target_name="gt_{}",

@@ -58,10 +58,9 @@ BREAKS = {  # a line of the new method, what it is changed to, the check that ha
     "peeks": (
         "self.video = np.stack(mean).round().astype(np.uint8)",
         "self.video = np.stack(mean).round().astype(np.uint8)\n"
-        "        other = train.brain.dataset.video(range(len(train.brain.dataset.stimuli)))\n"
-        "        self.video[:, :, :4] = other.mean(axis=(0, 1, 2, 3))",
-        "same seed, same videos; no test data",
-        "test clips",
+        "        other = train.brain.dataset.video(range(len(train.brain.dataset.stimuli)))",
+        "fits and reconstructs",
+        "no attribute 'dataset'",
     ),
     "adapts by chance": (
         '"""On `new_subject` only: a few trials of new subjects, as `train` in `fit`."""',
@@ -69,20 +68,15 @@ BREAKS = {  # a line of the new method, what it is changed to, the check that ha
         "adapts to new subjects",
         "`adapt` looked at",
     ),
-    "adapts to what it should not see": (
-        '"""On `new_subject` only: a few trials of new subjects, as `train` in `fit`."""',
-        "shown = calibration.brain.dataset\n"
-        "        self.video[:, :, :4] = shown.video(range(len(shown.stimuli))).mean(axis=(0, 1, 2, 3))",
-        "adapts to new subjects",
-        "test clips",
-    ),
-    "goes on from what was interrupted": (  # a checkpoint that only a whole run clears away
+    "goes on from what was interrupted": (  # the sixth fit, which is the one after the interruption, finds a file
         "self.video = np.stack(mean).round().astype(np.uint8)\n",
         "self.video = np.stack(mean).round().astype(np.uint8)\n"
-        "        data = float(signal.sum())\n"
-        "        if vars(type(self)).get('checkpoint') == data:\n"
+        "        import pathlib\n"
+        "        place = pathlib.Path(__file__).with_name('fits')\n"
+        "        fits = place.read_text() if place.exists() else ''\n"
+        "        if len(fits) == 5:\n"
         "            self.video[:] = 255 - self.video\n"
-        "        type(self).checkpoint = data\n",
+        "        place.write_text(fits + '.')\n",
         "resumes after an interruption",
         "something was kept of the run before",
     ),
@@ -102,10 +96,6 @@ def test_a_broken_contract_is_named(written, suite, tmp_path, name):
     assert line in text
     path = tmp_path / "my_method.py"
     text = text.replace(line, instead)
-    if "checkpoint" in instead:
-        text = text.replace(
-            "return self.centres.size", "type(self).checkpoint = None\n        return self.centres.size"
-        )
     path.write_text(text)
     found = verdicts(path, suite)
     status, detail = found[check]

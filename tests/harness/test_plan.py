@@ -8,11 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from baselines.retrieval.method import Retrieval
 from bench.core.job import Job, Run
 from bench.core.registry import role_of
 from bench.harness import plan as planning
-from bench.harness.plan import identify_source
 
 
 class Table(SimpleNamespace):
@@ -38,8 +36,11 @@ def make_dataset() -> Any:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(planning, "identify_source", lambda method, parameters, suite: "")  # it would load a suite
-    return lambda **run: planning.plan(Run(**{"split": "cross_subject", "dataset": "made", **run}), make_dataset(), "s")
+    monkeypatch.setattr(planning, "list_sources", lambda *about: {})  # it would ask the suite for networks
+    suite = SimpleNamespace(digest="s", drawing_settings={})
+    return lambda **run: planning.plan(
+        Run(**{"split": "cross_subject", "dataset": "made", **run}), make_dataset(), suite
+    )
 
 
 def own(jobs: list[Job], method: str) -> list[Job]:
@@ -72,10 +73,3 @@ def test_every_reference_has_the_role_that_it_is_held_against_in(plan: Any) -> N
 
 def test_a_newcomers_method_is_a_method() -> None:
     assert role_of("some/file.py:Mine") == role_of("of_an_installed_package") == "method"
-
-
-def test_what_a_wrapped_method_is_belongs_to_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = identify_source("noise_brain", {}, "mini")
-    assert before != identify_source("noise_brain", {"method": "sam_net"}, "mini")
-    monkeypatch.setattr(Retrieval, "version", Retrieval.version + 1)
-    assert identify_source("noise_brain", {}, "mini") != before

@@ -19,6 +19,7 @@ from bench.core.splits import make_folds
 from bench.harness.inputs import fold_scalings, measured_subject, training_set
 from bench.harness.normalise import measure_scalings, normalised
 from bench.harness.plan import plan
+from bench.pretrained.suite import load_suite
 from bench.store.cells import Store
 
 SETTING = ("--split", "cross_subject", "--dataset", "phantom_eeg:tiny")
@@ -97,7 +98,8 @@ def test_a_subject_without_statistics_is_refused(phantom):
 
 
 def test_controls_and_codec_run_once_for_a_set_of_clips(phantom):
-    jobs = plan(Run(method="train_mean", split="single_subject", dataset="phantom_eeg:tiny"), phantom, "digest")
+    run = Run(method="train_mean", split="single_subject", dataset="phantom_eeg:tiny")
+    jobs = plan(run, phantom, load_suite("mini"))
     by_method = {}
     for job in jobs:
         by_method.setdefault(job.spec.method, []).append(job.spec.split)

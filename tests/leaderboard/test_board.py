@@ -43,6 +43,7 @@ def make_scores(
                     "metric": metric, "method": method, "variant": "base", "role": role, "seed": seed,
                     "subject": subject, "clip": np.arange(CLIPS), "concept": np.arange(CLIPS) // 2, "value": value,
                     "shuffled": 0.02 + shared[row], "status": "ok", "parameters": 100, "phantom": True, "cell": method,
+                    "fold": f"sub{subject:02d}", "folds": len(subjects),
                     "door": "submitted" if method == "glfa" else "reproduced",
                 }  # fmt: skip
                 parts.append(pd.DataFrame(part))

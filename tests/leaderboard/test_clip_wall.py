@@ -42,7 +42,7 @@ def test_a_clip_is_close_to_its_pixels_and_the_same_every_time():
     video = paint(3, 0)
     film = encode_webm(video)
     assert film == encode_webm(video) and film[:4] == b"\x1a\x45\xdf\xa3"  # EBML
-    shown = decode(film, "film", kind="webm").astype(int)
+    shown = decode(film, "film", suffix=".webm").astype(int)
     assert shown.shape == video.shape
     assert np.abs(shown - video).mean() < 12
     poster = Image.open(io.BytesIO(encode_poster(video)))
@@ -54,7 +54,7 @@ def test_a_clip_is_close_to_its_pixels_and_the_same_every_time():
 def test_clips_become_small_and_even(height, width, expected):
     video = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     assert shrink(video).shape == (3, *expected, 3) and max(expected) <= LONGEST
-    assert decode(encode_webm(video), "film", kind="webm").shape == (3, *expected, 3)
+    assert decode(encode_webm(video), "film", suffix=".webm").shape == (3, *expected, 3)
 
 
 def test_files_are_named_by_content():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from bench.core.spec import digest
 from leaderboard.results import COLUMNS, Committed, ResultsError, publish, read_manifests, read_results
+from leaderboard.tables import result_table
+from metrics.protocols import PROTOCOLS
 
 
 def make_cell(key: str, *, method: str = "one", fold: str = "sub01", **spec: Any) -> Any:
@@ -102,6 +105,24 @@ def one_record(folder: Path) -> tuple[Path, dict[str, Any]]:
     return path, json.loads(path.read_text())
 
 
+def test_scores_of_an_older_version_of_a_metric_stay_and_are_marked(published, monkeypatch):
+    folder, scores = published
+    assert set(read_results(folder)["version"]) == {1}
+    renewed = [replace(one, version=3) if one.name == "ssim" else one for one in PROTOCOLS["corrected"].metrics]
+    monkeypatch.setitem(PROTOCOLS, "corrected", replace(PROTOCOLS["corrected"], metrics=tuple(renewed)))
+    old = read_results(folder)
+    assert set(old["version"]) == {1}
+    marks = result_table(old).groupby("metric")["mark"].apply(" ".join)
+    assert "metric v1 (now v3)" in marks["ssim"] and "metric" not in marks["psnr"]
+    publish([make_cell("c3", method="two")], scores, folder)  # scored anew, so with the metrics of today
+    new = read_results(folder)
+    assert new.groupby(["method", "metric"])["version"].unique().map(list).to_dict() == {
+        ("one", "psnr"): [1], ("one", "ssim"): [1], ("two", "psnr"): [1], ("two", "ssim"): [3],
+    }  # fmt: skip
+    table = result_table(new).set_index(["method", "metric"])["mark"]
+    assert "metric" in table["one", "ssim"] and "metric" not in table["two", "ssim"]
+
+
 def test_altered_scores_are_refused(published):
     path, _ = one_record(published[0])
     scores = path.with_suffix(".parquet")
@@ -129,9 +150,10 @@ def test_a_cell_in_another_s_file_is_refused(published):
 
 
 def test_results_of_other_data_do_not_stand_in_one_table(published):
-    publish([make_cell("d4", method="three", data_digest="e" * 64)], make_scores("d4", 1), published[0])
+    folder, before = published[0], {path: path.read_bytes() for path in published[0].rglob("*.*")}
     with pytest.raises(ResultsError, match="different phantom_eeg:tiny data"):
-        read_results(published[0])
+        publish([make_cell("d4", method="three", data_digest="e" * 64)], make_scores("d4", 1), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a b", "<script>", ""])

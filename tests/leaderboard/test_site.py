@@ -100,6 +100,8 @@ def published(tmp_path, monkeypatch) -> Path:
     suite = SimpleNamespace(judges=None, digest="s" * 64)
     pretend_current(monkeypatch, dataset, suite)
     monkeypatch.setattr("bench.scoring.stored.read_scores", lambda *about: make_scores(cells))
+    monkeypatch.setattr("bench.api.flagging.flag_cells", lambda cells, *about: {cell.key: {} for cell in cells})
+    monkeypatch.setattr("bench.api.publishing.list_folds", lambda *about: {})
     arguments = ["publish", "--dataset", dataset.name, "--runs", tmp_path / "runs", "--results", tmp_path / "results"]
     assert main([str(one) for one in arguments]) == 0
     return tmp_path

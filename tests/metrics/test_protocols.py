@@ -17,8 +17,10 @@ def draw_scored(rng, n=12, frames=6):
     """Random clips with random views: unit-length gallery and concept likenesses are not needed by any metric."""
     views = {"video": rng.normal(size=(n, CLASSES["video"])), "frame": rng.normal(size=(n, frames, CLASSES["frame"]))}
     views |= {view: rng.normal(size=(n, frames, 8)) + 1 for view in ("clip", "clip_large", "vifi", "dino", "dinov2")}
+    prepared = ("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench")
+    views |= {view: rng.normal(size=(n, frames, 8)) + 1 for view in (*prepared, "dinov2_dynamind")}
     views |= {"features": rng.normal(size=(n, 5)), "concept": rng.normal(size=(n, 40)), "amt": rng.random(n)}
-    views |= {"raft": rng.normal(size=(n, frames - 1, SIZE, SIZE, 2)), "gallery": rng.normal(size=(n, n))}
+    views |= {"raft_vbench": rng.normal(size=(n, frames - 1, SIZE, SIZE, 2)), "gallery": rng.normal(size=(n, n))}
     return Scored(
         video=rng.integers(0, 256, (n, frames, SIZE, SIZE, 3), dtype=np.uint8),
         views={name: view.astype(np.float32) for name, view in views.items()},
@@ -58,7 +60,7 @@ def test_every_metric_gives_one_bounded_value_a_clip(protocol, pair):
         assert values.shape == ((12,) if spec.level == "clip" else (1,)) and values.dtype == np.float64
         assert np.all((spec.lo <= values) & (values <= spec.hi)), spec.name
         assert spec.worst == (spec.lo if spec.direction == "higher" else spec.hi) or np.isinf(spec.hi)
-        gated = {"gallery", "concept", "vifi"} & set(spec.views) and spec.name != "vifi_score"
+        gated = {"gallery", "concept", "vifi_mind_animator"} & set(spec.views) and spec.name != "vifi_score"
         if spec.paired and not gated:
             best = spec.hi if spec.direction == "higher" else spec.lo
             assert spec.compute(target, target) == pytest.approx(np.full(12, best)), spec.name

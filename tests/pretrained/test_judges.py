@@ -50,7 +50,7 @@ def video():
     return draw_video()
 
 
-SEEN = [view for view in VIEWS if view not in ("raft", "amt")]
+SEEN = [view for view in VIEWS if VIEWS[view].role not in ("raft", "amt")]
 
 
 # Each judge against its library

@@ -57,7 +57,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory, bench_home: Path) -> pd.Dat
     protocols = tuple(PROTOCOLS)
     for cell in cells:
         score_cell(cell, store, make_dataset(), Suite, protocols=protocols)
-    return read_scores(store, [cell.key for cell in cells], Viewer(Suite.judges, CONCEPTS), protocols)
+    return read_scores([store.find(cell.key) for cell in cells], Viewer(Suite.judges, CONCEPTS), protocols)
 
 
 def pick(scores: pd.DataFrame, protocol: str, metric: str, method: str = "planted") -> pd.DataFrame:

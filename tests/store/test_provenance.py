@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.core.errors import BenchError
 from bench.core.spec import canonical_json
 from bench.store import provenance
 
@@ -94,10 +92,25 @@ def test_peak_memory_grows():
     assert provenance.peak_memory() >= before + held.nbytes // 4
 
 
-def test_digest_of_a_package():
-    assert provenance.digest_tree("bench.datasets") != provenance.digest_tree("metrics")
-    code = "from bench.store.provenance import digest_tree; print(digest_tree('metrics'))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=os.sep)
-    assert out.stdout.strip() == provenance.digest_tree("metrics")
-    with pytest.raises(BenchError, match="no package"):
-        provenance.digest_tree("methods.samnet")
+def test_what_was_not_made_alike_is_said():
+    """Versions, Python, device, threads and processor that differ, and code in no commit; nothing where all agree."""
+    one = {
+        "packages": {"torch": "2.11", "numpy": "2"},
+        "python": "3.11.7",
+        "threads": 1,
+        "gpus": [],
+        "dirty": False,
+        "machine": {"processor": "A"},
+    }
+    other = {**one, "packages": {"torch": "2.12", "numpy": "2"}, "gpus": ["H100"], "machine": {"processor": "B"}}
+    assert provenance.list_differences([("a", one), ("b", one)]) == []
+    assert provenance.list_differences([("a", one), ("b", other), ("c", one)]) == [
+        "not made alike: device H100 (b); device cpu (a, c)",
+        "not made alike: processor A (a, c); processor B (b)",
+        "not made alike: torch 2.11 (a, c); torch 2.12 (b)",
+    ]
+    for name, value in (("threads", 2), ("python", "3.12.1")):
+        (line,) = provenance.list_differences([("a", one), ("b", {**one, name: value})])
+        assert f"{name} {one[name]} (a)" in line and f"{name} {value} (b)" in line
+    (line,) = provenance.list_differences([("a", one), ("b", {**one, "dirty": True})], doing="scored")
+    assert line == "scored by code that was changed since its commit (dirty): b"

@@ -14,7 +14,6 @@ from small_cell import FEW, KEY, leftovers, make_scores, make_trials, make_video
 
 from bench.core.spec import SpecError
 from bench.store.cells import Store, StoreError
-from bench.store.disk import write_array
 from bench.store.predictions import write_predictions
 
 
@@ -161,12 +160,3 @@ def test_the_manifest_is_plain_json(tmp_path):
         for path in (tmp_path / KEY).rglob("*")
         if path.is_file() and path.name != "manifest.json"
     )
-
-
-def test_arrays_are_written_whole_and_without_pickle(tmp_path):
-    path = tmp_path / "cache" / "logits.npy"
-    write_array(path, np.arange(6.0).reshape(2, 3))
-    np.testing.assert_array_equal(np.load(path, allow_pickle=False), np.arange(6.0).reshape(2, 3))
-    assert [one.name for one in path.parent.iterdir()] == ["logits.npy"]
-    with pytest.raises(ValueError, match="allow_pickle"):
-        write_array(path, np.array([{}], dtype=object))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from small_cell import FEW, KEY, leftovers, make_scores, make_trials, make_video, publish
 
 from bench.store import disk
-from bench.store.cells import Cell, Store, StoreFull
+from bench.store.cells import Cell, DamagedStore, Store, StoreFull, digest_file
 from bench.store.predictions import write_predictions
 
 
@@ -138,6 +141,56 @@ def test_a_lost_file_a_lost_manifest_and_a_moved_cell_are_quarantined(tmp_path):
     assert list(store.cells()) == []
 
 
+def test_who_reads_all_cells_is_told_that_one_is_damaged(tmp_path):
+    """A table of the others would look like a table of all. Asked again, what is left is given."""
+    publish(Store(tmp_path), "a")
+    publish(Store(tmp_path), "b")
+    for spoil in (
+        lambda: (tmp_path / "a" / "manifest.json").unlink(),
+        lambda: (tmp_path / "a" / "manifest.json").write_text("{"),
+        lambda: (tmp_path / "a" / "predictions" / "trials.parquet").unlink(),
+    ):
+        store = Store(tmp_path)
+        spoil()
+        with pytest.raises(DamagedStore, match=r"/a was damaged.*run again"):
+            list(store.cells())
+        assert [cell.key for cell in store.cells()] == ["b"]
+        publish(store, "a")
+
+
+def test_parts_that_folders_have_taken_the_place_of_are_quarantined(tmp_path):
+    store = Store(tmp_path)
+    for name in ("manifest.json", "predictions/trials.parquet", "scores/s.parquet", "scores/s.parquet.sha256"):
+        publish(store)
+        store.find(KEY).add_scores("s", make_scores())
+        (tmp_path / KEY / name).unlink()
+        (tmp_path / KEY / name).mkdir()
+        with pytest.raises(DamagedStore), store.reading():
+            cell = store.find(KEY)
+            assert cell is None or cell.scores("s") is None
+    shutil.rmtree(tmp_path / KEY, ignore_errors=True)
+    (tmp_path / KEY).write_text("no folder at all")
+    assert store.find(KEY) is None
+    publish(store)
+    assert store.find(KEY) is not None
+
+
+def test_scores_that_are_gone_are_missed(tmp_path):
+    """Unless their digest was written a moment ago: they may come after it."""
+    store = Store(tmp_path)
+    publish(store)
+    cell = store.find(KEY)
+    cell.add_scores("s", make_scores())
+    path = cell.score_file("s")
+    path.unlink()
+    with store.reading():
+        assert cell.scores("s") is None
+    os.utime(digest_file(path), (0, time.time() - 61))
+    with pytest.raises(DamagedStore), store.reading():
+        assert cell.scores("s") is None
+    assert not digest_file(path).exists()
+
+
 def test_the_second_writer_keeps_the_firsts_cell(tmp_path):
     store, other = Store(tmp_path), Store(tmp_path)
     with store.publishing(KEY) as slow:
@@ -194,15 +247,16 @@ def test_only_the_leftovers_of_dead_processes_are_removed(tmp_path):
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    dead = tmp_path / f".tmp-{KEY}-{disk.host()}-{child}-00000000"
-    living = tmp_path / f".tmp-{KEY}-{disk.host()}-{os.getppid()}-00000000"
-    elsewhere = tmp_path / f".tmp-{KEY}-another_machine-{child}-00000000"
-    for folder in (dead, living, elsewhere):
+    parent = os.getppid()
+    dead = tmp_path / f".tmp-{KEY}-{disk.origin()}-{child}-1-00000000"
+    before = tmp_path / f".tmp-{KEY}-{disk.origin()}-{parent}-1-00000000"  # of a process that had this number earlier
+    living = tmp_path / f".tmp-{KEY}-{disk.origin()}-{parent}-{disk.started(parent)}-00000000"
+    elsewhere = tmp_path / f".tmp-{KEY}-another_machine-{child}-1-00000000"
+    strange = tmp_path / ".tmp-whatever"
+    for folder in (dead, before, living, elsewhere, strange):
         (folder / "predictions").mkdir(parents=True)
     store = Store(tmp_path)
-    assert not dead.exists()
-    assert living.exists()
-    assert elsewhere.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {living.name, elsewhere.name, strange.name}
     with store.publishing(KEY) as draft:
         Store(tmp_path)  # opening the store again in this process leaves its draft alone
         assert draft.path.exists()

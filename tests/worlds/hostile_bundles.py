@@ -158,7 +158,7 @@ def no_head(members: Members) -> None:
 
 
 def other_head(members: Members) -> None:
-    members["bundle.json"] = b'{"schema": 1, "cells": ["0123456789abcdef"], "protocols": []}'
+    members["bundle.json"] = b'{"schema": 2, "cells": ["0123456789abcdef"], "protocols": []}'
 
 
 HOSTILE = {
@@ -226,7 +226,7 @@ HOSTILE = {
     "no seed": (respec(seed=...), "lacks 'seed'"),
     "spec of another version": (respec(more=1), "no spec of this version"),
     "many small members": (many_small, "-fold: a bomb"),
-    "long video": (long_video, "7 frames of 64×64 are not the 6 of 64×64"),
+    "long video": (long_video, "500 frames of 64×64 are not the 6 of 64×64"),
     "large video": (large_video, "cannot be decoded|not the 6 of 64×64"),
     "playlist": (playlist, "cannot be decoded"),
     "trials no parquet": (with_table(lambda table: b"garbage"), "trials.parquet is no parquet file"),

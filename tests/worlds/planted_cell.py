@@ -44,11 +44,14 @@ class Planted:
 
 def draw_views(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Views of a true clip. Frames of one clip are alike, as a judge finds them."""
-    widths = {"clip": 5, "clip_large": 4, "vifi": 3, "dino": 4, "dinov2": 6}
+    widths = {"clip": 5, "clip_large_neurons": 4, "vifi_mind_animator": 3, "dino_vbench": 4, "dinov2": 6}
     views = {name: rng.normal(size=width) + 0.5 * rng.normal(size=(FRAMES, width)) for name, width in widths.items()}
     views["video"], views["frame"] = rng.normal(size=CLASSES), rng.normal(size=(FRAMES, CLASSES))
     views["features"] = rng.normal(size=2)
-    views["raft"] = draw_flow(rng)
+    views["raft_vbench"] = draw_flow(rng)
+    own = rng.spawn(1)[0]  # the same judges' of frames prepared in other ways
+    for name in ("clip_vbench", "clip_dynamind", "dinov2_dynamind"):
+        views[name] = own.normal(size=5) + 0.5 * own.normal(size=(FRAMES, 5))
     return {name: view.astype(np.float32) for name, view in views.items()}
 
 
@@ -63,9 +66,9 @@ def blur_views(views: dict[str, np.ndarray], rng: np.random.Generator, amount: f
     seen = {
         name: (view + amount * rng.normal(size=view.shape)).astype(np.float32)
         for name, view in views.items()
-        if name != "raft"
+        if name != "raft_vbench"
     }
-    return seen | {"raft": draw_flow(rng).astype(np.float32)}
+    return seen | {"raft_vbench": draw_flow(rng).astype(np.float32)}
 
 
 def draw_film(rng: np.random.Generator, speed: int) -> np.ndarray:

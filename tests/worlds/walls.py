@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.registry import role_of
 from bench.store.cells import Cell, Store
 from bench.store.predictions import write_predictions
 
@@ -58,7 +59,8 @@ def make_cells(
                 "dataset": dataset, "split": "cross_subject", "fold": "known", "classes": 40, "method": method,
                 "suite": "mini", "seed": 0, "data_digest": "d" * 64, "suite_digest": "s" * 64, "parameters": {},
             }  # fmt: skip
-            draft.manifest.update(spec=spec, variant="base", role="method", parameter_count=7, phantom=True)
+            draft.manifest.update(spec=spec, variant="base", role=role_of(method), parameter_count=7)
+            draft.manifest.update(phantom=dataset.startswith("phantom"))
     return [cell for number in range(len(methods)) if (cell := store.find(f"a{number}")) is not None]
 
 

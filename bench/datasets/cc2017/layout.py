@@ -34,9 +34,11 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.captions import FETCH, caption_path, find_captions, read_captions
+from bench.datasets.manifest import read_manifest
 from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
-from bench.store.cache import cached_table, hash_files
+from bench.store.cache import Cache, digest_code
+from bench.store.contents import hash_files
 
 if TYPE_CHECKING:
     import datasets
@@ -45,7 +47,6 @@ Part = Literal["train", "test"]
 Average = Literal["test", "all", "none"]
 PARTS: tuple[Part, Part] = ("train", "test")
 OFFICIAL: dict[str, Any] = {"segment_clips": 240, "tr": 2.0, "clips": {"train": 4320, "test": 1200}}
-CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
 
 
 class CC2017:
@@ -66,7 +67,7 @@ class CC2017:
     ) -> None:
         if average not in ("test", "all", "none"):
             raise DatasetError(f"average={average!r} is not known; say 'test', 'all' or 'none'")
-        self.root, self.name, self.average, self._cache = Path(root), name, average, cache
+        self.root, self.name, self.average, self.cache = Path(root), name, average, Cache(cache)
         self._open_truth = open_truth
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the one with the .pt files; {FETCH}")
@@ -82,7 +83,7 @@ class CC2017:
 
     def unaveraged(self) -> CC2017:
         """The same files with each measured repeat a trial of its own."""
-        return CC2017(self.root, cache=self._cache, name=self.name, average="none", open_truth=self._open_truth)
+        return CC2017(self.root, cache=self.cache.folder, name=self.name, average="none", open_truth=self._open_truth)
 
     def recording_paths(self) -> list[Path]:
         return [self.recording_path(subject, part) for subject in self.subjects for part in PARTS]
@@ -101,21 +102,19 @@ class CC2017:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            own = json.loads(manifest.read_text(encoding="utf-8"))["digest"]
+            own = read_manifest(self.root)["digest"]
         else:
             files = set(self.recording_paths())
             extra = [self.root / f"GT_{part}_3fps.pt" for part in PARTS]
             extra += [path for part in PARTS if (path := find_captions(self.root, part))]
             extra += [self.root / "geometry.json", self.root / "concepts.json", *self.root.glob("subj*_rois.txt")]
             files |= {path for path in extra if path.is_file()}
-            own = hash_files(sorted(files), self.root, self._cache / "hashes.json")
+            own = hash_files(sorted(files), self.root, self.cache.folder)
         return own if self.average == "test" else f"{own}-{self.average}"  # other trials are other data
 
-    @property
-    def derived(self) -> Path:
-        """Folder in the cache of what is derived from exactly this data."""
-        stem, _, average = self.digest.partition("-")
-        return self._cache / "data" / f"{stem[:24]}{average and '-' + average}-cc2017-{CACHE_VERSION}"
+    def made_from(self, what: str) -> dict[str, str]:
+        """All that determines what is derived from this data, for the cache."""
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     def recording(self, subject: int, part: Part) -> np.ndarray:  # float [clip, repeat, voxel], memory-mapped
         key = (subject, part)
@@ -184,7 +183,7 @@ class CC2017:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a clip, training clips first: clip, block, slot, position (0), concept, caption."""
-        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
 
     @property
     def blocks(self) -> Int64[np.ndarray, " clip"]:
@@ -211,7 +210,7 @@ class CC2017:
 
         Raises DatasetError for a clip without a single repeat.
         """
-        return cached_table(self.derived / "trials", self.trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
     def trial_columns(self) -> dict[str, Any]:
         """The columns of `trials`, which need no digest and no cache."""

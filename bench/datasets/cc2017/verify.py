@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from bench.datasets.cc2017 import layout as cc2017
 from bench.datasets.cc2017.layout import PARTS, read_fmri_geometry
 from bench.datasets.copies import Row, tabulate_copies
 from bench.datasets.duplicates import complete, find_duplicates
-from bench.datasets.seed_dv.verify import Check, hash_file
+from bench.datasets.manifest import read_manifest
+from bench.datasets.seed_dv.verify import Check
+from bench.store.contents import hash_file
 
 CHUNK = 64  # clips looked at together
 
@@ -156,7 +157,7 @@ def finish(root: Path, rows: Iterable[Row], name: str, fetch: str) -> pd.DataFra
     found = list(rows)
     manifest = root / "manifest.json"
     if manifest.is_file():
-        hashes = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        hashes = read_manifest(root)["files"]
         wrong = []
         for file, expected in track(hashes.items(), "hashing", total=len(hashes)):
             if not (root / file).is_file():

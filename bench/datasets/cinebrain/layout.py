@@ -35,9 +35,11 @@ from jaxtyping import Float32, UInt8
 from bench.core.contracts import UNKNOWN_REGION, Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
+from bench.datasets.manifest import read_manifest
 from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
-from bench.store.cache import cached_table, hash_files
+from bench.store.cache import Cache, digest_code
+from bench.store.contents import hash_files
 from bench.store.video import read_video
 
 if TYPE_CHECKING:
@@ -48,7 +50,6 @@ OFFICIAL: dict[str, Any] = {"episode_clips": 270, "tr": 0.8, "frames": 33}
 EEG_CHANNELS = 64
 VISUAL_VOXELS = 8405  # of a file that holds visual cortex alone; 18,946 with the auditory voxels
 FETCH = "it is Fudan-fMRI/CineBrain on Hugging Face (sub-000X tars, videos.tar and the JSON lists)"
-CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
 
 
 class CineBrain:
@@ -67,7 +68,7 @@ class CineBrain:
     ) -> None:
         if kind not in ("fmri", "eeg"):
             raise DatasetError(f"kind={kind!r} is not known; say 'fmri' or 'eeg'")
-        self.root, self.name, self._cache = Path(root), name, cache
+        self.root, self.name, self.cache = Path(root), name, Cache(cache)
         self._open_truth = open_truth
         self.modality: Modality = kind
         if not self.root.is_dir():
@@ -84,7 +85,7 @@ class CineBrain:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            own = json.loads(manifest.read_text(encoding="utf-8"))["digest"]
+            own = read_manifest(self.root)["digest"]
         else:
             lists = [path for subject in self.subjects for path in list_paths(self.root, subject)]
             extra = [self.root / name for name in ("geometry.json", "concepts.json")]
@@ -94,7 +95,7 @@ class CineBrain:
             own = hash_files(
                 sorted({*lists, *named, *(path for path in extra if path.is_file())}),
                 self.root,
-                self._cache / "hashes.json",
+                self.cache.folder,
             )
         return own if self.modality == "fmri" else f"{own}-eeg"  # the same files, other data
 
@@ -118,11 +119,9 @@ class CineBrain:
                 f"`data verify cinebrain` lists all that is missing; {FETCH}"
             )
 
-    @property
-    def derived(self) -> Path:
-        """Folder in the cache of what is derived from exactly this data."""
-        stem, _, view = self.digest.partition("-")
-        return self._cache / "data" / f"{stem[:24]}{view and '-' + view}-cinebrain-{CACHE_VERSION}"
+    def made_from(self, what: str) -> dict[str, str]:
+        """All that determines what is derived from this data, for the cache."""
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     @cached_property
     def items(self) -> dict[int, list[dict[str, Any]]]:
@@ -190,7 +189,7 @@ class CineBrain:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a video: clip, block, slot, position (0), concept, caption, number (of its file)."""
-        return cached_table(self.derived / "stimuli", self.stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self.stimulus_columns)
 
     def stimulus_columns(self) -> dict[str, Any]:
         """The columns of `stimuli`, which need no digest and no cache."""
@@ -210,7 +209,7 @@ class CineBrain:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row an item: trial, subject, session (1), clip."""
-        return cached_table(self.derived / "trials", self.trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
     def trial_columns(self) -> dict[str, Any]:
         """The columns of `trials`, which need no digest and no cache."""
@@ -294,7 +293,7 @@ class CineBrain:
         decoded: list[np.ndarray] = []
         for clip in clips:
             path = self.video_path(int(clip))
-            video = read_video(path)[:frames]
+            video = read_video(path, first=frames)
             if len(video) < frames:
                 raise DatasetError(f"{path} has {len(video)} frames, expected {frames} at least; fetch it again")
             if decoded and video.shape != decoded[0].shape:

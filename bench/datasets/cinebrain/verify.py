@@ -16,7 +16,7 @@ from bench.datasets.cinebrain import layout as cinebrain
 from bench.datasets.copies import Row, tabulate_copies
 from bench.datasets.duplicates import complete, find_duplicates
 from bench.datasets.seed_dv.verify import Check
-from bench.store.video import VideoError, read_video
+from bench.store.video import VideoError, count_frames
 
 
 def verify_cinebrain(root: Path | str) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def check_videos(files: list[Path], frames: int) -> Check:
         return describe_missing(missing, files)
     for path in track(files, "verifying videos"):
         try:
-            count = len(read_video(path))
+            count = count_frames(path)
         except VideoError as error:
             return "malformed", str(error)
         if count < frames:

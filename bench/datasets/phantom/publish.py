@@ -6,8 +6,7 @@ What is in it stands in its manifest, with the hash of every file. The figures o
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
+import io
 import shutil
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.errors import DatasetError
 from bench.core.progress import say
-from bench.core.spec import digest
+from bench.datasets.manifest import write_manifest
 from bench.store import disk
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 # yuv444p keeps the colour of small pictures; no B-frames and a key frame each second keep every reader exact
 X264 = {"crf": "10", "preset": "veryfast", "x264-params": "keyint=24:min-keyint=24:scenecut=0:bframes=0:threads=1"}
+
+
+class NoRoom(DatasetError):
+    """A place that cannot take a phantom."""
 
 
 class Spec(Protocol):
@@ -36,12 +39,15 @@ def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], 
     """Let `fill` write all files of a phantom into a draft, and put it at `folder`, which must not exist.
 
     `needed` is about how many bytes it takes. Where another process was faster, its phantom stays: the same content.
-    Raises DatasetError where the disk is too small, before anything is made and while it is.
+    Raises NoRoom where the disk is too small, before anything is made and while it is, or takes nothing.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder.parent).free
+    except OSError as error:
+        raise NoRoom(f"{folder.parent} cannot be made ({error.strerror or error}); set BENCH_HOME") from error
     if free < needed:
-        raise DatasetError(
+        raise NoRoom(
             f"{name} needs {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free; "
             "free some or set BENCH_HOME to another disk"
         )
@@ -50,31 +56,18 @@ def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], 
             start = time.monotonic()
             fill(draft)
             seconds = time.monotonic() - start
-            write_manifest(spec, draft, seconds)
-            say(f"{name} made in {seconds:.0f} s")
+            write_manifest(spec.as_dict(), draft, seconds)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DatasetError(f"{folder.parent} is full; {name} needs {needed / 1e9:.1f} GB") from error
-        raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom(f"{folder.parent} is full; {name} needs {needed / 1e9:.1f} GB") from error
+        raise NoRoom(f"{folder.parent} cannot be written to ({error.strerror or error}); set BENCH_HOME") from error
+    say(f"{name} made in {seconds:.0f} s")
 
 
-def write_manifest(spec: Spec, draft: Path, seconds: float) -> None:
-    """Spec, hashes and digest; the digest leaves out how long it took."""
-    hashes = {}
-    for path in sorted(path for path in draft.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            hashes[path.relative_to(draft).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    content = {"spec": spec.as_dict(), "files": hashes}
-    manifest = {"digest": digest(content), "seconds": round(seconds, 1), **content}
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-def keep_card(path: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table at `path`, measured and written there first where it is not."""
+def keep_card(dataset: Any, code: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table of a phantom's figures, measured by the code of that digest where the cache does not hold it."""
     import pandas as pd
 
-    if not path.is_file():
-        table = measure()
-        with disk.new_file(path) as draft:
-            table.to_csv(draft, index=False)
-    return pd.read_csv(path, keep_default_na=False)
+    made_from = {"what": "card", "data": dataset.digest, "code": code}
+    content = dataset.cache.content(made_from, lambda: measure().to_csv(index=False).encode())
+    return pd.read_csv(io.BytesIO(content), keep_default_na=False)

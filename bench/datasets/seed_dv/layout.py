@@ -7,13 +7,12 @@
 
 Subjects are those whose recording is there, a second session alone too; videos and captions are asked for, by the name
 of their file, by what needs them. The recordings are memory-mapped and never copied whole. What is derived (tables,
-frames of the clips) lies in the cache under the data's digest. The digest of real data is that of all file contents,
-remembered by size and time of change so that it is computed once; a phantom's stands in its manifest.
+frames of the clips) lies in the cache. The digest of real data is that of all file contents (`bench.store.contents`); a
+phantom's stands in its manifest.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -26,17 +25,17 @@ from jaxtyping import Float32, Int64, UInt8
 
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
+from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
-from bench.store.cache import cached_table, hash_files
-from bench.store.disk import write_array
+from bench.store.cache import Cache, digest_code
+from bench.store.contents import hash_files
 from bench.store.video import read_clips
 
 if TYPE_CHECKING:
     import datasets
 
 APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: application form and licence agreement)"
-CACHE_VERSION = 1  # raised when derived files come to hold other content for the same data
 
 
 class SeedDV:
@@ -65,7 +64,7 @@ class SeedDV:
         self.subjects = tuple(sorted({subject for subject, _ in self.recordings}))
         self.sampling_rate = float(self.geometry.sampling_rate)
         self.concepts = self.geometry.names
-        self._cache = cache
+        self.cache = Cache(cache)
         if not self.recordings:
             raise DatasetError(
                 f"{self.root} lacks EEG/sub1.npy and all of its kind; "
@@ -84,14 +83,15 @@ class SeedDV:
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
-            return json.loads(manifest.read_text(encoding="utf-8"))["digest"]
-        stimuli = [path for path in (*video_files(self.root), *caption_files(self.root)) if path.is_file()]
-        return hash_files(sorted({*stimuli, *self.recordings.values()}), self.root, self._cache / "hashes.json")
+            return read_manifest(self.root)["digest"]
+        more = [*video_files(self.root), *caption_files(self.root), self.root / "geometry.json"]
+        there = {path for path in more if path.is_file()}
+        return hash_files(sorted({*there, *self.recordings.values()}), self.root, self.cache.folder)
 
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a clip: clip, block (1-7), slot, position, concept, caption; in order of presentation."""
-        return cached_table(self.derived / "stimuli", self._stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
 
     def _stimulus_columns(self) -> dict[str, Any]:
         return {**self.geometry.clip_table(), "caption": read_captions(self.root)}
@@ -99,7 +99,7 @@ class SeedDV:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row a presentation: trial, subject, session, clip."""
-        return cached_table(self.derived / "trials", self.trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
     def trial_columns(self) -> dict[str, Any]:
         """The columns of `trials`, which need no digest and no cache."""
@@ -112,10 +112,9 @@ class SeedDV:
             "clip": np.tile(np.arange(clips), len(who)),
         }
 
-    @property
-    def derived(self) -> Path:
-        """Folder in the cache of what is derived from exactly this data."""
-        return self._cache / "data" / f"{self.digest[:24]}-{CACHE_VERSION}"
+    def made_from(self, what: str) -> dict[str, str]:
+        """All that determines what is derived from this data, for the cache."""
+        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
     @property
     def blocks(self) -> Int64[np.ndarray, " clip"]:
@@ -196,20 +195,19 @@ class SeedDV:
         return out
 
     def _block_video(self, block: int) -> np.ndarray:
-        path = self.derived / f"{BLOCK_NAMES[block]}.npy"
-        if not path.is_file():
-            geometry = self.geometry
-            table = geometry.clip_table()
-            own = table["block"] == block + 1
-            first = [
-                geometry.onset(s, p) * geometry.fps
-                for s, p in zip(table["slot"][own], table["position"][own], strict=True)
-            ]
-            source = video_files(self.root)[block]
-            refuse_missing(self.root, [source])
-            decoded = read_clips(source, first, offsets=geometry.frames, size=(geometry.width, geometry.height))
-            write_array(path, decoded)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        geometry = self.geometry
+        table = geometry.clip_table()
+        own = table["block"] == block + 1
+        first = [
+            geometry.onset(s, p) * geometry.fps for s, p in zip(table["slot"][own], table["position"][own], strict=True)
+        ]
+        source = video_files(self.root)[block]
+        refuse_missing(self.root, [source])
+        size = geometry.width, geometry.height
+        return self.cache.array(
+            self.made_from(f"frames of {BLOCK_NAMES[block]}"),
+            lambda: read_clips(source, first, offsets=geometry.frames, size=size),
+        )
 
     @cached_property
     def truth(self) -> Any | None:

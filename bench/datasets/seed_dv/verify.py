@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from bench.core.errors import DatasetError
 from bench.core.progress import track
 from bench.datasets.copies import Row, tabulate_copies
 from bench.datasets.duplicates import complete, find_duplicates
+from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
 from bench.datasets.seed_dv.layout import (
     APPLY,
@@ -23,6 +22,8 @@ from bench.datasets.seed_dv.layout import (
     read_caption_file,
     video_files,
 )
+from bench.store.contents import hash_file
+from bench.store.video import VideoError, count_frames
 
 META_COLUMNS = ("color", "face_apperance", "human_apperance", "obj_number", "optical_flow_score")
 
@@ -46,7 +47,7 @@ def verify_seed_dv(root: Path | str) -> pd.DataFrame:
     geometry = read_geometry(root)
     hashes: dict[str, str] = {}
     if (root / "manifest.json").is_file():
-        hashes = json.loads((root / "manifest.json").read_text(encoding="utf-8"))["files"]
+        hashes = read_manifest(root)["files"]
     rows: list[Row] = []
     expected = expected_files(root, geometry)
     for path in track(expected, "verifying"):
@@ -159,13 +160,13 @@ def check_video(path: Path, geometry: Geometry) -> Check:
     import av
 
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            size = f"{stream.codec_context.width}×{stream.codec_context.height}"
-            count = sum(1 for _ in container.decode(stream))
-    except (av.FFmpegError, EOFError, IndexError) as error:
-        return "malformed", f"it cannot be decoded ({error}); fetch it again"
+        count = count_frames(path)
+    except VideoError as error:
+        return "malformed", f"{error.why}; fetch it again"
+    with av.open(str(path), format="mov") as container:  # which is whole, and has one film
+        stream = max(container.streams.video, key=lambda one: one.frames)
+        rate = float(stream.average_rate or 0)
+        size = f"{stream.codec_context.width}×{stream.codec_context.height}"
     if count != geometry.block_frames:
         return "malformed", f"{count} frames, expected {geometry.block_frames}; fetch it again"
     if abs(rate - geometry.fps) > 0.01:
@@ -200,8 +201,3 @@ def check_meta(path: Path, geometry: Geometry) -> Check:
     if label and not np.array_equal(values, np.asarray(geometry.concepts)[geometry.order] + 1):
         return "malformed", "the order of the concepts is not the official one; fetch it again"
     return "ok", f"{values.dtype} {list(values.shape)}"
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

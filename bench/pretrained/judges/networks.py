@@ -141,7 +141,7 @@ def finish_class_token(layer: Any, hidden: Float[Tensor, "m token width"]) -> Fl
 
 
 class DinoEncoder(FrameNetwork):
-    """DINO v1 (a ViT) or v2: `embedding` [n, f, width], the class token after the last norm."""
+    """DINO v1 (a ViT) or v2: `embedding` [n, f, width], the class token after the last norm. Frames of any size."""
 
     output = "embedding"
 
@@ -152,9 +152,25 @@ class DinoEncoder(FrameNetwork):
         plain = AutoConfig.from_pretrained(role.locate()).model_type == "vit"
         options = {"add_pooling_layer": False} if plain else {}  # DINO has none; a random one would be made
         self.module = load_transformer(AutoModel, role, dtype, device, attn_implementation="sdpa", **options)
+        if plain:
+            self.module.embeddings.interpolate_pos_encoding = self.stretch_positions
+        self.plain = plain
 
     def look(self, frames: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m width"]:
-        return self.module(frames).last_hidden_state[:, 0]
+        options = {"interpolate_pos_encoding": True} if self.plain else {}  # DINOv2 always does
+        return self.module(frames, **options).last_hidden_state[:, 0]
+
+    def stretch_positions(self, tokens: Tensor, height: int, width: int) -> Float[Tensor, "1 token width"]:
+        """DINO's positions for frames of this size, bicubic, by DINO's own scale: a tenth of a patch more than there
+        are (`interpolate_pos_encoding` of its `vision_transformer.py`; transformers leaves the tenth out)."""
+        known: Tensor = self.module.embeddings.position_embeddings  # (1, 1 + side², width)
+        if tokens.shape[1] == known.shape[1] and height == width:
+            return known
+        side, patch = round((known.shape[1] - 1) ** 0.5), self.module.config.patch_size
+        grid = known[:, 1:].float().unflatten(1, (side, side)).movedim(-1, 1)
+        scale = tuple((length // patch + 0.1) / side for length in (height, width))
+        stretched = F.interpolate(grid, scale_factor=scale, mode="bicubic").flatten(2).mT
+        return torch.cat([known[:, :1], stretched.to(known.dtype)], dim=1)
 
 
 class ClipEncoder(FrameNetwork):
@@ -204,7 +220,10 @@ class FlowEstimator:
     """RAFT (torchvision's large one, weights C_T_V1): flow in pixels from each frame to the next, always in float32.
 
     Frames below 128 pixels are enlarged (bilinear), sides that 8 does not divide are continued by their edge; the flow
-    is cut, reduced and scaled back, so it is in pixels of the frame as given.
+    is cut, reduced and scaled back, so it is in pixels of the frame as given. With `padding` "vbench_raft" the frame is
+    continued on both sides alike and the flow is neither cut nor reduced, as in VBench's `dynamic_degree.py`. Frames
+    that are below 128 pixels with that padding are enlarged here too: in VBench they have no flow (its coarsest level
+    of correlations has one pixel, and divides by 0).
     """
 
     def __init__(self, role: Role, device: torch.device) -> None:
@@ -215,18 +234,28 @@ class FlowEstimator:
         self.module = self.module.to(device).eval().requires_grad_(False)
         self.device = device
 
-    def measure(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n f-1 h w 2"]:
+    def measure(
+        self, video: UInt8[np.ndarray, "n f h w 3"], padding: str = "cut"
+    ) -> Float32[np.ndarray, "n f-1 H W 2"]:
         n, frames, height, width = video.shape[:4]
         pixels = torch.from_numpy(np.ascontiguousarray(video)).to(self.device).movedim(-1, -3).float()
         pixels = pixels.div_(255).sub_(0.5).div_(0.5).flatten(0, 1)
-        scale = max(1.0, SMALLEST_FLOW / min(height, width))
+        shorter = min(height, width)
+        padded = shorter + -shorter % 8 if padding == "vbench_raft" else shorter
+        scale = max(1.0, SMALLEST_FLOW / shorter) if padded < SMALLEST_FLOW else 1.0
         tall, wide = round(height * scale), round(width * scale)
         if scale > 1:
             pixels = F.interpolate(pixels, (tall, wide), mode="bilinear", align_corners=False)
-        pixels = F.pad(pixels, (0, -wide % 8, 0, -tall % 8), mode="replicate").unflatten(0, (n, frames))
+        across, down = -wide % 8, -tall % 8
+        sides = (0, across, 0, down)
+        if padding == "vbench_raft":
+            sides = (across // 2, across - across // 2, down // 2, down - down // 2)
+        pixels = F.pad(pixels, sides, mode="replicate").unflatten(0, (n, frames))
         first, second = pixels[:, :-1].flatten(0, 1), pixels[:, 1:].flatten(0, 1)
-        flow = self.module(first, second, num_flow_updates=FLOW_UPDATES)[-1][..., :tall, :wide]
-        if scale > 1:
+        flow = self.module(first, second, num_flow_updates=FLOW_UPDATES)[-1]
+        if padding == "cut":
+            flow = flow[..., :tall, :wide]
+        if padding == "cut" and scale > 1:
             flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False, antialias=True)
         flow = flow * torch.tensor([width / wide, height / tall], device=self.device)[None, :, None, None]
         return flow.movedim(1, -1).unflatten(0, (n, frames - 1)).cpu().numpy()

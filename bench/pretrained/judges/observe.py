@@ -1,7 +1,9 @@
 """The judges: frozen networks that look at videos, each giving the views that metrics read.
 
 A view is what one judge says of clips: class logits, embeddings, flow. Clips go in as bytes and come out as float32
-arrays, in the order given; a clip's view does not depend on what it is batched with (beyond rounding).
+arrays, in the order given; a clip's view does not depend on what it is batched with (beyond rounding). A judge sees its
+frames as the checkpoint's processor prepares them, or, where a view names one, as a publisher's script does: so two
+protocols may show the same judge the same clips in two ways, and each way is a view with a digest of its own.
 
 Choices. Batches are counted in pixels of the network's input, so that the matrices are large for small networks and
 large ones alike while memory stays the same for 100 clips and for 2,000. `threads` is set for the time of a call, and
@@ -25,12 +27,14 @@ from jaxtyping import Float32, UInt8
 
 from bench.core.errors import BenchError
 from bench.pretrained.roles import JUDGES as JUDGE_ROLES
-from bench.pretrained.roles import MissingWeights, Role, make_roles
+from bench.pretrained.roles import MissingWeights, Role, loading, make_roles
 
 if TYPE_CHECKING:
     import torch
 
     from bench.pretrained.judges.networks import Interpolator
+    from bench.pretrained.judges.preparation import Preparation
+    from bench.pretrained.judges.publishers import Pixels
 
 Precision = Literal["fp32", "bf16"]
 BATCH_PIXELS = 32 * 224 * 224  # of the networks' input: 32 frames for a ViT at the papers' size
@@ -40,11 +44,16 @@ VERSION = 1  # of what is done with the networks' outputs; part of the digests
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Which output of which role, and what it looks like."""
+    """Which output of which role, and what it looks like.
+
+    `pixels` names whose preparation the judge sees, one of `bench.pretrained.judges.publishers.PUBLISHERS` (for RAFT
+    "vbench_raft"); empty for the checkpoint's own.
+    """
 
     role: str
     output: str
     summary: str
+    pixels: str = ""
 
 
 VIEWS: dict[str, View] = {
@@ -59,6 +68,48 @@ VIEWS: dict[str, View] = {
     "action": View(role="action", output="embedding", summary="X-CLIP's embedding of the clip [n, d]"),
     "raft": View(role="raft", output="flow", summary="RAFT's flow to the next frame in pixels [n, f-1, h, w, 2]"),
     "amt": View(role="amt", output="frame", summary="AMT's frame between two; see `Judges.interpolator`"),
+    "clip_vbench": View(
+        role="clip",
+        output="embedding",
+        summary="CLIP's embedding of each frame as VBench prepares it [n, f, d]",
+        pixels="vbench_clip",
+    ),
+    "clip_dynamind": View(
+        role="clip",
+        output="embedding",
+        summary="CLIP's embedding of each frame as DynaMind prepares it [n, f, d]",
+        pixels="transformers_clip",
+    ),
+    "clip_large_neurons": View(
+        role="clip_large",
+        output="embedding",
+        summary="the large CLIP's, of each frame as NEURONS prepares it [n, f, d]",
+        pixels="transformers_clip",
+    ),
+    "vifi_mind_animator": View(
+        role="vifi",
+        output="embedding",
+        summary="ViFi-CLIP's, of each frame as Mind-Animator prepares it [n, f, d]",
+        pixels="mind_animator_vifi",
+    ),
+    "dino_vbench": View(
+        role="dino",
+        output="embedding",
+        summary="DINO's class token of each frame, uncropped as VBench prepares it [n, f, d]",
+        pixels="vbench_dino",
+    ),
+    "dinov2_dynamind": View(
+        role="dinov2",
+        output="embedding",
+        summary="DINOv2's class token of each frame as DynaMind prepares it [n, f, d]",
+        pixels="dynamind_dino",
+    ),
+    "raft_vbench": View(
+        role="raft",
+        output="flow",
+        summary="RAFT's flow over the frame with VBench's padding, in pixels [n, f-1, H, W, 2]",
+        pixels="vbench_raft",
+    ),
 }
 READERS = ("clip", "clip_large", "vifi")  # views whose judge reads captions too
 
@@ -105,7 +156,11 @@ class Judges:
     def available(self, view: str) -> bool:
         """True if the suite names a judge for the view and its weights are on this machine."""
         role = self.roles.get(_view(view).role)
-        return role is not None and bool(role.files)
+        if role is None:
+            return False
+        if not role.files and role.is_shipped:  # not absent but lost
+            role.locate()
+        return bool(role.files)
 
     def explain(self, view: str) -> str:
         """What to fetch for the view: id, revision, size, licence, command."""
@@ -129,9 +184,11 @@ class Judges:
             from bench.pretrained.judges.preparation import VERSION as PREPARATION
 
             role = self._role(view)
-            precision = "fp32" if view in ("raft", "amt") else self.precision
+            precision = "fp32" if role.name in ("raft", "amt") else self.precision
             lines = [*role.digest_lines(), _view(view).output, precision, f"preparation {PREPARATION}, {VERSION}"]
-            lines += [f"updates {FLOW_UPDATES}"] if view == "raft" else ["frames of the clip"]
+            lines += [f"updates {FLOW_UPDATES}"] if role.name == "raft" else ["frames of the clip"]
+            if pixels := _view(view).pixels:
+                lines.append(describe_pixels(pixels, role))
             self._digests[view] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         return self._digests[view]
 
@@ -159,13 +216,16 @@ class Judges:
         networks = {view: self._network(view) for view in views}
         parts: dict[str, list[np.ndarray]] = {view: [] for view in views}
         with use_threads(self.threads) as threads, torch.inference_mode():
-            if "raft" in views:
+            for view in (view for view in views if _view(view).role == "raft"):
                 step = max(1, FLOW_PIXELS // int(np.prod(video.shape[1:4])))
-                parts["raft"] = [
-                    networks["raft"].measure(video[start : start + step]) for start in range(0, len(video), step)
-                ]
-            looking = {view: network for view, network in networks.items() if view != "raft"}
-            step = _clips_at_once(looking.values(), video.shape[1])
+                starts, padding = range(0, len(video), step), _view(view).pixels or "cut"
+                parts[view] = [networks[view].measure(video[start : start + step], padding) for start in starts]
+            looking = {
+                view: (network, self._preparation(view, network))
+                for view, network in networks.items()
+                if _view(view).role != "raft"
+            }
+            step = _clips_at_once((preparation for _, preparation in looking.values()), video.shape)
             for start in range(0, len(video), step) if looking else ():
                 seen = self._look(looking, video[start : start + step], threads)
                 for view, part in seen.items():
@@ -217,7 +277,9 @@ class Judges:
             "action": kinds.ActionEncoder,
         }
         key = (str(role.locate()), str(sorted((role.settings or {}).items())))
-        if key not in self._networks:
+        if key in self._networks:
+            return self._networks[key]
+        with loading(role):
             if role.name == "raft":
                 network: Any = kinds.FlowEstimator(role, self.device)
             elif role.name == "amt":
@@ -225,26 +287,34 @@ class Judges:
             else:
                 dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                 network = loaders.get(role.name, kinds.ClipEncoder)(role, dtype, self.device)
-            self._networks[key] = network
-        return self._networks[key]
+        self._networks[key] = network
+        return network
 
-    def _look(self, networks: dict[str, Any], video: np.ndarray, threads: int) -> dict[str, np.ndarray]:
+    def _preparation(self, view: str, network: Any) -> Pixels:
+        """What is done to a frame before the network sees it: the checkpoint's way, or a publisher's at its size."""
+        from bench.pretrained.judges.publishers import PUBLISHERS
+
+        own: Preparation = network.preparation
+        if not (pixels := _view(view).pixels):
+            return own
+        return PUBLISHERS[pixels](own.height, *([own.normal] if self._role(view).own_normalisation else []))
+
+    def _look(self, networks: dict[str, tuple[Any, Pixels]], video: np.ndarray, threads: int) -> dict[str, np.ndarray]:
         """One batch through each distinct network, its frames prepared once for each distinct preparation."""
         import torch
 
         frames = video.reshape(-1, *video.shape[2:])
         pixels: dict[Any, Any] = {}
-        outputs: dict[int, Any] = {}
+        outputs: dict[Any, Any] = {}
         seen = {}
-        for view, network in networks.items():
-            if id(network) not in outputs:
-                preparation = network.preparation
+        for view, (network, preparation) in networks.items():
+            if (id(network), preparation) not in outputs:
                 if preparation not in pixels:
                     made = torch.from_numpy(preparation.prepare(frames, threads=threads))
                     dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
                     pixels[preparation] = made.to(self.device, dtype).unflatten(0, video.shape[:2])
-                outputs[id(network)] = network.see(pixels[preparation])
-            seen[view] = outputs[id(network)][_view(view).output].float().cpu().numpy()
+                outputs[id(network), preparation] = network.see(pixels[preparation])
+            seen[view] = outputs[id(network), preparation][_view(view).output].float().cpu().numpy()
         return seen
 
 
@@ -254,6 +324,15 @@ def _view(view: str) -> View:
     return VIEWS[view]
 
 
-def _clips_at_once(networks: Iterable[Any], frames: int) -> int:
-    sizes = [network.preparation.height * network.preparation.width for network in networks]
-    return max(1, BATCH_PIXELS // (frames * max(sizes, default=1)))
+def describe_pixels(pixels: str, role: Role) -> str:
+    """A publisher's preparation in words for a digest: whatever it says at the papers' side, and its version."""
+    from bench.pretrained.judges.publishers import PUBLISHERS, VERSION
+
+    said = PUBLISHERS[pixels](224) if pixels in PUBLISHERS else ""
+    return f"pixels {pixels} {VERSION} {said!r}{' own normalisation' if role.own_normalisation else ''}"
+
+
+def _clips_at_once(preparations: Iterable[Pixels], shape: tuple[int, ...]) -> int:
+    """How many clips of this shape [n, f, h, w, 3] go into one batch."""
+    sizes = [int(np.prod(preparation.measure(*shape[2:4]))) for preparation in preparations]
+    return max(1, BATCH_PIXELS // (shape[1] * max(sizes, default=1)))

@@ -23,6 +23,7 @@ from PIL import Image
 from bench.core.errors import BenchError
 
 VERSION = 1  # of the pixels that judges see; part of their digests
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of values of 0 to 1
 
 
 class UnknownPreparation(BenchError):
@@ -44,6 +45,18 @@ class Preparation:
     resample: int  # PIL's number: 2 is bilinear, 3 bicubic
     rounds: bool  # where an odd margin is halved: torchvision rounds (half to even), transformers rounds down
     table: bytes
+
+    @property
+    def normal(self) -> Normalisation:
+        """The mean and deviation that make up `table`."""
+        black, white = np.frombuffer(self.table, np.float32).reshape(3, 256)[:, [0, -1]].T.astype(float)
+        red, green, blue = (float(value) for value in -black / (white - black))
+        deviations = (float(value) for value in 1 / (white - black))
+        return (red, green, blue), tuple(deviations)  # type: ignore[return-value]
+
+    def measure(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the pixels made of frames of any size."""
+        return self.height, self.width
 
     def prepare(self, frames: UInt8[np.ndarray, "m h w 3"], *, threads: int = 1) -> Float32[np.ndarray, "m 3 H W"]:
         """The frames as pixel values; PIL lets go of the interpreter, so `threads` of them work side by side."""
@@ -98,6 +111,15 @@ def shortest_edge(height: int, width: int, edge: int) -> tuple[int, int]:
     return int(edge * height / width), edge
 
 
+def make_table(normal: Normalisation, *, by_255: Literal["divided", "multiplied"] = "divided") -> bytes:
+    """What torchvision's `ToTensor` and `Normalize` make of each byte, float32 [3, 256]; "multiplied" by 1/255 (in
+    float64) is transformers' way, which differs in the last bit."""
+    mean, std = (np.array(values, np.float32)[:, None] for values in normal)
+    levels = np.arange(256)
+    values = (levels * (1 / 255)).astype(np.float32) if by_255 == "multiplied" else levels / np.float32(255)
+    return ((values.astype(np.float32) - mean) / std).tobytes()
+
+
 def read_processor(processor: Any, source: str | Path) -> Preparation:
     """The preparation that a transformers image processor (PIL backend) describes.
 
@@ -135,15 +157,11 @@ def read_processor(processor: Any, source: str | Path) -> Preparation:
 
 def read_open_clip(config: dict[str, Any]) -> Preparation:
     """The preparation that an open_clip preprocessing config describes (`open_clip.transform.image_transform_v2`)."""
-    import torch
-    from torchvision.transforms import Normalize
-
     size = config["size"]
     height, width = (size, size) if isinstance(size, int) else size
     mode = config.get("resize_mode", "shortest")
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
         raise UnknownPreparation(f"open_clip's resize mode {mode!r} to {height} x {width} is not reproduced here")
-    levels = torch.arange(256, dtype=torch.float32).div(255).expand(3, 1, 256).clone()  # as torchvision's ToTensor
     return Preparation(
         resize=mode,
         height=height,
@@ -151,5 +169,5 @@ def read_open_clip(config: dict[str, Any]) -> Preparation:
         edge=height if mode == "shortest" else 0,
         resample=2 if config.get("interpolation") == "bilinear" else 3,
         rounds=True,
-        table=Normalize(config["mean"], config["std"])(levels).numpy().tobytes(),
+        table=make_table((config["mean"], config["std"])),
     )

@@ -32,7 +32,7 @@ from bench.pretrained.mini_build.train_generators import (
 )
 from bench.pretrained.mini_build.train_judges import train_frame_judge, train_video_judge
 from bench.pretrained.mini_build.train_wan import train_wan, train_wan_autoencoder
-from bench.pretrained.roles import CATALOGUE, HERE
+from bench.pretrained.roles import CATALOGUE, HERE, write_sums
 
 Network = TypeVar("Network", bound=ModelMixin | PreTrainedModel)
 STAGES: dict[str, tuple[str, ...]] = {  # stage: the roles it makes
@@ -121,6 +121,7 @@ def build_suite(
             shutil.rmtree(folder / role, ignore_errors=True)
             (out / role).replace(folder / role)
         _record(folder, stage, {"minutes": round((time.monotonic() - started) / 60, 1), "seed": seed})
+    write_sums(folder)
     made = {role for roles in STAGES.values() for role in roles}
     if folder != HERE / name and all((folder / role).is_dir() for role in made):
         (folder / "suite.toml").write_text(describe_folder(name), encoding="utf-8")

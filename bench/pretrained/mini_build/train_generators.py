@@ -16,6 +16,7 @@ generated frames whose object a judge recognises is reported instead.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.attention_processor import AttnProcessor
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel, ViTForImageClassification
@@ -55,7 +56,7 @@ from bench.pretrained.mini_build.training import (
     seed_training,
     train_steps,
 )
-from bench.store.disk import write_array
+from bench.store.cache import Cache, digest_code
 
 AUTOENCODER_STEPS, AUTOENCODER_BATCH, AUTOENCODER_RATE = 3000, 8, 2e-3
 WARM_SHARE, WARM_WEIGHT, WARM_NOISE = 0.25, 0.5, 0.05
@@ -109,22 +110,34 @@ def encode_pool(
 ) -> tuple[Float[Tensor, "clip f c y x"], list[Recipe]]:
     """The training clips: latents in half precision, posterior mode times the scaling factor, and recipes.
 
-    Each shard of `clips` is kept in the folder `work`, so that encoding goes on where it stopped.
+    Each shard of `clips` is kept in a cache in the folder `work`, so that encoding goes on where it stopped.
     """
+    weights = [tensor.detach().float().cpu().numpy() for tensor in vae.state_dict().values()]
+    network = hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest()
     latents, recipes = [], []
     for shard in range(SHARDS):
-        drawn, path = shard_recipes(shard, seed=seed, clips=clips), work / f"clips-{shard}.npy"
-        if not path.exists():
-            parts = []
-            for start in track(range(0, clips, 8), f"encoding clips, part {shard + 1}"):
-                pixels = to_pixels(render_clips(drawn[start : start + 8]))
-                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                    mode = vae.encode(pixels.flatten(0, 1)).latent_dist.mode()
-                parts.append((mode.float() * vae.config.scaling_factor).half().unflatten(0, pixels.shape[:2]))
-            write_array(path, torch.cat(parts).numpy())
-        latents.append(torch.from_numpy(np.load(path)))
+        drawn = shard_recipes(shard, seed=seed, clips=clips)
+        made_from = {
+            "what": f"latents of shard {shard}",
+            "recipes": [recipe.digest for recipe in drawn],
+            "network": f"{network} scaled by {vae.config.scaling_factor}",
+            "code": digest_code(__name__),
+        }
+        encode = partial(encode_shard, vae, drawn, f"encoding clips, part {shard + 1}")
+        latents.append(torch.from_numpy(np.array(Cache(work / "cache").array(made_from, encode))))
         recipes += drawn
     return torch.cat(latents), recipes
+
+
+def encode_shard(vae: AutoencoderKL, recipes: list[Recipe], phase: str) -> Float16[np.ndarray, "clip f c y x"]:
+    """The latents of the recipes' clips."""
+    parts = []
+    for start in track(range(0, len(recipes), 8), phase):
+        pixels = to_pixels(render_clips(recipes[start : start + 8]))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            mode = vae.encode(pixels.flatten(0, 1)).latent_dist.mode()
+        parts.append((mode.float() * vae.config.scaling_factor).half().unflatten(0, pixels.shape[:2]))
+    return torch.cat(parts).numpy()
 
 
 def draw_noisy(

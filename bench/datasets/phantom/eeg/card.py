@@ -18,13 +18,13 @@ from bench.datasets.phantom.eeg.features import Features
 from bench.datasets.phantom.eeg.head import WINDOW, draw_head
 from bench.datasets.phantom.eeg.observer import DRAWS, Truth, cosine_basis
 from bench.datasets.phantom.publish import keep_card
+from bench.store.cache import digest_code
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.datasets.seed_dv.layout import SeedDV
 
-CARD_VERSION = 1
 RIDGE_COSINES = 50  # up to 12.5 Hz
 PENALTY = 3.0  # of the mean eigenvalue of the kernel
 POOLED_TRIALS = 4000  # at most, for the pooled decoder
@@ -33,7 +33,7 @@ COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_card(dataset))
+    return keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset))
 
 
 def measure_card(dataset: SeedDV) -> pd.DataFrame:

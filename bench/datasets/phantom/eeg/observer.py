@@ -26,18 +26,20 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float16, Float64
 
 from bench.core.seeds import derive_seed
+from bench.datasets.manifest import read_manifest
 from bench.datasets.phantom.eeg.features import Features, measure_features, simulate_recipes
 from bench.datasets.phantom.eeg.head import TAIL, WINDOW, Head, draw_head
 from bench.datasets.phantom.eeg.signals import alpha_spectrum, autocovariance, pink_spectrum
 from bench.datasets.phantom.eeg.spec import PhantomSpec, read_spec
 from bench.datasets.phantom.stimuli import Recipe
 from bench.datasets.seed_dv.geometry import CHANNELS
+from bench.store.cache import digest_code
 
 if TYPE_CHECKING:
     from bench.datasets.seed_dv.layout import SeedDV
@@ -53,7 +55,7 @@ class Truth:
     def __init__(self, dataset: SeedDV) -> None:
         self.dataset = dataset
         self.folder: Path = dataset.root / "truth"
-        manifest = json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_manifest(dataset.root)
         self.spec: PhantomSpec = read_spec(manifest["spec"])
         self.seconds: float = manifest["seconds"]
         self._last: tuple[int, np.ndarray] | None = None
@@ -77,14 +79,16 @@ class Truth:
     @cached_property
     def simulated(self) -> Features:
         """Features of `DRAWS` clips a concept from the distribution of the stimuli, in the cache once made."""
-        from bench.store.disk import write_array
-
-        paths = [self.dataset.derived / "observer" / f"{name}-{DRAWS}.npy" for name in ("static", "courses")]
-        if not all(path.is_file() for path in paths):
+        cache, names = self.dataset.cache, [self.made_from(f"simulated {name}") for name in ("static", "courses")]
+        static, courses = (cache.find_array(name) for name in names)
+        if static is None or courses is None:
             made = measure_features(simulate_recipes(self.spec, DRAWS), self.spec)
-            for path, array in zip(paths, (made.static, made.courses), strict=True):
-                write_array(path, array)
-        return Features(*(np.load(path, allow_pickle=False) for path in paths))
+            static, courses = (cache.keep_array(*pair) for pair in zip(names, (made.static, made.courses), strict=True))
+        return Features(np.array(static), np.array(courses))
+
+    def made_from(self, what: str) -> dict[str, Any]:
+        """All that determines what an observer makes of this phantom, for the cache."""
+        return {"what": f"observer, {what}", "data": self.dataset.digest, "code": digest_code(__name__)}
 
     def concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
         """Natural logarithm of the open-set observer's posterior of each concept, all equally likely before."""
@@ -156,13 +160,10 @@ class Truth:
         return self._last[1]
 
     def _discriminant(self, subject: int) -> Float64[np.ndarray, "concept weight"]:
-        from bench.store.disk import write_array
-
-        path = self.dataset.derived / "observer" / f"sub{subject}-{COSINES}-{DRAWS}.npy"
-        if not path.is_file():
-            made = open_set_discriminant(self._head(subject), self.spec, self.simulated, self._factor(subject))
-            write_array(path, made)
-        return np.load(path, allow_pickle=False)
+        return self.dataset.cache.array(
+            self.made_from(f"discriminant of subject {subject}"),
+            lambda: open_set_discriminant(self._head(subject), self.spec, self.simulated, self._factor(subject)),
+        )
 
 
 def cosine_basis(count: int = COSINES) -> Float64[np.ndarray, "cosine 400"]:

@@ -17,11 +17,11 @@ import numpy as np
 from bench.core.progress import track
 from bench.datasets.phantom.eeg.card import COLUMNS, ridge_scores, top_accuracy
 from bench.datasets.phantom.publish import keep_card
+from bench.store.cache import digest_code
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CARD_VERSION = 1
 LEFT_OUT = (("V1", "V2", "V3", "V4"), ("MT",), ("LOC", "ventral"), ("auditory",), ("hippocampus",), ("mPFC",))
 TOGETHER = ("hippocampus", "mPFC")
 CLIP = "ideal observer, clip, closed set (of the test clips)"
@@ -32,7 +32,7 @@ PENALTY = 1.0  # of the mean eigenvalue of the kernel, fixed on other seeds
 
 def fmri_card(dataset: Any) -> pd.DataFrame:
     """Measured figures of a phantom: a row each, with the value of every subject; cached under the data's digest."""
-    return keep_card(dataset.derived / f"card-{CARD_VERSION}.csv", lambda: measure_fmri_card(dataset))
+    return keep_card(dataset, digest_code(__name__), lambda: measure_fmri_card(dataset))
 
 
 def measure_fmri_card(dataset: Any) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from jaxtyping import Float64
 
 from bench.core.errors import DatasetError
 from bench.core.seeds import derive_seed
+from bench.datasets.manifest import read_manifest
 from bench.datasets.phantom.eeg.observer import log_normalise
 from bench.datasets.phantom.fmri import scalp as eeg
 from bench.datasets.phantom.fmri.cortex import Cortex, draw_cortex, filter_features, noise_course
@@ -43,6 +44,7 @@ from bench.datasets.phantom.fmri.features import (
 )
 from bench.datasets.phantom.fmri.spec import FmriSpec, read_fmri_spec
 from bench.datasets.phantom.stimuli import Recipe
+from bench.store.cache import digest_code
 
 DRAWS = 60  # simulated clips a concept
 ORDERS = 4  # in which they are shown
@@ -55,7 +57,7 @@ class FmriTruth:
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         self.folder: Path = dataset.root / "truth"
-        manifest = json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_manifest(dataset.root)
         self.spec: FmriSpec = read_fmri_spec(manifest["spec"])
         self.seconds: float = manifest["seconds"]
         self._cortices: dict[int, Cortex] = {}
@@ -87,12 +89,11 @@ class FmriTruth:
     @cached_property
     def simulated(self) -> np.ndarray:
         """Features of `DRAWS` clips a concept, in the cache once made."""
-        from bench.store.disk import write_array
-
-        path = self.dataset.derived / "observer" / f"features-{DRAWS}.npy"
-        if not path.is_file():
-            write_array(path, measure_cortex_features(simulate_films(self.spec, DRAWS), self.spec))
-        return np.load(path, allow_pickle=False)
+        made_from = {"what": "observer, simulated", "data": self.dataset.digest, "code": digest_code(__name__)}
+        kept = self.dataset.cache.array(
+            made_from, lambda: measure_cortex_features(simulate_films(self.spec, DRAWS), self.spec)
+        )
+        return np.array(kept)
 
     def concept_posteriors(
         self, trials: Sequence[int] | np.ndarray, *, without: Sequence[str] = ()
@@ -276,7 +277,7 @@ class ScalpTruth(CineBrainTruth):
 
 def open_truth(dataset: Any) -> FmriTruth:
     """The likelihood model that fits a phantom's layout and view."""
-    spec = read_fmri_spec(json.loads((dataset.root / "manifest.json").read_text(encoding="utf-8"))["spec"])
+    spec = read_fmri_spec(read_manifest(dataset.root)["spec"])
     if spec.layout == "cc2017":
         return FmriTruth(dataset)
     return ScalpTruth(dataset) if dataset.modality == "eeg" else CineBrainTruth(dataset)

@@ -1,0 +1,98 @@
+"""What is flagged of cells in words: their videos (`bench.scoring.flags`), and scores above the ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api.setting import Setting
+from bench.core.progress import track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.doors.bundles import Verified
+    from bench.store.cells import Cell
+
+Flags = Mapping[str, Mapping[str, str]]  # key of a cell: flag: reason
+
+
+def flag_cells(cells: Sequence[Cell], dataset: Any, suite: Any) -> Flags:
+    """The flags of each cell's videos, looked for where that was not done yet."""
+    from bench.scoring.flags import flag_cell
+
+    return {cell.key: flag_cell(cell, dataset, suite) for cell in track(cells, "looking at the videos")}
+
+
+def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[str, str]:
+    """Of each cell of a verified bundle what is flagged, in words; empty where nothing is."""
+    import pandas as pd
+
+    from bench.scoring.stored import count_folds, read_scores
+    from bench.scoring.views import Viewer
+    from leaderboard.admission import canonical_dataset
+
+    told: dict[str, list[str]] = {cell.key: [] for cell in verified.cells}
+    for setting in {(cell.manifest["spec"]["dataset"], cell.manifest["spec"]["suite"]) for cell in verified.cells}:
+        dataset, suite = Setting(dataset=setting[0], data_root=data_root, suite=setting[1]).open(make=False)
+        mine = [
+            one for one in verified.cells if (one.manifest["spec"]["dataset"], one.manifest["spec"]["suite"]) == setting
+        ]
+        for key, flags in flag_cells(mine, dataset, suite).items():
+            told[key] += [f"{flag}: {reason}" for flag, reason in flags.items()]
+        viewer = Viewer(suite.judges, dataset.concepts)
+        scores = read_scores(mine, viewer, verified.protocols)
+        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(setting[0]))
+        references = read_references(dataset, suite)
+        for cell in mine:
+            own = pd.concat([references, scores[scores["cell"] == cell.key]], ignore_index=True)
+            told[cell.key] += [line.partition(": ")[2] for line in tell_above([cell], own)]
+    return {key: "; ".join(lines) for key, lines in told.items()}
+
+
+def read_references(dataset: Any, suite: Any) -> pd.DataFrame:
+    """The committed scores of floors and ceilings on the same data with the same networks."""
+    from leaderboard.results import Committed
+    from metrics.protocols import PROTOCOLS
+
+    shelf = Committed()
+    same = [
+        one["key"]
+        for one in shelf.manifests()
+        if one["role"] in ("control", "ceiling")
+        and (one["spec"]["data_digest"], one["spec"]["suite_digest"]) == (dataset.digest, suite.digest)
+    ]
+    return shelf.read(same, tuple(PROTOCOLS))
+
+
+def tell_flags(cells: Sequence[Cell], flags: Flags) -> list[str]:
+    """A line for each method variant, split and flag of the cells' videos, with the reason of the first."""
+    lines: dict[Any, str] = {}
+    for cell in cells:
+        spec = cell.manifest["spec"]
+        for flag, reason in flags[cell.key].items():
+            about = (spec["method"], cell.manifest["variant"], spec["split"], flag)
+            lines.setdefault(about, f"{' '.join(about[:3])} ({spec['fold']}): {flag}: {reason}")
+    return list(lines.values())
+
+
+def tell_above(cells: Sequence[Cell], scores: pd.DataFrame) -> list[str]:
+    """A line for each of the cells' method variants and splits with a score that is surely above its ceiling."""
+    from leaderboard.admission import CLIPS, canonical_dataset
+    from leaderboard.tables import result_table
+
+    mine = {cell.manifest["spec"]["method"] for cell in cells}
+    sets = {canonical_dataset(cell.manifest["spec"]["dataset"]) for cell in cells}
+    ours = scores["method"].isin(mine)
+    splits = set(scores["split"][ours]) | {CLIPS}
+    asked = ours | scores["role"].isin(["control", "ceiling"])
+    chosen = scores[asked & scores["dataset"].isin(sets) & scores["split"].isin(splits)]
+    rows = result_table(chosen[chosen["protocol"] == "corrected"])
+    above = rows[rows["method"].isin(mine) & rows["mark"].str.contains("above ceiling")]
+    lines: dict[Any, str] = {}
+    for _, row in above.iterrows():
+        about = f"{row['method']} {row['variant']} {row['split']}"
+        why = f"{row['metric']} is {row['value']:.3g}, the ceiling {row['ceiling_name']} {row['ceiling']:.3g}"
+        lines.setdefault(about, f"{about}: above ceiling: {why}")
+    return list(lines.values())

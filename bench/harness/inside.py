@@ -1,0 +1,247 @@
+"""What runs in a method's process: it makes the method and does what the harness asks of it, one step after another.
+
+Here is what a method may see, and nothing else: signals that the harness serves by row, copies of the rest. Any end of
+a step is told; an end of the process is seen by its keeper.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import pickle
+import random
+import re
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from bench.core.contracts import Answers, BrainData, Ceiling, Clockwatcher, Schedule, TrainingSet
+from bench.core.errors import BenchError
+from bench.core.registry import LIVE, resolve
+from bench.harness.identity import refuse_unkeyed
+from bench.harness.wire import (
+    ASKED,
+    MOST_ROWS,
+    TRUTH,
+    Closed,
+    receive_answer,
+    receive_array,
+    receive_object,
+    send_answer,
+    write,
+)
+
+MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
+
+
+class ServedSignals:
+    """Signals of some trials, read when indexed: the harness reads and scales them, and sends the rows.
+
+    Nothing leads from here to where they lie. Threads and forked processes may ask at the same time.
+    """
+
+    __slots__ = ("_line", "_number", "shape")
+
+    def __init__(self, line: socket.socket, number: int, shape: tuple[int, int, int]) -> None:
+        self._line, self._number, self.shape = line, number, shape
+
+    dtype = np.dtype(np.float32)
+    ndim = 3
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Float32[np.ndarray, "trial channel time"]:
+        chosen, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        rows = np.arange(len(self))[chosen]
+        signals = np.empty((rows.size, *self.shape[1:]), np.float32)
+        for start in range(0, rows.size, MOST_ROWS):
+            part = rows.reshape(-1)[start : start + MOST_ROWS]
+            signals[start : start + MOST_ROWS] = ask(self._line, self._number, part)
+        signals = signals.reshape(*np.shape(rows), *self.shape[1:])
+        return signals[(*(slice(None),) * np.ndim(rows), *rest)] if rest else signals
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class ServedTruth:
+    """The phantom's likelihood, for ceilings: the harness computes it."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
+        """Natural logarithm of the posterior of each concept."""
+        rows = np.asarray(trials, dtype=np.int64)
+        parts = [ask(self._line, TRUTH, rows[start : start + MOST_ROWS]) for start in range(0, len(rows), MOST_ROWS)]
+        return np.concatenate(parts)
+
+
+def ask(line: socket.socket, number: int, rows: np.ndarray) -> np.ndarray:
+    """Ask the harness for rows, over a connection of this question's own."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            socket.send_fds(line, [b"?"], [theirs.fileno()])
+        write(ours, ASKED.pack(number, len(rows)) + rows.astype(np.int64).tobytes())
+        about = receive_answer(ours)
+        return receive_array(ours, np.dtype(about["dtype"]), tuple(about["shape"]))
+
+
+def live(talk: socket.socket, line: socket.socket) -> None:
+    """The life of a method's process: do each step that comes, and answer, until the harness is gone."""
+    setting, _ = receive_object(talk)
+    prepare(**setting)
+    method: Any = None
+    made: dict[str, Any] = {}
+    while True:
+        try:
+            (step, packed), files = receive_object(talk)
+        except Closed:
+            return
+        try:
+            given = {name: unpack(value, line, files) for name, value in packed.items()}
+            if step == "make":
+                method = make(**given)
+            answer, array = STEPS[step](method, **given) if step in STEPS else ({}, None)
+            if step == "make":
+                made = {name: given[name] for name in ("name", "parameters")}
+            refuse_unkeyed(made["name"], made["parameters"])
+        except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
+            answer, array = describe_error(error), None
+        send_answer(talk, {"step": step, **answer}, array)
+
+
+def prepare(environment: Mapping[str, str], places: Sequence[str], threads: int, generators: int) -> None:
+    """Environment, threads and global generators as they are for every method, wherever it runs."""
+    import torch
+
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = places
+    sys.argv[:] = ["bench"]
+    faulthandler.enable(file=2)
+    torch.set_num_threads(threads)
+    random.seed(generators)
+    np.random.seed(generators)  # noqa: NPY002
+    torch.manual_seed(generators)
+
+
+def make(name: str, classes: Mapping[str, bytes], suite: tuple[Any, ...], seed: int, parameters: dict[str, Any]) -> Any:
+    """An instance of the method. `classes` are those that were handed over themselves, `suite` what one is made of."""
+    from bench.pretrained.suite import Suite
+
+    LIVE.update({one: pickle.loads(content) for one, content in classes.items()})
+    settled, options = suite
+    return resolve("methods", name)(suite=Suite(*settled, **options), seed=seed, **parameters)
+
+
+def fit(method: Any, train: TrainingSet, validation: TrainingSet) -> tuple[dict[str, Any], None]:
+    method.fit(train, validation)
+    return {}, None
+
+
+def adapt(method: Any, calibration: TrainingSet) -> tuple[dict[str, Any], None]:
+    method.adapt(calibration)
+    return {}, None
+
+
+def count(method: Any) -> tuple[dict[str, Any], None]:
+    """The number of trained parameters where it is a whole number, else what was given instead."""
+    given = method.parameter_count
+    if isinstance(given, int | np.integer) and not isinstance(given, bool | np.bool_) and abs(int(given)) < 1 << 200:
+        return {"count": int(given)}, None
+    return {"count": None, "given": describe(given)}, None
+
+
+def reconstruct(
+    method: Any, brain: BrainData, answers: Answers | None, schedule: Schedule | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The videos of some trials. Only a ceiling is given answers, and only a control the schedule."""
+    if answers is not None and isinstance(method, Ceiling):
+        method.reveal(answers)
+    if schedule is not None and isinstance(method, Clockwatcher):
+        method.see_schedule(schedule)
+    given = method.reconstruct(brain)
+    array = np.asarray(given)
+    return {"given": f"{clean(type(given).__name__)} of {array.dtype.name}"}, array
+
+
+Answer = tuple[dict[str, Any], np.ndarray | None]
+STEPS: dict[str, Callable[..., Answer]] = {"fit": fit, "adapt": adapt, "count": count, "reconstruct": reconstruct}
+
+
+def unpack(value: Any, line: socket.socket, files: Sequence[int]) -> Any:
+    """What the harness packed (`bench.harness.method_process.pack`), as the method is given it."""
+    if isinstance(value, TrainingSet):
+        (number, shape), (file, size) = cast(Any, (value.brain, value.video))
+        return replace(value, brain=ServedSignals(line, number, shape), video=map_video(files[file], size))
+    if isinstance(value, BrainData):
+        number, shape = cast(Any, value.brain)
+        return replace(value, brain=ServedSignals(line, number, shape))
+    if isinstance(value, Answers):
+        truth = ServedTruth(line) if value.truth else None
+        return replace(value, test=unpack(value.test, line, files), truth=truth)
+    return value
+
+
+def map_video(file: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Clips in an open file as an array. What the method writes into it is written into a copy of its own."""
+    if 0 in shape:
+        os.close(file)
+        return np.empty(shape, np.uint8)
+    content = mmap.mmap(file, int(np.prod(shape, dtype=np.int64)), access=mmap.ACCESS_COPY)
+    os.close(file)
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """An exception in plain words, whatever it is: its text may raise, be endless, or hold what no terminal shows."""
+    try:
+        told = traceback.format_exception(type(error), error, error.__traceback__)
+        whole = "".join(told)
+        text = whole if len(whole) <= 2 * MOST_TRACEBACK else f"{whole[:MOST_TRACEBACK]}…{whole[-MOST_TRACEBACK:]}"
+    except BaseException:
+        text = "(its traceback cannot be shown)"
+    return {
+        "raised": clean(type.__getattribute__(type(error), "__name__")),
+        "text": describe(error, str),
+        "place": find_place(error.__traceback__),
+        "traceback": text,
+        "ours": isinstance(error, BenchError),
+    }
+
+
+def find_place(trace: TracebackType | None) -> str:
+    """File and line where an exception was raised."""
+    place = ""
+    while trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return clean(place)
+
+
+def describe(thing: Any, tell: Any = repr) -> str:
+    try:
+        return clean(tell(thing))
+    except BaseException:
+        return f"({type.__getattribute__(type(thing), '__name__')} that cannot be shown)"
+
+
+def clean(text: str) -> str:
+    """One line of bounded length, of characters that can be printed."""
+    line = re.sub(r"\s+", " ", str(text)[: 4 * MOST_TEXT]).strip()
+    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    return shown if len(shown) <= MOST_TEXT else f"{shown[:MOST_TEXT]}…"

@@ -1,0 +1,267 @@
+"""A method in a process of its own, used as the method itself would be: `fit`, `adapt`, `reconstruct`.
+
+The process has what it is given and no way to more. Signals are served by row when the method indexes them, so they
+need memory nowhere; clips of the training trials lie once in memory that both sides see and the method cannot change
+for the harness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.core.contracts import Answers, BrainData, Schedule, Signals, TrainingSet, VideoBatch
+from bench.core.errors import BenchError
+from bench.core.registry import LIVE, target
+from bench.harness.supervise import Child, Ending, find_nursery
+from bench.harness.wire import (
+    ASKED,
+    MOST_ROWS,
+    TRUTH,
+    Clock,
+    Closed,
+    Garbled,
+    TimeUp,
+    read_bytes,
+    receive_answer,
+    receive_array,
+    send_answer,
+    send_object,
+)
+
+CLIPS = 64  # written at once
+MOST_PARAMETERS = 2**63 - 1  # what a table of numbers holds
+HIDDEN = ("BENCH_DATA",)  # of the environment: where a real data set lies
+FILE_CLASS = re.compile(r".+\.py:[^/:]+")
+
+PICKLED: dict[str, bytes] = {}  # classes that were handed over to the command, in a worker
+
+
+class MethodError(BenchError):
+    """A method broke its contract, or its process ended."""
+
+    def __init__(self, message: str, *, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback  # of the method's process; empty where it raised nothing
+
+
+class MethodProcess:
+    """A method that runs elsewhere. Whatever it does to its process ends with `close`, or with any failure."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        suite: Any,
+        seed: int,
+        parameters: Mapping[str, Any],
+        threads: int = 1,
+        time_limit: float | None = None,
+        log: Path | None = None,
+        generators: int = 0,
+    ) -> None:
+        """Start a process and make the method in it. `generators` is the seed of its global generators.
+
+        Raises MethodError where the method ends itself, its process or the `time_limit` (seconds, of all steps).
+        """
+        self.name, self.time_limit = name, time_limit
+        self.clock = Clock(time_limit)
+        self.signals: dict[int, Signals] = {}  # what the method has been given, by the number that it asks with
+        self.truth: Any = None
+        classes = pickle_classes([name, *parameters.values()])
+        self.child: Child = find_nursery(threads).start_method(log)
+        environment = {one: value for one, value in os.environ.items() if one not in HIDDEN}
+        places = [str(Path(place).absolute()) for place in sys.path]
+        setting = {"environment": environment, "places": places, "threads": threads, "generators": generators}
+        settled = (suite.name, suite.settings, suite.base)
+        options = {"precision": suite.precision, "threads": suite.threads}
+        with self.step("make"):
+            send_object(self.child.talk, setting, clock=self.clock)
+            self.send("make", [], name=locate(name), classes=classes, suite=(settled, options), seed=seed,
+                      parameters={one: locate(value) for one, value in parameters.items()})  # fmt: skip
+            self.receive("make")
+
+    def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        self.do("fit", train=train, validation=validation)
+
+    def adapt(self, calibration: TrainingSet) -> None:
+        self.do("adapt", calibration=calibration)
+
+    @property
+    def parameter_count(self) -> int:
+        """Raises MethodError where it is no count."""
+        answer = self.do("count")
+        counted = answer.get("count")
+        if not isinstance(counted, int) or isinstance(counted, bool) or not 0 <= counted <= MOST_PARAMETERS:
+            given = answer.get("given", counted)
+            raise self.fail(f"parameter_count is {given}; it must be the number of trained parameters, 0 for none")
+        return counted
+
+    def reconstruct(
+        self,
+        brain: BrainData,
+        *,
+        shape: tuple[int, ...],
+        answers: Answers | None = None,
+        schedule: Schedule | None = None,
+    ) -> VideoBatch:
+        """The videos of some trials, u8 of `shape`. Raises MethodError where they are something else."""
+        with self.step("reconstruct"), contextlib.ExitStack() as files:
+            self.send("reconstruct", files, brain=brain, answers=answers, schedule=schedule)
+            answer = self.receive("reconstruct")
+            if answer.get("dtype") != "|u1" or answer.get("shape") != list(shape):
+                given = f"{str(answer.get('given'))[:200]} {str(answer.get('shape'))[:100]}"
+                raise self.fail(
+                    f"reconstruct returned {given}; it must return uint8 {shape}: one clip a trial, frames of the "
+                    "data set's size"
+                )
+            return receive_array(self.child.talk, np.dtype(np.uint8), shape, self.clock)
+
+    def close(self) -> Ending:
+        """End the process, and all that it started."""
+        return self.child.end()
+
+    def __enter__(self) -> MethodProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # One step: what is asked, what is served meanwhile, and how it may end
+
+    def do(self, step: str, **given: Any) -> dict[str, Any]:
+        with self.step(step), contextlib.ExitStack() as files:
+            self.send(step, files, **given)
+            return self.receive(step)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Whatever happens to a step ends the process; what the method or its process did is told as a MethodError."""
+        try:
+            yield
+        except Closed:
+            ended = self.child.has_ended(5.0)
+            how = str(self.child.ending) if ended else "closed its connection to the harness"
+            raise self.fail(f"its process {how} in {name}") from None
+        except Garbled:
+            raise self.fail(f"wrote to its connection to the harness in {name}") from None
+        except TimeUp:
+            raise self.fail(f"passed the time limit of {self.time_limit:g} s in {name}; --time-limit sets it") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def fail(self, what: str, *, traceback: str = "") -> MethodError:
+        self.close()
+        return MethodError(what, traceback=traceback)
+
+    def send(self, step: str, files: Any, **given: Any) -> None:
+        open_files: list[int] = []
+        packed = {name: self.pack(value, files, open_files) for name, value in given.items()}
+        send_object(self.child.talk, (step, packed), open_files, self.clock)
+
+    def receive(self, step: str) -> dict[str, Any]:
+        """The answer to a step, rows being served until it comes."""
+        child = self.child
+        while True:
+            ready, _, _ = select.select([child.ask, child.talk, child.life], [], [], self.clock.left())
+            if child.ask in ready:
+                self.serve()
+            elif child.talk in ready:
+                answer = receive_answer(child.talk, self.clock)
+                break
+            elif child.life in ready:
+                raise Closed
+        if answer.get("step") != step:
+            raise Garbled
+        if "raised" in answer:
+            name, text, place = (str(answer.get(one, ""))[:2000] for one in ("raised", "text", "place"))
+            told = text if answer.get("ours") is True else f"{name}: {text} ({place})" if text else f"{name} ({place})"
+            raise self.fail(f"{told} in {step}", traceback=str(answer.get("traceback", "")))
+        return answer
+
+    def serve(self) -> None:
+        """Answer one question for rows. Whoever does not wait for the answer gets none."""
+        _, files, _, _ = socket.recv_fds(self.child.ask, 16, 1)
+        if not files:
+            return
+        with socket.socket(fileno=files[0]) as line, contextlib.suppress(Closed):
+            number, count = ASKED.unpack(read_bytes(line, ASKED.size, self.clock))
+            rows = np.frombuffer(read_bytes(line, 8 * min(count, MOST_ROWS), self.clock), np.int64)
+            if number == TRUTH and self.truth is not None:
+                found = np.asarray(self.truth.concept_posteriors(rows), np.float64)
+            elif number in self.signals and len(rows) and 0 <= rows.min() <= rows.max() < len(self.signals[number]):
+                found = np.asarray(self.signals[number][rows], np.float32)
+            else:
+                return
+            send_answer(line, {}, found, self.clock)
+
+    # What is given to a method, without what leads to more
+
+    def pack(self, value: Any, files: Any, open_files: list[int]) -> Any:
+        """A value as it is sent: signals as a number to ask with, clips as a place among open files."""
+        if isinstance(value, TrainingSet):
+            open_files.append(write_clips(value.video, files))
+            video: Any = (len(open_files) - 1, tuple(value.video.shape))
+            return replace(value, brain=self.lend(value.brain), video=video, rois=dict(value.rois))
+        if isinstance(value, BrainData):
+            return replace(value, brain=self.lend(value.brain))
+        if isinstance(value, Answers):
+            self.truth = value.truth
+            return replace(value, test=self.pack(value.test, files, open_files), truth=value.truth is not None)
+        return value
+
+    def lend(self, signals: Signals) -> Any:
+        number = len(self.signals)
+        self.signals[number] = signals
+        return number, tuple(signals.shape)
+
+
+def write_clips(video: Any, files: contextlib.ExitStack) -> int:
+    """A file without a name that holds the clips, a few being read at a time."""
+    in_memory = hasattr(os, "memfd_create")
+    file: Any = os.fdopen(os.memfd_create("clips"), "wb") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+    files.enter_context(file)
+    for start in range(0, len(video), CLIPS):
+        file.write(np.ascontiguousarray(video[start : start + CLIPS]).data)
+    file.flush()
+    return file.fileno()
+
+
+def pickle_classes(values: list[Any]) -> dict[str, bytes]:
+    """Of these names: the classes that were handed over themselves. Raises BenchError for one that cannot be sent."""
+    import cloudpickle
+
+    classes = {}
+    for name in values:
+        if not isinstance(name, str):
+            continue
+        if name in PICKLED:
+            classes[name] = PICKLED[name]
+        elif name in LIVE:
+            try:
+                classes[name] = cloudpickle.dumps(LIVE[name])
+            except Exception as error:
+                raise BenchError(
+                    f"{name} cannot be sent to a process of its own ({type(error).__name__}: {error}); "
+                    f"write it into a file and name it as path/file.py:{name}"
+                ) from error
+    return classes
+
+
+def locate(value: Any) -> Any:
+    """`path/file.py:Class` in full: the method's process works in another folder. Anything else as it is."""
+    if isinstance(value, str) and FILE_CLASS.fullmatch(value) and Path(value.rpartition(":")[0]).is_file():
+        return target("methods", value)
+    return value

@@ -1,0 +1,178 @@
+"""Processes of their own for cells: started by the nursery, watched, and ended with all that they started."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import BenchError
+
+START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from bench.harness import nursery; nursery.run({})"
+THREADS = tuple(f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"))
+READ_ONCE = (  # what libraries read of the environment when they are imported: how its names begin
+    *("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "KMP_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_", "HF_", "TRANSFORMERS_"),
+    *("DIFFUSERS_", "PYTHON", "LD_", "HOME", "TMPDIR", "XDG_"),
+)
+GRACE = 10.0  # seconds in which a keeper ends what it keeps
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended: its wait status, and the most memory that it held. Both None where its keeper was lost."""
+
+    status: int | None
+    peak: int | None
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "was lost with the process that kept it"
+        code = os.waitstatus_to_exitcode(self.status)
+        if code >= 0:
+            return f"ended by itself with exit code {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return f"was killed by {name}" + (", as where memory runs out" if -code == signal.SIGKILL else "")
+
+
+class Child:
+    """A process that the nursery forked, and what leads to it."""
+
+    def __init__(self, talk: socket.socket, ask: socket.socket, life: socket.socket) -> None:
+        self.talk, self.ask, self.life = talk, ask, life
+        self.ending: Ending | None = None
+
+    def has_ended(self, wait: float | None = 0.0) -> bool:
+        """Whether its process has ended, within so many seconds; `ending` then says how."""
+        if self.ending is None and select.select([self.life], [], [], wait)[0]:
+            told = b""
+            with contextlib.suppress(ConnectionError):
+                while part := self.life.recv(1 << 10):
+                    told += part
+            told = told or b'{"status": null, "peak": null}'
+            self.ending = Ending(**json.loads(told))
+        return self.ending is not None
+
+    def interrupt(self) -> None:
+        """Let it put things away: it is ended where that takes long."""
+        self.tell(b"i")
+
+    def end(self) -> Ending:
+        """End it and all that it started, unless that has happened, and say how it ended."""
+        if self.ending is None:
+            self.tell(b"k")
+            if not self.has_ended(GRACE):
+                self.ending = Ending(None, None)
+        for line in (self.talk, self.ask, self.life):
+            line.close()
+        assert self.ending is not None
+        return self.ending
+
+    def tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.life.send(word)
+
+
+class Nursery:
+    """The nursery of this process, or, in a worker, that of the command."""
+
+    def __init__(self, requests: socket.socket, process: subprocess.Popen[bytes] | None, setting: Any) -> None:
+        self.requests, self.process, self.setting = requests, process, setting
+
+    def is_there(self) -> bool:
+        return self.process is None or self.process.poll() is None
+
+    def close(self) -> None:
+        """End it, whatever it is at; the processes that it has forked are ended by those who asked for them."""
+        self.requests.close()
+        if self.process is not None and self.process.stdin is not None:
+            self.process.kill()
+            self.process.stdin.close()
+            self.process.wait()
+
+    def start_method(self, log: Path | None) -> Child:
+        """A process for a method; what it prints goes to the end of the log."""
+        (talk, its_talk), (life, its_life) = socket.socketpair(), socket.socketpair()
+        ask, its_ask = socket.socketpair(type=socket.SOCK_DGRAM)
+        file = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            self.request("method", its_talk.fileno(), its_ask.fileno(), its_life.fileno(), file)
+        finally:
+            os.close(file)
+            for line in (its_talk, its_ask, its_life):
+                line.close()
+        return Child(talk, ask, life)
+
+    def start_worker(self) -> Child:
+        """A process that makes cells, and prints where this one prints its errors."""
+        (talk, its_talk), (life, its_life) = socket.socketpair(), socket.socketpair()
+        try:
+            self.request("worker", its_talk.fileno(), its_life.fileno(), 2, self.requests.fileno())
+        finally:
+            for line in (its_talk, its_life):
+                line.close()
+        return Child(talk, socket.socket(), life)
+
+    def request(self, kind: str, *files: int) -> None:
+        try:
+            socket.send_fds(self.requests, [kind.encode()], list(files))
+        except OSError as error:
+            raise BenchError(
+                f"no process can be started for a cell ({error}); its parent has ended, give the command again"
+            ) from error
+
+
+_nursery: Nursery | None = None
+
+
+def find_nursery(threads: int) -> Nursery:
+    """The nursery whose processes compute with so many threads; started when first asked for."""
+    global _nursery
+    if _nursery is not None and _nursery.process is None:
+        return _nursery
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
+    setting = {name: value for name, value in environment.items() if name.startswith(READ_ONCE)}
+    if _nursery is not None:
+        if _nursery.setting == setting and _nursery.is_there():
+            return _nursery
+        _nursery.close()
+    _nursery = Nursery(*start_nursery(environment), setting)
+    return _nursery
+
+
+def use_nursery(requests: socket.socket) -> None:
+    """In a worker: ask the nursery that it came from."""
+    global _nursery
+    _nursery = Nursery(requests, None, None)
+
+
+def start_nursery(environment: dict[str, str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair(type=socket.SOCK_DGRAM)
+    places = [str(Path(place).absolute()) for place in sys.path]  # "" is the folder that this process works in now
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, *flags, "-c", START.format(theirs.fileno()), json.dumps(places)],
+            stdin=subprocess.PIPE,  # never written to: it ends when this process does
+            stdout=2,  # what a library prints when it is imported is no result
+            pass_fds=(theirs.fileno(),),
+            env={**environment, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},  # asking for a GPU must not start using it
+        )
+    return ours, process
+
+
+@atexit.register
+def close_nursery() -> None:
+    """Start nothing more, not even what is being asked for."""
+    global _nursery
+    if _nursery is not None and _nursery.process is not None:
+        _nursery.close()
+        _nursery = None
