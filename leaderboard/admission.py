@@ -78,6 +78,11 @@ def admit(manifest: Any, *, door: str, folds: Sequence[str] | None = None) -> No
     check_names(spec, manifest["variant"])
     what = f"cell {manifest['key']} of {spec['method']}"
     check_role(manifest, door, what)
+    if manifest.get("provenance", {}).get("dirty"):
+        raise ResultsError(
+            f"{what} was made by code that was changed since its commit (dirty), so nobody could make it again: commit "
+            "the change, run the method again, then publish"
+        )
     if folds is not None and spec["fold"] not in folds:
         raise ResultsError(f"{what}: {spec['split']} has no fold {spec['fold']!r}; it has {', '.join(folds)}")
     if spec["classes"] not in (10, 20, 30, 40):
@@ -133,7 +138,7 @@ def check_bounds(value: Any, what: str) -> None:
     if isinstance(value, dict):
         for name, one in value.items():
             check_bounds(name, what)
-            check_bounds(one, what)
+            check_bounds(one, f"{what}, {name:.40}")
     elif isinstance(value, list):
         for one in value:
             check_bounds(one, what)

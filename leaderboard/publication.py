@@ -33,8 +33,11 @@ Every score stands between floors that see no brain and ceilings that cheat open
   first tier below another that is shown to be worse. Behind it the ranks that a method can have, all of a section
   together with 95 %. Methods are ranked among themselves: the first tier may be no better than a floor.
 - **brain share**: (score − best floor) / (ceiling − best floor), with its interval.
-- **coverage**: share of trials with a reconstruction; below 1 a row is listed, not ranked.
+- **coverage**: share of trials with a reconstruction, over all folds of the split; below 1 a row is listed, not ranked.
 - **door**: *reproduced* here from code, or *submitted* as videos.
+- *copies*, *no generator*, *above ceiling*: flags, no proofs. Videos that are near-copies of the true clips; that no
+  generator of the suite makes; a score surely above its ceiling. A method is given no true test clip, but its process
+  could read the files of a phantom, and submitted videos could be made by any means: so the videos are looked at.
 - **↓**: worse than the best floor of that column. *not above floor*: not surely better than it.
 - *n.s.*: not above its own shuffled brain. *partial*: some trials have no reconstruction. *one seed*: trained once, so
   nothing is known of its spread between seeds.

@@ -38,6 +38,7 @@ from leaderboard.admission import (
     canonical_dataset,
     check_table,
     check_variant,
+    owner_of,
 )
 from leaderboard.amending import amending, settled
 from metrics.protocols import PROTOCOLS
@@ -116,7 +117,7 @@ def stage(
         }
         record["record_digest"] = digest(record)
         path = name_file(draft, group)
-        refuse_loss(path, members, door)
+        refuse_loss(path, members, record)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".parquet").write_bytes(content)
         path.write_text(json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n", "utf-8")
@@ -124,17 +125,23 @@ def stage(
     return written
 
 
-def refuse_loss(path: Path, members: Sequence[Cell], door: str) -> None:
+def refuse_loss(path: Path, members: Sequence[Cell], record: Mapping[str, Any]) -> None:
     """Raises ResultsError where the file has a fold or seed of the same data and networks that `members` lack.
 
-    Also where it has what came through another door: nobody's submission takes the place of another's name.
+    Also where it came through another door or is another's: nobody's submission takes the place of another's name.
     """
     if not path.is_file():
         return
     there = read_record(path)
-    if there.get("door", REPRODUCED) != door:
+    if there["door"] != record["door"]:
         raise ResultsError(
-            f"{path.name} was {there['door']}, these are {door}: give the method another name, or remove the file"
+            f"{path.name} was {there['door']}, these are {record['door']}: give the method another name, or remove the "
+            "file"
+        )
+    if owner_of(there) != owner_of(record):
+        raise ResultsError(
+            f"the name of {path.name} belongs to who published it first ({owner_of(there)}), and this is of "
+            f"{owner_of(record)}: give the method another name, or remove the file"
         )
     source = ("data_digest", "suite_digest", "fold", "seed")
     new = {tuple(one.manifest["spec"][name] for name in source) for one in members}

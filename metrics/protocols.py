@@ -7,6 +7,13 @@ taken; `n_way.sample_n_way_accuracy` is the drawn form) and the rounding of prob
 they are ranked (it only makes ties among the least likely classes, which an unstable sort then broke arbitrarily).
 The published "±" is no standard error of the table value and is not computed; intervals are those of this project.
 
+Pixels are prepared as each publisher's script does, not as a checkpoint's processor says: a metric asks for a view of
+that preparation (`clip_vbench`, `dinov2_dynamind`; `bench.pretrained.judges.publishers`), the same judge's view may
+differ between two protocols, and each has a digest of its own. `tests/publisher_rows.py` holds every such metric
+against its script, written anew, at 16:9, square, odd, portrait and small sizes: equal to 1e-6, but for what is said
+below with its size there (on random networks of the papers' side). All scripts read files with OpenCV, decord or PIL
+and, on a GPU, CLIP in half precision; here PyAV reads them, and float32 is the default.
+
 - `eeg2video` (`40_class_run_metrics.py`): six frames at their native size; frame accuracies averaged over all frames;
   SSIM as scikit-image computes it by default on RGB. PSNR is what the newer script of those authors intends.
 - `neuroclips`: no metric code was released. The paper names N-way, SSIM, PSNR and CLIP-pcc on six frames; its SSIM is
@@ -14,20 +21,39 @@ The published "±" is no standard error of the table value and is not computed; 
   without a gate (CLIP ViT-B/32, the model is not named). PixCorr is its training-time figure.
 - `neurons` (`eval_metrics.py`): side-by-side GIFs cut in two halves with their 2-pixel grid border left in; SSIM after
   `rgb2gray` with `channel_axis=-1` on a 2-D picture, so that each column of pixels is a "channel"; CLIP-pcc over all
-  pairs of frames with ViT-L/14.
+  pairs of frames with ViT-L/14, version 2: pixels of transformers' processor, whose crop rounds half of an odd margin
+  down (open_clip, as in version 1, rounds it to the even number: a pixel to the side, 3e-3).
 - `mind_animator`: 8 frames at 512², the truth resized to the prediction's size by OpenCV (bilinear); 2-way only; PSNR
   capped at 100 dB; hue with red and blue exchanged and a cosine called pcc; EPE by Farneback on pictures whose red and
   blue are exchanged; CLIP-pcc is 0 unless a VIFI similarity exceeds 0.6. `frame_2way` was drawn 20 or 100 times.
+  Version 2 of `hue_pcc` takes the first 6 frames, as the newer script does; of `vifi_score` and of `clip_pcc`, which it
+  gates, pixels as `VIFI_CLIP_score.py` makes them: squashed to 512², 256², the middle 224, red and blue exchanged
+  (OpenCV wrote RGB frames as BGR), ImageNet's mean and deviation as ViFi-CLIP was trained with, and frames weighed as
+  mmaction samples them (all alike where there are 8). What stays different: that script reads its videos from Xvid
+  files, which are not written again here (0.015 in `vifi_score`); and the truth's files of that one script may have
+  been written in true colours (`img_to_avi.py`), while in the repository's other uses both sides are exchanged
+  (`gif_to_avi.py`): here both are, so that a perfect prediction scores 1 (0.11). Frames that are not square fail in
+  the script; here they are squashed, as its `step2_get_video_frames.py` does.
 - `cinebrain`: the first 33 frames of the prediction (the video judge sees 16 tubelets and ignores the last frame); DTC
-  and CTC are adjacent cosines of DINOv2 and CLIP (the authors' code for both is unreleased); FVD over the features of
-  the video judge here, so its values compare within this board only.
+  and CTC are adjacent cosines of DINOv2 and CLIP. The authors' code for both is unreleased; that of DynaMind, which
+  reports the same columns, is, and version 2 prepares pixels as its `ctc_dtc.py` does: bilinear to 256 and the middle
+  224 for DINOv2 (version 1: the processor's bicubic, up to .08), transformers' crop for CLIP. DINOv2 itself is that of
+  the suite (`dinov2-base`): the script asks timm for `dinov2_vits14`, a name that timm does not have. FVD is over the
+  features of the video judge here, so its values compare within this board only.
 - `vbench`: no truth is needed. Motion smoothness needs AMT, dynamic degree RAFT; with DIS flow in their place they
   carry `_dis` in their names, because the values differ. VBench reads mp4 at 8 frames a second: `dynamic_degree`
   counts pairs of the frames as given. Its subject consistency is weighted by frames, here by clips: the same for clips
-  of one length.
+  of one length. Version 2 of three of its metrics: subject consistency shows DINO the whole frame, its shorter side
+  at 224 (version 1 squashed it, .15 a clip at 16:9); of the two ways in which VBench reads videos, files (mp4, GIF)
+  without antialiasing and folders of pictures (`read_frame`) with it, both consistencies follow that of files, its
+  default, because files are what is scored here (version 1 of background consistency: the other; .07); dynamic degree
+  pads frames on both sides and leaves the padding in the flow (version 1 cut it, 4 %). What stays different: frames
+  below 121 pixels are enlarged for RAFT, where VBench's has no flow for them; and `dino-vitb16` as converted to the
+  hub has a LayerNorm epsilon of 1e-12, the original 1e-6 (2e-7).
 - `corrected` (ours): only the judge's best class of the true clip is right, so chance is 1/N, and each accuracy is also
   given normalised by chance; the same over the benchmark's own concepts; consistency of frames stands beside the degree
-  of motion, because a still video is perfectly consistent; grid borders are cut off.
+  of motion, because a still video is perfectly consistent; grid borders are cut off. Judges see pixels as their own
+  processors make them.
 
 A metric is a pure function of `Scored` rows (`metrics.specs`), so any pairing of rows is computed from the same views.
 """

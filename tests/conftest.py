@@ -7,6 +7,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: many tiny steps are fastest on one thread
 
+# Cells of the tests are of no commit: those of a developer's changed tree could not be published.
+os.environ["GIT_CEILING_DIRECTORIES"] = str(Path(__file__).parents[1])
+
 import pytest
 from hypothesis import settings
 

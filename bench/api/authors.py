@@ -17,8 +17,11 @@ def check_method(
     method: str | type, *, suite: str = "mini", parameters: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
     """Try every contract of a method on the tiny phantom: check, status (ok, bad, not tried), detail, seconds."""
+    from bench.harness.facts import ask_files
+
     name = name_of(method)
     check_setting(dataset="phantom_eeg:tiny", suite=suite, classes=40)
+    ask_files([name, *(parameters or {}).values()])
     for changed in choose_variants(name, parameters=parameters).values():
         try_parameters(name, changed)
     from bench.harness.check import check_method as check_it

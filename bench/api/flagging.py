@@ -34,16 +34,16 @@ def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[st
     from leaderboard.admission import canonical_dataset
 
     told: dict[str, list[str]] = {cell.key: [] for cell in verified.cells}
-    for setting in {(cell.manifest["spec"]["dataset"], cell.manifest["spec"]["suite"]) for cell in verified.cells}:
-        dataset, suite = Setting(dataset=setting[0], data_root=data_root, suite=setting[1]).open(make=False)
-        mine = [
-            one for one in verified.cells if (one.manifest["spec"]["dataset"], one.manifest["spec"]["suite"]) == setting
-        ]
+    by_setting: dict[tuple[str, str], list[Cell]] = {}
+    for cell in verified.cells:
+        by_setting.setdefault((cell.manifest["spec"]["dataset"], cell.manifest["spec"]["suite"]), []).append(cell)
+    for (name, networks), mine in by_setting.items():
+        dataset, suite = Setting(dataset=name, data_root=data_root, suite=networks).open(make=False)
         for key, flags in flag_cells(mine, dataset, suite).items():
             told[key] += [f"{flag}: {reason}" for flag, reason in flags.items()]
         viewer = Viewer(suite.judges, dataset.concepts)
         scores = read_scores(mine, viewer, verified.protocols)
-        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(setting[0]))
+        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(name))
         references = read_references(dataset, suite)
         for cell in mine:
             own = pd.concat([references, scores[scores["cell"] == cell.key]], ignore_index=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,23 +105,16 @@ def publish_bundle(
     from bench.core.built_in import BUILT_IN
     from bench.core.spec import digest
     from bench.harness.shelf import is_current
-    from leaderboard.admission import SUBMITTED, admit, check_owner
+    from leaderboard.admission import SUBMITTED, canonical_dataset, check_owner
 
     owner = None if submitter is None else check_owner(submitter)
-    with open_submission(bundle, data_root=data_root) as verified:
+    with open_submission(bundle, data_root=data_root, check=check_submission) as verified:
         manifests = [cell.manifest for cell in verified.cells]
-        for kind, word in (("dataset", "data set"), ("method", "method"), ("suite", "suite")):
-            if len(some := sorted({manifest["spec"][kind] for manifest in manifests})) > 1:
-                raise BenchError(f"{bundle} is of {', '.join(some[:8])}; publish a bundle of each {word}")
-        for manifest in manifests:
-            admit(manifest, door=SUBMITTED)
         spec = manifests[0]["spec"]
-        setting = Setting(dataset=spec["dataset"], data_root=data_root, suite=spec["suite"])
+        setting = Setting(dataset=canonical_dataset(spec["dataset"]), data_root=data_root, suite=spec["suite"])
         opened, loaded = setting.open(make=False)
-        for manifest in manifests:
-            if spec["method"] in BUILT_IN["methods"] and not is_current(
-                manifest, opened, loaded, manifest["spec"]["classes"]
-            ):
+        for one in manifests:
+            if spec["method"] in BUILT_IN["methods"] and not is_current(one, opened, loaded, one["spec"]["classes"]):
                 raise BenchError(
                     f"{bundle} is of {spec['method']}, a method of the project, but not as it is here now (version, "
                     "code, variant, parameters); run it again, or give the method a name of its own"
@@ -140,6 +133,24 @@ def publish_bundle(
             owner=owner or f"whoever made {unnamed}",
             accept_flagged=accept_flagged,
         )
+
+
+def check_submission(manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse what may not be published, by its manifests alone. Raises BenchError."""
+    from leaderboard.admission import SUBMITTED, admit, admit_group, check_variant
+
+    for manifest in manifests:
+        admit({name: value for name, value in manifest.items() if name != "manifest_digest"}, door=SUBMITTED)
+    for kind, word in (("dataset", "data set"), ("method", "method"), ("suite", "suite")):
+        if len(some := sorted({manifest["spec"][kind] for manifest in manifests})) > 1:
+            raise BenchError(f"the bundle is of {', '.join(some[:8])}; publish a bundle of each {word}")
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for manifest in manifests:
+        check_variant(manifest)
+        place = (manifest["variant"], *(manifest["spec"][name] for name in ("split", "classes")))
+        groups.setdefault(place, []).append(manifest)
+    for (variant, split, classes), group in groups.items():
+        admit_group(group, f"{variant} on {split} with {classes} classes")
 
 
 def commit_cells(
@@ -348,11 +359,16 @@ def verify(bundle: str | Path, *, data_root: str | Path | None = None) -> pd.Dat
         return verified.report.assign(flags=[flags[key] for key in verified.report["cell"]])
 
 
-def open_submission(bundle: str | Path, *, data_root: str | Path | None) -> AbstractContextManager[Verified]:
-    """The bundle that was named, verified on the data that lie here."""
+def open_submission(
+    bundle: str | Path,
+    *,
+    data_root: str | Path | None,
+    check: Callable[[Sequence[Mapping[str, Any]]], None] = lambda manifests: None,
+) -> AbstractContextManager[Verified]:
+    """The bundle that was named, verified on the data that lie here; `check` is shown its manifests first."""
     from bench.datasets.catalogue import open_dataset
     from bench.doors.bundles import open_bundle
     from bench.pretrained.suite import load_suite
 
     open_data = functools.cache(lambda name: open_dataset(name, data_root=data_root))
-    return open_bundle(Path(bundle), open_data, functools.cache(load_suite))
+    return open_bundle(Path(bundle), open_data, functools.cache(load_suite), check=check)

@@ -125,11 +125,13 @@ def plan_run(
     shard: str | None = None,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
+    from bench.harness.facts import ask_files
     from bench.toolbox.parameters import try_parameters
 
     name = names.name_of(method)
     names.check_split(split)
     names.check_seeds(seeds)
+    ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
     dataset = dataset or names.default_dataset(name)
     setting = Setting(
@@ -145,12 +147,14 @@ def plan_run(
     for changed in variants.values():
         try_parameters(name, changed)
 
+    from bench.datasets.copies import refuse_copies
     from bench.harness.plan import plan
     from bench.scoring.stored import unfinished
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     opened, loaded = setting.open(make=True)
+    refuse_copies(opened, split, classes)
     asked = Run(
         method=name,
         split=split,

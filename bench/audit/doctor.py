@@ -38,7 +38,7 @@ def examine_machine(runs: Path) -> pd.DataFrame:
             rows.append((name, "ok", importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             rows.append((name, "bad", "not installed; run the set-up commands of the README again"))
-    rows.append(check_torch())
+    rows += [check_torch(), check_decoders()]
     for what, folder in (("BENCH_HOME", bench_home()), ("runs", runs)):
         rows.append(check_folder(what, folder))
     rows += check_suites()
@@ -60,6 +60,33 @@ def check_torch() -> tuple[str, str, str]:
     if torch.cuda.is_available():
         return ("accelerator", "ok", torch.cuda.get_device_name(0))
     return ("accelerator", "note", "none; the mini suite runs on the processor, the paper suite needs a GPU")
+
+
+def check_decoders() -> tuple[str, str, str]:
+    """A clip written losslessly comes back bit for bit, from the bounded decoder and from decord, a second opinion."""
+    import io
+
+    import numpy as np
+
+    from bench.core.errors import BenchError
+    from bench.store.video import decode, encode_lossless
+
+    video = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
+    content = encode_lossless(video, fps=3)
+    try:
+        if not np.array_equal(decode(content, "a clip written here"), video):
+            return ("video decoder", "bad", "does not give the pixels that were written; install another version of av")
+    except BenchError as error:
+        return ("video decoder", "bad", str(error))
+    try:
+        import decord
+
+        other = decord.VideoReader(io.BytesIO(content), num_threads=1).get_batch(range(len(video))).asnumpy()
+    except (ImportError, OSError, RuntimeError) as error:
+        return ("video decoder", "note", f"exact; decord, asked beside it, does not read the clip ({error})")
+    if not np.array_equal(other, video):
+        return ("video decoder", "note", "exact; decord, asked beside it, gives other pixels")
+    return ("video decoder", "ok", "exact, and decord agrees")
 
 
 def check_folder(what: str, folder: Path) -> tuple[str, str, str]:

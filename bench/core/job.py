@@ -33,3 +33,4 @@ class Job:
     role: str  # "method", "baseline", "control" or "ceiling"
     data_root: str | None
     protocols: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)  # digest by file and network: what `spec.source` is of

@@ -9,23 +9,40 @@ from pathlib import Path
 
 
 def bench_home() -> Path:
-    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache."""
-    if home := os.environ.get("BENCH_HOME"):
-        return Path(home).expanduser()
+    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache.
+
+    A user without a home, as in some containers, has them in the folder for temporary files.
+    """
+    named = os.environ.get("BENCH_HOME")
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "brain2video-bench"
+    try:
+        return Path(named).expanduser() if named else find_user_folder(cache) / "brain2video-bench"
+    except (RuntimeError, KeyError):  # neither HOME nor the list of users knows one
+        return Path(tempfile.gettempdir()) / f"brain2video-bench-{os.getuid() if hasattr(os, 'getuid') else 0}"
 
 
-def spare_home() -> Path | None:
+def find_user_folder(path: str) -> Path:
+    """A folder that may begin with `~`. An empty HOME is none: what is in it would land in the root of the disk."""
+    if path.startswith("~/") and os.environ.get("HOME") == "":
+        import pwd
+
+        return Path(pwd.getpwuid(os.getuid()).pw_dir) / path[2:]
+    return Path(path).expanduser()
+
+
+def spare_home(*, make: bool = False) -> Path | None:
     """Where data and caches go where the home takes none: a folder of this user's in the place for temporary files.
 
-    None where there is no such place, or where somebody else has taken the name.
+    Who only looks makes none. None where there is no such place, or where somebody else has taken the name.
     """
     try:
         user = os.getuid() if hasattr(os, "getuid") else 0
         folder = Path(tempfile.gettempdir()) / f"brain2video-bench-{user}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, exist_ok=True)
         told = folder.lstat()
+    except FileNotFoundError:
+        return None if make else folder
     except OSError:
         return None
     return folder if stat.S_ISDIR(told.st_mode) and (not hasattr(os, "getuid") or told.st_uid == user) else None

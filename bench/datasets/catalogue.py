@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.built_in import DEFAULT_SIZE, STAND_INS
 from bench.core.errors import DatasetError
-from bench.core.paths import available_cores, bench_home, find_root, homes
+from bench.core.paths import available_cores, bench_home, find_root, homes, spare_home
 from bench.core.progress import say, warn_once
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
@@ -125,6 +125,12 @@ def load_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
     return CineBrain(root, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri", **how)
 
 
+def require_stimuli(dataset: Any) -> None:
+    """Raise DatasetError, naming the first files, where videos or captions that a data set shows are not there."""
+    if hasattr(type(dataset), "require_stimuli"):
+        dataset.require_stimuli()
+
+
 def choose_truth(kind: str, root: Path) -> Callable[[Any], Any] | None:
     """What opens the likelihood model of a phantom's folder; None for a folder of recordings."""
     if not (root / "truth").is_dir():
@@ -210,6 +216,8 @@ def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
         except DamagedPhantom as error:
             fits += [folder] if set_aside(folder, seen, error.files) else []
     for folder in fits:
+        if bench_home() not in folder.parents:
+            spare_home(make=True)
         try:
             write(spec, folder, processes or (1 if spec.size == "tiny" else available_cores()))
         except NoRoom as error:
@@ -266,7 +274,8 @@ def keep_damaged(away: Path, folder: Path, damaged: Mapping[str, str]) -> str:
     """Move the damaged files of a phantom into quarantine; says where they went, or that there was no room."""
     try:
         pen = disk.new_place(folder.with_name("quarantine"), folder.name)
-        (pen / "reason.txt").write_text("".join(f"{folder / name}: {why}\n" for name, why in damaged.items()))
+        reasons = "".join(f"{folder / name}: {why}\n" for name, why in damaged.items())
+        (pen / "reason.txt").write_text(reasons, encoding="utf-8")
         for name in damaged:
             if os.path.lexists(away / name):
                 (pen / name).parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +319,8 @@ def report_changes(report: pd.DataFrame, root: Path) -> pd.DataFrame:
     changed = [] if (root / "manifest.json").exists() else find_changes(root, cache)
     forget(root, cache)
     detail = "its content is not what it was when it was first read here; asked again, it is taken as it is"
-    for name in changed:
+    gone = set(report.loc[report["status"].isin(["absent", "missing"]), "file"])  # said already
+    for name in [one for one in changed if one not in gone]:
         report.loc[len(report)] = [name, "changed", detail]
     return report
 

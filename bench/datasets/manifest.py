@@ -38,7 +38,7 @@ def write_manifest(spec: Mapping[str, Any], draft: Path, seconds: float) -> None
     content = {"spec": dict(spec), "files": files}
     manifest = {"digest": digest(content), "seconds": round(seconds, 1), **content}
     manifest["manifest_digest"] = digest(manifest)
-    (draft / NAME).write_text(json.dumps(manifest, indent=1) + "\n")
+    (draft / NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def read_manifest(root: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import json
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from bench.core.registry import names
 from bench.core.spec import CellSpec
 from bench.core.splits import SplitError, make_folds
 from bench.datasets.catalogue import dataset_names
-from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, unpack
+from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, read_json, unpack
 from bench.harness.inputs import describe_trials
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import list_scores
@@ -83,15 +83,23 @@ class Verified(NamedTuple):
 
 
 @contextmanager
-def open_bundle(path: Path, open_data: Callable[[str], Any], load_suite: Callable[[str], Any]) -> Iterator[Verified]:
+def open_bundle(
+    path: Path,
+    open_data: Callable[[str], Any],
+    load_suite: Callable[[str], Any],
+    *,
+    check: Callable[[Sequence[Mapping[str, Any]]], None] = lambda manifests: None,
+) -> Iterator[Verified]:
     """The bundle, verified and unpacked for as long as the block lasts.
 
-    `open_data` and `load_suite` give the data set and the suite of a name. Raises BadBundle with the reason for the
+    `open_data` and `load_suite` give the data set and the suite of a name; `check` is shown the manifests of all cells
+    before anything dear is done with them, and may raise. Raises BadBundle with the reason for the
     first thing that is wrong; nothing is written outside a temporary folder.
     """
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         head = unpack(path, Path(folder))
         store = Store(Path(folder) / "cells")
+        check([read_json(store.root / key / "manifest.json", key) for key in head["cells"]])
         report = pd.DataFrame([verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]])
         yield Verified(store, list(store.cells()), tuple(head["protocols"]), report)
 
@@ -208,4 +216,4 @@ def compare_scores(ours: pd.DataFrame | None, theirs: pd.DataFrame | None, what:
 def read_reason(store: Store) -> str:
     """Why the store moved the cell away."""
     reasons = sorted((store.root / "quarantine").glob("*/reason.txt"))
-    return reasons[-1].read_text().strip().rpartition(": ")[2] if reasons else "it is not there"
+    return reasons[-1].read_text(encoding="utf-8").strip().rpartition(": ")[2] if reasons else "it is not there"

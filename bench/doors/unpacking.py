@@ -7,9 +7,11 @@ for it; a parquet file says how many rows it has, in which columns, before one o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -29,6 +31,7 @@ MEMBER = re.compile(
     r"|predictions/sub\d{2,4}/clip\d{4,6}(_trial\d{6})?\.mp4|scores/[0-9a-z_]{1,64}\.parquet(\.sha256)?)"
 )
 MOST_MEMBERS = 200_000
+MOST_CELLS = 2000  # a hundred seeds of twenty subjects
 MOST_BYTES = 32 * 2**30  # of all members
 MOST_MEMBER = 512 * 2**20
 MOST_JSON = 16 * 2**20  # a hundred thousand trials
@@ -36,6 +39,7 @@ MOST_DEPTH = 32  # of JSON: a manifest reaches 6
 MOST_RATIO = 200  # of size to compressed size: parquet and JSON reach 30, a bomb 1,000
 MOST_TOTAL_RATIO = 50  # of all members to the file: many small members are a bomb too
 ROW_BYTES, TABLE_BYTES = 1024, 64 * 2**10  # a row and a table without rows, at most; 200 and 5,000 are usual
+TABLE_SECONDS, TABLE_MEMORY = 20, 2**30  # of processor time, and bytes, to look at the tables of a cell
 REFUSED = 3  # exit status of the process that looks at tables
 MOST_TEXT = 256  # of a text in a table: a digest or the name of a file
 
@@ -106,6 +110,8 @@ def check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:
     """Names, kinds, numbers and sizes, before anything of a file of `size` bytes is unpacked. Raises BadBundle."""
     if len(members) > MOST_MEMBERS:
         raise BadBundle(f"{len(members)} members; allowed are {MOST_MEMBERS}")
+    if (count := len({member.filename.rpartition("/manifest")[0] for member in members} - {""})) > MOST_CELLS:
+        raise BadBundle(f"{count} cells; allowed are {MOST_CELLS}: pack one method variant at a time")
     seen: set[str] = set()
     total = 0
     for member in members:
@@ -207,15 +213,16 @@ def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile
 def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: str) -> None:
     """`check_table` of files below a folder by the kind of each, in a process of its own. Raises BadBundle.
 
-    A forged parquet file may end the process that parses it: pyarrow does not raise all of its errors.
+    A forged parquet file may end the process that parses it, or keep it: pyarrow does not raise all of its errors.
     """
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-m", "bench.doors.unpacking"],
         input=json.dumps([str(folder), tables, most_rows]),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     said = done.stdout.splitlines()
     if done.returncode == REFUSED:
@@ -225,7 +232,15 @@ def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: 
 
 
 def check_asked() -> int:
-    """What `check_tables` asks of its process: each table is named before it is parsed."""
+    """What `check_tables` asks of its process: each table is named before it is parsed, in bounded time and memory."""
+    import pyarrow.parquet  # noqa: F401  before memory is bounded: what it takes by itself is much
+
+    resource.setrlimit(resource.RLIMIT_CPU, (TABLE_SECONDS, TABLE_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        most = pages * resource.getpagesize() + TABLE_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     folder, tables, most_rows = json.load(sys.stdin)
     for name, kind in tables.items():
         print(name, flush=True)

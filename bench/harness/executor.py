@@ -19,6 +19,7 @@ from bench.core.job import Job
 from bench.core.progress import say
 from bench.harness import method_process
 from bench.harness.method_process import MethodError, pickle_classes
+from bench.harness.nursery import PATIENCE
 from bench.harness.run_cell import Limits, run_job
 from bench.harness.supervise import Child, Nursery, close_nursery, find_nursery, use_nursery
 from bench.harness.wire import Closed, receive_answer, receive_object, send_answer, send_object
@@ -62,14 +63,14 @@ def execute(
                 if worker.has_died:
                     workers.remove(worker)
                     disk.remove_leftovers(runs)
-    except BaseException:  # the user's Ctrl-C
-        close_nursery()
-        raise
     finally:
         for worker in workers:
             worker.child.interrupt()
         for worker in workers:
+            if not worker.child.has_ended(PATIENCE + 1):
+                close_nursery()  # it is still importing, and would start what was asked for when it has done so
             worker.child.end()
+        nursery.wait_for_all()
         if workers:
             disk.remove_leftovers(runs)  # of a worker that had no time to put things away
 
@@ -109,9 +110,9 @@ class Worker:
         return Outcome(job, error)
 
 
-def live(talk: socket.socket, requests: socket.socket) -> None:
+def live(talk: socket.socket, requests: socket.socket, alive: socket.socket) -> None:
     """The life of a worker: an outcome for each job that comes, until the command is gone."""
-    use_nursery(requests)
+    use_nursery(requests, alive)
     (environment, places, folder), _ = receive_object(talk)
     os.environ.clear()
     os.environ.update(environment)

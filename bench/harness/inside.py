@@ -27,6 +27,7 @@ from jaxtyping import Float32, Float64
 from bench.core.contracts import Answers, BrainData, Ceiling, Clockwatcher, Schedule, TrainingSet
 from bench.core.errors import BenchError
 from bench.core.registry import LIVE, resolve
+from bench.harness.identity import refuse_unkeyed
 from bench.harness.wire import (
     ASKED,
     MOST_ROWS,
@@ -104,6 +105,7 @@ def live(talk: socket.socket, line: socket.socket) -> None:
     setting, _ = receive_object(talk)
     prepare(**setting)
     method: Any = None
+    made: dict[str, Any] = {}
     while True:
         try:
             (step, packed), files = receive_object(talk)
@@ -114,6 +116,9 @@ def live(talk: socket.socket, line: socket.socket) -> None:
             if step == "make":
                 method = make(**given)
             answer, array = STEPS[step](method, **given) if step in STEPS else ({}, None)
+            if step == "make":
+                made = {name: given[name] for name in ("name", "parameters")}
+            refuse_unkeyed(made["name"], made["parameters"])
         except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
             answer, array = describe_error(error), None
         send_answer(talk, {"step": step, **answer}, array)

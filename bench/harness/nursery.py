@@ -24,6 +24,7 @@ import socket
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ PRELOADED = (  # what a cell loads anyway; a module that is not there is missed 
 )
 HEAD, TAIL = 1 << 20, 1 << 16  # bytes kept of what a process prints: the first and the last
 PATIENCE = 3.0  # seconds that an interrupted process has to put things away
-FILES = {"worker": ("talk", "life", "errors", "requests"), "method": ("talk", "ask", "life", "log")}
+FILES = {  # that come with a request; "alive" is held by each keeper, so that who waits for all knows when all are gone
+    "worker": ("talk", "life", "errors", "requests", "alive"),
+    "method": ("talk", "ask", "life", "log", "alive"),
+}
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 Life = tuple[Callable[..., None], tuple[Any, ...]]  # what a forked process does, called with no frame of ours below
@@ -79,6 +83,7 @@ def serve(requests: socket.socket) -> Life | None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     disk.remove_leftovers(Path(tempfile.gettempdir()))
+    warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # the thread is jemalloc's, which forks well
     gc.collect()
     gc.freeze()  # what all share is not written to by a collection
     while True:
@@ -124,7 +129,7 @@ def keep(kind: str, files: dict[str, int]) -> Life:
     process = os.fork()
     if process == 0:
         return prepare(kind, files, out, folder)
-    for file in (out, *(files[name] for name in files if name not in ("life", "log"))):
+    for file in (out, *(files[name] for name in files if name not in ("life", "log", "alive"))):
         os.close(file)
     try:
         watch(process, socket.socket(fileno=files["life"]), printed, Log(files.get("log")), wake)
@@ -144,13 +149,12 @@ def prepare(kind: str, files: dict[str, int], out: int, folder: Path) -> Life:
     printed = out if kind == "method" else files["errors"]
     os.dup2(printed, 1)
     os.dup2(printed, 2)
+    kept: tuple[str, ...] = ("talk", "requests", "alive")
     if kind == "method":
         kept = ("talk", "ask")
         os.chdir(folder)
         with contextlib.suppress(OSError):  # where memory runs out, it is the method that ends, not the harness
-            Path("/proc/self/oom_score_adj").write_text("1000")
-    else:
-        kept = ("talk", "requests")
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     lines = [socket.socket(fileno=os.dup(files[name])) for name in kept]
     close_all_but({0, 1, 2, *(line.fileno() for line in lines)})
     module = importlib.import_module("bench.harness.inside" if kind == "method" else "bench.harness.executor")
@@ -267,7 +271,7 @@ def list_children(process: int) -> list[int]:
     children = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == process:
                 children.append(int(folder.name))
     return children

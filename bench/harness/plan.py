@@ -12,7 +12,7 @@ from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.registry import references, resolve, role_of
 from bench.core.splits import make_folds
-from bench.harness.identity import identify
+from bench.harness.identity import identify, list_sources
 
 
 def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
@@ -29,6 +29,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             raise BenchError(
                 f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
             )
+        sources = list_sources(method, parameters, dataset, suite)
         spec = identify(
             dataset,
             suite,
@@ -40,6 +41,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             method=method,
             parameters=parameters,
             seed=0,
+            sources=sources,
         )
         return [
             Job(
@@ -48,6 +50,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
                 role=role,
                 data_root=run.data_root,
                 protocols=run.protocols,
+                sources=sources,
             )
             for seed in range(seeds)
             for fold in name_folds(split)

@@ -19,6 +19,7 @@ from bench.core.job import Job
 from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.core.splits import Fold, make_folds
+from bench.harness.identity import confirm_sources
 from bench.harness.inputs import (
     describe_trials,
     fold_scalings,
@@ -79,6 +80,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
     predicted = predict(job, dataset, fold, suite, limits)
+    confirm_sources(job.sources, dataset, suite)
     with store.publishing(spec.key) as draft:
         write_predictions(draft, describe_trials(dataset, fold.test, spec), predicted.video)
         draft.manifest.update(
@@ -86,6 +88,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             variant=job.variant,
             role=job.role,
             phantom=dataset.truth is not None,
+            sources=dict(job.sources),
             parameter_count=predicted.parameter_count,
             started=started,
             phases=predicted.phases,

@@ -6,14 +6,16 @@ find out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bench.core.progress import say
 from bench.core.registry import UnknownName
 from bench.core.variants import find_variant
-from bench.harness.identity import identify
+from bench.harness.identity import identify, list_sources
 from bench.scoring.stored import join_rows, read_rows
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
@@ -30,14 +32,21 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
             suite,
             dataset_name=spec["dataset"],
             suite_name=spec["suite"],
+            sources=list_sources(spec["method"], spec["parameters"], dataset, suite),
             **{part: spec[part] for part in ("split", "fold", "classes", "method", "parameters", "seed")},
         )
         variant, changed, _ = manifest["variant"].partition("[")
         return today.key == manifest["key"] and (
             bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
         )
-    except UnknownName:  # a method or variant that is gone
+    except UnknownName as error:  # a method or variant that is gone, or a file that lies elsewhere
+        say_once(f"left out: cells of {spec['method']} ({manifest['variant']}): {error}")
         return False
+
+
+@functools.cache
+def say_once(message: str) -> None:
+    say(message)
 
 
 def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Iterator[Cell]:

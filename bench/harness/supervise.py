@@ -86,17 +86,34 @@ class Nursery:
 
     def __init__(self, requests: socket.socket, process: subprocess.Popen[bytes] | None, setting: Any) -> None:
         self.requests, self.process, self.setting = requests, process, setting
+        self.alive: tuple[socket.socket, socket.socket] | None = None
+        self.owner = os.getpid()  # a fork of this process has a copy of this object, and no nursery
 
     def is_there(self) -> bool:
-        return self.process is None or self.process.poll() is None
+        return self.owner == os.getpid() and (self.process is None or self.process.poll() is None)
 
     def close(self) -> None:
         """End it, whatever it is at; the processes that it has forked are ended by those who asked for them."""
         self.requests.close()
-        if self.process is not None and self.process.stdin is not None:
+        if self.owner == os.getpid() and self.process is not None and self.process.stdin is not None:
             self.process.kill()
             self.process.stdin.close()
             self.process.wait()
+
+    def wait_for_all(self) -> None:
+        """Wait until every process that was started here, or by a worker that was, has ended, with its keeper."""
+        alive, self.alive = self.alive, None
+        if alive is not None:
+            ours, theirs = alive
+            theirs.close()
+            with ours:
+                select.select([ours], [], [], GRACE)
+
+    def mark(self) -> socket.socket:
+        """What each keeper holds while there is something for it to keep."""
+        if self.alive is None:
+            self.alive = socket.socketpair()
+        return self.alive[1]
 
     def start_method(self, log: Path | None) -> Child:
         """A process for a method; what it prints goes to the end of the log."""
@@ -104,7 +121,7 @@ class Nursery:
         ask, its_ask = socket.socketpair(type=socket.SOCK_DGRAM)
         file = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            self.request("method", its_talk.fileno(), its_ask.fileno(), its_life.fileno(), file)
+            self.request("method", its_talk.fileno(), its_ask.fileno(), its_life.fileno(), file, self.mark().fileno())
         finally:
             os.close(file)
             for line in (its_talk, its_ask, its_life):
@@ -115,7 +132,9 @@ class Nursery:
         """A process that makes cells, and prints where this one prints its errors."""
         (talk, its_talk), (life, its_life) = socket.socketpair(), socket.socketpair()
         try:
-            self.request("worker", its_talk.fileno(), its_life.fileno(), 2, self.requests.fileno())
+            self.request(
+                "worker", its_talk.fileno(), its_life.fileno(), 2, self.requests.fileno(), self.mark().fileno()
+            )
         finally:
             for line in (its_talk, its_life):
                 line.close()
@@ -148,10 +167,11 @@ def find_nursery(threads: int) -> Nursery:
     return _nursery
 
 
-def use_nursery(requests: socket.socket) -> None:
-    """In a worker: ask the nursery that it came from."""
+def use_nursery(requests: socket.socket, alive: socket.socket) -> None:
+    """In a worker: ask the nursery that it came from, and have the command wait for what is started."""
     global _nursery
     _nursery = Nursery(requests, None, None)
+    _nursery.alive = alive, alive
 
 
 def start_nursery(environment: dict[str, str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:

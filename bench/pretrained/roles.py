@@ -40,6 +40,7 @@ JUDGES = (
 ROLES = (*GENERATORS, *WAN, *JUDGES)
 KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
+LOADED: set[str] = set()  # roles that this process has loaded, for whoever asks what a result came from
 SUMS = "SHA256SUMS"  # beside a suite's folders: the digests that its files must have
 HEX = re.compile(r"[0-9a-f]{8}|[0-9a-f]{40}|[0-9a-f]{64}")
 WEIGHTS = ("*.safetensors", "*.pth", "*.bin")  # a folder without any of them (or a scheduler's json) holds no network
@@ -238,6 +239,7 @@ def is_blob(path: Path) -> bool:
 @contextmanager
 def loading(role: Role) -> Iterator[None]:
     """Whatever goes wrong while the role's files are read is told as what it is: files that cannot be loaded."""
+    LOADED.add(role.name)
     try:
         yield
     except (BenchError, MemoryError, ImportError):
@@ -254,7 +256,7 @@ def loading(role: Role) -> Iterator[None]:
 def write_sums(folder: Path) -> None:
     """List the sha256 of every file in the folders of a suite, as `sha256sum --check` reads it."""
     lines = [f"{hash_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in list_files(folder)]
-    (folder / SUMS).write_text("".join(line for line in lines if "/" in line))
+    (folder / SUMS).write_text("".join(line for line in lines if "/" in line), encoding="utf-8")
 
 
 def make_roles(settings: dict[str, Any], base: Path, kinds: Iterable[str] = ROLES) -> dict[str, Role]:
@@ -264,12 +266,12 @@ def make_roles(settings: dict[str, Any], base: Path, kinds: Iterable[str] = ROLE
 
 
 def suite_names() -> tuple[str, ...]:
-    return tuple(tomllib.loads(CATALOGUE.read_text()))
+    return tuple(tomllib.loads(CATALOGUE.read_text(encoding="utf-8")))
 
 
 def find_suite(name: str | Path) -> tuple[str, dict[str, Any], Path]:
     """Name, settings and base folder of the suite of that name, or of the one that `<folder>/suite.toml` describes."""
-    catalogue = tomllib.loads(CATALOGUE.read_text())
+    catalogue = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     if str(name) in catalogue:
         return str(name), catalogue[str(name)], HERE
     folder = Path(name)
@@ -277,7 +279,7 @@ def find_suite(name: str | Path) -> tuple[str, dict[str, Any], Path]:
         raise UnknownSuite(
             f"no suite {str(name)!r}; known are {', '.join(catalogue)}, or give a folder that holds a suite.toml"
         )
-    return folder.name, tomllib.loads((folder / "suite.toml").read_text()), folder
+    return folder.name, tomllib.loads((folder / "suite.toml").read_text(encoding="utf-8")), folder
 
 
 def verify_suite(name: str | Path) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.contracts import Dataset
 from bench.core.seeds import derive_seed
 from bench.core.spec import KEY_LENGTH, digest
 from bench.core.splits import make_folds
@@ -41,12 +40,10 @@ SHORTLIST = 8  # training clips that are looked at under all changes
 MOST_DECODED = 8  # predictions that go through the autoencoder
 PLAIN = SIMPLE[:1]
 
-Find = Callable[[Cell, Dataset, Any], str]
+Find = Callable[[Cell, Any, Any], str]
 
 
-def flag_cell(
-    cell: Cell, dataset: Dataset, suite: Any, kinds: tuple[str, ...] = (COPIES, NO_GENERATOR)
-) -> dict[str, str]:
+def flag_cell(cell: Cell, dataset: Any, suite: Any, kinds: tuple[str, ...] = (COPIES, NO_GENERATOR)) -> dict[str, str]:
     """The reason of each flag of a cell, by flag; empty where there is none. What was found before is not looked for.
 
     Only what sees a brain is looked at: floors see none, and ceilings cheat openly.
@@ -77,7 +74,7 @@ def flag_key(cell: Cell, kind: str) -> str:
     return digest(about)[:KEY_LENGTH]
 
 
-def find_copies(cell: Cell, dataset: Dataset, suite: Any) -> str:
+def find_copies(cell: Cell, dataset: Any, suite: Any) -> str:
     """Which share of the predictions looked at are copies of their true clips; empty below `LEAST_SHARE`."""
     trials, rows = pick_trials(cell, MOST_TRIALS)
     alike = []  # row, clip, likeness
@@ -100,7 +97,7 @@ def find_copies(cell: Cell, dataset: Dataset, suite: Any) -> str:
     )
 
 
-def find_foreign(cell: Cell, dataset: Dataset, suite: Any) -> str:
+def find_foreign(cell: Cell, dataset: Any, suite: Any) -> str:
     """How much the suite's autoencoders change the predictions looked at, where each does too much; else empty."""
     _, rows = pick_trials(cell, MOST_DECODED)
     known = [one for one in AUTOENCODERS if suite.has(one)]
@@ -144,11 +141,11 @@ def look(cell: Cell, row: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)  # 5 MB each; rows are looked at clip by clip
-def changes_of(dataset: Dataset, clip: int) -> np.ndarray:
+def changes_of(dataset: Any, clip: int) -> np.ndarray:
     return transform(see(dataset.video(np.array([clip]))[0]), CHANGES)
 
 
-def nearest(cell: Cell, row: int, dataset: Dataset) -> float:
+def nearest(cell: Cell, row: int, dataset: Any) -> float:
     """The likeness of a prediction to the training clip that it is most alike to."""
     spec = cell.manifest["spec"]
     clips, plain = learned_clips(dataset, spec["split"], spec["fold"], int(spec["classes"]))
@@ -161,7 +158,7 @@ def nearest(cell: Cell, row: int, dataset: Dataset) -> float:
 
 
 @functools.lru_cache(maxsize=2)
-def learned_clips(dataset: Dataset, split: str, fold: str, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def learned_clips(dataset: Any, split: str, fold: str, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The clips that a fold's method may have seen, and the spectra of each, unchanged."""
     (one,) = [part for part in make_folds(dataset, split, classes=classes) if part.name == fold]
     shown = np.asarray(dataset.trials["clip"], dtype=np.int64)
@@ -176,7 +173,7 @@ def measure_change(video: np.ndarray, suite: Any, role: str) -> np.ndarray:  # f
 
 
 @functools.lru_cache(maxsize=4)
-def reference_change(dataset: Dataset, suite: Any, role: str) -> tuple[float, float]:
+def reference_change(dataset: Any, suite: Any, role: str) -> tuple[float, float]:
     """The median change of videos that the decoder made, and of real ones, which are some of the data set's clips."""
     clips = np.asarray(dataset.stimuli.to_pandas()["clip"])
     some = np.random.default_rng(derive_seed("flags", "reference")).permutation(clips)[:MOST_DECODED]

@@ -32,6 +32,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from bench.store.formats import Bounds, Refused
+
 CHANNEL = 3  # descriptor of the socket; 0, 1 and 2 lead nowhere
 HANDED = 2  # the only other descriptors there can be
 LENGTH = struct.Struct(">I")
@@ -54,7 +56,7 @@ def main() -> None:
         try:
             with io.FileIO(source) as file:
                 refused = answer(channel, file, memory, about, decoding)
-        except decoding.Refused as error:
+        except Refused as error:
             refused = {"why": error.why, "next_step": error.next_step}
         except MemoryError:
             refused = {"memory": True}
@@ -120,7 +122,7 @@ def answer(
 ) -> dict[str, int]:
     """Write the pictures that are asked for; how many there are, and their size."""
     shape, wanted = about["shape"], about["wanted"]
-    bounds = decoding.Bounds(
+    bounds = Bounds(
         pixels=about["pixels"],
         shape=None if shape is None else tuple(shape),
         first=about["first"],

@@ -9,6 +9,7 @@ animated WebP):
 - Display matrices and EXIF orientations turn and mirror frames; an angle that is no quarter turn is refused.
 - A cover picture is no film; a file of several films is refused, because players choose differently among them.
 - Transparency stands over black, whatever colour a decoder gives to pixels that have none.
+- Containers that cut off the edges of the picture (`clap`, PixelCrop) are refused: only some players follow them.
 - Any bit depth is scaled to 8 bits. Pictures whose range is not known (floats, 32-bit numbers) are refused, and films
   in HDR, which players map to a screen's range each in its own way.
 - The colour matrix and range are those that the file names; where it names none, BT.601 and 16 to 235, as FFmpeg has
@@ -28,30 +29,17 @@ import pkgutil
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import av
 import av.logging
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
-from PIL import (
-    BmpImagePlugin,  # noqa: F401  imported here: later, no file can be opened
-    GifImagePlugin,  # noqa: F401
-    Image,
-    ImageOps,
-    ImageSequence,
-    JpegImagePlugin,  # noqa: F401
-    MpoImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
-    WebPImagePlugin,  # noqa: F401
-)
 
-from bench.store.formats import Refused, check_whole
+from bench.store.formats import Bounds, Refused, check_whole
+from bench.store.pictures import Picture, is_animated, over_black, show_animation, show_picture
 
 DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi", "apng": "apng"}
-PICTURES = {"png": "PNG", "jpeg": "JPEG", "bmp": "BMP", "tiff": "TIFF", "webp": "WEBP", "gif": "GIF"}
 STILL = ("attached_pic", "still_image", "timed_thumbnails")  # dispositions of streams that are no film
 TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics (ITU-T H.273)
@@ -66,36 +54,8 @@ WHOLE_ARRAY = 128 * 2**20  # bytes of an array in Fortran order, which is held w
 for part in pkgutil.walk_packages(av.__path__, "av."):  # PyAV imports the classes of streams when it meets them
     if part.name != "av.__main__":
         importlib.import_module(part.name)
-Image.preinit()
-Image.MAX_IMAGE_PIXELS = None  # sizes are checked here
 warnings.simplefilter("ignore")
 av.logging.set_level(av.logging.ERROR)
-
-Picture = np.ndarray  # u8 (height, width, 3)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What may be decoded: so many bytes of pixels, and, where `shape` is given, so many frames of that size."""
-
-    pixels: int
-    shape: tuple[int, int, int] | None = None  # frames, height, width
-    first: int | None = None  # frames that are wanted: decoding stops after them
-    threads: int = 1
-
-    def check(self, frames: int, height: int, width: int) -> None:
-        """Raises Refused for more frames or pixels than may be decoded, or another size."""
-        seen = f"{frames} frames of {width}×{height} are"
-        if self.shape is not None and (frames > self.shape[0] or (height, width) != self.shape[1:]):
-            count, tall, wide = self.shape
-            raise Refused(f"{seen} not the {count} of {wide}×{tall} promised", "write it again")
-        if min(height, width) < 1:
-            raise Refused(f"its frames are {width}×{height}", "write it with pixels in it")
-        if frames * height * width * 3 > self.pixels:
-            raise Refused(
-                f"{seen} {frames * height * width * 3 / 10**6:.1f} MB of pixels, allowed are {self.pixels / 10**6:.1f}",
-                "cut it into clips, or raise BENCH_VIDEO_MEGABYTES",
-            )
 
 
 def show(file: BinaryIO, kind: str, size: int, bounds: Bounds) -> Iterator[Picture]:
@@ -223,12 +183,6 @@ def to_rgb(frame: Any) -> Picture:
         raise Refused(f"its pixels are {layout.name}, which cannot be shown ({error})", "write it as yuv420p") from None
 
 
-def over_black(picture: np.ndarray) -> Picture:
-    """u8 RGBA over a black ground; opaque pixels keep their values exactly."""
-    alpha = picture[..., 3:].astype(np.uint16)
-    return ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
-
-
 def read_matrix(frame: Any) -> tuple[int, int, int, int]:
     """How a frame is turned and mirrored: (a, b, c, d), where its point (x, y) is shown at (a x + c y, b x + d y).
 
@@ -256,65 +210,6 @@ def turn(picture: Picture, matrix: tuple[int, int, int, int]) -> Picture:
     if b + d < 0:
         picture = picture[::-1]
     return picture
-
-
-# Pictures and animations
-
-
-def show_animation(file: BinaryIO, kind: str, bounds: Bounds) -> Iterator[Picture]:
-    with Image.open(file, formats=[PICTURES[kind]]) as image:
-        bounds.check(1, image.height, image.width)
-        for count, frame in enumerate(ImageSequence.Iterator(image), start=1):
-            bounds.check(count, image.height, image.width)
-            yield rgb_of(ImageOps.exif_transpose(frame))
-            if count == bounds.first:
-                return
-
-
-def show_picture(file: BinaryIO, kind: str, bounds: Bounds) -> Picture:
-    """The one picture of a file, upright."""
-    with Image.open(file, formats=[PICTURES[kind]]) as image:
-        bounds.check(1, image.height, image.width)
-        if kind == "tiff" and (count := getattr(image, "n_frames", 1)) > 1:
-            raise Refused(f"it holds {count} pictures", "save one picture a file")
-        ImageOps.exif_transpose(image, in_place=True)  # a copy would be large
-        return to_eight_bits(image)
-
-
-def to_eight_bits(image: Image.Image) -> Picture:
-    """The picture over black; 16-bit grey is scaled by its upper byte, as Pillow scales 16-bit colour."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode in ("I", "F"):
-        kind = "floats" if image.mode == "F" else "32-bit numbers"
-        raise Refused(f"it is of mode {image.mode} ({kind}), whose black and white are not known", "save 8 or 16 bits")
-    try:
-        return rgb_of(image)
-    except ValueError:
-        raise Refused(f"it is of mode {image.mode}, which is not converted to RGB", "save it as RGB") from None
-
-
-def rgb_of(image: Image.Image) -> Picture:
-    if image.mode in ("RGB", "L", "1") and "transparency" not in image.info:
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return over_black(np.asarray(image.convert("RGBA")))
-
-
-def is_animated(file: BinaryIO) -> bool:
-    """Whether a PNG has an animation in it (a chunk acTL before its first pixels)."""
-    file.seek(8)
-    found = False
-    for _ in range(1000):
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IDAT":
-            break
-        if head[4:] == b"acTL":
-            found = True
-            break
-        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    file.seek(0)
-    return found
 
 
 # Arrays

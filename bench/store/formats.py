@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 # kind: the endings of its names
@@ -27,7 +28,9 @@ KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suf
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # of an mp4 or mov
 OUTER_BOXES = (*FIRST_BOXES, b"moof", b"mfra", b"sidx", b"styp", b"meta", b"udta", b"uuid")
 SEGMENT = 0x18538067  # Matroska's element that holds all but the head
-MOST_EDITS = 2**20  # bytes of an edit list
+TRACKS, TRACK, FILM, CROPS = 0x1654AE6B, 0xAE, 0xE0, (0x54AA, 0x54BB, 0x54CC, 0x54DD)
+MOST_BOX = 2**20  # bytes of an edit list or another box that is looked at
+CUT_OFF = "its container cuts off the edges of its picture"
 NORMAL_SPEED = 0x10000
 HEAD = 16  # bytes that tell the kind
 
@@ -38,6 +41,30 @@ class Refused(Exception):
     def __init__(self, why: str, next_step: str = "write or fetch it again") -> None:
         super().__init__(why, next_step)
         self.why, self.next_step = why, next_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What may be decoded: so many bytes of pixels, and, where `shape` is given, so many frames of that size."""
+
+    pixels: int
+    shape: tuple[int, int, int] | None = None  # frames, height, width
+    first: int | None = None  # frames that are wanted: decoding stops after them
+    threads: int = 1
+
+    def check(self, frames: int, height: int, width: int) -> None:
+        """Raises Refused for more frames or pixels than may be decoded, or another size."""
+        seen = f"{frames} frames of {width}×{height} are"
+        if self.shape is not None and (frames > self.shape[0] or (height, width) != self.shape[1:]):
+            count, tall, wide = self.shape
+            raise Refused(f"{seen} not the {count} of {wide}×{tall} promised", "write it again")
+        if min(height, width) < 1:
+            raise Refused(f"its frames are {width}×{height}", "write it with pixels in it")
+        if frames * height * width * 3 > self.pixels:
+            raise Refused(
+                f"{seen} {frames * height * width * 3 / 10**6:.1f} MB of pixels, allowed are {self.pixels / 10**6:.1f}",
+                "cut it into clips, or raise BENCH_VIDEO_MEGABYTES",
+            )
 
 
 def recognise(head: bytes) -> str | None:
@@ -88,26 +115,45 @@ def check_whole(file: BinaryIO, kind: str, size: int) -> None:
     if kind in needed and (end := needed[kind](file, size)) > size:
         raise Refused(f"it cannot be decoded whole ({end - size} of its {end} bytes are missing)")
     if kind == "mp4":
-        check_edits(file, size)
+        check_movie(file, size)
+    elif kind == "matroska":
+        check_crop(file, size)
     file.seek(0)
 
 
-def check_edits(file: BinaryIO, size: int) -> None:
-    """Raises Refused for an edit list of a film that players follow differently: with pauses, or another speed."""
+def check_movie(file: BinaryIO, size: int) -> None:
+    """Raises Refused for what players follow differently in the films of an mp4: some edit lists, and cut edges."""
     movie = next((inside for name, inside in read_boxes(file, 0, size) if name == b"moov"), None)
     for name, track in read_boxes(file, *movie) if movie else ():
-        parts = dict(read_boxes(file, *track)) if name == b"trak" else {}
-        media = dict(read_boxes(file, *parts[b"mdia"])) if b"mdia" in parts else {}
-        lists = dict(read_boxes(file, *parts[b"edts"])) if b"edts" in parts else {}
-        if b"hdlr" not in media or b"elst" not in lists:
-            continue
-        file.seek(media[b"hdlr"][0] + 8)
-        if file.read(4) == b"vide":
-            file.seek(lists[b"elst"][0])
-            check_edit_list(file.read(min(lists[b"elst"][1] - lists[b"elst"][0], MOST_EDITS)))
+        if name == b"trak" and read_inside(file, track, b"mdia", b"hdlr")[8:12] == b"vide":
+            check_edit_list(read_inside(file, track, b"edts", b"elst"))
+            check_aperture(read_inside(file, track, b"mdia", b"minf", b"stbl", b"stsd"))
+
+
+def read_inside(file: BinaryIO, place: tuple[int, int], *path: bytes) -> bytes:
+    """The content of the box of that path, its first megabyte; empty where there is none."""
+    for name in path:
+        found = next((inside for one, inside in read_boxes(file, *place) if one == name), None)
+        if found is None:
+            return b""
+        place = found
+    file.seek(place[0])
+    return file.read(min(place[1] - place[0], MOST_BOX))
+
+
+def check_aperture(content: bytes) -> None:
+    """Of a table of sample descriptions: the aperture of the first shows all of the picture (ISO/IEC 14496-12)."""
+    place = content.find(b"clap")
+    if place < 0 or len(content) < place + 36:
+        return
+    height_and_width = struct.unpack_from(">HH", content, 8 + 32)
+    wide, wide_of, high, high_of, *_ = struct.unpack_from(">8I", content, place + 4)
+    if (wide, high) != (height_and_width[0] * wide_of, height_and_width[1] * high_of):
+        raise Refused(f"{CUT_OFF} (clap)", "render it anew")
 
 
 def check_edit_list(content: bytes) -> None:
+    """Pauses between frames, and other speeds, are shown differently."""
     wide = content[:1] == b"\1"
     entry = struct.Struct(">qqI" if wide else ">iiI")
     starts = []
@@ -124,9 +170,11 @@ def check_edit_list(content: bytes) -> None:
 def read_boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """The boxes of an mp4 that lie side by side from `start` on: their names, and from where to where they reach."""
     for _ in range(10_000):
+        if start >= end:
+            return
         file.seek(start)
         head = file.read(16)
-        if len(head) < 8 or start >= end:
+        if len(head) < 8:
             return
         length, skip = int.from_bytes(head[:4], "big"), 8
         if length == 1:  # a long box
@@ -151,28 +199,41 @@ def measure_riff(file: BinaryIO, size: int) -> int:
 
 def measure_segment(file: BinaryIO, size: int) -> int:
     """Where the segment of a Matroska file ends; 0 where it does not say (a live recording)."""
-    file.seek(0)
-    numbers = read_elements(file)
-    for name, start, length in numbers:
-        if length is None:
-            return 0
-        if name == SEGMENT:
-            return start + length
-    return 0
+    return max((end for name, _, end in read_elements(file, 0, 2**62) if name == SEGMENT and end < 2**62), default=0)
 
 
-def read_elements(file: BinaryIO) -> Iterator[tuple[int, int, int | None]]:
-    """The outermost EBML elements: their numbers, where their content starts, and its length."""
-    for _ in range(16):
-        name = read_number(file, keep_mark=True)
-        length = read_number(file, keep_mark=False)
+def check_crop(file: BinaryIO, size: int) -> None:
+    """Raises Refused for a Matroska film whose edges are not to be shown, as only some players do."""
+
+    def inside(place: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
+        return [(start, min(end, size)) for name, start, end in read_elements(file, *place) if name == wanted]
+
+    for segment in inside((0, size), SEGMENT):
+        for tracks in inside(segment, TRACKS)[:1]:
+            for track in inside(tracks, TRACK):
+                for film in inside(track, FILM):
+                    for name, start, end in list(read_elements(file, *film)):
+                        file.seek(start)
+                        if name in CROPS and any(file.read(min(8, end - start))):
+                            raise Refused(f"{CUT_OFF} (PixelCrop)", "render it anew")
+
+
+def read_elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The EBML elements that lie side by side from `start` on: numbers, where their contents start, and where they end.
+
+    One that does not say how long it is (a live recording) reaches to `end`.
+    """
+    for _ in range(10_000):
+        if start >= end:
+            return
+        file.seek(start)
+        name, length = read_number(file, keep_mark=True), read_number(file, keep_mark=False)
         if name is None:
             return
         start = file.tell()
-        yield name, start, length
-        if length is None:
-            return
-        file.seek(start + length)
+        after = end if length is None else start + length
+        yield name, start, after
+        start = after
 
 
 def read_number(file: BinaryIO, *, keep_mark: bool) -> int | None:

@@ -39,6 +39,10 @@ REFUSED = {
     "a wrong ablation": (("table", "--ablation", "htr"), ["htr", "hrt"]),
     "a wrong suite": ((*RUN, "--suite", "minny"), ["minny", "mini"]),
     "a wrong protocol": ((*RUN, "--protocol", "neuron"), ["neuron", "neurons"]),
+    "no time at all": ((*RUN, "--time-limit", "0s"), ["'0s'", "1h30m"]),
+    "a time that is none": ((*RUN, "--time-limit", "soon"), ["'soon'", "90s"]),
+    "more seeds than anybody has time for": ((*RUN, "--seeds", "1000000000"), ["1000000000", "1 to 1000"]),
+    "more threads than a machine has": ((*RUN, "--threads", "1000000000"), ["1000000000 threads", "1 to 1024"]),
     "an output that is a folder": ((*RUN, "--output", "."), ["folder", "name a file"]),
     "an output below a file": (("table", "--output", "taken/table.md"), ["taken", "folder of yours"]),
     "a figure of no kind": (("figure", "clips", "--output", "clips.doc"), ["clips.doc", ".png"]),
@@ -107,3 +111,14 @@ def test_every_help_has_an_example_that_is_understood_and_every_option_its_defau
 def test_an_epilogue_is_no_example_of_another_verb():
     for path, verb in list_commands(command):
         assert verb.epilog and f"bench {' '.join(path)}" in verb.epilog, path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1d", 86400), ("45", 45), (1.5, 1.5)],
+)
+def test_a_time_limit_is_read_as_it_is_written(text, seconds):
+    from bench.api.names import parse_time_limit
+
+    assert parse_time_limit(text) == seconds
+    assert parse_time_limit(None) is None

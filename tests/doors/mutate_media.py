@@ -93,6 +93,7 @@ def write_film(video: np.ndarray, container: str, codec: str) -> bytes | None:
             stream = out.add_stream(codec, rate=6, options={"x265-params": "log-level=0"} if "265" in codec else {})
             stream.height, stream.width = video.shape[1:3]
             stream.pix_fmt = PIXELS.get(codec, "yuv420p")
+            stream.codec_context.thread_count = 1  # x264 writes other files with more
             for frame in video:
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             out.mux(stream.encode())
@@ -454,7 +455,7 @@ def try_bundles(root: Path, count: int, seed: int) -> list[Outcome]:
 
     dataset, suite, store = open_dataset("phantom_eeg:tiny"), load_suite("mini"), Store(root / "runs")
     run = Run(method="random_clip", split="cross_subject", dataset="phantom_eeg:tiny", protocols=("eeg2video",))
-    key = run_job(plan(run, dataset, suite.digest)[0], store)
+    key = run_job(plan(run, dataset, suite)[0], store)
     pack_cells([store.find(key)], Viewer(suite.judges, dataset.concepts), ("eeg2video",), root / "whole.zip")
     whole, seeds, draw = (root / "whole.zip").read_bytes(), make_seeds(0), random.Random(seed)
     (root / "secrets").mkdir()

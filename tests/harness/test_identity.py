@@ -15,6 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.errors import BenchError
+from bench.core.job import Run
+from bench.harness.plan import plan
+from bench.harness.run_cell import run_job
+from bench.pretrained.suite import load_suite
+from bench.store.cells import Store
+
 ROOT = Path(__file__).parents[2]
 MINE = """
 import helper
@@ -57,7 +64,7 @@ from pathlib import Path
 
 from bench.core import seeds, splits
 from bench.datasets.catalogue import open_dataset
-from bench.harness.identity import identify
+from bench.harness.identity import identify, list_sources
 from bench.pretrained.suite import load_suite
 from bench.scoring import identity
 from bench.scoring.lookup import find_protocol
@@ -71,7 +78,10 @@ def tell():
     identity.digest_code.cache_clear()
     viewer = Viewer(suite.judges, dataset.concepts)
     keys = {
-        method: identify(dataset, suite, method=method, parameters={}, seed=0, **SETTING).key
+        method: identify(
+            dataset, suite, method=method, parameters={}, seed=0,
+            sources=list_sources(method, {}, dataset, suite), **SETTING,
+        ).key
         for method in ("sam_net", "noise_brain", "retrieval", "cine_neuron", mine)
     }
     for protocol_name, names in (("corrected", ("ssim", "psnr", "video_40way")), (protocol, ("bright",))):
@@ -175,3 +185,71 @@ def test_a_change_changes_the_keys_of_what_it_determines(told: dict[str, list[st
         assert "sam_net" in told[what] and not set(told[what]) & {*SCORES, "mine"}
         return
     assert set(told[what]) == wanted
+
+
+STRAY = """
+import importlib.util
+import numpy as np
+from pathlib import Path
+class Base:
+    modality, version, parameter_count = "eeg", 1, 0
+    def __init__(self, *, suite, seed=0):
+        self.suite = suite
+    def fit(self, train, validation):
+        self.shape = train.video.shape[1:]
+        self.learn(train)
+    def adapt(self, calibration):
+        pass
+    def reconstruct(self, brain):
+        return np.zeros((len(brain.subject), *self.shape), np.uint8)
+class LoadsByPath(Base):
+    def learn(self, train):
+        spec = importlib.util.spec_from_file_location("unlisted", Path(__file__).with_name("unlisted.py"))
+        module = importlib.util.module_from_spec(spec)
+        import sys
+        sys.modules["unlisted"] = module
+        spec.loader.exec_module(module)
+class AsksUndeclared(Base):
+    def learn(self, train):
+        self.suite.embed_images(train.video[:1, 0])
+class AsksDeclared(AsksUndeclared):
+    asks = ("clip_large",)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("LoadsByPath", r"unlisted\.py, which no import statement .* write `import unlisted`"),
+        ("AsksUndeclared", r"clip_large.* add it to the class's uses = \('clip_large',\), or .* asks"),
+        ("AsksDeclared", None),
+    ],
+)
+def test_a_method_cannot_use_what_its_key_does_not_know(phantom, tmp_path: Path, name: str, words: str | None) -> None:
+    (tmp_path / "strays.py").write_text(STRAY)
+    (tmp_path / "unlisted.py").write_text("x = 1\n")
+    store = Store(tmp_path / "runs")
+    run = Run(
+        method=f"{tmp_path / 'strays.py'}:{name}", split="cross_subject", dataset="phantom_eeg:tiny", protocols=()
+    )
+    (job,) = [job for job in plan(run, phantom, load_suite("mini")) if job.spec.method == run.method]
+    if words is None:
+        run_job(job, store)
+        assert store.find(job.spec.key).manifest["sources"]["view clip_large"]
+        return
+    with pytest.raises(BenchError, match=words):
+        run_job(job, store)
+    assert store.find(job.spec.key) is None
+
+
+def test_code_that_changes_while_a_cell_is_made_makes_no_cell(phantom, tmp_path: Path) -> None:
+    (tmp_path / "strays.py").write_text(STRAY)
+    store = Store(tmp_path / "runs")
+    run = Run(
+        method=f"{tmp_path / 'strays.py'}:AsksDeclared", split="cross_subject", dataset="phantom_eeg:tiny", protocols=()
+    )
+    (job,) = [job for job in plan(run, phantom, load_suite("mini")) if job.spec.method == run.method]
+    (tmp_path / "strays.py").write_text(STRAY + "MORE = 1\n")
+    with pytest.raises(BenchError, match="strays changed while"):
+        run_job(job, store)
+    assert store.find(job.spec.key) is None

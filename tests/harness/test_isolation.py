@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 from pathlib import Path
 
 import misbehaviours
@@ -23,7 +25,7 @@ def plan_one(name: str, phantom, split: str = "cross_subject") -> Job:
     """The cell of a class of that file, without scores."""
     method = f"{FILE}:{name}"
     run = Run(method=method, split=split, dataset="phantom_eeg:tiny", protocols=())
-    return next(job for job in plan(run, phantom, load_suite("mini").digest) if job.spec.method == method)
+    return next(job for job in plan(run, phantom, load_suite("mini")) if job.spec.method == method)
 
 
 def name_of(job: Job) -> str:
@@ -99,6 +101,39 @@ def test_a_log_keeps_the_first_and_the_last_of_much(together):
     assert log.stat().st_size < 2 << 20
     text = log.read_text()
     assert text.startswith("first words") and text.endswith("last words\n") and "bytes left out" in text
+
+
+def list_running() -> list[psutil.Process]:
+    """What the nursery of this process has forked and is alive: workers, methods, and their keepers."""
+    running = []
+    for nursery in psutil.Process().children():
+        for one in nursery.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if one.status() != psutil.STATUS_ZOMBIE:
+                    running.append(one)
+    return running
+
+
+def test_a_killed_keeper_or_worker_costs_its_own_cell(phantom, tmp_path):
+    jobs = [plan_one(name, phantom) for name in ("KillsItsKeeper", "KillsTheWorker", "Fine")]
+    outcomes = run(jobs, tmp_path / "runs", processes=1)
+    assert "its process was lost with the process that kept it in fit" in outcomes["KillsItsKeeper"]
+    assert "the process that made and scored it was killed by SIGKILL" in outcomes["KillsTheWorker"]
+    assert outcomes["Fine"] is None
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert names == {jobs[2].spec.key, "logs"}
+
+
+def test_a_stopped_run_leaves_nothing(phantom, tmp_path, monkeypatch):
+    """Ctrl-C while methods are at work: their processes, and what they started, are gone when the run has ended."""
+    jobs = [plan_one(name, phantom) for name in ("Sleeps", "Fine")]
+    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        stopping.setattr("bench.harness.executor.say", lambda text: signal.raise_signal(signal.SIGINT))
+        run(jobs, tmp_path / "runs")
+    _, alive = psutil.wait_procs(list_running(), timeout=2)  # seconds that a process takes to end, once it is at it
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    assert not list((tmp_path / "runs").glob(".tmp-*"))
+    assert run(jobs[1:], tmp_path / "runs") == {"Fine": None}
 
 
 def test_what_does_not_end_meets_the_time_limit(phantom, tmp_path):

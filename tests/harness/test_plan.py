@@ -10,7 +10,6 @@ import pytest
 
 from bench.core.job import Job, Run
 from bench.core.registry import role_of
-from bench.harness import identity
 from bench.harness import plan as planning
 
 
@@ -37,7 +36,7 @@ def make_dataset() -> Any:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(identity, "list_sources", lambda *about: {})  # it would ask the suite for networks
+    monkeypatch.setattr(planning, "list_sources", lambda *about: {})  # it would ask the suite for networks
     suite = SimpleNamespace(digest="s", drawing_settings={})
     return lambda **run: planning.plan(
         Run(**{"split": "cross_subject", "dataset": "made", **run}), make_dataset(), suite

@@ -166,3 +166,35 @@ def test_names_that_are_no_file_names_are_refused(tmp_path, name):
 def test_a_cell_without_scores_is_not_published(tmp_path):
     with pytest.raises(ResultsError, match="has no scores"):
         publish([make_cell("a1")], make_scores("b2", 1), tmp_path)
+
+
+def test_a_name_is_its_first_publisher_s_on_every_data_set(tmp_path):
+    """Under the very name of the file, and on another data set."""
+    publish([make_cell("aa")], make_scores("aa", 1), tmp_path, door="submitted", owner="A")
+    publish([make_cell("aa")], make_scores("aa", 1), tmp_path, door="submitted", owner="A")
+    elsewhere = make_cell("bb", dataset="phantom_fmri", data_digest="e" * 64)
+    for cell in (make_cell("aa"), make_cell("cc", fold="sub01", data_digest="e" * 64), elsewhere):
+        with pytest.raises(ResultsError, match=r"belongs to who published it first .submitted by A"):
+            publish([cell], make_scores(cell.key, 1), tmp_path, door="submitted", owner="B")
+    publish([elsewhere], make_scores("bb", 1), tmp_path, door="submitted", owner="A")
+    assert set(read_results(tmp_path)["cell"]) == {"aa", "bb"}
+
+
+def test_folds_that_the_split_has_are_kept_and_counted(tmp_path):
+    folds = {("phantom_eeg:tiny", "single_subject", 40): ["sub01", "sub02", "sub03"]}
+    publish([make_cell("aa")], make_scores("aa", 1), tmp_path, folds=folds, flags={"aa": {"copies": "why"}})
+    rows = read_results(tmp_path)
+    assert set(rows["folds"]) == {3} and set(rows["flags"]) == {"copies"}
+    with pytest.raises(ResultsError, match="has no fold 'sub07'"):
+        publish([make_cell("bb", fold="sub07")], make_scores("bb", 1), tmp_path, folds=folds)
+
+
+def test_aliases_of_a_data_set_are_one(tmp_path):
+    """The same data under two names: one folder, one section, and no two cells of one fold."""
+    publish([make_cell("aa", dataset="phantom_eeg:small")], make_scores("aa", 1), tmp_path)
+    publish([make_cell("bb", dataset="phantom_eeg", method="two")], make_scores("bb", 1), tmp_path)
+    assert set(read_results(tmp_path)["dataset"]) == {"phantom_eeg"}
+    assert [path.name for path in tmp_path.iterdir()] == ["phantom_eeg"]
+    both = [make_cell("aa", dataset="phantom_eeg:small"), make_cell("cc", dataset="phantom_eeg")]
+    with pytest.raises(ResultsError, match="2 cells of fold sub01"):
+        publish(both, pd.concat([make_scores("aa", 1), make_scores("cc", 1)]), tmp_path)

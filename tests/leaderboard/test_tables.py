@@ -143,6 +143,32 @@ def test_being_above_the_floor_does_not_hang_on_the_ceiling(parts):
     assert np.isnan(row["brain_share"]) and row["mark"] == "not above floor"
 
 
+def test_coverage_counts_the_folds_and_seeds_that_were_not_run(parts):
+    """Two subjects of six, each a fold; and all six with the seeds 0 and 2, where 1 was left out."""
+    rows = parts["sam_net"].assign(folds=6)
+    rows["fold"] = [f"sub{subject:02d}" for subject in rows["subject"]]
+    row = select(result_table(rows[rows["subject"] <= 2]), "sam_net")
+    assert row["coverage"] == pytest.approx(2 / 6) and "partial" in row["mark"]
+    row = select(result_table(pd.concat([rows, rows.assign(seed=2)])), "sam_net")
+    assert row["coverage"] == pytest.approx(2 / 3) and "partial" in row["mark"]
+    assert select(result_table(rows), "sam_net")["coverage"] == 1
+
+
+def test_a_score_surely_above_the_ceiling_is_marked(parts):
+    above = parts["sam_net"].assign(value=np.minimum(parts["sam_net"]["value"] + 0.58, 1))
+    beside = [parts["train_mean"], parts["codec"]]
+    assert "above ceiling" in select(result_table(pd.concat([above, *beside])), "sam_net")["mark"]
+    at = pd.concat([parts["sam_net"].assign(value=parts["codec"]["value"].mean()), *beside])
+    assert "above ceiling" not in select(result_table(at), "sam_net")["mark"]
+    low = parts["codec"].assign(value=0.1)  # a ceiling below the floor binds nothing
+    assert "above ceiling" not in select(result_table(pd.concat([above, parts["train_mean"], low])), "sam_net")["mark"]
+
+
+def test_flags_of_the_videos_are_marks(parts):
+    flagged = parts["sam_net"].assign(flags="copies, no generator")
+    assert select(result_table(flagged), "sam_net")["mark"].endswith("copies, no generator")
+
+
 def test_coverage_counts_what_scored_the_worst(parts):
     rows = parts["sam_net"].copy()
     rows.loc[:6, ["value", "status"]] = [0.0, "missing"]

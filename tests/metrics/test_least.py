@@ -19,7 +19,9 @@ def show(shape: tuple[int, int, int], seed: int) -> Scored:
     """Clips of noise, and views of the shapes that judges give for them."""
     draw = np.random.default_rng(seed)
     frames, height, width = shape
-    per_frame = dict.fromkeys(("clip", "clip_large", "vifi", "dino", "dinov2"), (CLIPS, frames, 16))
+    prepared = ("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench")
+    names = ("clip", "clip_large", "vifi", "dino", "dinov2", "dinov2_dynamind", *prepared)
+    per_frame = dict.fromkeys(names, (CLIPS, frames, 16))
     shapes = {
         **per_frame,
         "frame": (CLIPS, frames, 60),
@@ -28,6 +30,7 @@ def show(shape: tuple[int, int, int], seed: int) -> Scored:
         "concept": (CLIPS, 60),
         "gallery": (CLIPS, CLIPS),
         "raft": (CLIPS, frames - 1, height, width, 2),
+        "raft_vbench": (CLIPS, frames - 1, height + 3, width + 3, 2),
         "amt": (CLIPS,),
     }
     return Scored(

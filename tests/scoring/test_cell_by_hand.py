@@ -7,6 +7,7 @@ shuffled floor, what a missing clip gets, and the row of the table with its inte
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -36,8 +37,9 @@ from scored_cells import score_rows, select
 
 from bench.core.seeds import permute
 from bench.scoring.score_cell import score_cell
-from bench.scoring.stored import read_scores
+from bench.scoring.stored import compare_makings, read_scores
 from bench.scoring.views import Viewer
+from bench.store import provenance
 from leaderboard.stats.ranking import rank_methods
 from leaderboard.tables import mean_of, result_table
 from metrics.protocols import PROTOCOLS
@@ -346,3 +348,28 @@ def test_tiers_and_rank_intervals_by_hand() -> None:
     assert ranking.tier.tolist() == [1, 1, 2, 2]
     assert list(zip(ranking.low.tolist(), ranking.high.tolist(), strict=True)) == [(1, 2), (1, 2), (3, 4), (3, 4)]
     assert rank_methods([(methods[:, None], None)], direction="lower").tier.tolist() == [2, 2, 1, 1]
+
+
+# What was not made alike
+
+
+def test_cells_and_scores_that_were_not_made_alike_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells in one table: one was made by another torch, and scored on another device, from code of no commit."""
+    store, cells = publish_all(tmp_path / "runs")
+    viewer = Viewer(PlantedJudges(), CONCEPTS)
+    how = {"python": "3.11.7", "packages": {"torch": "2.11"}, "threads": 1, "gpus": [], "dirty": False}
+    other = {**how, "gpus": ["H100"], "dirty": True}
+    for cell, making in zip(cells, (how, other, how), strict=True):
+        monkeypatch.setattr(provenance, "describe", lambda making=making: making)
+        score_cell(cell, store, make_dataset(), Suite, protocols=("vbench",))
+    made = [replace(cell, manifest={**cell.manifest, "provenance": how}) for cell in cells]
+    made[0] = replace(made[0], manifest={**made[0].manifest, "provenance": {**how, "packages": {"torch": "2.12"}}})
+    told = compare_makings(made, viewer, ("vbench",))
+    assert told[0] == "not made alike: torch 2.11 (codec, constant_grey); torch 2.12 (planted)"
+    assert told[1].startswith("not scored alike: device H100 (") and "; device cpu (" in told[1]
+    assert told[2].startswith("scored by code that was changed since its commit (dirty): ")
+    assert len(told) == 3
+    assert compare_makings(made[2:], viewer, ("vbench",)) == []
+    changed = [replace(cell, manifest={**cell.manifest, "provenance": other}) for cell in cells[:1]]
+    rows = read_scores(changed, viewer, ("vbench",))
+    assert "dirty" in result_table(rows)["mark"].iloc[0]

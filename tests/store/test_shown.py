@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import av
 import numpy as np
@@ -292,8 +293,16 @@ def test_one_picture_a_file_of_a_folder(tmp_path):
 def test_a_film_in_hdr_is_refused(tmp_path):
     """Its tag alone is forged: transfer 16 of `colr`, which says PQ."""
     content = encode(tmp_path / "a.mp4", numbered(2), "libx264", pixels="yuv420p10le").read_bytes()
-    entry = find(content, b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-    grown = entry[:8] + box(b"avc1", entry[16:] + box(b"colr", b"nclx" + bytes([0, 9, 0, 16, 0, 9, 0])))
+    colours = box(b"colr", b"nclx" + bytes([0, 9, 0, 16, 0, 9, 0]))
+    (tmp_path / "a.mp4").write_bytes(with_description(content, colours))
+    with pytest.raises(VideoError, match=r"HDR \(PQ\)"):
+        read_video(tmp_path / "a.mp4")
+
+
+def with_description(mp4: bytes, extra: bytes) -> bytes:
+    """The mp4 with another box in the description of its film's frames."""
+    entry = find(mp4, b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+    grown = entry[:8] + box(entry[12:16], entry[16:] + extra)
 
     def rebuild(inside: bytes) -> bytes:
         return b"".join(
@@ -301,9 +310,25 @@ def test_a_film_in_hdr_is_refused(tmp_path):
             for name, part in boxes(inside)
         )
 
-    (tmp_path / "a.mp4").write_bytes(rebuild(content))
-    with pytest.raises(VideoError, match=r"HDR \(PQ\)"):
-        read_video(tmp_path / "a.mp4")
+    return rebuild(mp4)
+
+
+def test_films_whose_container_cuts_off_edges_are_refused(tmp_path):
+    """Some players show them cut, and some whole; an aperture of all of the picture cuts nothing."""
+    content = encode(tmp_path / "a.mp4", numbered(2), "libx264").read_bytes()
+    for size, refused in (((64, 48), False), ((32, 24), True)):
+        aperture = box(b"clap", struct.pack(">8I", size[0], 1, size[1], 1, 0, 1, 0, 1))
+        (tmp_path / "a.mp4").write_bytes(with_description(content, aperture))
+        if refused:
+            with pytest.raises(VideoError, match=r"edges of its picture \(clap\)"):
+                read_video(tmp_path / "a.mp4")
+        else:
+            assert read_numbers(read_video(tmp_path / "a.mp4")) == [0, 1]
+    mkv = encode(tmp_path / "a.mkv", numbered(2), "libx264").read_bytes()
+    place = mkv.index(b"\x54\xb2\x81")  # DisplayUnit, in the description of the film
+    (tmp_path / "a.mkv").write_bytes(mkv[:place] + b"\x54\xaa\x81\x08" + mkv[place + 4 :])  # PixelCropBottom 8
+    with pytest.raises(VideoError, match=r"edges of its picture \(PixelCrop\)"):
+        read_video(tmp_path / "a.mkv")
 
 
 def test_decord_reads_the_same_pixels_where_it_reads_a_film_rightly(tmp_path):

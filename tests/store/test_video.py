@@ -190,6 +190,7 @@ def test_broken_files_say_what_is_wrong(tmp_path):
         "flipped.mp4": (bytes(flipped), "cannot be decoded|can be decoded"),
         "cut.webm": (webm[: len(webm) * 6 // 10], "cannot be decoded whole .* bytes are missing"),
         "live.webm": (without_length(webm)[: len(webm) * 6 // 10], "ended prematurely|it ends at .* announces"),
+        "live_end.webm": (without_length(webm)[:-20], "ended prematurely"),  # less than half a second is missing
         "cut.gif": (gif[: len(gif) * 6 // 10], "end mark"),
         "empty.mp4": (b"", "empty"),
         "junk.mp4": (noise(40, 40).tobytes(), "cannot be decoded"),

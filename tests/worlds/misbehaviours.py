@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 
 class Fine:
@@ -237,6 +238,23 @@ class AnswersTwice(Fine):
         for file in list_files():
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(file)) as line:
                 line.sendall(b'\x00\x00\x00\x0f{"step": "fit"}\x00\x00\x00\x0f{"step": "fit"}')
+
+
+class KillsItsKeeper(Fine):
+    def fit(self, train, validation):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(30)
+
+
+class KillsTheWorker(Fine):
+    """Ends the process that serves it, which is another child of its keeper's parent's."""
+
+    def fit(self, train, validation):
+        for keeper in psutil.Process(os.getppid()).parent().children():
+            for child in keeper.children():
+                if child.pid != os.getpid():
+                    child.kill()
+        time.sleep(30)
 
 
 # Counts that are none

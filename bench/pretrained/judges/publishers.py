@@ -23,7 +23,7 @@ from jaxtyping import Float32, UInt8
 from bench.pretrained.judges.preparation import Normalisation, Preparation, make_table, shortest_edge
 
 VERSION = 1  # of the pixels that these make, beside what their fields say; part of the digests of views
-CHUNK = 16  # frames that are resized at once: as floats they take 12 bytes a pixel
+CHUNK_PIXELS = 2**21  # of frames that are resized at once: as floats they take 12 bytes a pixel
 IMAGENET: Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP: Normalisation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -53,8 +53,9 @@ class FloatFrames:
         goal = shortest_edge(height, width, self.edge)
         mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in self.normal)
         parts = [np.empty((0, 3, *self.measure(height, width)), np.float32)]
-        for start in range(0, len(frames), CHUNK):
-            pixels = torch.from_numpy(frames[start : start + CHUNK]).movedim(-1, 1).float()
+        step = max(1, CHUNK_PIXELS // (height * width))
+        for start in range(0, len(frames), step):
+            pixels = torch.from_numpy(frames[start : start + step]).movedim(-1, 1).float()
             if goal != (height, width):
                 pixels = interpolate(pixels, goal, mode=self.mode, align_corners=False, antialias=False)
             if self.crop:
@@ -107,7 +108,7 @@ def vbench_dino(side: int, normal: Normalisation = IMAGENET) -> FloatFrames:
 
 
 def vbench_clip(side: int, normal: Normalisation = CLIP) -> FloatFrames:
-    """`clip_transform(224)` of `vbench/utils.py`, for files; pictures (`read_frame`) are prepared as view "clip" is."""
+    """`clip_transform(224)` of `vbench/utils.py`, of files; pictures (`read_frame`) are prepared as for view "clip"."""
     return FloatFrames(edge=side, mode="bicubic", crop=True, normal=normal)
 
 
