@@ -8,8 +8,9 @@ three ways: what was damaged is made again, it is refused with an error that nam
 differ without a word, and errors that nobody wrote, fail. Size and time of modification are put back wherever the
 damage leaves a file there.
 
-Making a phantom and its card again takes long and is tested elsewhere (`tests/datasets`): here it is stood in for by a
-copy of the one that was made first. Prints a Markdown table; exit 1 unless every case ended well.
+Making a phantom, its card or a method's videos again takes long and is tested elsewhere (`tests/datasets`,
+`tests/harness`): here it is stood in for by a copy of what was made first. Prints a Markdown table; exit 1 unless every
+case ended well.
 """
 
 from __future__ import annotations
