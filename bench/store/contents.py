@@ -24,11 +24,16 @@ Known = dict[str, tuple[State, str]]  # of each file by its name below the root:
 
 
 def hash_files(files: Sequence[Path], root: Path, cache: Path) -> str:
-    """Digest of the names and contents of recordings. Raises DatasetError for a file that is unreadable or changed."""
+    """Digest of the names and contents of recordings. Raises DatasetError for one that is unreadable, changed or lost."""
     known = recall(root, cache)
     found = digest_files(files, root, cache, firm=True)
     if unreadable := [name for name, sha256 in found.items() if not sha256]:
         raise DatasetError(f"{root / unreadable[0]} cannot be read; look at its permissions, or fetch it again")
+    if lost := [name for name in known if name not in found and not (root / name).exists()]:
+        raise DatasetError(
+            f"{root / lost[0]} is gone, and was there when the data were first read here: fetch it again, or, if that "
+            f"is meant, take what is left with `python -m bench data verify NAME --root {root}`"
+        )
     if changed := [name for name, sha256 in found.items() if name in known and known[name][1] != sha256]:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise DatasetError(

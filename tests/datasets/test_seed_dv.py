@@ -153,6 +153,19 @@ def test_recordings_that_changed_are_refused_by_name_until_they_are_verified(
     assert read_dataset("seed_dv", copy).digest not in (before, "")
 
 
+def test_recordings_that_are_lost_are_missed_until_they_are_verified(copy: Path, tmp_path: Path, monkeypatch) -> None:
+    """Some subjects alone are a data set too, but not the one that was there."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    before = read_dataset("seed_dv", copy).digest
+    (copy / "EEG" / "sub2.npy").unlink()
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"sub2\.npy is gone, and was there"):
+            _ = read_dataset("seed_dv", copy).digest
+    verify("seed_dv", copy)
+    left = read_dataset("seed_dv", copy)
+    assert left.subjects == (1, 3, 4) and left.digest != before
+
+
 def test_missing_root_and_missing_files(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
     with pytest.raises(BenchError, match="--data-root"):
