@@ -24,7 +24,7 @@ Known = dict[str, tuple[State, str]]  # of each file by its name below the root:
 
 
 def hash_files(files: Sequence[Path], root: Path, cache: Path) -> str:
-    """Digest of the names and contents of recordings. Raises DatasetError for one that is unreadable, changed or lost."""
+    """Digest of the names and contents of recordings. Raises DatasetError for what is unreadable, changed, lost."""
     known = recall(root, cache)
     found = digest_files(files, root, cache, firm=True)
     if unreadable := [name for name, sha256 in found.items() if not sha256]:
