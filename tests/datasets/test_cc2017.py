@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -48,8 +49,12 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+OPENED = itertools.count()
+
+
 def load(root: Path, **options: str) -> CC2017:
-    return CC2017(root, cache=root.parent / "cache", **options)  # type: ignore[arg-type]
+    """The folder as one who has not read it before opens it: each test changes files as it goes."""
+    return CC2017(root, cache=root.parent / f"cache {next(OPENED)}", **options)  # type: ignore[arg-type]
 
 
 def change(path: Path, values: np.ndarray) -> None:
