@@ -43,7 +43,7 @@ def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[st
             told[key] += [f"{flag}: {reason}" for flag, reason in flags.items()]
         viewer = Viewer(suite.judges, dataset.concepts)
         scores = read_scores(mine, viewer, verified.protocols)
-        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(setting[0]))
+        scores = count_folds(scores, dataset).assign(dataset=canonical_dataset(name))
         references = read_references(dataset, suite)
         for cell in mine:
             own = pd.concat([references, scores[scores["cell"] == cell.key]], ignore_index=True)

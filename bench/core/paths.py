@@ -16,16 +16,19 @@ def bench_home() -> Path:
     return Path(cache).expanduser() / "brain2video-bench"
 
 
-def spare_home() -> Path | None:
+def spare_home(*, make: bool = False) -> Path | None:
     """Where data and caches go where the home takes none: a folder of this user's in the place for temporary files.
 
-    None where there is no such place, or where somebody else has taken the name.
+    Who only looks makes none. None where there is no such place, or where somebody else has taken the name.
     """
     try:
         user = os.getuid() if hasattr(os, "getuid") else 0
         folder = Path(tempfile.gettempdir()) / f"brain2video-bench-{user}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, exist_ok=True)
         told = folder.lstat()
+    except FileNotFoundError:
+        return None if make else folder
     except OSError:
         return None
     return folder if stat.S_ISDIR(told.st_mode) and (not hasattr(os, "getuid") or told.st_uid == user) else None

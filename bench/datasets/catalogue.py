@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.built_in import DEFAULT_SIZE, STAND_INS
 from bench.core.errors import DatasetError
-from bench.core.paths import available_cores, bench_home, find_root, homes
+from bench.core.paths import available_cores, bench_home, find_root, homes, spare_home
 from bench.core.progress import say, warn_once
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
@@ -210,6 +210,8 @@ def make_phantom(spec: AnySpec, *, processes: int | None = None) -> Path:
         except DamagedPhantom as error:
             fits += [folder] if set_aside(folder, seen, error.files) else []
     for folder in fits:
+        if bench_home() not in folder.parents:
+            spare_home(make=True)
         try:
             write(spec, folder, processes or (1 if spec.size == "tiny" else available_cores()))
         except NoRoom as error:

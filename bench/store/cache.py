@@ -149,6 +149,8 @@ class Cache:
         for part in parts:
             state.update(part)
         for place in self.places:
+            if place != self.places[0]:
+                spare_home(make=True)
             try:
                 with disk.new_file(place / key) as draft, draft.open("xb") as file:
                     for part in (state.hexdigest().encode(), b"\n", line, *parts):

@@ -133,8 +133,10 @@ def test_videos_are_the_first_frames_at_the_size_of_the_file(root: Path) -> None
     short = np.zeros((3, 16, 24, 3), np.uint8)
     (root / "videos/000003.mp4").unlink()
     write_lossless(root / "videos/000003.mp4", short, fps=8)
-    with pytest.raises(DatasetError, match=r"000003\.mp4 has 3 frames, expected 5"):
+    with pytest.raises(DatasetError, match=r"000003\.mp4 has another content than when it was first read here"):
         load(root).video([3])
+    with pytest.raises(DatasetError, match=r"000003\.mp4 has 3 frames, expected 5"):
+        CineBrain(root, cache=root.parent / "another cache").video([3])
 
 
 def test_broken_files_name_themselves(root: Path) -> None:
