@@ -92,7 +92,7 @@ def test_other_cells_are_what_they_are_without_misbehaving_ones(together, phanto
 def test_nothing_is_left_over(together):
     runs = together[0]
     assert not list(runs.glob(".tmp-*"))
-    assert not [one for one in psutil.process_iter(["cmdline"]) if misbehaviours.MARK in (one.info["cmdline"] or ())]
+    assert not [one for one in psutil.process_iter(["cmdline"]) if misbehaviours.mark() in (one.info["cmdline"] or ())]
 
 
 def test_a_log_keeps_the_first_and_the_last_of_much(together):
