@@ -78,7 +78,7 @@ class Role:
     def files(self) -> list[Path]:
         """The role's files on this machine, sorted; empty where it is absent."""
         place = self.find()
-        return [] if place is None else list_files(place)
+        return [] if place is None else [path for path in list_files(place) if path.is_file()]
 
     def find(self) -> Path | None:
         """The role's folder on this machine (its file where it has an address), or None."""
@@ -177,6 +177,8 @@ class Role:
 
     def promised(self, path: Path, sha256: str) -> str:
         """The sha256 that a file should have by its name; `sha256` itself where its name promises nothing."""
+        if not sha256:  # it cannot be read
+            return ""
         if self.url:
             digits = path.stem.rpartition("-")[2]
             return sha256 if not HEX.fullmatch(digits) or sha256.startswith(digits) else ""
@@ -220,10 +222,18 @@ class Role:
 
 
 def list_files(place: Path) -> list[Path]:
-    """The file itself, or all files below a folder but those of git, sorted."""
+    """The file itself, or all files below a folder but those of git, sorted; links to files that are gone too."""
     if place.is_file():
         return [place]
-    return sorted(path for path in place.rglob("*") if path.is_file() and ".git" not in path.parts)
+    below = (path for path in place.rglob("*") if ".git" not in path.parts)
+    return sorted(
+        path for path in below if path.is_file() or (path.is_symlink() and not path.is_dir()) or is_blob(path)
+    )
+
+
+def is_blob(path: Path) -> bool:
+    """Whether a link leads to where the hub's cache keeps the contents of files."""
+    return path.is_symlink() and path.resolve().parent.name == "blobs"
 
 
 @contextmanager
