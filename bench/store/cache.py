@@ -148,8 +148,8 @@ class Cache:
         state = hashlib.sha256(line)
         for part in parts:
             state.update(part)
-        for place in self.places:
-            if place != self.places[0]:
+        for number, place in enumerate(self.places):
+            if number:
                 spare_home(make=True)
             try:
                 with disk.new_file(place / key) as draft, draft.open("xb") as file:
@@ -157,10 +157,11 @@ class Cache:
                         file.write(part)
                 return
             except OSError as error:
-                warn_once(
-                    f"{place} cannot keep what is made ({error.strerror or error}): that costs time and nothing else. "
-                    "Free some space, or set BENCH_HOME to a folder of yours"
-                )
+                if not number:
+                    warn_once(
+                        f"{place} cannot keep what is made ({error.strerror or error}): that costs time and nothing "
+                        "else. Free some space, or set BENCH_HOME to a folder of yours"
+                    )
         remember(self.folder, key, value)
 
     def _set_aside(self, path: Path, reason: str) -> None:

@@ -22,7 +22,7 @@ NUMBERS = np.random.default_rng(0).standard_normal((7, 64, 33)).astype(np.float3
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The entry of NUMBERS; its cache is two folders above."""
-    monkeypatch.setattr(rules, "spare_home", lambda: None)
+    monkeypatch.setattr(rules, "spare_home", lambda make=False: None)
     monkeypatch.delenv("BENCH_WARNED", raising=False)
     for memory in (rules.VERIFIED, rules.REMEMBERED):
         memory.clear()
@@ -144,7 +144,7 @@ def test_a_verified_entry_is_verified_again_only_when_it_changed(kept: Path, mon
     monkeypatch.setattr(rules.hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
     assert ask(kept)[1] == 0
     monkeypatch.undo()
-    monkeypatch.setattr(rules, "spare_home", lambda: None)
+    monkeypatch.setattr(rules, "spare_home", lambda make=False: None)
     told = kept.stat()
     flip(0.5)(kept)
     os.utime(kept, ns=(told.st_atime_ns, told.st_mtime_ns))
@@ -171,7 +171,7 @@ def test_a_cache_that_takes_nothing_costs_time_alone(kept: Path, monkeypatch, ca
 
 @pytest.mark.parametrize("blocked", ["home", "home/cache", "home/cache/entries"])
 def test_a_file_in_the_way_of_the_cache_sends_it_to_the_spare_home(tmp_path: Path, monkeypatch, blocked: str) -> None:
-    monkeypatch.setattr(rules, "spare_home", lambda: tmp_path / "spare")
+    monkeypatch.setattr(rules, "spare_home", lambda make=False: tmp_path / "spare")
     (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / blocked).write_text("in the way")
     for made in ([1], []):
