@@ -176,7 +176,7 @@ class CineSync:
                 f"regions={parameters.regions!r} adds the region {added}, and this data has "
                 f"{', '.join(named) or 'no regions at all'}; take data that names one"
             )
-        voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added])
+        voxels = choose_voxels(data, leave_out=[name for name in NOT_VISUAL if name != added], usual=NOT_VISUAL)
         shape = {"tokens": len(encoder.positions) - 1, "channels": parameters.channels}
         return {number: VoxelLayer(torch.from_numpy(columns), **shape) for number, columns in voxels.items()}
 

@@ -30,12 +30,13 @@ from baselines.glfa.alignment import WHOLE, FunctionalAlignment
 from baselines.glfa.encoder import MapEncoder
 from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
-from bench.core.errors import require_fitted
+from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import digest_video, seeded
+from bench.toolbox.voxels import require_regions
 
 DECODED = 32  # trials decoded at once
 CHUNK = 256  # trials read at once
@@ -69,7 +70,7 @@ class Glfa:
                 steps=parameters.steps,
                 guidance=parameters.guidance,
             )
-        regions = name_regions(train)
+        regions = name_regions(train, parameters)
         self.alignment = build_alignment(parameters)
         maps = torch.from_numpy(
             self.alignment.fit(
@@ -116,7 +117,7 @@ class Glfa:
         """A map for each new subject, by the clips that known subjects saw; all else stays."""
         self.trained()
         shown = np.array([self.known.get(digest_video(video), -1) for video in calibration.video], dtype=np.int64)
-        regions = name_regions(calibration)
+        regions = name_regions(calibration, self.parameters)
         for number in np.unique(calibration.subject).tolist():
             rows = np.flatnonzero(calibration.subject == number)
             self.alignment.add_subject(
@@ -195,10 +196,19 @@ def match_capacity(parameters: Parameters, regions: Mapping[int, Sequence[str]],
     return dataclasses.replace(parameters, feedforward=parameters.feedforward + round((wanted - found) / unit))
 
 
-def name_regions(data: TrainingSet) -> dict[int, Sequence[str]]:
-    """Region of each voxel of each subject; one region where the data names none."""
-    width = data.brain.shape[1]
-    return {number: data.rois.get(number) or ("cortex",) * width for number in np.unique(data.subject).tolist()}
+def name_regions(data: TrainingSet, parameters: Parameters) -> dict[int, Sequence[str]]:
+    """Region of each voxel of each subject. Raises UnknownRegion where the map is local in regions and there is one."""
+    subjects = np.unique(data.subject).tolist()
+    if not parameters.local_patches:
+        return {number: data.rois.get(number) or ("cortex",) * data.brain.shape[1] for number in subjects}
+    require_regions(data, ["the regions within which the map is local"])
+    told = sorted({name for number in subjects for name in data.rois.get(number, ())})
+    if len(told) < 2:
+        raise UnknownRegion(
+            f"the map is local within regions, and this data has {', '.join(told) or 'none'}; write the file of its "
+            "regions (`data verify` says which), or take the global map alone with local_patches=0"
+        )
+    return {number: data.rois[number] for number in subjects}
 
 
 def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray, "trial column time"]:

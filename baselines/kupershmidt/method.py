@@ -64,7 +64,9 @@ class Kupershmidt:
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         self.footage, self.standard = encode_footage(self.suite, train, side=parameters.side)
-        self.voxels: dict[int, Int64[np.ndarray, " voxel"]] = choose_voxels(train, leave_out=parameters.leave_out)
+        self.voxels: dict[int, Int64[np.ndarray, " voxel"]] = choose_voxels(
+            train, leave_out=parameters.leave_out, usual=Parameters.leave_out
+        )
         with seeded(self.device, "kupershmidt", "networks", self.seed):
             self.encoder, self.decoder = build_networks(
                 parameters,
@@ -83,7 +85,9 @@ class Kupershmidt:
         """A readout and a decoder layer for every subject here, from its own trials; the rest stays."""
         parameters, decoder = self.parameters, self.trained()
         footage, _ = encode_footage(self.suite, calibration, side=parameters.side, standard=self.standard)
-        for number, columns in choose_voxels(calibration, leave_out=parameters.leave_out).items():
+        for number, columns in choose_voxels(
+            calibration, leave_out=parameters.leave_out, usual=Parameters.leave_out
+        ).items():
             trials = np.flatnonzero(calibration.subject == number)
             clip = torch.from_numpy(calibration.clip[trials])
             with seeded(self.device, "kupershmidt", f"subject {number}", self.seed):

@@ -90,7 +90,7 @@ class MindAnimator:
             self.decoders = build_decoders(
                 self.parameters,
                 volumes=train.brain.shape[2],
-                voxels=choose_voxels(train, leave_out=self.parameters.leave_out),
+                voxels=choose_voxels(train, leave_out=self.parameters.leave_out, usual=Parameters.leave_out),
                 embedding=embedding,
                 mean_text=mean_text,
                 mean_first=self.mean_first.cpu(),
@@ -174,7 +174,9 @@ class MindAnimator:
         for decoder in self.decoders.values():
             decoder.requires_grad_(False)
         parts = self.list_parts(calibration, encode_clips(self.suite, calibration.video))
-        for number, columns in choose_voxels(calibration, leave_out=self.parameters.leave_out).items():
+        for number, columns in choose_voxels(
+            calibration, leave_out=self.parameters.leave_out, usual=Parameters.leave_out
+        ).items():
             for name, part in parts.items():
                 with seeded(self.device, "mind_animator", f"{name} layer of subject {number}", self.seed):
                     part.inputs.add_subject(number, columns).to(self.device)

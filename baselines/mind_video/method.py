@@ -98,7 +98,7 @@ class MindVideo:
         self.clip_shape = train.video.shape[1:]
         self.recipe = take_fields(Recipe, parameters)
         targets = encode_targets(self.suite, train, frames=parameters.alignment_frames)
-        voxels = choose_voxels(train, leave_out=parameters.leave_out)
+        voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "mind_video", "encoder", self.seed):
             encoder = build_encoder(
                 parameters,
@@ -155,7 +155,9 @@ class MindVideo:
         targets = encode_targets(self.suite, calibration, frames=self.parameters.alignment_frames)
         encoder.requires_grad_(False)
         self.means.update(self.measure_means(calibration))
-        for number, columns in choose_voxels(calibration, leave_out=self.parameters.leave_out).items():
+        for number, columns in choose_voxels(
+            calibration, leave_out=self.parameters.leave_out, usual=Parameters.leave_out
+        ).items():
             with seeded(self.device, "mind_video", f"layers of subject {number}", self.seed):
                 encoder.add_subject(number, torch.from_numpy(columns))
             self.train_stage2(calibration, targets, number)

@@ -28,7 +28,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from baselines.neuroclips.networks import build_networks, list_subject_layers
-from baselines.neuroclips.parameters import read_parameters
+from baselines.neuroclips.parameters import Parameters, read_parameters
 from baselines.neuroclips.perception import interpolate_frames
 from baselines.neuroclips.targets import Targets, encode_targets, measure_standard, shorten
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior
@@ -66,7 +66,7 @@ class NeuroClips:
         targets = encode_targets(self.suite, train, frames=parameters.blurry_frames)
         self.images, self.texts = measure_standard(targets.images), measure_standard(targets.texts)
         self.gallery = shorten(self.texts.apply(targets.texts))
-        voxels = choose_voxels(train, leave_out=parameters.leave_out)
+        voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "neuroclips", "network", self.seed):
             self.networks = build_networks(
                 parameters,
@@ -168,7 +168,9 @@ class NeuroClips:
         """Fresh layers for every subject here, from its own trials; everything else stays."""
         parameters, networks = self.parameters, self.trained()
         targets = encode_targets(self.suite, calibration, frames=parameters.blurry_frames)
-        for number, columns in choose_voxels(calibration, leave_out=parameters.leave_out).items():
+        for number, columns in choose_voxels(
+            calibration, leave_out=parameters.leave_out, usual=Parameters.leave_out
+        ).items():
             trials = np.flatnonzero(calibration.subject == number)
             clip = torch.from_numpy(calibration.clip[trials]).to(self.device)
             with seeded(self.device, "neuroclips", f"subject {number}", self.seed):

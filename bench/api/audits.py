@@ -20,9 +20,11 @@ def audit_dataset(
     if runs is not None and not Path(runs).is_dir():
         raise BenchError(f"there is no store {runs}; name with --runs the folder that `bench run` wrote, e.g. runs")
     from bench.audit.report import audit_dataset as audit_it
-    from bench.datasets.catalogue import open_dataset
+    from bench.datasets.catalogue import open_dataset, require_stimuli
 
-    return audit_it(open_dataset(dataset, data_root=data_root), runs=None if runs is None else Path(runs))
+    opened = open_dataset(dataset, data_root=data_root)
+    require_stimuli(opened)
+    return audit_it(opened, runs=None if runs is None else Path(runs))
 
 
 def measure_audits(seeds: int = 50, *, jobs: int | None = None) -> pd.DataFrame:

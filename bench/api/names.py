@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.core.built_in import BUILT_IN
 from bench.core.errors import BenchError
-from bench.core.registry import UnknownName, modality_of, names, suggest, target
+from bench.core.progress import say
+from bench.core.registry import UnknownName, modality_of, names, problems, resolve, suggest, target
 
 CLASSES = (10, 20, 30, 40)
 MOST_SEEDS = 1000
@@ -48,11 +50,25 @@ def check_split(split: str | None) -> None:
 
 
 def check_modality(method: str, dataset: str) -> None:
-    """The method is there and reads what the data set holds, as far as that is known without opening it."""
+    """The method is there, is one, and reads what the data set holds, as far as that is known without opening it."""
+    check_contract(method)
     reads, held = modality_of("methods", method), modality_of("datasets", dataset)
     if reads in ("eeg", "fmri") and held and reads != held:
         raise BenchError(
             f"{method} decodes {reads}, {dataset} holds {held} recordings; its phantom is {default_dataset(method)}"
+        )
+
+
+def check_contract(method: str) -> None:
+    """A method from outside has what the harness calls; `python -m bench check` looks at all of it."""
+    if method in BUILT_IN["methods"]:
+        return
+    found = resolve("methods", method)
+    lacking = [one for one in ("modality", "version", "fit", "reconstruct") if not hasattr(found, one)]
+    if lacking:
+        raise BenchError(
+            f"{method} is no method: the class lacks {', '.join(lacking)}; see README.md, Add a method, and try "
+            f"`python -m bench check {method}`"
         )
 
 
@@ -181,6 +197,9 @@ def name_of(method: str | type) -> str:
     """The name of a method, or the name that its class itself is given here."""
     if isinstance(method, str):
         target("methods", method)
+        for problem in problems("methods"):
+            if problem.name == method:  # ours is meant, and somebody else's has its name
+                say(f"warning: {problem.text}")
         return method
     from bench.core.registry import LIVE, add_class
 

@@ -184,7 +184,8 @@ def survey(
     A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
     Raises BenchError for data sets that the table is not about, and where one cannot be opened.
     """
-    from bench.datasets.catalogue import open_dataset
+    from bench.datasets.catalogue import open_dataset, require_stimuli
+    from bench.datasets.copies import refuse_copies
     from bench.harness.plan import plan
     from bench.pretrained.suite import load_suite
     from bench.scoring.views import Viewer
@@ -219,6 +220,9 @@ def survey(
                 data_root=None if data_root is None else str(data_root),
                 protocols=table.protocols,
             )
+            if make:
+                require_stimuli(opened[name])
+                refuse_copies(opened[name], split, classes)
             planned = plan(run, opened[name], loaded)
         except BenchError as error:
             absent |= dict.fromkeys(together, first_part(str(error)))

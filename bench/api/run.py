@@ -147,12 +147,14 @@ def plan_run(
     for changed in variants.values():
         try_parameters(name, changed)
 
+    from bench.datasets.copies import refuse_copies
     from bench.harness.plan import plan
     from bench.scoring.stored import unfinished
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
     opened, loaded = setting.open(make=True)
+    refuse_copies(opened, split, classes)
     asked = Run(
         method=name,
         split=split,

@@ -24,11 +24,16 @@ class Setting:
         check_setting(dataset=self.dataset, suite=self.suite, classes=self.classes, data_root=self.data_root)
 
     def open(self, *, make: bool) -> tuple[Any, Any]:
-        """The data set and the suite. A phantom that is not there is made, or raises NotMade if `make` is false."""
-        from bench.datasets.catalogue import open_dataset
+        """The data set and the suite. A phantom that is not there is made, or raises NotMade if `make` is false.
+
+        What makes results needs all videos and captions: those that are not there are named before anything is done.
+        """
+        from bench.datasets.catalogue import open_dataset, require_stimuli
         from bench.pretrained.suite import load_suite
 
         dataset = open_dataset(self.dataset, data_root=self.data_root, make=make)
+        if make:
+            require_stimuli(dataset)
         return dataset, load_suite(self.suite)
 
     @property

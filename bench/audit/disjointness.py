@@ -2,7 +2,8 @@
 
 | what     | found where                                                                                            |
 |----------|--------------------------------------------------------------------------------------------------------|
-| clips    | any clip or block is in both (new subjects: any subject, calibration and test: any clip)                 |
+| clips    | any clip or block is in both (new subjects: any subject, calibration and test: any clip), or a recording |
+|          | that is tested is a copy of one that is learned from                                                     |
 | frames   | a test clip's middle frame is a training clip's frame: perceptual hash within `NEAR` bits and pictures  |
 |          | that correlate at `ALIKE` or more                                                                      |
 | captions | test clips share captions with training clips more often than training clips do with each other        |
@@ -27,6 +28,8 @@ from bench.audit.findings import FOUND, NAN, OK, PERMUTATIONS, Finding, assess_l
 from bench.core.contracts import Dataset
 from bench.core.seeds import derive_seed
 from bench.core.splits import SPLITS, Fold, SplitError, make_folds
+from bench.datasets.copies import find_leaks
+from bench.datasets.duplicates import Duplicates
 
 NEAR = 8  # bits of 64
 ALIKE = 0.97  # correlation of 32 × 32 colour pictures; a re-encoded or brightened copy has 0.99
@@ -35,8 +38,13 @@ CHUNK = 64  # clips decoded at once
 CONCEPTS_LEFT_OUT = ("leave_concepts_out",)  # splits that claim it
 
 
-def audit_disjointness(dataset: Dataset, splits: Sequence[str] = SPLITS) -> list[Finding]:
-    """All of the table above; frames and captions once for each set of clips, for most splits share them."""
+def audit_disjointness(
+    dataset: Dataset, splits: Sequence[str] = SPLITS, *, copies: Duplicates | None = None
+) -> list[Finding]:
+    """All of the table above; frames and captions once for each set of clips, for most splits share them.
+
+    `copies` are the data set's duplicated recordings, where they were looked for.
+    """
     findings: list[Finding] = []
     pairs: dict[tuple[bytes, bytes], tuple[np.ndarray, np.ndarray, list[str]]] = {}
     shown = np.asarray(dataset.trials["clip"], dtype=np.int64)
@@ -46,7 +54,7 @@ def audit_disjointness(dataset: Dataset, splits: Sequence[str] = SPLITS) -> list
         except SplitError as error:
             findings.append(dismiss("disjointness", split, str(error)))
             continue
-        findings.append(compare_folds(dataset, folds))
+        findings.append(compare_folds(dataset, folds, copies))
         findings.append(compare_concepts(dataset, folds))
         for fold in folds:
             train, test = np.unique(shown[fold.train]), np.unique(shown[fold.test])
@@ -59,8 +67,8 @@ def audit_disjointness(dataset: Dataset, splits: Sequence[str] = SPLITS) -> list
     return findings
 
 
-def compare_folds(dataset: Dataset, folds: Sequence[Fold]) -> Finding:
-    """Clips, blocks and subjects that parts of a fold share, counted from the trials anew."""
+def compare_folds(dataset: Dataset, folds: Sequence[Fold], copies: Duplicates | None = None) -> Finding:
+    """Clips, blocks, subjects and recordings that parts of a fold share, counted from the trials anew."""
     trials = dataset.trials.to_pandas().set_index("trial")
     stimuli = dataset.stimuli.to_pandas().set_index("clip")
     if "block" in stimuli:
@@ -75,17 +83,25 @@ def compare_folds(dataset: Dataset, folds: Sequence[Fold]) -> Finding:
             both = set(trials.loc[getattr(fold, part), column]) & set(trials.loc[fold.test, column])
             count += len(both)
             shared += [f"{column} {value} ({fold.name}: {part} and test)" for value in sorted(both)[:2]]
+        if copies is not None:
+            leaks = find_leaks(copies, dataset, fold)
+            count += len(leaks)
+            sides = leaks[["subject_one", "clip_one", "subject_other", "clip_other"]].itertuples(index=False)
+            shared += [
+                f"a recording (clip {clip} of subject {one} is clip {again} of subject {other}; {fold.name})"
+                for one, clip, other, again in sides
+            ][:1]
     return Finding(
         audit="disjointness",
         subject_of=folds[0].split,
-        statistic="shared clips, blocks, subjects",
+        statistic="shared clips, blocks, subjects, recordings",
         value=float(count),
         null="0",
         p_value=NAN,
         verdict=FOUND if count else OK,
-        meaning=f"training and test share {', '.join(shared[:3])}: make the folds anew"
+        meaning=f"training and test share {', '.join(shared[:3])}: make the folds anew, or leave copies out"
         if count
-        else "no clip, block or new subject is in training and test",
+        else "no clip, block, recording or new subject is in training and test",
     )
 
 

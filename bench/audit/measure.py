@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from bench.audit.collapse import audit_collapse, describe
+from bench.audit.copies import audit_copies
 from bench.audit.disjointness import audit_disjointness, compare_folds
 from bench.audit.findings import FOUND, Finding
 from bench.audit.fitting import Altered, audit_fitting
@@ -29,6 +30,7 @@ from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.core.splits import Fold, make_folds
 from bench.datasets.catalogue import read_dataset
+from bench.datasets.duplicates import compare_trials, tabulate_trials
 from bench.datasets.phantom.eeg.spec import PLANTED, SIZES, PhantomSpec
 from bench.harness.inputs import measured_subject
 from bench.harness.normalise import Scaling, measure_scalings
@@ -107,7 +109,9 @@ def try_seed(seed: int, strengths: Mapping[str, float]) -> dict[str, dict[str, b
         clean = Path(folder) / "clean"
         make_quietly(spec, clean)
         dataset = open_it(clean)
-        clear = [*audit_disjointness(dataset), *audit_fitting(dataset), *audit_recordings(dataset)]
+        copies = compare_trials(dataset)
+        clear = [*audit_copies(dataset, copies), *audit_disjointness(dataset, copies=copies)]
+        clear += [*audit_fitting(dataset), *audit_recordings(dataset)]
         said = {"nothing": summarise([*clear, *imitate_results(dataset, collapsed=False)])}
         for name, strength in strengths.items():
             root = Path(folder) / name
@@ -194,6 +198,26 @@ def plant_shared_clip(dataset: Dataset) -> list[Finding]:
     return [compare_folds(dataset, [replace(fold, train=np.append(fold.train, fold.test[:1]))])]
 
 
+def plant_block(dataset: Dataset) -> list[Finding]:
+    """The last block of the last subject is the first subject's first, in another unit, a little later, with noise."""
+    table = tabulate_trials(dataset)
+    first, last = (table[table["subject"] == subject] for subject in (dataset.subjects[0], dataset.subjects[-1]))
+    source = first.loc[first["block"] == first["block"].min(), "trial"].tolist()
+    copied = dict(zip(last.loc[last["block"] == last["block"].max(), "trial"].tolist(), source, strict=True))
+
+    def change(trials: np.ndarray, signals: np.ndarray) -> np.ndarray:
+        signals = signals.copy()
+        for row, trial in enumerate(trials.tolist()):
+            if trial in copied:
+                again = np.roll(dataset.signals([copied[trial]])[0], 2, axis=1)
+                noise = np.random.default_rng(trial).normal(0, 0.05, again.shape) * again.std(axis=1, keepdims=True)
+                signals[row] = 1e3 * (again + noise)
+        return signals
+
+    altered = cast(Dataset, Altered(dataset, change_signals=change))
+    return audit_copies(altered, compare_trials(altered))
+
+
 def plant_fitting(dataset: Dataset) -> list[Finding]:
     """Scalings that are measured on training and test trials together."""
 
@@ -229,6 +253,7 @@ def imitate_results(dataset: Dataset, *, collapsed: bool) -> list[Finding]:
 
 PLANTS = {
     "a clip in training and test": "disjointness",
+    "a copied block": "duplicates",
     "copied clips": "frames",
     "copied captions": "captions",
     "scalings of all trials": "fitted on test",
@@ -236,6 +261,7 @@ PLANTS = {
 }
 PLANTERS: dict[str, Callable[[Dataset], list[Finding]]] = {
     "a clip in training and test": plant_shared_clip,
+    "a copied block": plant_block,
     "copied clips": plant_copies,
     "copied captions": plant_captions,
     "scalings of all trials": plant_fitting,

@@ -147,7 +147,7 @@ def lay_out(dataset: Dataset) -> Grid | None:
     if (np.sort(concept[..., 0], axis=1) != kinds).any():
         return None
     trials = dataset.trials.to_pandas()
-    trials = trials[trials["session"] == 1]
+    trials = trials[trials["session"] == trials.groupby("subject")["session"].transform("min")]
     grids = {}
     for subject in dataset.subjects:
         own = trials[trials["subject"] == subject].set_index("clip")["trial"]

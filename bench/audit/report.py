@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.audit.collapse import audit_collapse, describe_rows, pick_trials
+from bench.audit.copies import audit_copies
 from bench.audit.disjointness import audit_disjointness
 from bench.audit.findings import Finding, dismiss
 from bench.audit.fitting import audit_fitting
@@ -18,6 +19,7 @@ from bench.audit.recordings import audit_recordings
 from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.progress import track
+from bench.datasets.duplicates import compare_trials
 from bench.store.cells import Cell, Store
 
 VIEW = "video"  # of the judges: logits of the video classifier
@@ -30,7 +32,9 @@ def audit_dataset(dataset: Dataset, *, runs: Path | None = None) -> pd.DataFrame
     predictions that this store holds for exactly this data set are examined too, those of the controls apart: they
     are meant to be the same for all. Raises BenchError where there is no such folder.
     """
-    findings = audit_disjointness(dataset)
+    copies = compare_trials(dataset)
+    findings = audit_copies(dataset, copies)
+    findings += audit_disjointness(dataset, copies=copies)
     findings += audit_fitting(dataset)
     findings += audit_recordings(dataset)
     if runs is None:

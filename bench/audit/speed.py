@@ -232,7 +232,7 @@ def write_judges(folder: Path) -> Path:
     roles = [f'{name} = {{ id = "{role.base / role.id}", subfolder = "{role.subfolder}" }}'
              for name, role in mini.roles.items() if name not in ("video_judge", "frame_judge")]  # fmt: skip
     roles += [f'{name} = {{ id = ".", subfolder = "{name}" }}' for name in ("video_judge", "frame_judge")]
-    (folder / "suite.toml").write_text("\n".join([*lines, "", "[roles]", *roles, ""]))
+    (folder / "suite.toml").write_text("\n".join([*lines, "", "[roles]", *roles, ""]), encoding="utf-8")
     return folder
 
 
@@ -317,7 +317,12 @@ def measure_memory(counts: tuple[int, ...] = (100, 2000), shape: tuple[int, ...]
             write_clips(Path(work), count, shape)
             environment = {**os.environ, "BENCH_HOME": f"{work}/home"}
             done = subprocess.run(
-                [sys.executable, "-c", MEASURE, work], env=environment, capture_output=True, text=True, check=True
+                [sys.executable, "-c", MEASURE, work],
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=True,
             )
         rows.append({"clips": count, "peak_mebibytes": float(done.stdout.split()[-1])})
     return pd.DataFrame(rows)

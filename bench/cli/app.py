@@ -28,6 +28,7 @@ from bench.cli.publish import publish
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.speed import speed
+from bench.cli.streams import close_output, drop, open_streams
 from bench.cli.suite import suite
 from bench.cli.table import table
 from bench.cli.verify import verify
@@ -64,6 +65,20 @@ for verb in VERBS:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    open_streams()
+    try:
+        Path.cwd()
+    except OSError:  # libraries end the process where there is none, and no relative path means anything
+        say("error: the folder that this was started in is not there any more; change into one that is")
+        return 1
+    code = run_command(arguments)
+    if failure := close_output():
+        say(f"error: {failure}")
+        return code or 1
+    return code
+
+
+def run_command(arguments: Sequence[str] | None) -> int:
     entered = Path(sys.argv[0]).name
     try:
         code = command.main(
@@ -71,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="bench" if entered == "bench" else "python -m bench",
             standalone_mode=False,
         )
-        sys.stdout.flush()
         return int(code or 0)
     except click.ClickException as error:
         error.show()
@@ -83,5 +97,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("stopped; the same command goes on at the next cell")
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop(sys.stdout)
         return 0
+    except OSError as error:
+        if error.filename is None:
+            drop(sys.stdout)  # most likely what could not be written
+        say(f"error: {describe_failure(error)}")
+        return 1
+
+
+def describe_failure(error: OSError) -> str:
+    """What the system refused, and on which file: a disk that is full, a folder that is somebody else's or is gone."""
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+    return f"{error.strerror or error}{where}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from bench.core.registry import describe, names
+from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.core.registry import describe, names, problems
 
 KINDS = ("methods", "datasets", "splits", "protocols", "metrics", "suites")
 
@@ -13,26 +15,43 @@ KINDS = ("methods", "datasets", "splits", "protocols", "metrics", "suites")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 def list_names(kind: str | None) -> int:
     """Methods with their ablations, data sets, splits, protocols and suites; or only one kind."""
-    from bench.core.variants import load_variants
-
     if kind == "protocols":
         explain_protocols()
-        return 0
-    for one in [kind] if kind else filter(names, KINDS):
-        print(f"{one}:")
-        for name in names(one):
-            print(f"  {name:18} {describe(one, name)}")
-            if one == "methods":
-                for group, variants in load_variants(name).items():
-                    print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
+    else:
+        for one in [kind] if kind else filter(names, KINDS):
+            print(f"{one}:")
+            for name in names(one):
+                print(f"  {name:18} {describe(one, name)}")
+                if one == "methods":
+                    list_variants(name)
+    for problem in problems(kind):
+        say(f"warning: left out: {problem.text}")
     return 0
 
 
-def explain_protocols() -> None:
-    """Print what each protocol computes and how it differs from ours."""
-    from bench.scoring.lookup import find_protocols
+def list_variants(method: str) -> None:
+    """Print the ablations of a method; of a package whose file is malformed, what is wrong with it."""
+    from bench.core.variants import load_variants
 
-    for protocol in find_protocols(names("protocols")).values():
+    try:
+        groups = load_variants(method)
+    except BenchError as error:
+        say(f"warning: the variants of {method} are left out: {error}")
+        return
+    for group, variants in groups.items():
+        print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
+
+
+def explain_protocols() -> None:
+    """Print what each protocol computes and how it differs from ours; those that cannot be loaded are named."""
+    from bench.scoring.lookup import find_protocol
+
+    for name in names("protocols"):
+        try:
+            protocol = find_protocol(name)
+        except BenchError as error:
+            say(f"warning: left out: {error}")
+            continue
         print(f"{protocol.name}: {protocol.summary}")
         if protocol.differs:
             print(f"  beside corrected: {protocol.differs}")

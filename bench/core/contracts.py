@@ -17,6 +17,8 @@ from jaxtyping import Float32, Int64, UInt8
 if TYPE_CHECKING:
     import datasets
 
+UNKNOWN_REGION = "cortex"  # of a voxel whose region nobody has told; no name of a region
+
 Modality = Literal["eeg", "fmri", "any", "none"]
 
 

@@ -9,11 +9,25 @@ from pathlib import Path
 
 
 def bench_home() -> Path:
-    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache."""
-    if home := os.environ.get("BENCH_HOME"):
-        return Path(home).expanduser()
+    """Where data and caches lie: BENCH_HOME, or a folder in the user's cache.
+
+    A user without a home, as in some containers, has them in the folder for temporary files.
+    """
+    named = os.environ.get("BENCH_HOME")
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "brain2video-bench"
+    try:
+        return Path(named).expanduser() if named else find_user_folder(cache) / "brain2video-bench"
+    except (RuntimeError, KeyError):  # neither HOME nor the list of users knows one
+        return Path(tempfile.gettempdir()) / f"brain2video-bench-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def find_user_folder(path: str) -> Path:
+    """A folder that may begin with `~`. An empty HOME is none: what is in it would land in the root of the disk."""
+    if path.startswith("~/") and os.environ.get("HOME") == "":
+        import pwd
+
+        return Path(pwd.getpwuid(os.getuid()).pw_dir) / path[2:]
+    return Path(path).expanduser()
 
 
 def spare_home(*, make: bool = False) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -23,7 +24,7 @@ def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Ite
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         from tqdm import tqdm
 
         yield from tqdm(items, desc=phase, total=total, leave=False, file=sys.stderr)
@@ -47,5 +48,8 @@ def warn_once(message: str) -> None:
 
 
 def say(message: str) -> None:
-    """A plain line of progress on standard error; standard output carries results only."""
-    print(message, file=sys.stderr, flush=True)
+    """A plain line of progress on standard error, where there is one; standard output carries results only."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or on a full disk: no reason to end the work
+        print(message, file=sys.stderr, flush=True)

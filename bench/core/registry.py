@@ -3,10 +3,14 @@
 A name comes from one of three places: the table of `bench.core.built_in`, an entry point of an installed package in the
 group `brain2video_bench.<kind>` (e.g. `brain2video_bench.methods`), or, for a class of your own, `path/file.py:Class`.
 Nothing heavy is imported here: `python -m bench list` has to answer at once.
+
+A package whose entry point cannot be used (a name that is taken, no `module:Attribute`, unreadable metadata) stops
+nobody else: `problems` says what is wrong in a line each, and whoever asks for such a name is told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -14,14 +18,18 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
+import re
 import sys
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.core.built_in import BUILT_IN, Entry
 from bench.core.errors import BenchError
 
+GROUP = "brain2video_bench."  # of the groups of entry points; the kind follows
 FILE = "bench_file_"  # of the name of a module that is known by its file alone
 ASKED: dict[str, type] = {}  # what classes of the user's files say about themselves, in their place
 HANDED: dict[str, list[str | Path]] = {}  # where the code of such begins, in a worker, which has only their names
@@ -93,14 +101,30 @@ def resolve(kind: str, name: str) -> Any:
     module_name, _, attribute = target(kind, name).rpartition(":")
     try:
         module = load_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
+    except (Exception, SystemExit) as error:  # what is imported is somebody's code, and may do anything
         raise UnknownName(
-            f"{name!r} cannot be loaded from {module_name}: {error}; install or repair what is missing"
+            f"{name!r} cannot be loaded from {module_name}: {describe_error(error)}; install or repair what is missing"
         ) from error
-    if not hasattr(module, attribute):
-        defined = [one for one in vars(module) if not one.startswith("_")]
-        raise UnknownName(f"{module_name} has no {attribute!r}{suggest(attribute, defined)}")
-    return getattr(module, attribute)
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            defined = [one for one in vars(found) if not one.startswith("_")]
+            raise UnknownName(f"{module_name} has no {attribute!r}{suggest(part, defined)}")
+        found = getattr(found, part)
+    if kind in ("methods", "datasets") and not isinstance(found, type):
+        raise UnknownName(
+            f"{name!r} of {kind} is {type(found).__name__} in {module_name}; it must be a class: name the class itself"
+        )
+    return found
+
+
+def describe_error(error: BaseException) -> str:
+    """What was raised, in one line, and where in the code that was imported."""
+    words = " ".join(str(error).split())
+    said = words if isinstance(error, (ImportError, SyntaxError)) and words else f"{type(error).__name__}: {words}"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = frames[-1] if frames and not isinstance(error, SyntaxError) else None
+    return f"{said} ({where.filename}, line {where.lineno})" if where and "importlib" not in where.filename else said
 
 
 def target(kind: str, name: str) -> str:
@@ -120,6 +144,8 @@ def target(kind: str, name: str) -> str:
         raise UnknownName(f"{name!r} of {kind} lacks the class; write {name}:Class")
     if name in entry_points(kind):
         return entry_points(kind)[name]
+    if reasons := [problem.text for problem in problems(kind) if problem.name == name]:
+        raise UnknownName("; ".join(reasons))
     known = names(kind)
     raise UnknownName(
         f"unknown name {name!r} of {kind}{suggest(name, known)}; there are {', '.join(known)}, or path/file.py:Class"
@@ -170,26 +196,77 @@ def built_in(kind: str) -> Mapping[str, Entry]:
     return BUILT_IN[kind]
 
 
+class Problem(NamedTuple):
+    """An entry point that is left out, and why."""
+
+    kind: str  # empty where it is of no kind, or of all
+    name: str
+    text: str
+
+
+def entry_points(kind: str) -> Mapping[str, str]:
+    """Names that installed packages add to a kind, and where the objects behind them are."""
+    return {name: where for (one, name), where in find_plugins()[0].items() if one == kind}
+
+
+def problems(kind: str | None = None) -> list[Problem]:
+    """Entry points that are left out: of a kind, with those of no kind at all, or all of them."""
+    return [one for one in find_plugins()[1] if kind is None or one.kind in (kind, "")]
+
+
 @functools.cache
-def entry_points(kind: str) -> dict[str, str]:
-    """Names that installed packages add to a kind; raises UnknownName where one takes a name that is taken."""
-    group = f"brain2video_bench.{kind}"
-    targets: dict[str, str] = {}
-    for point in importlib.metadata.entry_points(group=group):
-        owner = point.dist.name if point.dist else "an installed package"
-        if point.name in BUILT_IN[kind] or targets.get(point.name, point.value) != point.value:
-            raise UnknownName(
-                f"{owner} registers {point.name!r} of {group}, a name that is taken; uninstall one of them"
-            )
-        if ":" not in point.value:
-            raise UnknownName(f"{owner} registers {point.value!r} of {group}; it must have the form module:Attribute")
-        targets[point.name] = point.value
-    return targets
+def find_plugins() -> tuple[dict[tuple[str, str], str], tuple[Problem, ...]]:
+    """The entry points of all installed packages by kind and name, and those that cannot be used. Imports none."""
+    claims: dict[tuple[str, str], dict[str, str]] = {}  # (kind, name) -> where -> owner
+    wrong: list[Problem] = []
+    for place, distribution in enumerate(find_distributions()):
+        try:
+            points = [point for point in distribution.entry_points if point.group.startswith(GROUP)]
+            owner = (distribution.metadata["Name"] or "a package without a name") if points else ""
+        except Exception as error:  # metadata that was edited or half deleted
+            owner = owner_of(distribution) or f"package {place}"
+            wrong.append(Problem("", owner, f"{owner}: its entry points cannot be read ({describe_error(error)})"))
+            continue
+        for point in points:
+            kind, where = point.group.removeprefix(GROUP), point.value.partition("[")[0].strip()
+            says = f"{owner} registers {point.name!r} of {point.group}"
+            if kind not in BUILT_IN:
+                text = f"{says}: there is no such kind{suggest(kind, BUILT_IN)}; there are {', '.join(BUILT_IN)}"
+                wrong.append(Problem("", point.name, text))
+            elif point.name in BUILT_IN[kind]:
+                wrong.append(Problem(kind, point.name, f"{says}, a name that is taken; ours is used, rename the other"))
+            elif not re.fullmatch(r"[\w-]+", point.name):
+                wrong.append(Problem(kind, point.name, f"{says}: a name has letters, digits, _ and - only"))
+            elif not re.fullmatch(r"[\w.]+:[\w.]+", where) or where.partition(":")[0].endswith(".py"):
+                text = f"{says} as {point.value!r}; it must have the form module:Attribute"
+                wrong.append(Problem(kind, point.name, text))
+            else:
+                claims.setdefault((kind, point.name), {})[where] = owner
+    plugins = {}
+    for (kind, name), places in claims.items():
+        if len(places) == 1:
+            plugins[kind, name] = next(iter(places))
+            continue
+        owners = " and ".join(sorted(set(places.values())))
+        text = f"{owners} register {name!r} of {GROUP}{kind} differently ({', '.join(sorted(places))}); uninstall one"
+        wrong.append(Problem(kind, name, text))
+    return plugins, tuple(wrong)
+
+
+def find_distributions() -> Iterator[importlib.metadata.Distribution]:
+    """Installed packages; the search ends where the folders of packages cannot be read."""
+    with contextlib.suppress(OSError):
+        yield from importlib.metadata.distributions()
+
+
+def owner_of(distribution: importlib.metadata.Distribution) -> str:
+    """The folder of a package's metadata, which stays readable when its content is not."""
+    return Path(str(getattr(distribution, "_path", ""))).name
 
 
 def load_file(path: Path) -> Any:
     """Import a file by its path, once a process; its module name is made of the path, so two files never collide."""
-    name = f"{FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

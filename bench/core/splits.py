@@ -11,8 +11,8 @@ first three quarters of the subjects are the known ones, the others are new (SEE
 | `clips`          | one           | each clip once  | none                       | each clip once  |
 
 `clips` serves the methods that see no brain: their output does not depend on a subject, so it is made once and stands
-beside every split. Only the first session of a subject is used, as in the papers. Every disjointness that a split
-claims is asserted on the trials themselves.
+beside every split. Of a subject only the first session is used that is there, as in the papers. Every disjointness that
+a split claims is asserted on the trials themselves.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def make_folds(dataset: Dataset, split: str, *, classes: int = 40) -> list[Fold]
 
 
 def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
-    """Trials of the first session whose concept is in the subset: trial, subject, clip, block, concept.
+    """Trials of each subject's first session whose concept is in the subset: trial, subject, clip, block, concept.
 
     `ALL_CLASSES` is all that the data set shows, be its clips labelled or not; smaller subsets are the data set's own.
     """
@@ -104,7 +104,8 @@ def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
         )
     trials = dataset.trials.to_pandas()
     stimuli = dataset.stimuli.to_pandas()[["clip", "block", "concept"]]
-    trials = trials[trials["session"] == 1].merge(stimuli, on="clip", validate="many_to_one")
+    first = trials.groupby("subject")["session"].transform("min")
+    trials = trials[trials["session"] == first].merge(stimuli, on="clip", validate="many_to_one")
     if classes == ALL_CLASSES:
         return trials.sort_values("trial", ignore_index=True)
     names = np.asarray(dataset.concepts)[trials["concept"]]

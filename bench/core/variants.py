@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.core.errors import BenchError
 from bench.core.registry import UnknownName, names, suggest, target
 from bench.core.spec import SpecError, check_plain
 
@@ -70,12 +71,20 @@ def find_group(method: str, group: str) -> Group:
 
 def find_owner(group: str) -> str:
     """The method that has a group of that name, the first of those registered; raises UnknownName."""
-    methods = names("methods")
-    owner = next((method for method in methods if group in load_variants(method)), None)
+    groups = {method: load_readable(method) for method in names("methods")}
+    owner = next((method for method, own in groups.items() if group in own), None)
     if owner is None:
-        known = sorted({name for method in methods for name in load_variants(method)})
+        known = sorted({name for own in groups.values() for name in own})
         raise UnknownName(f"no method has an ablation {group!r}; there are {', '.join(known)}")
     return owner
+
+
+def load_readable(method: str) -> dict[str, Group]:
+    """As `load_variants`; empty where the file is malformed, which is the affair of the package that it came with."""
+    try:
+        return load_variants(method)
+    except BenchError:
+        return {}
 
 
 def find_variant(method: str, variant: str) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def variant_file(method: str) -> Path:
     top, *rest = module.split(".")
     try:
         found_spec = importlib.util.find_spec(top)
-    except ValueError:  # a script or a notebook, which is no package
+    except (ValueError, ImportError):  # a script or a notebook, which is no package; or an import hook's objection
         found_spec = None
     places = (found_spec.submodule_search_locations or []) if found_spec else []
     candidates = [
@@ -167,6 +176,6 @@ def name_side(side: Side) -> str:
 
 def parse_side(text: str) -> Side:
     """A method and its variant, of `method`, `method:variant`, or either behind a `path/file.py:Class`."""
-    path, dot, rest = text.partition(".py:")
-    method, _, variant = rest.partition(":") if dot else text.partition(":")
+    path, dot, rest = text.rpartition(".py:")
+    method, _, variant = rest.partition(":")
     return f"{path}{dot}{method}" if dot else method, variant or "base"

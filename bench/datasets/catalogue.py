@@ -125,6 +125,12 @@ def load_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
     return CineBrain(root, kind="eeg" if kind.endswith(EEG_VIEW) else "fmri", **how)
 
 
+def require_stimuli(dataset: Any) -> None:
+    """Raise DatasetError, naming the first files, where videos or captions that a data set shows are not there."""
+    if hasattr(type(dataset), "require_stimuli"):
+        dataset.require_stimuli()
+
+
 def choose_truth(kind: str, root: Path) -> Callable[[Any], Any] | None:
     """What opens the likelihood model of a phantom's folder; None for a folder of recordings."""
     if not (root / "truth").is_dir():
@@ -268,7 +274,8 @@ def keep_damaged(away: Path, folder: Path, damaged: Mapping[str, str]) -> str:
     """Move the damaged files of a phantom into quarantine; says where they went, or that there was no room."""
     try:
         pen = disk.new_place(folder.with_name("quarantine"), folder.name)
-        (pen / "reason.txt").write_text("".join(f"{folder / name}: {why}\n" for name, why in damaged.items()))
+        reasons = "".join(f"{folder / name}: {why}\n" for name, why in damaged.items())
+        (pen / "reason.txt").write_text(reasons, encoding="utf-8")
         for name in damaged:
             if os.path.lexists(away / name):
                 (pen / name).parent.mkdir(parents=True, exist_ok=True)
@@ -312,7 +319,8 @@ def report_changes(report: pd.DataFrame, root: Path) -> pd.DataFrame:
     changed = [] if (root / "manifest.json").exists() else find_changes(root, cache)
     forget(root, cache)
     detail = "its content is not what it was when it was first read here; asked again, it is taken as it is"
-    for name in changed:
+    gone = set(report.loc[report["status"].isin(["absent", "missing"]), "file"])  # said already
+    for name in [one for one in changed if one not in gone]:
         report.loc[len(report)] = [name, "changed", detail]
     return report
 

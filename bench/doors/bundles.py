@@ -216,4 +216,4 @@ def compare_scores(ours: pd.DataFrame | None, theirs: pd.DataFrame | None, what:
 def read_reason(store: Store) -> str:
     """Why the store moved the cell away."""
     reasons = sorted((store.root / "quarantine").glob("*/reason.txt"))
-    return reasons[-1].read_text().strip().rpartition(": ")[2] if reasons else "it is not there"
+    return reasons[-1].read_text(encoding="utf-8").strip().rpartition(": ")[2] if reasons else "it is not there"

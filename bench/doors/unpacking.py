@@ -219,9 +219,9 @@ def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: 
     done = subprocess.run(
         [sys.executable, "-m", "bench.doors.unpacking"],
         input=json.dumps([str(folder), tables, most_rows]),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     said = done.stdout.splitlines()
@@ -238,7 +238,7 @@ def check_asked() -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (TABLE_SECONDS, TABLE_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * resource.getpagesize() + TABLE_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     folder, tables, most_rows = json.load(sys.stdin)

@@ -154,7 +154,7 @@ def prepare(kind: str, files: dict[str, int], out: int, folder: Path) -> Life:
         kept = ("talk", "ask")
         os.chdir(folder)
         with contextlib.suppress(OSError):  # where memory runs out, it is the method that ends, not the harness
-            Path("/proc/self/oom_score_adj").write_text("1000")
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     lines = [socket.socket(fileno=os.dup(files[name])) for name in kept]
     close_all_but({0, 1, 2, *(line.fileno() for line in lines)})
     module = importlib.import_module("bench.harness.inside" if kind == "method" else "bench.harness.executor")
@@ -271,7 +271,7 @@ def list_children(process: int) -> list[int]:
     children = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == process:
                 children.append(int(folder.name))
     return children

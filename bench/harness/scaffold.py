@@ -86,5 +86,6 @@ def write_method(name: str, folder: Path, *, modality: Literal["eeg", "fmri"] = 
         raise BenchError(f"{there[0]} is there already; choose another name or --folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
-        path.write_text(text.format(name=name, title=title, modality=modality, file=folder / f"{name}.py"))
+        filled = text.format(name=name, title=title, modality=modality, file=folder / f"{name}.py")
+        path.write_text(filled, encoding="utf-8")
     return list(files)

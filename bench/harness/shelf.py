@@ -6,11 +6,13 @@ find out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bench.core.progress import say
 from bench.core.registry import UnknownName
 from bench.core.variants import find_variant
 from bench.harness.identity import identify, list_sources
@@ -37,8 +39,14 @@ def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: i
         return today.key == manifest["key"] and (
             bool(changed) or spec["parameters"] == find_variant(spec["method"], variant)
         )
-    except UnknownName:  # a method or variant that is gone
+    except UnknownName as error:  # a method or variant that is gone, or a file that lies elsewhere
+        say_once(f"left out: cells of {spec['method']} ({manifest['variant']}): {error}")
         return False
+
+
+@functools.cache
+def say_once(message: str) -> None:
+    say(message)
 
 
 def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Iterator[Cell]:

@@ -78,7 +78,7 @@ class Role:
     def files(self) -> list[Path]:
         """The role's files on this machine, sorted; empty where it is absent."""
         place = self.find()
-        return [] if place is None else list_files(place)
+        return [] if place is None else [path for path in list_files(place) if path.is_file()]
 
     def find(self) -> Path | None:
         """The role's folder on this machine (its file where it has an address), or None."""
@@ -177,6 +177,8 @@ class Role:
 
     def promised(self, path: Path, sha256: str) -> str:
         """The sha256 that a file should have by its name; `sha256` itself where its name promises nothing."""
+        if not sha256:  # it cannot be read
+            return ""
         if self.url:
             digits = path.stem.rpartition("-")[2]
             return sha256 if not HEX.fullmatch(digits) or sha256.startswith(digits) else ""
@@ -220,10 +222,18 @@ class Role:
 
 
 def list_files(place: Path) -> list[Path]:
-    """The file itself, or all files below a folder but those of git, sorted."""
+    """The file itself, or all files below a folder but those of git, sorted; links to files that are gone too."""
     if place.is_file():
         return [place]
-    return sorted(path for path in place.rglob("*") if path.is_file() and ".git" not in path.parts)
+    below = (path for path in place.rglob("*") if ".git" not in path.parts)
+    return sorted(
+        path for path in below if path.is_file() or (path.is_symlink() and not path.is_dir()) or is_blob(path)
+    )
+
+
+def is_blob(path: Path) -> bool:
+    """Whether a link leads to where the hub's cache keeps the contents of files."""
+    return path.is_symlink() and path.resolve().parent.name == "blobs"
 
 
 @contextmanager
@@ -246,7 +256,7 @@ def loading(role: Role) -> Iterator[None]:
 def write_sums(folder: Path) -> None:
     """List the sha256 of every file in the folders of a suite, as `sha256sum --check` reads it."""
     lines = [f"{hash_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in list_files(folder)]
-    (folder / SUMS).write_text("".join(line for line in lines if "/" in line))
+    (folder / SUMS).write_text("".join(line for line in lines if "/" in line), encoding="utf-8")
 
 
 def make_roles(settings: dict[str, Any], base: Path, kinds: Iterable[str] = ROLES) -> dict[str, Role]:
@@ -256,12 +266,12 @@ def make_roles(settings: dict[str, Any], base: Path, kinds: Iterable[str] = ROLE
 
 
 def suite_names() -> tuple[str, ...]:
-    return tuple(tomllib.loads(CATALOGUE.read_text()))
+    return tuple(tomllib.loads(CATALOGUE.read_text(encoding="utf-8")))
 
 
 def find_suite(name: str | Path) -> tuple[str, dict[str, Any], Path]:
     """Name, settings and base folder of the suite of that name, or of the one that `<folder>/suite.toml` describes."""
-    catalogue = tomllib.loads(CATALOGUE.read_text())
+    catalogue = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     if str(name) in catalogue:
         return str(name), catalogue[str(name)], HERE
     folder = Path(name)
@@ -269,7 +279,7 @@ def find_suite(name: str | Path) -> tuple[str, dict[str, Any], Path]:
         raise UnknownSuite(
             f"no suite {str(name)!r}; known are {', '.join(catalogue)}, or give a folder that holds a suite.toml"
         )
-    return folder.name, tomllib.loads((folder / "suite.toml").read_text()), folder
+    return folder.name, tomllib.loads((folder / "suite.toml").read_text(encoding="utf-8")), folder
 
 
 def verify_suite(name: str | Path) -> pd.DataFrame:

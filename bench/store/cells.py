@@ -275,10 +275,13 @@ class Cell:
         except OSError as error:
             self.store.quarantine(path, f"it cannot be read: {error.strerror}")
             return None
+        recorded = b""
         try:
             recorded = digest_file(path).read_bytes()
-        except OSError:
-            recorded = b""
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # nothing could be written in its place
+            self.store.quarantine(digest_file(path), f"it cannot be read: {error.strerror}")
         if recorded != f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode():
             self.store.quarantine(path, "its content is not that of its digest")
             return None

@@ -74,7 +74,7 @@ def origin() -> str:
     """Where processes are numbered as they are here: host, boot, namespace; in characters that a file name takes."""
     told = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        told.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
         told.append(str(Path("/proc/self/ns/pid").readlink()))
     name = re.sub(r"[^0-9a-z]", "_", told[0].lower())[:32]
     return f"{name}_{hashlib.sha256(' '.join(told).encode()).hexdigest()[:12]}"
@@ -83,7 +83,7 @@ def origin() -> str:
 def started(process: int) -> str:
     """When a process was started, in ticks since the boot; `ended` for one that only waits to be collected."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:  # no such process, or no system that tells
         return UNKNOWN
     return "ended" if fields[0] in "ZX" else fields[19]

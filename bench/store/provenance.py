@@ -81,7 +81,8 @@ def ask_git(folder: Path, *arguments: str) -> str | None:
         answer = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
             timeout=20,
             env=environment,

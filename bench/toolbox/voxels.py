@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.core.contracts import TrainingSet
-from bench.core.errors import BenchError, UnknownSubject
+from bench.core.contracts import UNKNOWN_REGION, TrainingSet
+from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
 
 Voxels = Mapping[int, Int64[np.ndarray, " voxel"]]  # subject -> columns of the signals
 
@@ -24,20 +24,42 @@ class NoVoxels(BenchError):
     """A subject of whom nothing is left to read."""
 
 
-def choose_voxels(data: TrainingSet, *, leave_out: Sequence[str]) -> dict[int, Int64[np.ndarray, " voxel"]]:
-    """Columns of each subject here whose region is not left out; all of them where the data names no regions.
+def choose_voxels(
+    data: TrainingSet, *, leave_out: Sequence[str], usual: Sequence[str] = ()
+) -> dict[int, Int64[np.ndarray, " voxel"]]:
+    """Columns of each subject here whose region is not left out; all of them where the data names no regions at all.
 
-    Names match whatever their case; one that is not in the data leaves nothing out. Raises NoVoxels.
+    Names match whatever their case. Those in `usual` need not be in the data: a method leaves out what another data set
+    has beside what it reads. Others must be, or a variant would be the base under another name. Raises UnknownRegion
+    for one that is not, and where regions are to be left out of voxels of which nobody says where they are; NoVoxels
+    where no voxel is left.
     """
+    subjects = np.unique(data.subject).tolist()
+    require_regions(data, leave_out)
+    present = {name.lower() for subject in subjects for name in data.rois.get(subject, ())}
+    if absent := [name for name in leave_out if name not in usual and name.lower() not in present]:
+        there = ", ".join(sorted(present)) or "no regions at all"
+        raise UnknownRegion(f"region {', '.join(absent)} is not in this data, which has {there}; take another variant")
     dropped = {name.lower() for name in leave_out}
     chosen = {}
-    for subject in np.unique(data.subject).tolist():
+    for subject in subjects:
         regions = data.rois.get(subject, ("",) * data.brain.shape[1])
         kept = np.array([place for place, name in enumerate(regions) if name.lower() not in dropped], np.int64)
         if not len(kept):
             raise NoVoxels(f"subject {subject} has no voxel outside {', '.join(leave_out)}; leave out fewer regions")
         chosen[int(subject)] = kept
     return chosen
+
+
+def require_regions(data: TrainingSet, wanted: Sequence[str]) -> None:
+    """Raise UnknownRegion where regions are wanted and nobody says which voxels of a subject are in them."""
+    for subject in np.unique(data.subject).tolist() if wanted and data.rois else []:
+        if UNKNOWN_REGION in data.rois.get(subject, (UNKNOWN_REGION,)):
+            raise UnknownRegion(
+                f"{', '.join(wanted)}: of subject {subject} nobody says which voxel is in which region; write the file "
+                "of its regions (`data verify` names it: a region a line, a line a voxel), or read all voxels with "
+                "leave_out=[] where the method has it"
+            )
 
 
 class SubjectLayers(nn.ModuleDict):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench.core.contracts import Signals, TrainingSet
 from bench.core.errors import UnknownRegion
-from bench.toolbox.voxels import choose_voxels
+from bench.toolbox.voxels import choose_voxels, require_regions
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ def choose_inputs(
     if absent := [name for name in asked if name.lower() not in present]:
         there = ", ".join(sorted(set(present.values()))) or "no regions at all"
         raise UnknownRegion(f"region {', '.join(absent)} is not in this data, which has {there}; take another variant")
+    require_regions(data, noise_rois)
     filled = {name.lower() for name in noise_rois}
     choices = {}
-    for subject, columns in choose_voxels(data, leave_out=leave_out).items():
+    for subject, columns in choose_voxels(data, leave_out=leave_out, usual=leave_out).items():
         regions = data.rois.get(subject, ("",) * data.brain.shape[1])
         noise = [column for column in columns.tolist() if regions[column].lower() in filled]
         choices[subject] = VoxelChoice(

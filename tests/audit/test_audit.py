@@ -249,7 +249,7 @@ def test_report_of_a_clean_phantom(phantom: Any) -> None:
     assert table.columns.tolist() == [
         *("audit", "subject_of", "statistic", "value", "null", "p_value", "verdict", "meaning")
     ]
-    expected = {*recordings.MEANINGS, "disjointness", "concepts", "frames", "captions"}
+    expected = {*recordings.MEANINGS, "duplicates", "disjointness", "concepts", "frames", "captions"}
     assert set(table["audit"]) == expected | {"fitted on test", "output collapse"}
     assert not (table["verdict"] == "found").any()
 

@@ -115,7 +115,7 @@ def test_aligned_subjects_answer_the_same_clip_alike_and_padding_is_never_read()
 
 
 def regions_of(data: Any) -> dict[int, Any]:
-    return method_module.name_regions(data)
+    return method_module.name_regions(data, method_module.Parameters())
 
 
 def test_trials_are_mapped_without_their_own_clips() -> None:

@@ -134,7 +134,7 @@ def again(suite: FakeSuite) -> NeuroClips:
 
 def test_regions_are_left_out_and_padding_is_never_read() -> None:
     data = record()
-    voxels = choose_voxels(data, leave_out=("auditory", "mPFC"))
+    voxels = choose_voxels(data, leave_out=("auditory", "mPFC"), usual=("auditory", "mPFC"))
     assert {number: len(columns) for number, columns in voxels.items()} == {1: 24, 2: 28}
     with pytest.raises(NoVoxels, match="subject 1 has no voxel outside V1, auditory"):
         choose_voxels(data, leave_out=("V1", "auditory"))

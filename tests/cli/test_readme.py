@@ -137,7 +137,7 @@ def install(package: Path, folder: Path) -> None:
     )  # fmt: skip
     site.addsitedir(str(packages))
     importlib.invalidate_caches()
-    registry.entry_points.cache_clear()
+    registry.find_plugins.cache_clear()
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def forgetting():
     sys.path[:], sys.meta_path[:] = before[:2]
     for name in {one for one in sys.modules if one.startswith("nearest_concept")} - before[2]:
         del sys.modules[name]
-    registry.entry_points.cache_clear()
+    registry.find_plugins.cache_clear()
 
 
 @pytest.mark.parametrize("where", [name for name in SECTIONS if name not in (METHOD, METRIC, DATASET)])

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from bench.api.names import name_of
+from bench.cli import main
 from bench.core import registry
 from bench.core.registry import BUILT_IN, UnknownName, describe, names, resolve, target
 
@@ -22,10 +24,10 @@ def plugin(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(entry_points)
         (tmp_path / "plugged_method.py").write_text("class Theirs:\n    version = 1\n")
         monkeypatch.syspath_prepend(str(tmp_path))
-        registry.entry_points.cache_clear()
+        registry.find_plugins.cache_clear()
 
     yield install
-    registry.entry_points.cache_clear()
+    registry.find_plugins.cache_clear()
 
 
 def test_entry_points_are_listed_and_loaded_when_asked(plugin):
@@ -37,16 +39,98 @@ def test_entry_points_are_listed_and_loaded_when_asked(plugin):
     del sys.modules["plugged_method"]
 
 
-def test_an_entry_point_may_not_take_a_name(plugin):
-    plugin("[brain2video_bench.methods]\nsam_net = plugged_method:Theirs\n")
-    with pytest.raises(UnknownName, match="plugged registers 'sam_net'"):
-        names("methods")
+BROKEN = {
+    "a name that is taken": ("sam_net = plugged_method:Theirs", "sam_net", "a name that is taken"),
+    "no attribute": ("theirs = plugged_method", "theirs", "form module:Attribute"),
+    "nothing": ("theirs =", "theirs", "form module:Attribute"),
+    "a file": ("theirs = plugged_method.py:Theirs", "theirs", "form module:Attribute"),
+    "a strange name": ("the irs = plugged_method:Theirs", "the irs", "letters, digits"),
+}
 
 
-def test_an_entry_point_that_cannot_be_loaded_says_why(plugin):
-    plugin("[brain2video_bench.methods]\ntheirs = no_such_module:Theirs\n")
-    with pytest.raises(UnknownName, match="no_such_module"):
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_entry_point_that_cannot_be_used_is_left_out_and_named(case, plugin, capsys):
+    line, name, words = BROKEN[case]
+    plugin(f"[brain2video_bench.methods]\n{line}\nother = plugged_method:Theirs\n")
+    assert names("methods") == [*BUILT_IN["methods"], "other"]  # the rest is there
+    (problem,) = registry.problems("methods")
+    assert problem.name == name and f"plugged registers {name!r}" in problem.text and words in problem.text
+    assert not registry.problems("datasets")
+    assert main(["list", "methods"]) == 0
+    said = capsys.readouterr()
+    assert problem.text in said.err and said.err.count("\n") == 1 and "other" in said.out
+    if name != "sam_net":
+        with pytest.raises(UnknownName, match=words):
+            resolve("methods", name)
+    else:
+        assert resolve("methods", name).__name__ == "SamNet"  # ours, and whoever runs it is told
+        assert name_of("sam_net") == "sam_net" and words in capsys.readouterr().err
+
+
+def test_two_packages_with_one_name_are_both_left_out(plugin, tmp_path):
+    plugin("[brain2video_bench.methods]\ntheirs = plugged_method:Theirs\n")
+    second = tmp_path / "second-1.0.dist-info"
+    second.mkdir()
+    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: second\nVersion: 1.0\n")
+    (second / "entry_points.txt").write_text("[brain2video_bench.methods]\ntheirs = another:Theirs\n")
+    registry.find_plugins.cache_clear()
+    assert "theirs" not in names("methods")
+    with pytest.raises(UnknownName, match=r"plugged and second register 'theirs'.*uninstall one"):
         resolve("methods", "theirs")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe[brain", "its entry points cannot be read"),
+        (b"[brain2video_bench.metods]\na = b:C\n", "no such kind, did you mean methods"),
+        (b"[brain2video_bench.methods]\na = plugged_method:Theirs\n", ""),  # and its METADATA was deleted
+        (b"no section at all\n[[[\n= =\n", ""),
+    ],
+)
+def test_packages_with_broken_metadata_stop_nobody(plugin, tmp_path, content, words, capsys):
+    plugin("")
+    folder = tmp_path / "plugged-1.0.dist-info"
+    (folder / "entry_points.txt").write_bytes(content)
+    if b"plugged_method" in content:
+        (folder / "METADATA").unlink()
+    registry.find_plugins.cache_clear()
+    assert main(["list"]) == 0
+    said = capsys.readouterr()
+    assert "sam_net" in said.out and "Traceback" not in said.err
+    assert words in said.err and ("plugged" in said.err) == bool(words)
+
+
+LOADED = {
+    "no such module": ("import no_such_module", "No module named 'no_such_module'"),
+    "a syntax error": ("class Theirs(:", "plugged_method.py"),
+    "an error": ("raise RuntimeError('it is Tuesday\\n and late')", "RuntimeError: it is Tuesday and late"),
+    "an exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),
+    "a value of the wrong type": ("Theirs = 3", "is int in plugged_method; it must be a class"),
+    "no such class": ("class Their: pass", "did you mean Their"),
+}
+
+
+@pytest.mark.parametrize("case", LOADED)
+def test_a_plug_in_that_cannot_be_loaded_says_why_in_a_line_and_only_to_who_needs_it(case, plugin, tmp_path, capsys):
+    text, words = LOADED[case]
+    plugin("[brain2video_bench.methods]\ntheirs = plugged_method:Theirs\n")
+    (tmp_path / "plugged_method.py").write_text(text)
+    assert main(["list"]) == 0 and "theirs" in capsys.readouterr().out
+    assert resolve("methods", "retrieval")
+    assert main(["run", "--method", "theirs", "--runs", str(tmp_path / "runs")]) == 1
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1 and said.startswith("error: ")
+    assert main(["table", "--ablation", "hrt", "--runs", str(tmp_path / "none"), "--dataset", "phantom_eeg:tiny"]) == 1
+    assert "theirs" not in capsys.readouterr().err
+    sys.modules.pop("plugged_method", None)
+
+
+def test_a_class_that_is_no_method_is_named_before_anything_is_made(plugin, tmp_path, capsys):
+    plugin("[brain2video_bench.methods]\ntheirs = plugged_method:Theirs\n")
+    assert main(["run", "--method", "theirs", "--quick", "--runs", str(tmp_path / "runs")]) == 1
+    assert "theirs is no method: the class lacks modality, fit, reconstruct" in capsys.readouterr().err
+    sys.modules.pop("plugged_method", None)
 
 
 def test_a_class_in_a_file(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -48,8 +49,12 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+OPENED = itertools.count()
+
+
 def load(root: Path, **options: str) -> CC2017:
-    return CC2017(root, cache=root.parent / "cache", **options)  # type: ignore[arg-type]
+    """The folder as one who has not read it before opens it: each test changes files as it goes."""
+    return CC2017(root, cache=root.parent / f"cache {next(OPENED)}", **options)  # type: ignore[arg-type]
 
 
 def change(path: Path, values: np.ndarray) -> None:
@@ -113,7 +118,7 @@ def test_tables_and_regions(root: Path) -> None:
     assert dataset.stimuli["slot"][:] == [0, 1, 2, 3] * 3 + list(range(TEST))
     assert dataset.stimuli["caption"][TRAIN] == "a test clip, number 0"
     assert dataset.concepts == ("film",)  # the release has no labels
-    assert dataset.rois[3] == ("V1", "V1", "hippocampus") and dataset.rois[1] == ("cortex",) * 5
+    assert dataset.rois[3] == ("V1", "V1", "hippocampus") and dataset.rois[1] == ("visual",) * 5
     assert dataset.truth is None and open_dataset("cc2017", data_root=root).digest == dataset.digest
     (root / "subj03_rois.txt").write_text("V1\n")
     with pytest.raises(DatasetError, match="names 1 voxels, the data have 3"):
@@ -238,12 +243,13 @@ def test_missing_files(root: Path) -> None:
         (root / name).unlink()
     assert load(root).subjects == (2, 3)  # whoever is wholly there
     report: Any = verify("cc2017", root)
-    missing = report[report["status"] == "missing"]
+    missing = report[(report["status"] == "absent") & ~report["file"].str.endswith("_rois.txt")]
     assert set(missing["file"]) == {"subj01_train_fmri.pt", "subj01_test_fmri.pt", "cc2017"}
     assert "gongzx/cc2017_dataset" in missing["detail"].iloc[-1]
     (root / "subj02_test_fmri.pt").unlink()
     with pytest.raises(DatasetError, match=r"lacks subj02_test_fmri\.pt.*data verify"):
         load(root)
+    assert verify("cc2017", root).set_index("file").loc["subj02_test_fmri.pt", "status"] == "missing"
     with pytest.raises(DatasetError, match="no folder"):
         load(root / "nowhere")
     with pytest.raises(DatasetError, match="no folder"):

@@ -166,7 +166,8 @@ def test_broken_files_name_themselves(root: Path) -> None:
 def test_verify_looks_at_every_file(root: Path) -> None:
     report: Any = verify("cinebrain", root).set_index("file")
     assert report.loc["sub-0001 fmri", "status"] == "ok" and "50 files" in report.loc["sub-0001 fmri", "detail"]
-    assert set(report[report["status"] == "missing"].index) == {
+    assert set(report[report["status"] == "absent"].index) == {
+        *(f"sub-000{subject}_rois.txt" for subject in (1, 3)),
         *(f"sub-000{subject}_{part}_va.json" for subject in (2, 4, 5, 6) for part in ("train", "test")),
         "cinebrain",
     }
@@ -177,6 +178,26 @@ def test_verify_looks_at_every_file(root: Path) -> None:
     report = verify("cinebrain", root).set_index("file")
     assert report.loc["sub-0003 eeg", "status"] == "missing" and "11.npy" in report.loc["sub-0003 eeg", "detail"]
     assert report.loc["videos", "status"] == report.loc["sub-0001 fmri", "status"] == "malformed"
+
+
+def test_a_part_of_the_release_works_and_videos_are_asked_for(root: Path) -> None:
+    (root / "sub-0003_test_va.json").unlink()
+    report: Any = verify("cinebrain", root).set_index("file")
+    assert report.loc["sub-0003_test_va.json", "status"] == "missing"
+    with pytest.raises(DatasetError, match=r"there is no .*sub-0003_test_va\.json"):
+        _ = load(root).trials
+    (root / "sub-0003_train_va.json").unlink()
+    for path in (root / "videos").iterdir():
+        path.unlink()
+    dataset = load(root)
+    assert dataset.subjects == (1,) and len(dataset.trials) == 10 and dataset.signals([9]).shape == (1, 6, 5)
+    with pytest.raises(DatasetError, match=r"there is no .*\.mp4 and 9 more videos"):
+        dataset.require_stimuli()
+    report = verify("cinebrain", root).set_index("file")
+    assert report.loc["videos", "status"] == report.loc["sub-0003_train_va.json", "status"] == "absent"
+    (root / "sub-0001/visual_audio/7.npy").unlink()
+    with pytest.raises(DatasetError, match=r"there is no .*7\.npy"):
+        _ = load(root).digest
 
 
 def test_lists_that_cannot_be_used(root: Path) -> None:

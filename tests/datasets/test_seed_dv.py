@@ -163,8 +163,9 @@ def test_missing_root_and_missing_files(copy: Path, tmp_path: Path, monkeypatch:
         open_dataset("phantom_egg")
     with pytest.raises(BenchError, match="no folder"):
         verify("seed_dv", tmp_path / "nowhere")
-    (copy / "EEG" / "sub2.npy").unlink()
-    with pytest.raises(DatasetError, match=r"sub2\.npy.*data verify"):
+    for path in (copy / "EEG").iterdir():
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"sub1\.npy.*data verify"):
         SeedDV(copy, cache=tmp_path / "cache")
 
 
@@ -205,7 +206,7 @@ def test_verify_finds_everything_that_is_wrong(copy: Path) -> None:
         "Video/BLIP-caption/1st_10min.txt",
         "Video/meta-info/All_video_label.npy",
     }
-    assert {name for name, state in status.items() if state == "missing"} == {"EEG/sub4.npy", "SEED-DV"}
+    assert {name for name, state in status.items() if state == "absent"} == {"EEG/sub4.npy", "SEED-DV"}
     assert "bcmi.sjtu.edu.cn" in report["detail"].iloc[-1]
 
 

@@ -168,6 +168,9 @@ def test_parts_that_folders_have_taken_the_place_of_are_quarantined(tmp_path):
         with pytest.raises(DamagedStore), store.reading():
             cell = store.find(KEY)
             assert cell is None or cell.scores("s") is None
+            if cell is not None:
+                cell.add_scores("s", make_scores())
+                assert cell.has_scores("s")
     shutil.rmtree(tmp_path / KEY, ignore_errors=True)
     (tmp_path / KEY).write_text("no folder at all")
     assert store.find(KEY) is None

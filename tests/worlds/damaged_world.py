@@ -150,13 +150,15 @@ def use_role(suite: Any, role: str) -> Any:
         return suite.encode_text(["a cat in a meadow"]).numpy()
     if role == "vae":
         return suite.encode_video(clip).numpy()
+    if role in ("wan_vae", "wan_transformer"):
+        return describe_network(suite.wan_vae if role == "wan_vae" else suite.wan)
     if role.startswith("wan"):
-        return [tensor.numpy() for tensor in suite.wan_text(["a cat"])] if "t" in role[4:5] else describe_network(suite)
+        return [tensor.numpy() for tensor in suite.wan_text(["a cat"])]
     return suite.generate_video(suite.encode_text(["a cat"]), [3], steps=1, keyframes=clip[:, 0])
 
 
-def describe_network(suite: Any) -> str:
-    return fingerprint(*(weight.numpy() for weight in suite.wan_vae.state_dict().values()))
+def describe_network(network: Any) -> str:
+    return fingerprint(*(weight.numpy() for weight in network.state_dict().values()))
 
 
 def ask_bundle(world: Path, file: str) -> str:

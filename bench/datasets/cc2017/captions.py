@@ -17,11 +17,25 @@ FETCH = "the tensors are gongzx/cc2017_dataset on Hugging Face (recordings: purr
 
 def caption_path(root: Path, part: str) -> Path:
     """The captions that are there: NeuroClips', or NEURONS'; raises DatasetError where there are none."""
-    tagged = root / "qwen_annotation" / f"qwen_{part}_caption_tag_category_id.json"
-    for path in (root / f"GT_{part}_caption.pt", tagged, tagged.with_name(f"qwen_{part}_caption_tag.json")):
-        if path.is_file():
-            return path
-    raise DatasetError(f"{root} lacks GT_{part}_caption.pt (or {tagged.relative_to(root)}); {FETCH}")
+    found = find_captions(root, part)
+    if found is None:
+        own, tagged, _ = (path.relative_to(root).as_posix() for path in caption_paths(root, part))
+        raise DatasetError(f"{root} lacks {own} (or {tagged}); {FETCH}")
+    return found
+
+
+def find_captions(root: Path, part: str) -> Path | None:
+    return next((path for path in caption_paths(root, part) if path.is_file()), None)
+
+
+def caption_paths(root: Path, part: str) -> tuple[Path, Path, Path]:
+    """Where captions may lie, those that are preferred first."""
+    folder = root / "qwen_annotation"
+    return (
+        root / f"GT_{part}_caption.pt",
+        folder / f"qwen_{part}_caption_tag_category_id.json",
+        folder / f"qwen_{part}_caption_tag.json",
+    )
 
 
 def read_captions(root: Path, part: str, count: int) -> list[str]:

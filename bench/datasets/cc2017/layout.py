@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
-from bench.datasets.cc2017.captions import FETCH, caption_path, read_captions
+from bench.datasets.cc2017.captions import FETCH, caption_path, find_captions, read_captions
 from bench.datasets.manifest import read_manifest
-from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import Cache, digest_code
 from bench.store.contents import hash_files
@@ -50,7 +50,7 @@ OFFICIAL: dict[str, Any] = {"segment_clips": 240, "tr": 2.0, "clips": {"train": 
 
 
 class CC2017:
-    """A data set on disk. Raises DatasetError where the folder, its videos or a subject's second file are missing."""
+    """A data set on disk. Raises DatasetError where the folder, or one of a subject's two files, is missing."""
 
     modality: Modality = "fmri"
     class_subsets = SUBSET_NAMES
@@ -62,6 +62,7 @@ class CC2017:
         cache: Path,
         name: str = "cc2017",
         average: Average = "test",
+        subjects: Sequence[int] | None = None,
         open_truth: Callable[[CC2017], Any] | None = None,
     ) -> None:
         if average not in ("test", "all", "none"):
@@ -70,19 +71,29 @@ class CC2017:
         self._open_truth = open_truth
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the one with the .pt files; {FETCH}")
-        self.subjects = find_subjects(self.root)
+        self.subjects = find_subjects(self.root) if subjects is None else tuple(subjects)
         self.geometry = read_fmri_geometry(self.root, OFFICIAL)
         self.sampling_rate = 1 / float(self.geometry["tr"])
-        missing = [path.name for path in self.required_files() if not path.is_file()]
+        missing = [path.name for path in self.recording_paths() if not path.is_file()]
         if missing or not self.subjects:
             raise DatasetError(
                 f"{self.root} lacks {', '.join(missing) or 'subj01_train_fmri.pt and all of its kind'}; "
                 f"`python -m bench data verify cc2017 --root {self.root}` lists what is there; {FETCH}"
             )
 
-    def required_files(self) -> list[Path]:
-        recordings = [self.recording_path(subject, part) for subject in self.subjects for part in PARTS]
-        return [*recordings, *(self.root / f"GT_{part}_3fps.pt" for part in PARTS)]
+    def unaveraged(self) -> CC2017:
+        """The same files with each measured repeat a trial of its own."""
+        return CC2017(self.root, cache=self.cache.folder, name=self.name, average="none", open_truth=self._open_truth)
+
+    def recording_paths(self) -> list[Path]:
+        return [self.recording_path(subject, part) for subject in self.subjects for part in PARTS]
+
+    def require_stimuli(self) -> None:
+        """Raise DatasetError for videos or captions that are not there, before work that needs all begins."""
+        for part in PARTS:
+            if not (self.root / f"GT_{part}_3fps.pt").is_file():
+                raise DatasetError(f"{self.root} lacks GT_{part}_3fps.pt; {FETCH}")
+            caption_path(self.root, part)
 
     def recording_path(self, subject: int, part: Part) -> Path:
         return self.root / f"subj{subject:02d}_{part}_fmri.pt"
@@ -93,8 +104,10 @@ class CC2017:
         if manifest.is_file():
             own = read_manifest(self.root)["digest"]
         else:
-            files = {*self.required_files(), *(caption_path(self.root, part) for part in PARTS)}
-            extra = [self.root / "geometry.json", self.root / "concepts.json", *self.root.glob("subj*_rois.txt")]
+            files = set(self.recording_paths())
+            extra = [self.root / f"GT_{part}_3fps.pt" for part in PARTS]
+            extra += [path for part in PARTS if (path := find_captions(self.root, part))]
+            extra += [self.root / "geometry.json", self.root / "concepts.json", *self.root.glob("subj*_rois.txt")]
             files |= {path for path in extra if path.is_file()}
             own = hash_files(sorted(files), self.root, self.cache.folder)
         return own if self.average == "test" else f"{own}-{self.average}"  # other trials are other data
@@ -143,8 +156,12 @@ class CC2017:
 
     @cached_property
     def rois(self) -> Mapping[int, tuple[str, ...]]:
-        """Region of each voxel of each subject; where the names end, the signals are padding."""
-        return {s: read_rois(self.root / f"subj{s:02d}_rois.txt", count) for s, count in self.voxels.items()}
+        """Region of each voxel of each subject; where the names end, the signals are padding.
+
+        The releasers keep voxels of visual cortex alone (NeuroClips, §4.1).
+        """
+        files = {subject: self.root / f"subj{subject:02d}_rois.txt" for subject in self.subjects}
+        return {s: read_rois(files[s], count, without=VISUAL) for s, count in self.voxels.items()}
 
     @cached_property
     def channels(self) -> tuple[str, ...]:
@@ -157,7 +174,7 @@ class CC2017:
         path = self.root / "concepts.json"
         if not path.is_file():
             return {"names": [UNLABELLED], **{part: [0] * self.clips[part] for part in PARTS}}
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -168,14 +185,19 @@ class CC2017:
         """A row a clip, training clips first: clip, block, slot, position (0), concept, caption."""
         return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
 
+    @property
+    def blocks(self) -> Int64[np.ndarray, " clip"]:
+        """Block of each clip: its segment, and one for all test clips."""
+        train, length = np.arange(self.clips["train"]), self.geometry["segment_clips"]
+        return np.concatenate([train // length + 1, np.full(self.clips["test"], -(-len(train) // length) + 1)])
+
     def _stimulus_columns(self) -> dict[str, Any]:
         length = self.geometry["segment_clips"]
         train, test = (np.arange(self.clips[part]) for part in PARTS)
-        last = -(-len(train) // length)
         captions = [caption for part in PARTS for caption in read_captions(self.root, part, self.clips[part])]
         return {
             "clip": np.arange(len(train) + len(test)),
-            "block": np.concatenate([train // length + 1, np.full(len(test), last + 1)]),
+            "block": self.blocks,
             "slot": np.concatenate([train % length, test]),
             "position": np.zeros(len(train) + len(test), dtype=int),
             "concept": [label for part in PARTS for label in self.labels[part]],
@@ -188,9 +210,10 @@ class CC2017:
 
         Raises DatasetError for a clip without a single repeat.
         """
-        return self.cache.table(self.made_from("trials"), self._trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
-    def _trial_columns(self) -> dict[str, Any]:
+    def trial_columns(self) -> dict[str, Any]:
+        """The columns of `trials`, which need no digest and no cache."""
         rows = []
         for subject in self.subjects:
             for part, first in zip(PARTS, (0, self.clips["train"]), strict=True):
@@ -294,7 +317,7 @@ def read_fmri_geometry(root: Path, official: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return dict(official)
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         return {name: stored[name] for name in official}
     except (ValueError, KeyError) as error:
         raise DatasetError(f"{path} is no geometry ({error}); make the phantom again or delete the file") from error

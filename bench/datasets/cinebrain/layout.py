@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from bench.core.contracts import Modality
+from bench.core.contracts import UNKNOWN_REGION, Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
 from bench.datasets.manifest import read_manifest
-from bench.datasets.regions import UNLABELLED, read_rois, voxel_names
+from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import Cache, digest_code
 from bench.store.contents import hash_files
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 Kind = Literal["fmri", "eeg"]
 OFFICIAL: dict[str, Any] = {"episode_clips": 270, "tr": 0.8, "frames": 33}
 EEG_CHANNELS = 64
+VISUAL_VOXELS = 8405  # of a file that holds visual cortex alone; 18,946 with the auditory voxels
 FETCH = "it is Fudan-fMRI/CineBrain on Hugging Face (sub-000X tars, videos.tar and the JSON lists)"
 
 
@@ -89,7 +90,8 @@ class CineBrain:
             lists = [path for subject in self.subjects for path in list_paths(self.root, subject)]
             extra = [self.root / name for name in ("geometry.json", "concepts.json")]
             extra += sorted(self.root.glob("sub-*_rois.txt"))
-            named = [path for table in self.items.values() for item in table for path in self._files(item)]
+            named = [path for table in self.items.values() for item in table for path in self._recorded(item)]
+            named += [path for path in self._shown() if path.is_file()]
             own = hash_files(
                 sorted({*lists, *named, *(path for path in extra if path.is_file())}),
                 self.root,
@@ -97,12 +99,25 @@ class CineBrain:
             )
         return own if self.modality == "fmri" else f"{own}-eeg"  # the same files, other data
 
-    def _files(self, item: dict[str, Any]) -> list[Path]:
-        paths = [*(self.locate(name) for name in item[self.modality]), self.locate(item["video"])]
+    def _recorded(self, item: dict[str, Any]) -> list[Path]:
+        paths = [self.locate(name) for name in item[self.modality]]
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DatasetError(f"there is no {missing[0]}; `data verify cinebrain` lists all that is missing; {FETCH}")
         return paths
+
+    def _shown(self) -> list[Path]:
+        """Where the videos that the lists name are, or should be."""
+        return [self.locate(name) for name in self._videos.values()]
+
+    def require_stimuli(self) -> None:
+        """Raise DatasetError for a video that is not there, before work that needs all begins."""
+        missing = [path for path in self._shown() if not path.is_file()]
+        if missing:
+            raise DatasetError(
+                f"there is no {missing[0]}{f' and {len(missing) - 1} more videos' if len(missing) > 1 else ''}; "
+                f"`data verify cinebrain` lists all that is missing; {FETCH}"
+            )
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
@@ -148,7 +163,11 @@ class CineBrain:
         """Region of each voxel of each subject (fMRI); where the names end, the signals are padding."""
         if self.modality == "eeg":
             return dict.fromkeys(self.subjects, ("scalp",) * EEG_CHANNELS)
-        return {s: read_rois(self.root / f"sub-{s:04d}_rois.txt", count) for s, count in self.voxels.items()}
+        files = {subject: self.root / f"sub-{subject:04d}_rois.txt" for subject in self.subjects}
+        return {
+            s: read_rois(files[s], count, without=VISUAL if count == VISUAL_VOXELS else UNKNOWN_REGION)
+            for s, count in self.voxels.items()
+        }
 
     @cached_property
     def channels(self) -> tuple[str, ...]:
@@ -161,7 +180,7 @@ class CineBrain:
     def labels(self) -> dict[str, Any]:
         """Names, and the concept of each video by its number; one concept for all where there are no labels."""
         path = self.root / "concepts.json"
-        return json.loads(path.read_text()) if path.is_file() else {"names": [UNLABELLED], "clips": {}}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"names": [UNLABELLED], "clips": {}}
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -170,9 +189,10 @@ class CineBrain:
     @cached_property
     def stimuli(self) -> datasets.Dataset:
         """A row a video: clip, block, slot, position (0), concept, caption, number (of its file)."""
-        return self.cache.table(self.made_from("stimuli"), self._stimulus_columns)
+        return self.cache.table(self.made_from("stimuli"), self.stimulus_columns)
 
-    def _stimulus_columns(self) -> dict[str, Any]:
+    def stimulus_columns(self) -> dict[str, Any]:
+        """The columns of `stimuli`, which need no digest and no cache."""
         places = place_clips(self.items, self.geometry["episode_clips"])
         captions = {item["number"]: item["text"] for table in self.items.values() for item in table}
         numbers = sorted(captions)
@@ -189,10 +209,11 @@ class CineBrain:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row an item: trial, subject, session (1), clip."""
-        return self.cache.table(self.made_from("trials"), self._trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
-    def _trial_columns(self) -> dict[str, Any]:
-        clip = {number: row for row, number in enumerate(self.stimuli["number"])}
+    def trial_columns(self) -> dict[str, Any]:
+        """The columns of `trials`, which need no digest and no cache."""
+        clip = {number: row for row, number in enumerate(self.stimulus_columns()["number"])}
         shown = [(subject, clip[item["number"]]) for subject, table in self.items.items() for item in table]
         return {
             "trial": np.arange(len(shown)),

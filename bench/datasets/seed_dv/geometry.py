@@ -123,7 +123,7 @@ class Geometry:
         return (first[:, None] + np.arange(self.clips)).ravel()
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read_geometry(root: Path) -> Geometry:
@@ -132,7 +132,7 @@ def read_geometry(root: Path) -> Geometry:
     if not path.exists():
         return Geometry()
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         tuples = {name: tuple(stored[name]) for name in ("concepts", "frames")}
         return Geometry(**{**stored, **tuples})
     except (ValueError, TypeError, KeyError) as error:

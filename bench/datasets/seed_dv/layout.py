@@ -5,13 +5,15 @@
     Video/BLIP-caption/1st_10min.txt …              a caption a line, in order of presentation
     Video/meta-info/All_video_label.npy …           concept of each slot (1-based) and attributes of the clips
 
-The recordings are memory-mapped and never copied whole. What is derived (tables, frames of the clips) lies in the
-cache. The digest of real data is that of all file contents (`bench.store.contents`); a phantom's stands in its
-manifest.
+Subjects are those whose recording is there, a second session alone too; videos and captions are asked for, by the name
+of their file, by what needs them. The recordings are memory-mapped and never copied whole. What is derived (tables,
+frames of the clips) lies in the cache. The digest of real data is that of all file contents (`bench.store.contents`); a
+phantom's stands in its manifest.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
@@ -37,7 +39,7 @@ APPLY = "apply for it at https://bcmi.sjtu.edu.cn/home/seed/ (SEED-DV, BCMI: app
 
 
 class SeedDV:
-    """A data set on disk. Raises DatasetError where the folder, a subject's file or the captions are missing."""
+    """A data set on disk. Raises DatasetError where the folder is missing or holds no recording."""
 
     modality: Modality = "eeg"
     channels = CHANNELS
@@ -58,39 +60,33 @@ class SeedDV:
         if not self.root.is_dir():
             raise DatasetError(f"{name}: there is no folder {self.root}; name the folder that holds EEG/ or {APPLY}")
         self.geometry: Geometry = read_geometry(self.root)
-        self.subjects = tuple(range(1, self.geometry.subjects + 1))
+        self.recordings = find_recordings(self.root)
+        self.subjects = tuple(sorted({subject for subject, _ in self.recordings}))
         self.sampling_rate = float(self.geometry.sampling_rate)
         self.concepts = self.geometry.names
         self.cache = Cache(cache)
-        missing = [str(path.relative_to(self.root)) for path in self.required_files() if not path.is_file()]
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        if not self.recordings:
             raise DatasetError(
-                f"{self.root} lacks {', '.join(missing[:3])}{more}; "
-                f"`python -m bench data verify seed_dv --root {self.root}` lists what is there"
+                f"{self.root} lacks EEG/sub1.npy and all of its kind; "
+                f"`python -m bench data verify seed_dv --root {self.root}` lists what is there; {APPLY}"
             )
 
-    def required_files(self) -> list[Path]:
-        """Recordings (without the optional second session), videos and captions."""
-        recordings = [self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects]
-        videos = [self.root / "Video" / f"{name}.mp4" for name in BLOCK_NAMES]
-        return [*recordings, *videos, *caption_files(self.root)]
+        if (self.root / "manifest.json").is_file():  # its digest is that of all the files
+            every = [self.root / "EEG" / f"sub{number}.npy" for number in range(1, self.geometry.subjects + 1)]
+            refuse_missing(self.root, every)
 
-    @cached_property
-    def recordings(self) -> dict[tuple[int, int], Path]:
-        """File of each (subject, session); subject 1 may have a second session."""
-        files = {(subject, 1): self.root / "EEG" / f"sub{subject}.npy" for subject in self.subjects}
-        again = self.root / "EEG" / "sub1_session2.npy"
-        return {**files, (1, 2): again} if again.is_file() else files
+    def require_stimuli(self) -> None:
+        """Raise DatasetError for a video or caption file that is not there, before work that needs all begins."""
+        refuse_missing(self.root, [*video_files(self.root), *caption_files(self.root)])
 
     @cached_property
     def digest(self) -> str:
         manifest = self.root / "manifest.json"
         if manifest.is_file():
             return read_manifest(self.root)["digest"]
-        own = self.root / "geometry.json"
-        files = [*self.required_files(), *self.recordings.values(), *([own] if own.is_file() else [])]
-        return hash_files(sorted(set(files)), self.root, self.cache.folder)
+        more = [*video_files(self.root), *caption_files(self.root), self.root / "geometry.json"]
+        there = {path for path in more if path.is_file()}
+        return hash_files(sorted({*there, *self.recordings.values()}), self.root, self.cache.folder)
 
     @cached_property
     def stimuli(self) -> datasets.Dataset:
@@ -103,11 +99,12 @@ class SeedDV:
     @cached_property
     def trials(self) -> datasets.Dataset:
         """A row a presentation: trial, subject, session, clip."""
-        return self.cache.table(self.made_from("trials"), self._trial_columns)
+        return self.cache.table(self.made_from("trials"), self.trial_columns)
 
-    def _trial_columns(self) -> dict[str, Any]:
+    def trial_columns(self) -> dict[str, Any]:
+        """The columns of `trials`, which need no digest and no cache."""
         clips = len(self.geometry.order) * self.geometry.block_clips
-        who = np.array(sorted(self.recordings, key=lambda recording: recording[::-1]))  # second sessions last
+        who = np.array(list(self.recordings))
         return {
             "trial": np.arange(len(who) * clips),
             "subject": np.repeat(who[:, 0], clips),
@@ -119,10 +116,15 @@ class SeedDV:
         """All that determines what is derived from this data, for the cache."""
         return {"what": what, "data": self.digest, "code": digest_code(__name__)}
 
+    @property
+    def blocks(self) -> Int64[np.ndarray, " clip"]:
+        """Block of each clip, known without the captions."""
+        return self.geometry.clip_table()["block"]
+
     @cached_property
     def windows(self) -> dict[str, np.ndarray]:
         """Where each trial lies: subject, session, block (0-based) and first sample."""
-        trials, stimuli = self.trials.with_format("numpy")[:], self.stimuli.with_format("numpy")[:]
+        trials, stimuli = self.trials.with_format("numpy")[:], self.geometry.clip_table()
         clip = np.asarray(trials["clip"])
         onset = [self.geometry.onset(s, p) for s, p in zip(stimuli["slot"], stimuli["position"], strict=True)]
         return {
@@ -172,7 +174,7 @@ class SeedDV:
         geometry = self.geometry
         blocks, slots = geometry.order.shape
         samples = geometry.hint_seconds * geometry.sampling_rate
-        recording = self.recording(subject)
+        recording = self.recording(subject, min(session for one, session in self.recordings if one == subject))
         out = np.empty((blocks, slots, len(CHANNELS), samples), np.float32)
         for slot in range(slots):
             start = slot * geometry.slot_seconds * geometry.sampling_rate
@@ -199,7 +201,8 @@ class SeedDV:
         first = [
             geometry.onset(s, p) * geometry.fps for s, p in zip(table["slot"][own], table["position"][own], strict=True)
         ]
-        source = self.root / "Video" / f"{BLOCK_NAMES[block]}.mp4"
+        source = video_files(self.root)[block]
+        refuse_missing(self.root, [source])
         size = geometry.width, geometry.height
         return self.cache.array(
             self.made_from(f"frames of {BLOCK_NAMES[block]}"),
@@ -228,6 +231,30 @@ def open_recording(path: Path, geometry: Geometry) -> np.ndarray:
     return recording
 
 
+def find_recordings(root: Path) -> dict[tuple[int, int], Path]:
+    """File of each (subject, session) that is there, second sessions last."""
+    found = {}
+    for path in (root / "EEG").glob("sub*.npy"):
+        match = re.fullmatch(r"sub([1-9][0-9]{0,3})(_session2)?\.npy", path.name)
+        if match:
+            found[int(match[1]), 2 if match[2] else 1] = path
+    return dict(sorted(found.items(), key=lambda one: one[0][::-1]))
+
+
+def refuse_missing(root: Path, files: Sequence[Path]) -> None:
+    missing = [path.relative_to(root).as_posix() for path in files if not path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise DatasetError(
+            f"{root} lacks {', '.join(missing[:3])}{more}; "
+            f"`python -m bench data verify seed_dv --root {root}` lists what is there; {APPLY}"
+        )
+
+
+def video_files(root: Path) -> list[Path]:
+    return [root / "Video" / f"{name}.mp4" for name in BLOCK_NAMES]
+
+
 def caption_files(root: Path) -> list[Path]:
     return [root / "Video" / "BLIP-caption" / f"{name}.txt" for name in BLOCK_NAMES]
 
@@ -236,6 +263,7 @@ def read_captions(root: Path, *, each: int | None = None) -> list[str]:
     """Captions of all blocks in order of presentation; raises DatasetError for another number of lines than clips."""
     each = read_geometry(root).block_clips if each is None else each
     captions: list[str] = []
+    refuse_missing(root, caption_files(root))
     for path in caption_files(root):
         lines = read_caption_file(path)
         if len(lines) != each:

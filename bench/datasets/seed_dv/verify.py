@@ -9,9 +9,19 @@ import pandas as pd
 
 from bench.core.errors import DatasetError
 from bench.core.progress import track
+from bench.datasets.copies import Row, tabulate_copies
+from bench.datasets.duplicates import complete, find_duplicates
 from bench.datasets.manifest import read_manifest
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
-from bench.datasets.seed_dv.layout import APPLY, caption_files, open_recording, read_caption_file
+from bench.datasets.seed_dv.layout import (
+    APPLY,
+    SeedDV,
+    caption_files,
+    find_recordings,
+    open_recording,
+    read_caption_file,
+    video_files,
+)
 from bench.store.contents import hash_file
 from bench.store.video import VideoError, count_frames
 
@@ -21,12 +31,15 @@ Check = tuple[str, str]  # status and detail
 
 
 def verify_seed_dv(root: Path | str) -> pd.DataFrame:
-    """What is there, missing or malformed: a row a file with `file`, `status` (ok, missing, malformed) and `detail`.
+    """A row a file with `file`, `status` and `detail`, and a row a pair of recordings that are one.
 
-    Checked are shape, type, length and NaN of recordings and meta-info, that the videos decode to their end with the
-    right number of frames, the number of captions, the official order of concepts and, for phantoms, the hashes.
-    The second session of subject 1 is optional. Where something is missing, the last row says where to apply for it.
-    Raises DatasetError where the folder itself is missing.
+    `status` is "ok"; "absent" for recordings, videos and captions that are not there, which what is there can do
+    without until a verb asks for them; "missing" for a file that a phantom's manifest lists; "malformed"; "duplicate".
+
+    Checked are shape, type, length and NaN of recordings and meta-info, blocks in which nothing was recorded, that the
+    videos decode to their end with the right number of frames, the number of captions, the official order of concepts
+    and, for phantoms, the hashes. The second session of subject 1 is optional. Where something is absent, the last row
+    says where to apply for it. Raises DatasetError where the folder itself is missing.
     """
     root = Path(root)
     if not root.is_dir():
@@ -35,35 +48,66 @@ def verify_seed_dv(root: Path | str) -> pd.DataFrame:
     hashes: dict[str, str] = {}
     if (root / "manifest.json").is_file():
         hashes = read_manifest(root)["files"]
-    rows = []
-    for path in track(expected_files(root, geometry), "verifying"):
+    rows: list[Row] = []
+    expected = expected_files(root, geometry)
+    for path in track(expected, "verifying"):
         name = path.relative_to(root).as_posix()
         status, detail = check_file(path, geometry)
-        if status == "ok" and name in hashes and hash_file(path) != hashes.pop(name):
+        if status == "absent" and name in hashes:
+            status, detail = "missing", "the manifest lists it; make the phantom again"
+        if status == "ok" and name in hashes and hash_file(path) != hashes[name]:
             status, detail = "malformed", "its content is not what the manifest says; make the phantom again"
         rows.append((name, status, detail))
-    for name, expected in hashes.items():
+    for name, recorded in hashes.items():
         path = root / name
-        if (root / name) in expected_files(root, geometry):
+        if path in expected:
             continue
         if not path.is_file():
             rows.append((name, "missing", "the manifest lists it; make the phantom again"))
-        elif hash_file(path) != expected:
+        elif hash_file(path) != recorded:
             rows.append((name, "malformed", "its content is not what the manifest says; make the phantom again"))
         else:
             rows.append((name, "ok", "as the manifest says"))
-    if any(status == "missing" for _, status, _ in rows) and not (root / "manifest.json").is_file():
-        rows.append(("SEED-DV", "missing", f"not all of the release is here; {APPLY}"))
+    rows += check_copies(root)
+    if any(status == "absent" for _, status, _ in rows):
+        rows.append(("SEED-DV", "absent", f"not all of the release is here; {APPLY}"))
     return pd.DataFrame(rows, columns=["file", "status", "detail"])
+
+
+def check_copies(root: Path) -> list[Row]:
+    """Recordings that are in the folder twice, among those that can be read."""
+    import datasets
+
+    if not any(is_readable(path, read_geometry(root)) for path in find_recordings(root).values()):
+        return []
+    try:
+        view = SeedDV(root, cache=root)  # nothing is cached: its table of trials is made here
+    except DatasetError:  # a phantom that is not whole: said already
+        return []
+    view.recordings = {key: path for key, path in view.recordings.items() if is_readable(path, view.geometry)}
+    columns = view.trial_columns()
+    view.trials = datasets.Dataset.from_dict(columns)
+    trials = complete(pd.DataFrame(columns).assign(block=view.blocks[columns["clip"]]))
+    return tabulate_copies(
+        find_duplicates(view, trials),
+        lambda subject, session: view.recordings[subject, session].relative_to(root).as_posix(),
+    )
+
+
+def is_readable(path: Path, geometry: Geometry) -> bool:
+    try:
+        open_recording(path, geometry)
+    except DatasetError:
+        return False
+    return True
 
 
 def expected_files(root: Path, geometry: Geometry) -> list[Path]:
     video = root / "Video"
-    again = root / "EEG" / "sub1_session2.npy"
+    recordings = [root / "EEG" / f"sub{subject}.npy" for subject in range(1, geometry.subjects + 1)]
     return [
-        *(root / "EEG" / f"sub{subject}.npy" for subject in range(1, geometry.subjects + 1)),
-        *([again] if again.exists() else []),
-        *(video / f"{name}.mp4" for name in BLOCK_NAMES),
+        *dict.fromkeys([*recordings, *find_recordings(root).values()]),
+        *video_files(root),
         *caption_files(root),
         *(video / "meta-info" / f"All_video_{column}.npy" for column in ("label", *META_COLUMNS)),
     ]
@@ -71,7 +115,7 @@ def expected_files(root: Path, geometry: Geometry) -> list[Path]:
 
 def check_file(path: Path, geometry: Geometry) -> Check:
     if not path.is_file():
-        return "missing", "not there"
+        return "absent", f"not there: {describe_need(path)}"
     if path.parent.name == "EEG":
         return check_recording(path, geometry)
     if path.suffix == ".mp4":
@@ -81,19 +125,33 @@ def check_file(path: Path, geometry: Geometry) -> Check:
     return check_meta(path, geometry)
 
 
+def describe_need(path: Path) -> str:
+    """Who asks for a file that is not there."""
+    if path.parent.name == "EEG":
+        return "this subject is no part of the data set"
+    if path.parent.name == "meta-info":
+        return "nothing here needs it"
+    return "`run`, `audit` and figures of its clips ask for it"
+
+
 def check_recording(path: Path, geometry: Geometry) -> Check:
     try:
         recording = open_recording(path, geometry)
     except DatasetError as error:
         return "malformed", str(error)
-    for block, signal in enumerate(recording):
+    broken = []
+    for block, signal in enumerate(recording, start=1):
         bad = ~np.isfinite(signal)
         if bad.any():
             channel, sample = np.argwhere(bad)[0]
-            return "malformed", (
-                f"{int(bad.sum())} values of block {block + 1} are NaN or infinite, the first in channel "
-                f"{CHANNELS[channel]} at sample {sample}; fetch it again"
+            broken.append(
+                f"{int(bad.sum())} values of block {block} are NaN or infinite, the first in channel "
+                f"{CHANNELS[channel]} at sample {sample}"
             )
+        elif (signal == signal[:, :1]).all():
+            broken.append(f"block {block} is constant in every channel")
+    if broken:
+        return "malformed", f"{'; '.join(broken)}; fetch it again"
     return "ok", f"{recording.dtype} {list(recording.shape)}"
 
 

@@ -124,7 +124,7 @@ def build_suite(
     write_sums(folder)
     made = {role for roles in STAGES.values() for role in roles}
     if folder != HERE / name and all((folder / role).is_dir() for role in made):
-        (folder / "suite.toml").write_text(describe_folder(name))
+        (folder / "suite.toml").write_text(describe_folder(name), encoding="utf-8")
     if only is None:
         shutil.rmtree(work, ignore_errors=True)
     return folder
@@ -132,7 +132,7 @@ def build_suite(
 
 def describe_folder(name: str) -> str:
     """A `suite.toml` for a folder that holds all roles of the catalogue's suite `name`."""
-    settings = tomllib.loads(CATALOGUE.read_text())[name]
+    settings = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))[name]
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "roles"]
     folders = {role: source["subfolder"] for role, source in settings["roles"].items()}
     roles = [f'{role} = {{ id = ".", subfolder = "{part}", licence = "Apache-2.0" }}' for role, part in folders.items()]
@@ -141,5 +141,5 @@ def describe_folder(name: str) -> str:
 
 def _record(folder: Path, stage: str, entry: dict[str, float | int]) -> None:
     path = folder / "build.json"
-    record = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**record, stage: entry}, indent=1) + "\n")
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**record, stage: entry}, indent=1) + "\n", encoding="utf-8")

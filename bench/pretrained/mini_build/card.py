@@ -63,10 +63,10 @@ def suite_table(name: str = "mini") -> pd.DataFrame:
         raise MissingWeights(
             f"suite {name!r} has no card; measure it with bench.pretrained.mini_build.measures.measure_suite({name!r})"
         )
-    table = tabulate(json.loads(path.read_text()))
+    table = tabulate(json.loads(path.read_text(encoding="utf-8")))
     built = path.with_name("build.json")
     if built.exists():
-        stages = json.loads(built.read_text())
+        stages = json.loads(built.read_text(encoding="utf-8"))
         minutes = {f"minutes to build: {stage}": entry["minutes"] for stage, entry in stages.items()}
         extra = pd.DataFrame({"measure": list(minutes), "value": list(minutes.values())})
         table = pd.concat([table, extra], ignore_index=True)

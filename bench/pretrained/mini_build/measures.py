@@ -87,7 +87,8 @@ def measure_suite(
     recipes = [draw_recipe(rng, index % len(CONCEPTS), pool="benchmark") for index in range(clips)]
     video = np.stack([render(recipe, FRAME_TIMES) for recipe in track(recipes, "drawing clips")])
     path = card_path(name)
-    measures = json.loads(path.read_text())["measures"] if path.exists() and set(parts) != set(PARTS) else {}
+    some = path.exists() and set(parts) != set(PARTS)
+    measures = json.loads(path.read_text(encoding="utf-8"))["measures"] if some else {}
     for part, measure in (("generation", measure_generation), ("embeddings", measure_embeddings), ("wan", measure_wan)):
         fresh = measure(suite, recipes, video) if part in parts else {}
         for what, value in fresh.items():
@@ -104,7 +105,7 @@ def measure_suite(
         "measures": measures,
     }
     if write:
-        path.write_text(json.dumps(card, indent=1) + "\n")
+        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return tabulate(card)
 
 

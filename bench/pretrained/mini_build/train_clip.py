@@ -84,7 +84,7 @@ def save_clip(model: nn.Module, folder: Path) -> None:
     """`open_clip_config.json` and `open_clip_model.safetensors` in fp16, as open_clip's `local-dir:` reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": CLIP_CONFIG, "preprocess_cfg": CLIP_PREPROCESSING}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     weights = {name: weight.detach().half().contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
 

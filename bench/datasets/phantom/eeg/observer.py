@@ -63,7 +63,7 @@ class Truth:
     @cached_property
     def recipes(self) -> list[Recipe]:
         """Of each clip, in the order of the table of stimuli."""
-        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text())]
+        return [Recipe(**stored) for stored in json.loads((self.folder / "recipes.json").read_text(encoding="utf-8"))]
 
     @cached_property
     def flow(self) -> Float16[np.ndarray, "clip 5 height width 2"]:

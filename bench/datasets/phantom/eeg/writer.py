@@ -132,7 +132,8 @@ def write_metadata(spec: PhantomSpec, draft: Path, recipes: list[Recipe], featur
     blocks, each = len(BLOCK_NAMES), geometry.block_clips
     for block, name in enumerate(BLOCK_NAMES):
         lines = [describe(recipe) for recipe in recipes[block * each : (block + 1) * each]]
-        (draft / "Video" / "BLIP-caption" / f"{name}.txt").write_text("\r\n".join(lines) + "\r\n", newline="")
+        path = draft / "Video" / "BLIP-caption" / f"{name}.txt"
+        path.write_text("\r\n".join(lines) + "\r\n", newline="", encoding="utf-8")
     names = [geometry.names[concept] for concept in geometry.clip_table()["concept"]]
     people = {"couple": 2.0, "crowd": 3.0}
     columns = {
@@ -147,7 +148,8 @@ def write_metadata(spec: PhantomSpec, draft: Path, recipes: list[Recipe], featur
     np.save(folder / "All_video_label.npy", label.astype(np.int64))
     for column, values in columns.items():
         np.save(folder / f"All_video_{column}.npy", np.asarray(values, np.float64).reshape(blocks, each))
-    (draft / "truth" / "recipes.json").write_text(json.dumps([asdict(recipe) for recipe in recipes], indent=0))
+    planted = json.dumps([asdict(recipe) for recipe in recipes], indent=0)
+    (draft / "truth" / "recipes.json").write_text(planted, encoding="utf-8")
     np.save(draft / "truth" / "flow.npy", flow)
     np.save(draft / "truth" / "static.npy", features.static)
     np.save(draft / "truth" / "courses.npy", features.courses)

@@ -128,15 +128,16 @@ def write_metadata(
     else:
         geometry = {"episode_clips": spec.segment_clips, "tr": spec.tr, "frames": spec.frames}
         concepts = {"names": names, "clips": {str(clip): label for clip, label in enumerate(labels)}}
-    (draft / "geometry.json").write_text(json.dumps(geometry, indent=1) + "\n")
-    (draft / "concepts.json").write_text(json.dumps(concepts) + "\n")
-    (draft / "truth" / "recipes.json").write_text(json.dumps([asdict(recipe) for recipe in recipes], indent=0))
+    (draft / "geometry.json").write_text(json.dumps(geometry, indent=1) + "\n", encoding="utf-8")
+    (draft / "concepts.json").write_text(json.dumps(concepts) + "\n", encoding="utf-8")
+    planted = json.dumps([asdict(recipe) for recipe in recipes], indent=0)
+    (draft / "truth" / "recipes.json").write_text(planted, encoding="utf-8")
     np.save(draft / "truth" / "features.npy", features)
 
 
 def write_cortex(spec: FmriSpec, draft: Path, subject: int, stem: str) -> Cortex:
     cortex = draw_cortex(spec, subject)
-    (draft / f"{stem}_rois.txt").write_text("\n".join(cortex.rois) + "\n")
+    (draft / f"{stem}_rois.txt").write_text("\n".join(cortex.rois) + "\n", encoding="utf-8")
     np.save(draft / "truth" / "tuning" / f"sub{subject:02d}.npy", cortex.weights)
     return cortex
 
@@ -209,7 +210,7 @@ def record_cinebrain(
             files = {name: [f"{base}/{name}/{tr}.npy" for tr in trs] for name in ("fmri", "eeg")}
             items.append({**files, "text": captions[clip], "video": f"videos/{clip:06d}.mp4"})
         first += len(items)
-        (draft / f"{base}_{part}_va.json").write_text(json.dumps(items))
+        (draft / f"{base}_{part}_va.json").write_text(json.dumps(items), encoding="utf-8")
 
 
 def record_scalp(spec: FmriSpec, head: eeg.Scalp, subject: int, episode: int, shown: np.ndarray) -> np.ndarray:
