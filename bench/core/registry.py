@@ -32,6 +32,7 @@ from bench.core.errors import BenchError
 GROUP = "brain2video_bench."  # of the groups of entry points; the kind follows
 FILE = "bench_file_"  # of the name of a module that is known by its file alone
 ASKED: dict[str, type] = {}  # what classes of the user's files say about themselves, in their place
+HANDED: dict[str, list[str | Path]] = {}  # where the code of such begins, in a worker, which has only their names
 LIVE: dict[str, type] = {}  # methods whose class itself was handed over, as in a notebook, by the class's name
 
 
@@ -156,6 +157,8 @@ def find_roots(kind: str, name: str) -> list[str | Path]:
 
     Empty for a class without a file, as of a notebook: `digest_class` tells such a one.
     """
+    if kind == "methods" and name in HANDED:
+        return HANDED[name]
     if kind == "methods" and name in LIVE:
         module = LIVE[name].__module__
         source = inspect.getsourcefile(LIVE[name]) if module != "__main__" else main_file()

@@ -138,7 +138,9 @@ def find_editable(top: str) -> Any:
 
 
 def is_installed(place: Path) -> bool:
-    return any(place.resolve().is_relative_to(folder) for folder in INSTALLED)
+    """Whether a package manager put it there: into this environment, or into another that this one looks into."""
+    whole = place.resolve()
+    return bool({"site-packages", "dist-packages"} & set(whole.parts)) or any(map(whole.is_relative_to, INSTALLED))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -307,6 +307,8 @@ def verify(name: str, root: Path | str | None) -> pd.DataFrame:
         report = verify_seed_dv(root)
     else:
         report = verify_cc2017(root) if kind in ("cc2017", "phantom_fmri") else verify_cinebrain(root)
+    if not (report["status"] == "ok").any():  # a folder that holds part of it is no fault, one that holds none is
+        report.loc[len(report)] = (kind, "missing", f"nothing of it is in {root}; name {content_of(name)}")
     return report_changes(report, root)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
+from bench.core.registry import HANDED, find_roots
 from bench.harness import method_process
 from bench.harness.method_process import MethodError, pickle_classes
 from bench.harness.nursery import PATIENCE
@@ -89,7 +90,8 @@ class Worker:
     def give(self, job: Job, runs: Path, threads: int, time_limit: float | None) -> None:
         self.job = job
         try:
-            classes: Any = pickle_classes([job.spec.method, *job.spec.parameters.values()])
+            pickled = pickle_classes([job.spec.method, *job.spec.parameters.values()])
+            classes: Any = {name: (content, find_roots("methods", name)) for name, content in pickled.items()}
         except BenchError as error:
             classes = str(error)
         with contextlib.suppress(Closed):
@@ -125,11 +127,11 @@ def live(talk: socket.socket, requests: socket.socket, alive: socket.socket) -> 
 
 
 def attempt(
-    job: Job, runs: Path, threads: int, time_limit: float | None, classes: Mapping[str, bytes] | str
+    job: Job, runs: Path, threads: int, time_limit: float | None, classes: Mapping[str, tuple[bytes, list]] | str
 ) -> str | None:
     """Run one job, and say in one line what failed, with the place of its log; None where nothing did.
 
-    `classes` are the methods whose class itself was handed over, or why they cannot be.
+    `classes` are the methods whose class itself was handed over and where their code begins, or why they cannot be.
     """
     import torch
 
@@ -137,7 +139,8 @@ def attempt(
     name = name_job(job)
     if isinstance(classes, str):
         return f"{name}: {classes}"
-    method_process.PICKLED.update(classes)
+    for handed, (content, roots) in classes.items():
+        method_process.PICKLED[handed], HANDED[handed] = content, roots
     log = runs / "logs" / f"{job.spec.key}.log"
     trace = ""
     try:

@@ -49,6 +49,8 @@ HIDDEN_ERRORS = (  # of H.264 that starts where an edit list cuts: frames that a
     "reference picture missing",
     "Missing reference picture",
 )
+# titles and comments that are no text are no reason to refuse a film; PyAV 19, of Python 3.12 on, does not ask
+TEXTS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 WHOLE_ARRAY = 128 * 2**20  # bytes of an array in Fortran order, which is held whole
 
 for part in pkgutil.walk_packages(av.__path__, "av."):  # PyAV imports the classes of streams when it meets them
@@ -81,7 +83,7 @@ def show_film(file: BinaryIO, kind: str, bounds: Bounds) -> Iterator[Picture]:
     options = {"protocol_whitelist": "none", "max_streams": "64"}
     with (
         av.logging.Capture() as log,
-        av.open(file, "r", format=DEMUXERS[kind], options=options, metadata_errors="replace") as container,
+        av.open(file, "r", format=DEMUXERS[kind], options=options, **TEXTS) as container,
     ):
         stream = choose_film(container)
         context = choose_decoder(stream)

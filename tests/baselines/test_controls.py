@@ -299,10 +299,9 @@ def test_noise_brain_wraps_any_method_that_sees_a_brain(phantom):
     wrapped = NoiseBrain(suite=None, method="retrieval")
     assert isinstance(wrapped.method, Retrieval)
     suite = load_suite("mini")
-    assert (
-        list_sources("noise_brain", {}, phantom, suite)["wraps"]
-        != list_sources("noise_brain", {"method": "sam_net"}, phantom, suite)["wraps"]
-    )
+    known = {name: list_sources("noise_brain", {"method": name}, phantom, suite) for name in ("retrieval", "sam_net")}
+    assert list_sources("noise_brain", {}, phantom, suite) == known["retrieval"] != known["sam_net"]
+    assert "methods.sam_net.hrt" in known["sam_net"]
     run = Run(method="noise_brain", split="cross_subject", dataset="phantom_eeg:tiny", variants={"a": {"method": "x"}})
     with pytest.raises(BenchError, match="unknown name 'x'"):
         plan(run, phantom, suite)
@@ -317,7 +316,7 @@ def store(tmp_path_factory):
 def test_every_floor_baseline_and_ceiling_runs_on_every_split(phantom, store, split):
     suite = load_suite("mini")
     run = Run(method="retrieval", split=split, dataset="phantom_eeg:tiny")
-    jobs = {job.spec.method: job for job in reversed(plan(run, phantom, suite.digest))}
+    jobs = {job.spec.method: job for job in reversed(plan(run, phantom, suite))}
     roles = {
         "control": {"random_clip", "train_mean", "constant_grey", "label_prior", "position_only", "noise_brain"},
         "baseline": {"retrieval"},
@@ -334,7 +333,7 @@ def test_every_floor_baseline_and_ceiling_runs_on_every_split(phantom, store, sp
 def test_noise_and_brain_give_other_predictions_from_the_same_weights(phantom, store):
     suite = load_suite("mini")
     run = Run(method="retrieval", split="cross_subject", dataset="phantom_eeg:tiny")
-    cells = {job.spec.method: store.find(job.spec.key) for job in plan(run, phantom, suite.digest)}
+    cells = {job.spec.method: store.find(job.spec.key) for job in plan(run, phantom, suite)}
     seen, noise = cells["retrieval"], cells["noise_brain"]
     if seen is None or noise is None:
         pytest.skip("made by the test above")

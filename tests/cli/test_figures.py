@@ -60,7 +60,7 @@ def store(phantom: Any, suite: Any, tmp_path_factory: pytest.TempPathFactory) ->
 def publish(store: Store, dataset: Any, suite: Any, method: str, *, red: int, **how: Any) -> None:
     missing = how.pop("missing", False)
     run = Run(method=method, split="cross_subject", dataset=TINY, **how)
-    job = next(job for job in plan(run, dataset, suite.digest) if job.spec.method == method)
+    job = next(job for job in plan(run, dataset, suite) if job.spec.method == method)
     (fold,) = make_folds(dataset, job.spec.split)
     trials = describe_trials(dataset, fold.test, job.spec)
     video = [np.full((6, 64, 64, 3), (red, row.clip, row.subject), np.uint8) for row in trials.itertuples()]

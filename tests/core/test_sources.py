@@ -80,6 +80,16 @@ def test_a_helper_where_python_looks_for_modules_is_found(folder: Path, monkeypa
     assert set(trace(folder / "mine.py")) == {"mine", "elsewhere_helper"}
 
 
+def test_libraries_of_another_environment_are_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an environment looks into another's packages: they are not followed, however many they are."""
+    library = folder / "other" / "lib" / "python3" / "site-packages"
+    library.mkdir(parents=True)
+    (library / "large_library.py").write_text("x = 1\n")
+    (folder / "mine.py").write_text("import large_library\n")
+    monkeypatch.syspath_prepend(str(library))
+    assert set(trace(folder / "mine.py")) == {"mine"}
+
+
 @pytest.mark.parametrize(
     ("text", "same"),
     [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,12 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+OPENED = itertools.count()
+
+
 def load(root: Path, **options: str) -> CC2017:
-    """With a cache of its own: what is changed between two calls is new to it."""
-    return CC2017(root, cache=Path(tempfile.mkdtemp(dir=root.parent)), **options)  # type: ignore[arg-type]
+    """The folder as one who has not read it before opens it: each test changes files as it goes."""
+    return CC2017(root, cache=root.parent / f"cache {next(OPENED)}", **options)  # type: ignore[arg-type]
 
 
 def change(path: Path, values: np.ndarray) -> None:

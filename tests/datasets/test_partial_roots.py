@@ -126,3 +126,10 @@ def test_films_without_pictures_or_captions(tmp_path: Path) -> None:
         bench.audit_dataset("cc2017", data_root=root)
     report = verify("cc2017", root).set_index("file")["status"]
     assert [report[name] for name in ("GT_test_3fps.pt", "GT_train_caption.pt", "subj03_rois.txt")] == ["absent"] * 3
+
+
+@pytest.mark.parametrize("name", ["seed_dv", "cc2017", "cinebrain"])
+def test_a_folder_that_holds_nothing_of_a_release_is_a_fault(name: str, tmp_path: Path) -> None:
+    report = verify(name, tmp_path)
+    assert report.iloc[-1][["file", "status"]].tolist() == [name, "missing"]
+    assert main(["data", "verify", name, "--root", str(tmp_path)]) == 1

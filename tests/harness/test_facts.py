@@ -27,15 +27,15 @@ class Mine:
 
     def reconstruct(self, brain): ...
 """
-WAYS = {  # the first lines of a file, and what is said of it
+WAYS = {  # the first lines of a file, and what is said of it, in pieces
     "import os; os._exit(0)": "importing it ended the process with exit code 0",
-    "import sys; sys.exit(0)": "SystemExit: 0 (mine.py:1)",
+    "import sys; sys.exit(0)": "SystemExit: 0 (… mine.py, line 1)",
     "raise KeyboardInterrupt": "KeyboardInterrupt (mine.py:1)",
     "import os; os.abort()": "importing it ended the process by SIGABRT",
-    "print('so far'); 1 / 0": "ZeroDivisionError: division by zero (mine.py:1)",
+    "print('so far'); 1 / 0": "ZeroDivisionError: division by zero (… mine.py, line 1)",
     "import not_there": "No module named 'not_there'",
     "x = (": "never closed",
-    "class Mine: pass\nimport os; os.close(0); del os; raise SystemError": "SystemError (mine.py:2)",
+    "class Mine: pass\nimport os; os.close(0); del os; raise SystemError": "SystemError: (… mine.py, line 2)",
 }
 
 
@@ -51,7 +51,7 @@ def test_however_importing_ends_it_is_said(way, tmp_path):
     path.write_text(f"{way}\n{CLASS}")
     with pytest.raises(UnknownName) as told:
         ask_files([f"{path}:Mine"])
-    assert WAYS[way] in str(told.value) and str(path) in str(told.value)
+    assert all(piece in str(told.value) for piece in (*WAYS[way].split("… "), str(path)))
 
 
 def test_the_command_knows_the_class_and_has_not_imported_it(tmp_path):

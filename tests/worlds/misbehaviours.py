@@ -370,18 +370,20 @@ class HangsAtTheEnd(Fine):
 
 
 class LeavesProcesses(Fine):
-    """A daemon, in a session of its own, and a child that ignores the end; both can be found by `MARK`."""
+    """A daemon, in a session of its own, and a child that ignores the end; both can be found by `mark`."""
 
     def fit(self, train, validation):
         super().fit(train, validation)
         code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         for apart in (True, False):
-            subprocess.Popen([sys.executable, "-c", code, MARK], start_new_session=apart)
-        middle = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}, {MARK!r}])"
+            subprocess.Popen([sys.executable, "-c", code, mark()], start_new_session=apart)
+        middle = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}, {mark()!r}])"
         subprocess.run([sys.executable, "-c", middle], check=True, start_new_session=True)
 
 
-MARK = "left-by-a-method"
+def mark() -> str:
+    """A word in the command of what `LeavesProcesses` leaves, another for each home."""
+    return f"left-by-a-method-of-{os.environ['BENCH_HOME']}"
 
 
 class ForksItself(Fine):

@@ -69,7 +69,9 @@ def verify_seed_dv(root: Path | str) -> pd.DataFrame:
         else:
             rows.append((name, "ok", "as the manifest says"))
     rows += check_copies(root)
-    if any(status == "absent" for _, status, _ in rows):
+    if not find_recordings(root):
+        rows.append(("SEED-DV", "missing", f"no recording is here, as EEG/sub1.npy would be; {APPLY}"))
+    elif any(status == "absent" for _, status, _ in rows):
         rows.append(("SEED-DV", "absent", f"not all of the release is here; {APPLY}"))
     return pd.DataFrame(rows, columns=["file", "status", "detail"])
 
