@@ -153,9 +153,10 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
-    marks += ["dirty"] if "dirty" in group and group["dirty"].any() else []  # by code that is in no commit
-    if "version" in group and (older := int(group["version"].min())) < metric.version:
-        marks.append(f"metric v{older} (now v{metric.version})")
+    marks += ["dirty"] if "dirty" in group and (group["dirty"] == True).any() else []  # noqa: E712 (may be absent)
+    older = group["version"].min() if "version" in group else np.nan  # rows of a store are of today's version
+    if older < metric.version:
+        marks.append(f"metric v{older:.0f} (now v{metric.version})")
     if tested and best_ceiling in ceilings and not is_ahead(floor, ceiling, metric):
         beyond = paired_difference(panels, ceilings[best_ceiling])
         marks += ["above ceiling"] if _is_better(beyond, metric) else []
