@@ -153,7 +153,7 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
-    marks += ["dirty"] if "dirty" in group and (group["dirty"] == True).any() else []  # noqa: E712 (may be absent)
+    marks += ["dirty"] if "dirty" in group and group["dirty"].eq(True).any() else []  # code of no commit
     older = group["version"].min() if "version" in group else np.nan  # rows of a store are of today's version
     if older < metric.version:
         marks.append(f"metric v{older:.0f} (now v{metric.version})")
