@@ -3,7 +3,8 @@ find it again, so that none of the three can forget a part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def confirm_sources(sources: Mapping[str, str], dataset: Dataset, suite: Any) ->
         raise BenchError(
             f"{changed[0]} changed while the cell was made; give the command again, which makes it by the code of now"
         )
+
+
+def remember_sources(dataset: Dataset, suite: Any) -> Callable[[str, Mapping[str, Any]], dict[str, str]]:
+    """`list_sources` for as long as one command plans or looks for cells: the code of a method is read once for all."""
+
+    @functools.cache
+    def find(method: str, *wrapped: str) -> dict[str, str]:
+        return list_sources(method, {"method": wrapped[0]} if wrapped else {}, dataset, suite)
+
+    return lambda method, parameters: find(*list_methods(method, parameters))
 
 
 def list_methods(method: str, parameters: Mapping[str, Any]) -> list[str]:

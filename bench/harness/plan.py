@@ -12,11 +12,13 @@ from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.registry import references, resolve, role_of
 from bench.core.splits import make_folds
-from bench.harness.identity import identify, list_sources
+from bench.harness.identity import identify, remember_sources
 
 
 def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
     """The cells of a run, the method's first; raises BenchError for names or splits that do not exist."""
+
+    find_sources = remember_sources(dataset, suite)
 
     @functools.cache
     def name_folds(split: str) -> list[str]:
@@ -29,7 +31,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             raise BenchError(
                 f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
             )
-        sources = list_sources(method, parameters, dataset, suite)
+        sources = find_sources(method, parameters)
         spec = identify(
             dataset,
             suite,

@@ -15,24 +15,30 @@ import pandas as pd
 from bench.core.progress import say
 from bench.core.registry import UnknownName
 from bench.core.variants import find_variant
-from bench.harness.identity import identify, list_sources
+from bench.harness.facts import ask_files
+from bench.harness.identity import identify, remember_sources
 from bench.scoring.stored import join_rows, read_rows
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
 
+Find = Callable[[str, Mapping[str, Any]], dict[str, str]]  # `remember_sources`
 
-def is_current(manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int) -> bool:
+
+def is_current(
+    manifest: Mapping[str, Any], dataset: Any, suite: Any, classes: int, find_sources: Find | None = None
+) -> bool:
     """Whether a run would make the very cell now: of this data and suite, by the method, variant and code of today."""
     spec = manifest["spec"]
-    if spec["classes"] != classes:
-        return False
+    if (spec["data_digest"], spec["suite_digest"], spec["classes"]) != (dataset.digest, suite.digest, classes):
+        return False  # also told by the key, and at once
+    find_sources = find_sources or remember_sources(dataset, suite)
     try:
         today = identify(
             dataset,
             suite,
             dataset_name=spec["dataset"],
             suite_name=spec["suite"],
-            sources=list_sources(spec["method"], spec["parameters"], dataset, suite),
+            sources=find_sources(spec["method"], spec["parameters"]),
             **{part: spec[part] for part in ("split", "fold", "classes", "method", "parameters", "seed")},
         )
         variant, changed, _ = manifest["variant"].partition("[")
@@ -50,8 +56,19 @@ def say_once(message: str) -> None:
 
 
 def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Iterator[Cell]:
-    """The current cells of a store for one setting, by key."""
-    return (cell for cell in store.cells() if is_current(cell.manifest, dataset, suite, classes))
+    """The current cells of a store for one setting, by key. A user's file is asked in a process of its own, once."""
+    find_sources = remember_sources(dataset, suite)
+    ask = functools.cache(lambda name: ask_files([name]))
+    for cell in store.cells():
+        spec = cell.manifest["spec"]
+        try:
+            for name in (spec["method"], spec["parameters"].get("method")):
+                ask(name)
+        except UnknownName as error:
+            say_once(f"left out: cells of {spec['method']} ({cell.manifest['variant']}): {error}")
+            continue
+        if is_current(cell.manifest, dataset, suite, classes, find_sources):
+            yield cell
 
 
 class StoreShelf:

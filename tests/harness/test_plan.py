@@ -36,7 +36,9 @@ def make_dataset() -> Any:
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(planning, "list_sources", lambda *about: {})  # it would ask the suite for networks
+    monkeypatch.setattr(
+        planning, "remember_sources", lambda *about: lambda method, parameters: {}
+    )  # it would ask the suite for networks
     suite = SimpleNamespace(digest="s", drawing_settings={})
     return lambda **run: planning.plan(
         Run(**{"split": "cross_subject", "dataset": "made", **run}), make_dataset(), suite
