@@ -85,7 +85,7 @@ def test_every_broken_block_is_named(root: Path) -> None:
     assert "values of block 2 are NaN" in row["detail"] and "block 5 is constant in every channel" in row["detail"]
 
 
-def test_videos_and_captions_are_asked_for_by_what_needs_them(root: Path) -> None:
+def test_videos_and_captions_are_asked_for_by_what_needs_them(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "Video" / "2nd_10min.mp4").unlink()
     dataset = open_dataset("seed_dv", data_root=root)
     assert len(dataset.trials) == 280 and dataset.signals([0]).shape == (1, 62, 400)
@@ -100,6 +100,9 @@ def test_videos_and_captions_are_asked_for_by_what_needs_them(root: Path) -> Non
     assert not (root.parent / "runs").exists()
     for path in (root / "Video" / "BLIP-caption").iterdir():
         path.unlink()
+    with pytest.raises(DatasetError, match=r"1st_10min\.txt is gone, and was there when the data were first read here"):
+        _ = open_dataset("seed_dv", data_root=root).stimuli
+    monkeypatch.setenv("BENCH_HOME", str(root.parent / "another home"))  # of one who never had them
     with pytest.raises(DatasetError, match=r"lacks Video/BLIP-caption/1st_10min\.txt.* and 4 more"):
         _ = open_dataset("seed_dv", data_root=root).stimuli
     report = verify("seed_dv", root).set_index("file")["status"]
