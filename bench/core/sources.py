@@ -28,7 +28,8 @@ OURS = ("bench", "methods", "baselines", "metrics")
 LEFT_OUT = (
     *("bench", "bench.core", "bench.core.built_in", "bench.core.registry", "bench.core.variants"),
     *("bench.core.errors", "bench.core.progress", "bench.core.sources", "bench.core.spec", "bench.core.version"),
-    *("bench.store.cache", "bench.store.contents", "bench.store.disk", "bench.store.provenance", "bench.core.paths"),
+    *("bench.store.cache", "bench.store.contents", "bench.store.disk", "bench.store.provenance", "bench.store.reads"),
+    "bench.core.paths",
     *("bench.datasets.catalogue", "bench.datasets.manifest", "metrics.protocols"),
     *("bench.scoring.identity", "bench.scoring.lookup", "bench.scoring.stored"),
 )

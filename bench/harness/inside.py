@@ -40,6 +40,7 @@ from bench.harness.wire import (
     write,
 )
 from bench.pretrained.roles import LOADED
+from bench.store.reads import list_reads, watch
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
@@ -123,6 +124,10 @@ def live(talk: socket.socket, line: socket.socket) -> None:
             elif (loaded := (len(sys.modules), len(LOADED))) != looked_at:  # looking takes longer than a small fit
                 refuse_unkeyed(made["name"], made["parameters"])
                 looked_at = loaded
+            if step == "make":
+                base = given["suite"][0][2]
+            elif step == "reconstruct":
+                answer["reads"] = list_reads([base] if base else [])
         except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
             answer, array = describe_error(error), None
         send_answer(talk, {"step": step, **answer}, array)
@@ -141,6 +146,7 @@ def prepare(environment: Mapping[str, str], places: Sequence[str], threads: int,
     random.seed(generators)
     np.random.seed(generators)  # noqa: NPY002
     torch.manual_seed(generators)
+    watch()
 
 
 def make(name: str, classes: Mapping[str, bytes], suite: tuple[Any, ...], seed: int, parameters: dict[str, Any]) -> Any:

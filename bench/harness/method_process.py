@@ -39,11 +39,13 @@ from bench.harness.wire import (
     send_answer,
     send_object,
 )
+from bench.store.reads import MOST_FILES
 
 CLIPS = 64  # written at once
 MOST_PARAMETERS = 2**63 - 1  # what a table of numbers holds
 HIDDEN = ("BENCH_DATA",)  # of the environment: where a real data set lies
 FILE_CLASS = re.compile(r".+\.py:[^/:]+")
+SHA256 = re.compile("[0-9a-f]{64}")
 
 PICKLED: dict[str, bytes] = {}  # classes that were handed over to the command, in a worker
 
@@ -79,6 +81,7 @@ class MethodProcess:
         self.clock = Clock(time_limit)
         self.signals: dict[int, Signals] = {}  # what the method has been given, by the number that it asks with
         self.truth: Any = None
+        self.reads: dict[str, str] = {}  # sha256 of data files that the method read by itself, by path
         classes = pickle_classes([name, *parameters.values()])
         self.child: Child = find_nursery(threads).start_method(log)
         environment = {one: value for one, value in os.environ.items() if one not in HIDDEN}
@@ -120,6 +123,7 @@ class MethodProcess:
         with self.step("reconstruct"), contextlib.ExitStack() as files:
             self.send("reconstruct", files, brain=brain, answers=answers, schedule=schedule)
             answer = self.receive("reconstruct")
+            self.reads = check_reads(answer.get("reads"))
             if answer.get("dtype") != "|u1" or answer.get("shape") != list(shape):
                 given = f"{str(answer.get('given'))[:200]} {str(answer.get('shape'))[:100]}"
                 raise self.fail(
@@ -226,6 +230,12 @@ class MethodProcess:
         number = len(self.signals)
         self.signals[number] = signals
         return number, tuple(signals.shape)
+
+
+def check_reads(told: Any) -> dict[str, str]:
+    """What a process says that it read, where it is said as it should be."""
+    listed = list(told.items())[:MOST_FILES] if isinstance(told, dict) else []
+    return {path: value for path, value in listed if path.isprintable() and SHA256.fullmatch(str(value))}
 
 
 def write_clips(video: Any, files: contextlib.ExitStack) -> int:

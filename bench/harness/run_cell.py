@@ -56,6 +56,7 @@ class Predicted:
     video: np.ndarray  # u8 (trial, frame, height, width, 3)
     parameter_count: int
     phases: dict[str, float]  # seconds
+    reads: dict[str, str]  # sha256 of data files, by path
     peak_memory_bytes: int | None
 
 
@@ -89,6 +90,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             role=job.role,
             phantom=dataset.truth is not None,
             sources=dict(job.sources),
+            reads=predicted.reads,
             parameter_count=predicted.parameter_count,
             started=started,
             phases=predicted.phases,
@@ -128,7 +130,7 @@ def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) 
         video = reconstruct(method, job, dataset, fold, scalings)
         phases["reconstruct"] = time.monotonic() - clock
         ending = method.close()
-    return Predicted(video, parameter_count, phases, ending.peak)
+    return Predicted(video, parameter_count, phases, method.reads, ending.peak)
 
 
 def reconstruct(

@@ -14,6 +14,7 @@ from bench.scoring.lookup import find_protocol
 from bench.scoring.views import Viewer
 from bench.store.cells import Cell, Store
 from bench.store.provenance import list_differences
+from bench.store.reads import list_changed
 from metrics.specs import MetricSpec
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ def read_scores(cells: Iterable[Cell], viewer: Viewer, protocols: Sequence[str])
 
 
 def compare_makings(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str]) -> list[str]:
-    """In what the cells, and their scores, were not made alike."""
+    """In what the cells, and their scores, were not made alike, and what they read that has changed since."""
     scored = (
         (metric.name, cell.how_scored(key)) for cell in cells for _, metric, key in list_scores(cell, viewer, protocols)
     )
     return [
         *list_differences((cell.manifest["spec"]["method"], cell.manifest.get("provenance", {})) for cell in cells),
         *list_differences(scored, doing="scored"),
+        *list_changed((cell.manifest["spec"]["method"], cell.manifest.get("reads", {})) for cell in cells),
     ]
 
 

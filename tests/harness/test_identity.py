@@ -6,6 +6,7 @@ keys before and after each.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.core.errors import BenchError
@@ -20,6 +22,8 @@ from bench.core.job import Run
 from bench.harness.plan import plan
 from bench.harness.run_cell import run_job
 from bench.pretrained.suite import load_suite
+from bench.scoring.stored import compare_makings
+from bench.scoring.views import Viewer
 from bench.store.cells import Store
 
 ROOT = Path(__file__).parents[2]
@@ -209,6 +213,11 @@ class LoadsByPath(Base):
         import sys
         sys.modules["unlisted"] = module
         spec.loader.exec_module(module)
+class ReadsAFile(Base):
+    def learn(self, train):
+        np.load(Path(__file__).with_name("gain.npy"))
+        Path("notes.txt").write_text("of its own")
+        Path("notes.txt").read_text()
 class AsksUndeclared(Base):
     def learn(self, train):
         self.suite.embed_images(train.video[:1, 0])
@@ -253,3 +262,25 @@ def test_code_that_changes_while_a_cell_is_made_makes_no_cell(phantom, tmp_path:
     with pytest.raises(BenchError, match="strays changed while"):
         run_job(job, store)
     assert store.find(job.spec.key) is None
+
+
+def test_a_data_file_that_a_method_read_is_told_where_it_has_changed(phantom, tmp_path: Path) -> None:
+    (tmp_path / "strays.py").write_text(STRAY)
+    gain = tmp_path / "gain.npy"
+    np.save(gain, np.ones(3))
+    suite = load_suite("mini")
+    viewer = Viewer(suite.judges, phantom.concepts)
+    store = Store(tmp_path / "runs")
+    run = Run(
+        method=f"{tmp_path / 'strays.py'}:ReadsAFile", split="cross_subject", dataset="phantom_eeg:tiny", protocols=()
+    )
+    (job,) = [job for job in plan(run, phantom, suite) if job.spec.method == run.method]
+    cell = store.find(run_job(job, store))
+    assert cell.manifest["reads"] == {str(gain): hashlib.sha256(gain.read_bytes()).hexdigest()}
+    assert compare_makings([cell], viewer, ()) == []
+    np.save(gain, np.zeros(3))
+    (line,) = compare_makings([cell], viewer, ())
+    assert line.startswith(f"{run.method} was made with {gain}, which has changed since")
+    gain.unlink()
+    (line,) = compare_makings([cell], viewer, ())
+    assert "which is not there now" in line
