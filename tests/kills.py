@@ -4,15 +4,16 @@
 
 Each verb that writes is started again and again in a process of its own and killed (SIGKILL, to the process alone or to
 all that it started, by turns) at a random moment of the time that it takes. Then the command is given once more and may
-finish; what it made must be, digest for digest, what one that nobody killed made, and no draft may lie in the store,
-the home or the results. Two and three runs at once on one store, and two users and two machines on one home (simulated
-by user ids and host names, for root alone), must come to the same. Prints a Markdown table; the exit status is 1 unless
-all is as it must be.
+finish; what it made must be, digest for digest, what one that nobody killed made, no draft may lie in the store, the
+home or the results, and no process may live on. Two and three runs at once on one store, and two users and two machines
+on one home (simulated by user ids and host names, for root alone), must come to the same. Prints a Markdown table; the
+exit status is 1 unless all is as it must be.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -135,6 +136,20 @@ def list_drafts(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in drafts)
 
 
+def count_living(folder: Path, patience: float = 10.0) -> int:
+    """Processes that were started in the folder and have not ended after so many seconds."""
+    started = f"BENCH_HOME={folder}/home".encode()
+    end = time.monotonic() + patience
+    while True:
+        living = 0
+        for about in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                living += started in about.read_bytes().split(b"\0")
+        if not living or time.monotonic() > end:
+            return living
+        time.sleep(0.1)
+
+
 def kill_at_random(verb: Verb, world: Path, kills: int, generator: random.Random) -> dict[str, object]:
     """Kill the verb so often, finishing it after every few kills; a row of the table."""
     with tempfile.TemporaryDirectory() as place:
@@ -144,7 +159,7 @@ def kill_at_random(verb: Verb, world: Path, kills: int, generator: random.Random
         began = time.monotonic()
         finish(verb.command, folder)
         seconds, wanted = time.monotonic() - began, verb.digest(folder)
-        killed = other = left = 0
+        killed = other = left = living = 0
         while killed < kills:
             folder = Path(place) / f"killed{killed}"
             folder.mkdir()
@@ -158,11 +173,12 @@ def kill_at_random(verb: Verb, world: Path, kills: int, generator: random.Random
                     end = os.killpg if killed % 2 else os.kill
                     end(process.pid, signal.SIGKILL)
                     process.wait()
+                    living += count_living(folder)
             finish(verb.command, folder)
             other += verb.digest(folder) != wanted
             left += bool(list_drafts(folder))
             shutil.rmtree(folder)
-    return {"verb": verb.name, "kills": killed, "other digests": other, "drafts left": left}
+    return {"verb": verb.name, "kills": killed, "other digests": other, "drafts left": left, "living on": living}
 
 
 def run_at_once(world: Path, count: int) -> dict[str, object]:
@@ -178,6 +194,7 @@ def run_at_once(world: Path, count: int) -> dict[str, object]:
             "kills": 0,
             "other digests": int(failed or not same),
             "drafts left": len(list_drafts(folder)),
+            "living on": count_living(folder),
         }
 
 
@@ -208,6 +225,7 @@ def share_home(world: Path) -> dict[str, object]:
             "kills": 0,
             "other digests": int(bool(failed or again) or not same),
             "drafts left": len(list_drafts(folder)),
+            "living on": count_living(folder),
         }
 
 
@@ -247,7 +265,7 @@ def main() -> int:
     print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
     for row in rows:
         print("| " + " | ".join(map(str, row.values())) + " |")
-    return int(any(row["other digests"] or row["drafts left"] for row in rows))
+    return int(any(row["other digests"] or row["drafts left"] or row["living on"] for row in rows))
 
 
 if __name__ == "__main__":
