@@ -14,7 +14,7 @@ from bench.core.contracts import Dataset, Space
 from bench.core.seeds import permute
 from bench.scoring.score_pairings import describe_scores, score_pairings
 from bench.scoring.stored import Wanted
-from bench.scoring.views import summarise, unit
+from bench.scoring.views import BEHIND, summarise, unit
 from bench.store.cache import digest_code, open_cache
 from bench.store.cells import Cell
 from metrics.embedding import CLIP, CONCEPT
@@ -58,7 +58,7 @@ def place_clips(space: Space, clips: np.ndarray, dataset: Dataset, suite: Any) -
     words = space in ("text", "words")
     made_from = {
         "what": f"clips in {space}",
-        "suite": [suite.digest, suite.drawing_settings],
+        "suite": suite.judges.digest(BEHIND[space]) if space in BEHIND else [suite.digest, suite.drawing_settings],
         "data": dataset.digest,
         "clips": hashlib.sha256(np.ascontiguousarray(clips, np.int64).data).hexdigest(),
         "code": digest_code(__name__),

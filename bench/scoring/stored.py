@@ -12,7 +12,7 @@ from bench.core.splits import make_folds
 from bench.scoring.flags import read_flags
 from bench.scoring.identity import identify_score
 from bench.scoring.lookup import find_protocol
-from bench.scoring.views import Viewer
+from bench.scoring.views import BEHIND, Viewer
 from bench.store.cells import Cell, Store
 from bench.store.provenance import list_differences
 from bench.store.reads import list_changed
@@ -31,7 +31,8 @@ def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterato
     scored = cell.manifest["prediction_digest"]
     if embedding is not None:  # what it is compared with is made by the suite of the clips
         spec = cell.manifest["spec"]
-        scored = digest([scored, spec["data_digest"], spec["suite_digest"]])
+        judge = BEHIND.get(embedding["space"])
+        scored = digest([scored, spec["data_digest"], viewer.judges.digest(judge) if judge else spec["suite_digest"]])
     for name in protocols:
         protocol = find_protocol(name)
         if (protocol.name == EMBEDDING.name) != (embedding is not None):

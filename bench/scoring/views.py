@@ -25,6 +25,7 @@ from metrics.specs import MetricSpec
 
 BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
 OWN = {"embedding", "embedding_concept"}  # what a method says itself, and no judge (`bench.scoring.embeddings`)
+BEHIND = {"image": "clip_large", "text": "clip_large", "action": "action"}  # the view that makes a space of embeddings
 PROMPT = "a video of a {}"
 TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
 JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
