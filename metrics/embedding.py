@@ -26,6 +26,7 @@ def find_clip(prediction: Scored, target: Scored, *, k: int) -> Array:
     Reads view "embedding" of the prediction and `clip` of the target. Range, ties and errors are those of
     `metrics.retrieval.retrieval_accuracy`.
 
+    >>> import numpy as np
     >>> likeness = Scored(views={"embedding": np.array([[0.9, 0.5, 0.1]])})
     >>> [find_clip(likeness, Scored(clip=np.array([1])), k=k).item() for k in (1, 2)]
     [0.0, 1.0]
@@ -40,6 +41,7 @@ def find_concept(prediction: Scored, target: Scored, *, n_way: int) -> Array:
     Reads view "embedding_concept" of the prediction and `concept` of the target. Range, ties and errors are those of
     `metrics.n_way.n_way_accuracy`.
 
+    >>> import numpy as np
     >>> likeness = Scored(views={"embedding_concept": np.array([[0.9, 0.5, 0.1]])})
     >>> find_concept(likeness, Scored(concept=np.array([1])), n_way=2).item()
     0.5
