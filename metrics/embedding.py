@@ -60,6 +60,11 @@ def share_of(clips: int, *, k: int) -> float:
 
 
 def clip_spec(k: int) -> MetricSpec:
+    """The spec of `find_clip`.
+
+    >>> clip_spec(5).chance_of(100)
+    0.05
+    """
     return MetricSpec(
         name=f"embedding_top{k}",
         compute=partial(find_clip, k=k),
@@ -70,6 +75,11 @@ def clip_spec(k: int) -> MetricSpec:
 
 
 def concept_spec(n_way: int) -> MetricSpec:
+    """The spec of `find_concept`.
+
+    >>> concept_spec(40).chance_of(100)
+    0.025
+    """
     return MetricSpec(
         name=f"embedding_concept_{n_way}way",
         compute=partial(find_concept, n_way=n_way),
