@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from metrics.n_way import chance
 from metrics.embedding import EMBEDDING
+from metrics.n_way import chance
 from metrics.protocols import CORRECTED, EEG2VIDEO, PROTOCOLS, Scored, ShapeMismatch
 
 CLASSES = {"video": 400, "frame": 60}
