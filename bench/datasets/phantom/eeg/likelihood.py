@@ -8,7 +8,8 @@ Given the state of the head and the powers of its rhythms a trial is Gaussian. I
   simulated clips; what the terms leave (the clip's own part, trial gain, jitter, the clip before) is Gaussian with one
   covariance. A concept is the mixture over actions and places.
 - *induced*: cosines of the three bands, taken as independent (Whittle) and zero-mean, with the covariance of each state
-  and of the powers that each simulated clip gives the rhythms. A concept is the mixture over its simulated clips.
+  and of the powers that each simulated clip gives the rhythms. A concept is the mixture over its simulated clips, of
+  which each counts as several, for the clip's own part of the object costs nothing to draw anew.
 
 The state is summed over. So this is a lower bound of what can be read, not the bound itself: terms and remainders are
 approximations, both parts are taken as independent given concept and state, evoked power within the bands counts as
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from bench.core.seeds import derive_seed
-from bench.datasets.phantom.eeg.features import Features, draw_conjunctions, object_space
+from bench.datasets.phantom.eeg.features import GROUPS, Features, draw_conjunctions, object_space
 from bench.datasets.phantom.eeg.head import BANDS, RATE, TAIL, WINDOW, Head, delay
 from bench.datasets.phantom.eeg.signals import (
     STATES,
@@ -40,7 +41,8 @@ from bench.datasets.seed_dv.geometry import CHANNELS
 
 COSINES = 40  # 0 to 10 Hz in steps of a quarter
 HIGHEST = 320  # 80 Hz
-BINS = {"alpha": 2, "beta": 8, "gamma": 20}  # cosines that are taken to have one covariance
+BINS = {"alpha": 4, "beta": 16, "gamma": 36}  # cosines that are taken to have one covariance
+OWN_PARTS = 3  # of a simulated clip's object, each drawn anew, for the powers of its rhythms
 ALL = tuple(range(len(CHANNELS)))
 
 
@@ -279,7 +281,7 @@ class Likelihood:
     channels: Int64[np.ndarray, " channel"]
     evoked: dict[tuple[int | None, bool], Evoked]  # by state, and whether with conjunctions
     bins: dict[int | None, list[Bin]]  # by state
-    powers: Float64[np.ndarray, "clip rhythm"]  # of the simulated clips
+    powers: Float64[np.ndarray, "clip rhythm"]  # of the simulated clips, those of a concept in a row
     cells: Float64[np.ndarray, "cell term"]
     concepts: int
 
@@ -297,7 +299,7 @@ class Likelihood:
         low = observed[:, :, :COSINES].reshape(len(observed), -1)
         cells = self.cells if conjunctions else np.eye(self.concepts)
         parts = []
-        for state in range(STATES) if states else [None]:
+        for state in range(STATES) if states else (None,):
             scores = np.zeros((len(observed), self.concepts))
             if evoked:
                 by_cell = self.evoked[state, conjunctions].scores(low, cells)
@@ -310,6 +312,18 @@ class Likelihood:
             parts.append(scores + noise[:, None])
         return mean_log(np.stack(parts), 0)
 
+    def score_cells(
+        self, observed: Float64[np.ndarray, "trial 62 cosine"]
+    ) -> Float64[np.ndarray, "trial concept action place"]:
+        """Log likelihood of each concept, action and place together, by evoked responses alone."""
+        observed = observed[:, self.channels]
+        low = observed[:, :, :COSINES].reshape(len(observed), -1)
+        parts = []
+        for state in range(STATES):
+            noise = np.sum([one.log_noise(observed) for one in self.bins[state]], axis=0)
+            parts.append(self.evoked[state, True].scores(low, self.cells) + noise[:, None])
+        return mean_log(np.stack(parts), 0).reshape(len(low), self.concepts, len(ACTIONS), len(SCENES))
+
 
 def build_likelihood(
     head: Head,
@@ -318,21 +332,45 @@ def build_likelihood(
     terms: Float64[np.ndarray, "clip term"],
     channels: Sequence[int] = ALL,
     *,
+    evoked: dict[tuple[int | None, bool], Evoked] | None = None,
     ignorant: bool = False,
 ) -> Likelihood:
     """The likelihood of a subject's trials from simulated clips, as many of each concept, and their terms.
 
-    `ignorant` adds what reads without conjunctions or states.
+    `ignorant` adds what reads without conjunctions or states. `evoked` is what `fit_states` made, if it is there.
     """
     rows = np.asarray(channels)
-    powers = head.rhythm_powers(simulated)
-    shown = responses(head, simulate_moments(head, spec, simulated), COSINES, rows)
-    evoked, bins = {}, {}
+    states = [*range(STATES), *([None] if ignorant else [])]
+    return Likelihood(
+        channels=rows,
+        evoked=evoked or fit_states(head, spec, simulated, terms, rows, ignorant=ignorant),
+        bins={state: make_bins(head, spec, state, rows) for state in states},
+        powers=head.rhythm_powers(vary_objects(spec, simulated)),
+        cells=lay_out_cells(spec),
+        concepts=len(spec.concepts),
+    )
+
+
+def vary_objects(spec: PhantomSpec, simulated: Features) -> Features:
+    """The simulated clips `OWN_PARTS` times, each with another own part of its object."""
+    rng = np.random.default_rng(derive_seed("phantom", "own parts", spec.seed))
+    draws = len(simulated) // len(spec.concepts)
+    static = np.repeat(simulated.static, OWN_PARTS, axis=0)
+    objects = np.repeat(object_space(spec)[np.asarray(spec.concepts)], draws * OWN_PARTS, axis=0)
+    static[:, GROUPS["object"]] = objects + spec.exemplar * rng.standard_normal(objects.shape)
+    return Features(static, np.repeat(simulated.courses, OWN_PARTS, axis=0))
+
+
+def fit_states(
+    head: Head, spec: PhantomSpec, simulated: Features, terms: np.ndarray, channels: Sequence[int], *, ignorant: bool
+) -> dict[tuple[int | None, bool], Evoked]:
+    """The evoked part of a likelihood in each state, of which the first costs a second or two."""
+    powers = head.rhythm_powers(simulated).mean(axis=0)
+    shown = responses(head, simulate_moments(head, spec, simulated), COSINES, channels)
+    fitted = {}
     for state in (*range(STATES), *([None] if ignorant else [])):
-        noise = noise_covariance(head, spec, COSINES, state=state, powers=powers.mean(axis=0), channels=rows)
-        factor = factorise(noise)
-        evoked[state, True] = fit_evoked(factor, shown, terms)
+        factor = factorise(noise_covariance(head, spec, COSINES, state=state, powers=powers, channels=channels))
+        fitted[state, True] = fit_evoked(factor, shown, terms)
         if ignorant:
-            evoked[state, False] = fit_evoked(factor, shown, terms[:, : len(spec.concepts)])
-        bins[state] = make_bins(head, spec, state, rows)
-    return Likelihood(rows, evoked, bins, powers, lay_out_cells(spec), len(spec.concepts))
+            fitted[state, False] = fit_evoked(factor, shown, terms[:, : len(spec.concepts)])
+    return fitted
