@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 
 from bench.core.errors import BenchError
 from bench.datasets.catalogue import info, make_phantom, open_dataset, verify
-from bench.datasets.phantom.eeg import likelihood, observer, signals, writer
+from bench.datasets.phantom.eeg import card, likelihood, observer, signals, writer
 from bench.datasets.phantom.eeg.features import (
     GROUPS,
     Features,
@@ -28,6 +28,7 @@ from bench.datasets.phantom.eeg.head import BANDS, LOBES, WINDOW, delay, draw_he
 from bench.datasets.phantom.eeg.montage import RADIUS, electrode_positions, measure_leadfield
 from bench.datasets.phantom.eeg.spec import PhantomSpec, find_spec, read_spec
 from bench.datasets.phantom.eeg.writer import write_phantom
+from bench.datasets.phantom.publish import committed_card
 from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, describe, draw_recipe, render, render_flow
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.datasets.seed_dv.layout import SeedDV
@@ -411,13 +412,35 @@ def test_observers_beat_chance_and_are_calibrated(phantom: SeedDV) -> None:
     np.testing.assert_allclose(phantom.truth.concept_posteriors(trials[::-1])[::-1], posteriors, atol=1e-9)
 
 
-def test_card_names_its_figures(phantom: SeedDV) -> None:
-    card = info(phantom)
-    assert list(card.columns) == ["figure", "mean", "lowest", "highest", "chance", "by subject"]
-    text = " ".join(card["figure"])
-    for word in ("clip, closed set", "concept, closed set", "concept, open set", "single", "new", "identification"):
+def test_the_committed_card_is_what_is_measured(phantom: SeedDV) -> None:
+    """One subject of the smallest phantom, all its own figures, to the last digit that is kept."""
+    shipped = committed_card(card.CARDS / "tiny.csv", phantom.truth.spec)
+    assert shipped is not None, "python -m bench.datasets.remake_cards phantom_eeg:tiny"
+    measured, _ = card.measure_subject(phantom, 2)
+    by_subject = dict(zip(shipped["figure"], shipped["by subject"], strict=True))
+    told = {figure: float(by_subject[figure].split()[1]) for figure in measured}
+    assert told == pytest.approx(measured, abs=1e-6)
+
+
+def test_info_prints_the_committed_card_of_every_size_and_measures_what_there_is_none_of(
+    phantom: SeedDV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "measure_card", lambda dataset: pytest.fail("measured"))
+    shown = info(phantom)
+    assert list(shown.columns) == list(card.COLUMNS)
+    text = " ".join(shown["figure"])
+    for word in (
+        "clip, closed set",
+        "concept, closed set",
+        "concept, open set",
+        "own",
+        "new subjects",
+        "which subject",
+    ):
         assert word in text
-    assert info(phantom).equals(card)
+    for size in ("tiny", "small", "shifted"):
+        assert committed_card(card.CARDS / f"{size}.csv", find_spec(size)) is not None
+    assert committed_card(card.CARDS / "tiny.csv", replace(TINY, seed=1)) is None
 
 
 def test_confounds_are_off_by_default_and_found_when_planted(features: Features) -> None:

@@ -271,6 +271,37 @@ def log_normalise(scores: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What some trials say by their noise, their evoked responses and each band, in each state."""
+
+    noise: dict[int | None, Float64[np.ndarray, " trial"]]
+    evoked: dict[tuple[int | None, bool], Float64[np.ndarray, "trial concept"]]
+    ratios: dict[tuple[int | None, str], Float64[np.ndarray, "trial clip"]]
+    concepts: int
+
+    def score(
+        self,
+        *,
+        bands: Sequence[str] = tuple(BANDS),
+        evoked: bool = True,
+        conjunctions: bool = True,
+        states: bool = True,
+    ) -> Float64[np.ndarray, "trial concept"]:
+        """Log likelihood of each concept, up to a constant a trial; of what is switched off nothing is read."""
+        parts = []
+        for state in range(STATES) if states else (None,):
+            count = len(self.noise[state])
+            scores = self.noise[state][:, None] + np.zeros((count, self.concepts))
+            if evoked:
+                scores += self.evoked[state, conjunctions]
+            if bands:
+                ratio = np.sum([self.ratios[state, band] for band in bands], axis=0)
+                scores += mean_log(ratio.reshape(count, self.concepts, -1), 2)
+            parts.append(scores)
+        return mean_log(np.stack(parts), 0)
+
+
+@dataclass(frozen=True)
 class Likelihood:
     """Of one subject's trials, read at some of the channels.
 
@@ -285,32 +316,25 @@ class Likelihood:
     cells: Float64[np.ndarray, "cell term"]
     concepts: int
 
-    def score(
-        self,
-        observed: Float64[np.ndarray, "trial 62 cosine"],
-        *,
-        bands: Sequence[str] = tuple(BANDS),
-        evoked: bool = True,
-        conjunctions: bool = True,
-        states: bool = True,
-    ) -> Float64[np.ndarray, "trial concept"]:
-        """Log likelihood of each concept, up to a constant a trial; of what is switched off nothing is read."""
+    def read(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Evidence:
+        """What trials say, state by state and part by part."""
         observed = observed[:, self.channels]
         low = observed[:, :, :COSINES].reshape(len(observed), -1)
-        cells = self.cells if conjunctions else np.eye(self.concepts)
-        parts = []
-        for state in range(STATES) if states else (None,):
-            scores = np.zeros((len(observed), self.concepts))
-            if evoked:
-                by_cell = self.evoked[state, conjunctions].scores(low, cells)
-                scores += mean_log(by_cell.reshape(len(low), self.concepts, -1), 2)
-            read = [one for one in self.bins[state] if one.band in bands]
-            if read:
-                ratio = np.sum([one.log_ratio(observed, self.powers) for one in read], axis=0)
-                scores += mean_log(ratio.reshape(len(low), self.concepts, -1), 2)
-            noise = np.sum([one.log_noise(observed) for one in self.bins[state]], axis=0)
-            parts.append(scores + noise[:, None])
-        return mean_log(np.stack(parts), 0)
+        evoked = {}
+        for (state, conjunctions), one in self.evoked.items():
+            by_cell = one.scores(low, self.cells if conjunctions else np.eye(self.concepts))
+            evoked[state, conjunctions] = mean_log(by_cell.reshape(len(low), self.concepts, -1), 2)
+        ratios = {
+            (state, band): np.sum([one.log_ratio(observed, self.powers) for one in bins if one.band == band], axis=0)
+            for state, bins in self.bins.items()
+            for band in BANDS
+        }
+        noise = {state: np.sum([one.log_noise(observed) for one in bins], axis=0) for state, bins in self.bins.items()}
+        return Evidence(noise, evoked, ratios, self.concepts)
+
+    def score(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Float64[np.ndarray, "trial concept"]:
+        """Log likelihood of each concept, up to a constant a trial."""
+        return self.read(observed).score()
 
     def score_cells(
         self, observed: Float64[np.ndarray, "trial 62 cosine"]
@@ -332,18 +356,24 @@ def build_likelihood(
     terms: Float64[np.ndarray, "clip term"],
     channels: Sequence[int] = ALL,
     *,
+    moments: np.ndarray | None = None,
     evoked: dict[tuple[int | None, bool], Evoked] | None = None,
     ignorant: bool = False,
 ) -> Likelihood:
     """The likelihood of a subject's trials from simulated clips, as many of each concept, and their terms.
 
-    `ignorant` adds what reads without conjunctions or states. `evoked` is what `fit_states` made, if it is there.
+    `ignorant` adds what reads without conjunctions or states. `moments` are what `simulate_moments` made, and `evoked`
+    is what `fit_states` made, where they are there.
     """
     rows = np.asarray(channels)
     states = [*range(STATES), *([None] if ignorant else [])]
+    if evoked is None:
+        moments = simulate_moments(head, spec, simulated) if moments is None else moments
+        usual = head.rhythm_powers(simulated).mean(axis=0)
+        evoked = fit_states(head, spec, moments, usual, terms, rows, ignorant=ignorant)
     return Likelihood(
         channels=rows,
-        evoked=evoked or fit_states(head, spec, simulated, terms, rows, ignorant=ignorant),
+        evoked=evoked,
         bins={state: make_bins(head, spec, state, rows) for state in states},
         powers=head.rhythm_powers(vary_objects(spec, simulated)),
         cells=lay_out_cells(spec),
@@ -362,11 +392,17 @@ def vary_objects(spec: PhantomSpec, simulated: Features) -> Features:
 
 
 def fit_states(
-    head: Head, spec: PhantomSpec, simulated: Features, terms: np.ndarray, channels: Sequence[int], *, ignorant: bool
+    head: Head,
+    spec: PhantomSpec,
+    moments: Float64[np.ndarray, "clip dipole time"],
+    powers: Float64[np.ndarray, " rhythm"],
+    terms: Float64[np.ndarray, "clip term"],
+    channels: Sequence[int] = ALL,
+    *,
+    ignorant: bool = False,
 ) -> dict[tuple[int | None, bool], Evoked]:
-    """The evoked part of a likelihood in each state, of which the first costs a second or two."""
-    powers = head.rhythm_powers(simulated).mean(axis=0)
-    shown = responses(head, simulate_moments(head, spec, simulated), COSINES, channels)
+    """The evoked part of a likelihood in each state, a second or two each; the rhythms have these powers on average."""
+    shown = responses(head, moments, COSINES, channels)
     fitted = {}
     for state in (*range(STATES), *([None] if ignorant else [])):
         factor = factorise(noise_covariance(head, spec, COSINES, state=state, powers=powers, channels=channels))

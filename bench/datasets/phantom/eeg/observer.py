@@ -29,7 +29,6 @@ from bench.datasets.manifest import read_manifest
 from bench.datasets.phantom.eeg.features import Features, measure_features, simulate_recipes
 from bench.datasets.phantom.eeg.head import WINDOW, Head, draw_head
 from bench.datasets.phantom.eeg.likelihood import (
-    ALL,
     COSINES,
     HIGHEST,
     Evoked,
@@ -42,6 +41,7 @@ from bench.datasets.phantom.eeg.likelihood import (
     log_normalise,
     noise_covariance,
     responses,
+    simulate_moments,
     solve_low_rank,
     terms_of,
     whiten,
@@ -172,7 +172,8 @@ class Truth:
             head = self._head(subject)
 
             def fit() -> np.ndarray:
-                fitted = fit_states(head, self.spec, features, terms, ALL, ignorant=False).values()
+                moments, powers = simulate_moments(head, self.spec, features), head.rhythm_powers(features)
+                fitted = fit_states(head, self.spec, moments, powers.mean(axis=0), terms).values()
                 return np.stack([np.concatenate([one.weights, one.inner], axis=1) for one in fitted])
 
             stacked = np.array(self.dataset.cache.array(self.made_from(f"evoked of subject {subject}"), fit))
@@ -180,11 +181,6 @@ class Truth:
             evoked = {(state, True): Evoked(own[:, :border], own[:, border:]) for state, own in enumerate(stacked)}
             self._last = subject, build_likelihood(head, self.spec, features, terms, evoked=evoked)
         return self._last[1]
-
-    def ignorant_likelihood(self, subject: int, channels: Sequence[int] = ALL) -> Likelihood:
-        """As `likelihood`, read at some channels, with what reads without conjunctions or states; for the card."""
-        features, terms = self.simulated
-        return build_likelihood(self._head(subject), self.spec, features, terms, channels, ignorant=True)
 
 
 def closed_set_scores(
