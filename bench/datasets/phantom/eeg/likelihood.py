@@ -365,16 +365,15 @@ def build_likelihood(
     `ignorant` adds what reads without conjunctions or states. `moments` are what `simulate_moments` made, and `evoked`
     is what `fit_states` made, where they are there.
     """
-    rows = np.asarray(channels)
     states = [*range(STATES), *([None] if ignorant else [])]
     if evoked is None:
         moments = simulate_moments(head, spec, simulated) if moments is None else moments
         usual = head.rhythm_powers(simulated).mean(axis=0)
-        evoked = fit_states(head, spec, moments, usual, terms, rows, ignorant=ignorant)
+        evoked = fit_states(head, spec, moments, usual, terms, channels, ignorant=ignorant)
     return Likelihood(
-        channels=rows,
+        channels=np.asarray(channels),
         evoked=evoked,
-        bins={state: make_bins(head, spec, state, rows) for state in states},
+        bins={state: make_bins(head, spec, state, channels) for state in states},
         powers=head.rhythm_powers(vary_objects(spec, simulated)),
         cells=lay_out_cells(spec),
         concepts=len(spec.concepts),
