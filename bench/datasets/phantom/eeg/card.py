@@ -41,6 +41,7 @@ from bench.datasets.phantom.eeg.readers import (
     top_accuracy,
 )
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
+from bench.datasets.phantom.eeg.spec import PhantomSpec
 from bench.datasets.phantom.publish import committed_card, keep_card
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.store.cache import digest_code
@@ -66,11 +67,16 @@ READERS = {
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Figures of a phantom: a row each, with the value of every subject; those that ship with the code, or measured."""
-    spec = truth_of(dataset).spec
-    shipped = committed_card(CARDS / f"{spec.size}.csv", spec)
-    if shipped is None:
-        shipped = keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset))
-    return shorten_card(shipped)
+    shipped = shipped_card(truth_of(dataset).spec)
+    if shipped is not None:
+        return shipped
+    return shorten_card(keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset)))
+
+
+def shipped_card(spec: PhantomSpec) -> pd.DataFrame | None:
+    """The card of a phantom that ships with the code, if it does: nothing need be made to see it."""
+    card = committed_card(CARDS / f"{spec.size}.csv", spec)
+    return None if card is None else shorten_card(card)
 
 
 def measure_card(dataset: SeedDV, *, processes: int | None = None) -> pd.DataFrame:
