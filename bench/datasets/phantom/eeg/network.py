@@ -205,7 +205,7 @@ def compare_readers(dataset: SeedDV, *, seed: int = 0) -> pd.DataFrame:
     shared = [Readings(apply_channels(mixing, one.evoked), one.bands) for one in own.values()]
     train, test = ([one[part] for one in shared] for part in (slice(0, count), slice(count, None)))
     network = {one: train_network(train, labels, test, activation=one, seed=seed) for one in (False, True)}
-    rows = []
+    table = []
     for index, subject in enumerate(known):
         whole = own[subject]
         white = apply_channels(whitening(whole.evoked[:count]), whole.evoked).reshape(len(whole), -1)
@@ -223,8 +223,8 @@ def compare_readers(dataset: SeedDV, *, seed: int = 0) -> pd.DataFrame:
             "network, linear + ridge": level(linear) + SHARE * level(ridge),
             "network, linear + covariances": level(linear) + SHARE * level(quadratic),
         }
-        rows.append({"subject": subject} | {name: top_accuracy(one, asked) for name, one in scores.items()})
-    return pd.DataFrame(rows)
+        table.append({"subject": subject} | {name: top_accuracy(one, asked) for name, one in scores.items()})
+    return pd.DataFrame(table)
 
 
 def main(size: str, seed: int) -> None:
