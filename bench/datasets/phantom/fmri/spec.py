@@ -28,6 +28,7 @@ from bench.core.errors import BenchError
 from bench.datasets.seed_dv.concepts import CLASS_SUBSETS, CONCEPTS
 
 Layout = Literal["cc2017", "cinebrain"]
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class FmriSpec:
     layout: Layout
     size: str
     seed: int = 0
-    version: int = 1  # of the generator
+    version: int = VERSION  # of the generator
     subjects: int = 3
     concepts: tuple[int, ...] = tuple(range(40))
     pixels: int = 64
@@ -55,17 +56,21 @@ class FmriSpec:
     # what a clip is to the cortex
     coarse: float = 0.5  # share of an object's embedding that its coarse class has in common
     own: float = 0.87
-    exemplar: float = 0.6  # deviation of a clip's object embedding from its concept's, a dimension
+    exemplar: float = 1.0  # deviation of a clip's object embedding from its concept's, a dimension
     memory_span: float = 60.0  # clips after which the trace of one seen has fallen to 1/e
     sound: float = 0.0  # strength of the sound track: cc2017's films are silent
+    conjunctions: float = 1.0  # strength of what is tuned to object × action and object × place; 0 for none
 
     # cortex and noise
     voxels: float = 1.0  # of the numbers in cortex.REGIONS
-    signal: float = 0.30
+    signal: float = 1.2  # deviation that a unit of a V1 voxel's own mixture of features causes, in its own noise's
     ar_share: float = 0.5  # of the variance of a voxel's own noise that is AR(1), the rest is white
     ar: float = 0.4  # of that process, from one second to the next
-    physiology: float = 0.6  # deviation of what all voxels share, in that of their own noise
+    physiology: float = 0.6  # deviation of what all voxels share, in that of their own noise, over both states
     physiology_ar: float = 0.7
+    drowsy: float = 0.3  # share of the time in which the subject is drowsy
+    drowsy_gain: float = 2.0  # deviation of what all voxels share, drowsy over awake
+    drowsy_seconds: float = 60.0  # that it lasts, on average
     eeg_signal: float = 0.35
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,5 +147,10 @@ def find_fmri_spec(kind: str, size: str, **changes: Any) -> FmriSpec:
 
 
 def read_fmri_spec(stored: dict[str, Any]) -> FmriSpec:
-    """A spec from its JSON form."""
+    """A spec from its JSON form. Raises BenchError for what another version of the generator made."""
+    if stored.get("version") != VERSION:
+        raise BenchError(
+            f"a phantom of the generator's version {stored.get('version')}, this is version {VERSION}: "
+            "make it again with `python -m bench data make`"
+        )
     return FmriSpec(**{**stored, **{name: tuple(stored[name]) for name in ("concepts", "segments", "repeats")}})

@@ -4,7 +4,7 @@
     sub-000N/fmri/T.npy  sub-000N/eeg/T.npy  sub-000N_*_va.json  videos/%06d.mp4    layout CineBrain
     geometry.json  concepts.json  …_rois.txt                                        of ours, as the loaders read them
     truth/recipes.json  truth/features.npy                                          of all clips, without memory
-    truth/tuning/subNN.npy                    [voxel, 121]: the weight of each feature in each voxel
+    truth/tuning/subNN.npy                    [voxel, 141]: the weight of each feature in each voxel
     truth/scales/…                            means and deviations that the z-scores took away
     manifest.json                             spec, sha256 of every file, and the digest of both
 
