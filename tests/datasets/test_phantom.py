@@ -13,17 +13,18 @@ from scipy.stats import multivariate_normal
 
 from bench.core.errors import BenchError
 from bench.datasets.catalogue import info, make_phantom, open_dataset, verify
-from bench.datasets.phantom.eeg import observer, signals, writer
+from bench.datasets.phantom.eeg import likelihood, observer, signals, writer
 from bench.datasets.phantom.eeg.features import (
     GROUPS,
     Features,
+    draw_conjunctions,
     draw_stimuli,
     measure_clip,
     measure_features,
     object_space,
     simulate_recipes,
 )
-from bench.datasets.phantom.eeg.head import LOBES, WINDOW, draw_head
+from bench.datasets.phantom.eeg.head import BANDS, LOBES, WINDOW, delay, draw_head
 from bench.datasets.phantom.eeg.montage import RADIUS, electrode_positions, measure_leadfield
 from bench.datasets.phantom.eeg.spec import PhantomSpec, find_spec, read_spec
 from bench.datasets.phantom.eeg.writer import write_phantom
@@ -34,11 +35,17 @@ from bench.store import disk
 
 TINY = find_spec("tiny")
 SMALLEST = replace(TINY, size="smallest", subjects=2, concepts=(0, 22), seed=7)
+STEADY = replace(SMALLEST, alpha_states=1.0, background_states=1.0)
 
 
 @pytest.fixture(scope="module")
 def features() -> Features:
     return measure_features(draw_stimuli(SMALLEST), SMALLEST)
+
+
+def still(count: int) -> Features:
+    """Clips that evoke and induce nothing."""
+    return Features(np.zeros((count, GROUPS["onset"].stop), np.float32), np.zeros((count, 8, 24), np.float32))
 
 
 def test_montage_is_symmetric_and_where_it_should_be() -> None:
@@ -83,29 +90,117 @@ def test_noise_has_the_covariance_that_the_observer_uses() -> None:
 
 def test_covariance_of_trials_is_that_of_simulated_recordings(features: Features) -> None:
     """The exact model (no Whittle): whitened trials of pure noise are white, anywhere in the block."""
-    spec = replace(SMALLEST, blinks=0.0, saccades=0.0)
+    spec = replace(STEADY, blinks=0.0, saccades=0.0)
     head = draw_head(spec, 1)
-    still = np.zeros((2, len(head.field.T), 560), np.float32)
-    factor = observer.noise_factor(head, spec, 16)
-    basis = observer.cosine_basis(16)
+    factor = likelihood.factorise(likelihood.noise_covariance(head, spec, 16))
+    basis = likelihood.cosine_basis(16)
     white = []
     for block in range(60):
-        signal, _ = signals.record_block(spec, head, 1, block, still, still)
+        signal, _ = signals.record_block(spec, head, 1, block, still(2), still(2))
         for start in (0, 130, 777):
-            white.append(observer.whiten(factor, (signal[:, start : start + WINDOW] @ basis.T).reshape(1, -1))[0])
+            white.append(likelihood.whiten(factor, (signal[:, start : start + WINDOW] @ basis.T).reshape(1, -1))[0])
     power = np.mean(np.square(white))  # 180 × 992 numbers
     assert power == pytest.approx(1, abs=0.02)
     by_cosine = np.mean(np.square(white).reshape(-1, 62, 16), axis=(0, 1))
     np.testing.assert_allclose(by_cosine, 1, atol=0.1)
 
 
-def test_responses_are_linear_in_the_features_and_carry_over(features: Features) -> None:
-    head = draw_head(SMALLEST, 2)
+def test_states_and_clips_make_noise_as_loud_as_they_should() -> None:
+    """In the middle of clips: alpha, background and rhythms in the power that state and clip give them."""
+    spec = replace(SMALLEST, alpha=40.0, background=0.01, ongoing=0.0, sensor=0.01, blinks=0.0, saccades=0.0)
+    head = draw_head(replace(spec, rhythm_alpha=0.01, rhythm_beta=0.01, rhythm_gamma=0.01), 1)
+    middle = [slice(start, start + 300) for start in (300, 900)]  # of the clips of two slots of 3 s
+
+    def loudness(spec: PhantomSpec, block: int) -> np.ndarray:
+        signal, _ = signals.record_block(spec, head, 1, block, still(2), still(2))
+        return np.array([signal[:, part].var(axis=1).mean() for part in middle])
+
+    steady = replace(spec, alpha_states=1.0)
+    ratio = np.concatenate([loudness(spec, block) / loudness(steady, block) for block in range(40)])
+    quiet, loud = signals.state_powers(spec)[1]
+    assert (quiet, loud) == pytest.approx((2 / 7, 12 / 7))
+    np.testing.assert_allclose(np.minimum(np.abs(ratio / quiet - 1), np.abs(ratio / loud - 1)), 0, atol=1e-3)
+    assert 0.3 < np.mean(ratio > 1) < 0.7
+
+
+def test_rhythms_have_the_power_that_the_clip_gives_them() -> None:
+    spec = replace(STEADY, background=0.01, alpha=0.01, sensor=0.01, evoked=0.01, blinks=0.0, saccades=0.0, induced=1.5)
+    head = draw_head(spec, 1)
+    shown = Features(np.zeros((2, GROUPS["onset"].stop), np.float32), np.zeros((2, 8, 24), np.float32))
+    shown.static[1, GROUPS["object"]] = np.random.default_rng(5).standard_normal(16)
+    powers = head.rhythm_powers(shown)
+    assert np.array_equal(powers[0], np.ones(48)) and np.std(np.log(powers[1])) > 0.1
+    spectra = []
+    for block in range(150):
+        signal, _ = signals.record_block(spec, head, 1, block, shown, still(2))
+        trials = np.stack([signal[:, start : start + 350] for start in (250, 850)])  # ramps left out
+        spectra.append(np.square(np.abs(np.fft.rfft(trials * np.hanning(350), axis=2))))
+    first, second = np.mean(spectra, axis=0)  # of each clip: (channel, frequency)
+    frequency = np.fft.rfftfreq(350, 1 / 200)
+    for band, (low, high) in BANDS.items():
+        inside = (frequency > low + 1) & (frequency < high - 1)
+        index = list(BANDS).index(band)
+        field = np.split(head.rhythm, 3, axis=1)[index] ** 2
+        expected = field @ np.split(powers[1], 3)[index] / field.sum(axis=1)
+        ratio = second[:, inside].sum(axis=1) / first[:, inside].sum(axis=1)
+        np.testing.assert_allclose(ratio, expected, rtol=0.2)
+        assert np.corrcoef(ratio, expected)[0, 1] > 0.95
+
+
+def test_responses_without_normalisation_are_linear_and_carry_over(features: Features) -> None:
+    head = draw_head(replace(SMALLEST, normalisation=0.0, latency_by_strength=0.0), 2)
     one, other = (Features(features.static[i : i + 1], features.courses[i : i + 1]) for i in (0, 1))
     both = Features(one.static + other.static, one.courses + other.courses)
     np.testing.assert_allclose(head.moments(both), head.moments(one) + head.moments(other), rtol=1e-3, atol=1e-4)
     left = head.moments(one)[..., WINDOW:]
     assert np.abs(left).max() > 0.01 * np.abs(head.moments(one)).max()
+
+
+def test_stronger_clips_are_answered_less_than_in_proportion_and_earlier() -> None:
+    """Against the formula: r = u √(2 / (1 + drive)), and 8 ms for e times the drive's root."""
+    head = draw_head(SMALLEST, 2)
+    static = np.random.default_rng(4).standard_normal((1, GROUPS["onset"].stop)).astype(np.float32)
+    once, twice = (Features(k * static, np.zeros((1, 8, 24), np.float32)) for k in (1, 2))
+    peaks = np.einsum("nf,dsf->nds", static, head.tuning.static)
+    drive = head.measure_drive(peaks)
+    np.testing.assert_allclose(head.measure_drive(2 * peaks), 4 * drive)
+    temporal = slice(6, 12)
+    usual = np.square(head.tuning.static[temporal]).sum(axis=2).mean()
+    assert drive[0, 6] == pytest.approx(np.square(peaks[0, temporal]).mean() / usual)
+    gain = np.abs(head.moments(twice)).max(axis=2) / np.abs(head.moments(once)).max(axis=2)
+    np.testing.assert_allclose(gain, 2 * np.sqrt((1 + drive) / (1 + 4 * drive)), rtol=0.02)
+    sooner = delay(head.moments(twice), np.array([0.008 * np.log(2)])) / gain[..., None]
+    inner = slice(10, WINDOW)
+    apart = np.abs(sooner - head.moments(once))[..., inner].max() / np.abs(head.moments(once)).max()
+    assert apart < 0.03 < np.abs(head.moments(twice) / gain[..., None] - head.moments(once)).max()
+
+
+def test_a_delay_moves_a_response() -> None:
+    time = np.arange(560)
+    bump = np.exp(-(((time - 100) / 12) ** 2)).astype(np.float32)
+    later = delay(np.tile(bump, (2, 1, 1)), np.array([0.0125, 0.0]))  # two samples and a half
+    np.testing.assert_allclose(later[0, 0], np.exp(-(((time - 102.5) / 12) ** 2)), atol=1e-5)
+    np.testing.assert_allclose(later[1, 0], bump, atol=1e-5)
+
+
+def test_conjunctions_say_nothing_of_the_object_over_all_actions_and_places() -> None:
+    spec = find_spec("small")
+    every = [np.tile(part, (1, 1)).ravel() for part in np.indices((40, 10, 4)).reshape(3, -1)]
+    products = draw_conjunctions(spec).of(object_space(spec)[every[0]], every[1], every[2])
+    by_concept = products.reshape(40, 40, -1)
+    np.testing.assert_allclose(by_concept.mean(axis=1), 0, atol=1e-9)
+    assert np.sqrt(np.square(products).mean()) == pytest.approx(1, abs=0.15)
+    np.testing.assert_allclose(by_concept.std(axis=1), np.abs(by_concept).mean(axis=1))  # ± the same
+
+
+def test_features_hold_the_conjunctions_of_the_clip() -> None:
+    recipes = draw_stimuli(SMALLEST)[:4]
+    static = measure_features(recipes, SMALLEST).static
+    conjunctions = draw_conjunctions(SMALLEST)
+    for row, recipe in zip(static, recipes, strict=True):
+        along = conjunctions.directions @ row[GROUPS["object"]]
+        signs = np.concatenate([conjunctions.signs["action"][recipe.action], conjunctions.signs["place"][recipe.scene]])
+        np.testing.assert_allclose(row[31:41], along * signs, rtol=1e-5)
 
 
 def test_lobes_answer_to_what_they_should() -> None:
@@ -176,7 +271,7 @@ def test_written_truth_belongs_to_the_written_clips(phantom: SeedDV) -> None:
 def test_no_simulated_clip_is_a_stimulus() -> None:
     spec = find_spec("small")
     shown = {recipe.digest for recipe in draw_stimuli(spec)}
-    assert len(shown) == 560
+    assert len(shown) == 840
     assert not shown & {recipe.digest for recipe in simulate_recipes(spec, 5)}
 
 
@@ -233,7 +328,7 @@ def test_low_rank_solution_is_the_full_one() -> None:
     rng = np.random.default_rng(0)
     within, rows = rng.standard_normal((4, 9)), rng.standard_normal((3, 9))
     full = np.linalg.solve(np.eye(9) + within.T @ within, rows.T).T
-    np.testing.assert_allclose(observer.solve_low_rank(within, rows), full)
+    np.testing.assert_allclose(likelihood.solve_low_rank(within, rows), full)
 
 
 def test_closed_set_scores_are_the_likelihood(features: Features) -> None:
@@ -242,12 +337,12 @@ def test_closed_set_scores_are_the_likelihood(features: Features) -> None:
     head = draw_head(spec, 1)
     clips = Features(features.static[:2], features.courses[:2])
     count = 3
-    covariance = observer.noise_covariance(head, spec, count)
+    covariance = likelihood.noise_covariance(head, spec, count)
     factor = np.linalg.cholesky(covariance)
-    means = observer.responses(head, head.moments(clips)[..., :WINDOW], count)
+    means = likelihood.responses(head, head.moments(clips)[..., :WINDOW], count)
     noise = multivariate_normal(np.zeros(len(covariance)), covariance, seed=1)
     observed = means[:1] * 1.1 + noise.rvs(1)
-    scores = observer.closed_set_scores(head, spec, factor, clips, observer.whiten(factor, observed))[0]
+    scores = observer.closed_set_scores(head, spec, factor, clips, likelihood.whiten(factor, observed))[0]
     gains = np.linspace(0, 2, 41)
     prior = -0.5 * ((gains - 1) / spec.trial_gain) ** 2
     expected = [
@@ -288,30 +383,24 @@ def test_confounds_are_off_by_default_and_found_when_planted(features: Features)
     assert np.ptp(told.static[:, GROUPS["object"]], axis=0).max() > 0
     head = draw_head(SMALLEST, 1)
     own = Features(features.static[:2], features.courses[:2])
-    clean, _ = signals.record_block(SMALLEST, head, 1, 0, head.moments(own), head.moments(plain))
-    leaky, _ = signals.record_block(
-        replace(SMALLEST, leaked_label=5.0), head, 1, 0, head.moments(own), head.moments(plain)
-    )
-    difference = (leaky - clean).reshape(62, 2, -1).std(axis=2)
+
+    def record(block: int, **planted: float) -> np.ndarray:
+        return signals.record_block(replace(SMALLEST, **planted), head, 1, block, own, plain)[0]
+
+    difference = (record(0, leaked_label=5.0) - record(0)).reshape(62, 2, -1).std(axis=2)
     assert difference[CHANNELS.index("CB2")].min() > 0.5
     assert np.argsort(difference[CHANNELS.index("CB2")]).tolist() == np.argsort(order).tolist()
     assert difference[CHANNELS.index("CZ")].max() == 0
-    drifting = [
-        signals.record_block(
-            replace(SMALLEST, block_drift=20.0), head, 1, block, head.moments(own), head.moments(plain)
-        )[0]
-        - signals.record_block(SMALLEST, head, 1, block, head.moments(own), head.moments(plain))[0]
-        for block in (0, 1)
-    ]
+    drifting = [record(block, block_drift=20.0) - record(block) for block in (0, 1)]
     np.testing.assert_allclose(drifting[0], drifting[1], atol=1e-3)  # alike in all blocks
     assert drifting[0].std() > 5
 
 
 def test_spec_round_trip_and_unknown_size() -> None:
     assert read_spec(json.loads(json.dumps(TINY.as_dict()))) == TINY
-    with pytest.raises(BenchError, match=r"'huge'.*tiny, small, full"):
+    with pytest.raises(BenchError, match=r"'huge'.*tiny, small"):
         find_spec("huge")
-    full = find_spec("full").geometry
+    full = find_spec("study").geometry
     assert (full.shape, full.subjects, full.clips) == ((7, 62, 104_000), 20, 5)
 
 

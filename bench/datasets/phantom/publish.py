@@ -1,15 +1,20 @@
 """How a phantom comes to lie on disk: room is looked for, all is written beside its place, and one rename publishes it.
 
-What is in it stands in its manifest, with the hash of every file. The figures of its card are measured once and kept.
+What is in it stands in its manifest, with the hash of every file. A large phantom is made in parts (`make_part`): what
+an interrupted making has finished is kept beside the phantom's place, and taken up by the next one where it has the
+hash that it was written with. The figures of a card are measured once and kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
+import json
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +22,8 @@ from bench.core.errors import DatasetError
 from bench.core.progress import say
 from bench.datasets.manifest import write_manifest
 from bench.store import disk
+from bench.store.cache import digest_code
+from bench.store.contents import hash_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +42,16 @@ class Spec(Protocol):
     def as_dict(self) -> dict[str, Any]: ...
 
 
-def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], None], *, needed: int) -> None:
+NOTES = ".parts"  # of a draft: what of it is whole
+
+
+def publish_phantom(
+    name: str, spec: Spec, folder: Path, fill: Callable[[Path], None], *, needed: int, resumes: bool = False
+) -> None:
     """Let `fill` write all files of a phantom into a draft, and put it at `folder`, which must not exist.
 
     `needed` is about how many bytes it takes. Where another process was faster, its phantom stays: the same content.
+    Where `fill` resumes, it is given the draft that an interrupted making by the same code has left, if there is one.
     Raises NoRoom where the disk is too small, before anything is made and while it is, or takes nothing.
     """
     try:
@@ -52,9 +65,10 @@ def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], 
             "free some or set BENCH_HOME to another disk"
         )
     try:
-        with disk.new_folder(folder) as draft:
+        with kept_draft(folder, fill) if resumes else disk.new_folder(folder) as draft:
             start = time.monotonic()
             fill(draft)
+            shutil.rmtree(draft / NOTES, ignore_errors=True)
             seconds = time.monotonic() - start
             write_manifest(spec.as_dict(), draft, seconds)
     except OSError as error:
@@ -62,6 +76,57 @@ def publish_phantom(name: str, spec: Spec, folder: Path, fill: Callable[[Path], 
             raise NoRoom(f"{folder.parent} is full; {name} needs {needed / 1e9:.1f} GB") from error
         raise NoRoom(f"{folder.parent} cannot be written to ({error.strerror or error}); set BENCH_HOME") from error
     say(f"{name} made in {seconds:.0f} s")
+
+
+@contextlib.contextmanager
+def kept_draft(folder: Path, fill: Callable[[Path], None]) -> Iterator[Path]:
+    """As `disk.new_folder`, but the draft of a process that is killed or stopped by hand stays, and is given again.
+
+    Two processes never share one: where another is at work, this one gets a draft of its own.
+    """
+    disk.remove_leftovers(folder.parent)
+    remove_old_drafts(folder.parent)
+    draft = folder.with_name(f".making-{folder.name}-{digest_code(fill.__module__)[:12]}")
+    draft.mkdir(exist_ok=True)
+    descriptor = os.open(draft, os.O_RDONLY)
+    try:
+        if not disk.take_lock(descriptor):
+            with disk.new_folder(folder) as other:
+                yield other
+            return
+        try:
+            yield draft
+            disk.sync_tree(draft)
+            disk.move_new(draft, folder)
+            disk.sync_folder(folder.parent)
+        except Exception:  # a full disk, say: what was made takes room
+            disk.remove(draft)
+            raise
+        if folder.exists():
+            disk.remove(draft)  # another process was faster
+    finally:
+        os.close(descriptor)
+
+
+def remove_old_drafts(place: Path) -> None:
+    """Remove kept drafts that nobody has gone on with for a month."""
+    for draft in place.glob(".making-*"):
+        if time.time() - disk.last_change(draft) > disk.AGE and not disk.is_locked(draft):
+            disk.remove(draft)
+
+
+def make_part(draft: Path, part: str, files: Sequence[str], write: Callable[[], None]) -> None:
+    """Let `write` make files of a draft, unless an earlier making has left them whole."""
+    note = draft / NOTES / f"{part}.json"
+    with contextlib.suppress(OSError, ValueError):
+        told = json.loads(note.read_text(encoding="utf-8"))
+        if {name: hash_file(draft / name) for name in files} == told:
+            return
+    write()
+    note.parent.mkdir(exist_ok=True)
+    unfinished = note.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps({name: hash_file(draft / name) for name in files}), encoding="utf-8")
+    unfinished.replace(note)
 
 
 def keep_card(dataset: Any, code: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:

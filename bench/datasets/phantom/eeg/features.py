@@ -5,18 +5,23 @@ own), colour, scene, edges, and a constant (anything that appears evokes somethi
 its left-right and top-bottom balance; motion as speed, direction, expansion and rotation of the true flow. Colour,
 edges and luminance are measured on rendered frames, scene and motion are the recipe's. The embedding space belongs
 to the head: nothing in a picture shows it.
+
+Conjunctions are products: how far an object lies along a direction of its space, with the sign that the clip's action
+(or its place, the scene) has for that conjunction. Each sign is + for half of the actions (places) and - for the other
+half, so over all of them a conjunction says nothing of the object: who reads it has to know what the object does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from bench.core.seeds import derive_seed
 from bench.datasets.phantom.eeg.spec import PhantomSpec
-from bench.datasets.phantom.stimuli import CLIP_SECONDS, SCENES, Recipe, draw_recipe, render, render_flow
+from bench.datasets.phantom.stimuli import ACTIONS, CLIP_SECONDS, SCENES, Recipe, draw_recipe, render, render_flow
 from bench.datasets.seed_dv.concepts import CONCEPTS
 
 OBJECT, COLOUR, SCENE, EDGES = 16, 6, 7, 2
@@ -25,9 +30,11 @@ GROUPS = {  # columns of the static features, and rows of the courses, by the ga
     "colour": slice(16, 22),
     "scene": slice(22, 29),
     "edges": slice(29, 31),
-    "onset": slice(31, 32),
+    "object × action": slice(31, 37),
+    "object × place": slice(37, 41),
+    "onset": slice(41, 42),
 }
-STATIC = 32
+STATIC = 42
 COURSES = {"luminance": slice(0, 3), "motion": slice(3, 8)}
 COURSE = 8
 COURSE_RATE = 12.0  # Hz
@@ -52,7 +59,7 @@ COURSE_SCALE = np.array(
 class Features:
     """Features of clips, ready for any head."""
 
-    static: Float32[np.ndarray, "clip 32"]
+    static: Float32[np.ndarray, "clip 42"]
     courses: Float32[np.ndarray, "clip 8 24"]
 
     def __len__(self) -> int:
@@ -66,6 +73,37 @@ def object_space(spec: PhantomSpec) -> Float64[np.ndarray, "40 16"]:
     own = unit(rng.standard_normal((len(CONCEPTS), OBJECT)))
     member = np.searchsorted(COARSE_STARTS, np.arange(len(CONCEPTS)), side="right") - 1
     return spec.object_norm * unit(spec.coarse * coarse[member] + spec.own * own)
+
+
+@dataclass(frozen=True)
+class Conjunctions:
+    """Along which direction of the object space, and with which sign, each conjunction answers."""
+
+    directions: Float64[np.ndarray, "10 16"]  # unit, divided by the deviation of the concepts along them
+    signs: dict[str, Float64[np.ndarray, "kind number"]]  # of each action, of each place
+
+    def of(
+        self, objects: Float64[np.ndarray, "clip 16"], action: np.ndarray, scene: np.ndarray
+    ) -> Float64[np.ndarray, "clip 10"]:
+        along = objects @ self.directions.T
+        return along * np.concatenate([self.signs["action"][action], self.signs["place"][scene]], axis=1)
+
+
+@cache
+def draw_conjunctions(spec: PhantomSpec) -> Conjunctions:
+    """The conjunctions of the population that the seed names."""
+    rng = np.random.default_rng(derive_seed("phantom", "conjunctions", spec.seed))
+    numbers = {"action": width("object × action"), "place": width("object × place")}
+    directions = unit(rng.standard_normal((sum(numbers.values()), OBJECT))) * (np.sqrt(OBJECT) / spec.object_norm)
+    signs = {}
+    for what, kinds in (("action", len(ACTIONS)), ("place", len(SCENES))):
+        halves = np.repeat([1.0, -1.0], kinds // 2)
+        signs[what] = np.stack([rng.permutation(halves) for _ in range(numbers[what])], axis=1)
+    return Conjunctions(directions, signs)
+
+
+def width(group: str) -> int:
+    return GROUPS[group].stop - GROUPS[group].start
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -85,6 +123,9 @@ def measure_features(recipes: list[Recipe], spec: PhantomSpec) -> Features:
         static[row, GROUPS["edges"]] = (edges - EDGE_SCALE[0]) / EDGE_SCALE[1]
         static[row, GROUPS["scene"]] = scene_features(recipe)
         courses[row] = (course - COURSE_SCALE[0][:, None]) / COURSE_SCALE[1][:, None]
+    action, scene = (np.array([getattr(recipe, what) for recipe in recipes]) for what in ("action", "scene"))
+    products = draw_conjunctions(spec).of(static[:, GROUPS["object"]], action, scene)
+    static[:, GROUPS["object × action"].start : GROUPS["object × place"].stop] = products
     static[:, GROUPS["onset"]] = 1.0
     return Features(static, courses)
 

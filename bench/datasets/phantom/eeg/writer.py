@@ -7,8 +7,8 @@
     truth/eyes/subN.npy                       (7, 2, samples) float16: courses of blinks and saccades in microvolts
     manifest.json                             spec, sha256 of every file, and the digest of both
 
-Every clip, block and subject draws from a stream of its own, so the files do not depend on the number of processes.
-All is written to a temporary sibling that is renamed when it is whole.
+Every clip, block and subject draws from a stream of its own, so the files do not depend on the number of processes,
+nor on how often the making was interrupted: each block and each subject is a part that is kept once it is whole.
 """
 
 from __future__ import annotations
@@ -21,47 +21,72 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.progress import track
+from bench.core.progress import say, track
 from bench.datasets.phantom.eeg.features import Features, draw_stimuli, measure_features, object_space
 from bench.datasets.phantom.eeg.head import draw_head
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
 from bench.datasets.phantom.eeg.spec import PhantomSpec
-from bench.datasets.phantom.publish import X264, publish_phantom
+from bench.datasets.phantom.publish import NOTES, X264, make_part, publish_phantom
 from bench.datasets.phantom.stimuli import FRAME_TIMES, Recipe, describe, render, render_flow
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS
 
 VOLT = np.float32(1e-6)  # of a microvolt
+LARGE = 10**9  # bytes from which on size and time are said before anything is made
+DRAWING, RECORDING = 0.04, 0.35  # seconds of one core of 2024: a clip, a minute of EEG
 PERSON = ("boxing", "dancing", "running", "skiing", "face", "couple", "crowd")
 
 
 def write_phantom(spec: PhantomSpec, folder: Path, *, processes: int) -> None:
     """Make the phantom at `folder` (which must not exist). Raises DatasetError where the disk is too small."""
     name = f"phantom_eeg:{spec.size}"
-    publish_phantom(name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed_bytes(spec))
+    needed = needed_bytes(spec)
+    if needed > LARGE:
+        say(f"{name} takes {needed / 1e9:.1f} GB and about {estimate_minutes(spec, processes):.0f} minutes to make")
+    publish_phantom(name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed, resumes=True)
 
 
 def fill(spec: PhantomSpec, draft: Path, processes: int) -> None:
-    """Write all files of the phantom into `draft`."""
+    """Write all files of the phantom into `draft`, but for parts that are there already."""
     from joblib import Parallel, delayed
 
-    for name in ("EEG", "Video/BLIP-caption", "Video/meta-info", "truth/eyes"):
-        (draft / name).mkdir(parents=True)
+    for name in ("EEG", "Video/BLIP-caption", "Video/meta-info", "truth/eyes", NOTES):
+        (draft / name).mkdir(parents=True, exist_ok=True)
     recipes = draw_stimuli(spec)
     each = spec.geometry.block_clips
     blocks = [recipes[first : first + each] for first in range(0, len(recipes), each)]
     # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
     with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
-        jobs = (delayed(write_block)(spec, draft, block, own) for block, own in enumerate(blocks))
-        parts = list(track(parallel(jobs), "phantom: drawing blocks", total=len(blocks)))
-        features = Features(
-            np.concatenate([part.static for part, _ in parts]), np.concatenate([part.courses for part, _ in parts])
-        )
-        flow = np.concatenate([flow for _, flow in parts])
-        write_metadata(spec, draft, recipes, features, flow)
+        jobs = (delayed(keep_block)(spec, draft, block, own) for block, own in enumerate(blocks))
+        for _ in track(parallel(jobs), "phantom: drawing blocks", total=len(blocks)):
+            pass
+        parts = [np.load(draft / block_part(block), allow_pickle=False) for block in range(len(blocks))]
+        features = Features(*(np.concatenate([part[name] for part in parts]) for name in ("static", "courses")))
+        write_metadata(spec, draft, recipes, features, np.concatenate([part["flow"] for part in parts]))
         subjects = range(1, spec.subjects + 1)
-        jobs = (delayed(write_subject)(spec, draft, subject, features) for subject in subjects)
+        jobs = (delayed(keep_subject)(spec, draft, subject, features) for subject in subjects)
         for _ in track(parallel(jobs), "phantom: recording subjects", total=len(subjects)):
             pass
+
+
+def keep_block(spec: PhantomSpec, draft: Path, block: int, recipes: list[Recipe]) -> None:
+    """Write a block's video, features and flow, unless they are there."""
+
+    def write() -> None:
+        features, flow = write_block(spec, draft, block, recipes)
+        np.savez(draft / block_part(block), static=features.static, courses=features.courses, flow=flow)
+
+    make_part(draft, f"block{block + 1}", [f"Video/{BLOCK_NAMES[block]}.mp4", block_part(block)], write)
+
+
+def block_part(block: int) -> str:
+    """Where a block's features and flow lie until all blocks are there."""
+    return f"{NOTES}/block{block + 1}.npz"
+
+
+def keep_subject(spec: PhantomSpec, draft: Path, subject: int, features: Features) -> None:
+    """Write a subject's recording, unless it is there."""
+    files = [f"EEG/sub{subject}.npy", f"truth/eyes/sub{subject}.npy"]
+    make_part(draft, f"sub{subject}", files, lambda: write_subject(spec, draft, subject, features))
 
 
 def write_block(spec: PhantomSpec, draft: Path, block: int, recipes: list[Recipe]) -> tuple[Features, np.ndarray]:
@@ -117,9 +142,9 @@ def write_subject(spec: PhantomSpec, draft: Path, subject: int, features: Featur
     each = geometry.block_clips
     for block in range(len(BLOCK_NAMES)):
         own = slice(block * each, (block + 1) * each)
-        responses = head.moments(Features(features.static[own], features.courses[own]))
-        hints = head.moments(hint_features(spec, objects, geometry.order[block]))
-        signal, eyes[block] = record_block(spec, head, subject, block, responses, hints)
+        clips = Features(features.static[own], features.courses[own])
+        hints = hint_features(spec, objects, geometry.order[block])
+        signal, eyes[block] = record_block(spec, head, subject, block, clips, hints)
         recording[block] = signal * VOLT
     recording.flush()
     np.save(draft / "truth" / "eyes" / f"sub{subject}.npy", eyes)
@@ -162,3 +187,10 @@ def needed_bytes(spec: PhantomSpec) -> int:
     clips = len(BLOCK_NAMES) * geometry.block_clips
     per_clip = 5 * geometry.width * geometry.height * 4 + geometry.width * geometry.height * 8
     return spec.subjects * samples * (len(CHANNELS) * 4 + 4) + clips * per_clip
+
+
+def estimate_minutes(spec: PhantomSpec, processes: int) -> float:
+    """About how long the making takes."""
+    clips = len(BLOCK_NAMES) * spec.geometry.block_clips
+    recorded = spec.subjects * len(BLOCK_NAMES) * spec.geometry.block_seconds / 60
+    return (clips * DRAWING + recorded * RECORDING) / processes / 60
