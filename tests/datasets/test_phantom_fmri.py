@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +24,10 @@ from bench.datasets.phantom.fmri import cortex, scalp
 from bench.datasets.phantom.fmri import features as cortex_features
 from bench.datasets.phantom.fmri import observer as fmri_observer
 from bench.datasets.phantom.fmri.features import COUNT, GROUPS
+from bench.datasets.phantom.fmri.observer import KNOWN
 from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec, read_fmri_spec
 from bench.datasets.phantom.fmri.writer import write_fmri_phantom
-from bench.datasets.phantom.stimuli import describe
+from bench.datasets.phantom.stimuli import ACTIONS, SCENES, describe
 from bench.datasets.seed_dv.concepts import CONCEPTS
 
 FMRI = find_fmri_spec("phantom_fmri", "tiny")
@@ -141,22 +143,28 @@ def test_subjects_differ_in_voxels_and_tuning(tiny: CC2017) -> None:
 
 def test_the_tuning_can_be_found_in_the_stored_volumes(tiny: CC2017) -> None:
     """True weights predict the stored volumes as well as their share of the variance says, and not other clips'."""
-    truth, subject = truth_of(tiny), 1
+    truth, subject, each = truth_of(tiny), 1, FMRI.segment_clips
     trials = tiny.trials.to_pandas()
-    train = trials[(trials["subject"] == subject) & (trials["repeat"] == 1)]
-    drives = truth._drives(subject, "train", (0,))[train["clip"]]
-    predicted = drives @ truth.tuning(subject).T
-    observed = tiny.signals(train["trial"])[:, : predicted.shape[1], 0]
-    rois, deviation = np.array(tiny.rois[subject]), predicted.std(axis=0)
-    assert not deviation[rois == "auditory"].any()  # silent films
-    driven = rois != "auditory"
-    predicted = (predicted - predicted.mean(axis=0))[:, driven] / deviation[driven]
-    correlation = (predicted * observed[:, driven]).mean(axis=0)
+    rois = np.array(tiny.rois[subject])
     one = truth.cortex(subject)
     noise = one.own**2 + (one.loadings**2).sum(axis=1)
-    share = np.sqrt(deviation**2 / (deviation**2 + noise))[driven]
-    assert correlation.mean() == pytest.approx(share.mean(), abs=0.04)  # 80 volumes of 290 voxels
-    assert abs((np.roll(predicted, 17, axis=0) * observed[:, driven]).mean()) < 0.04
+    found, expected, wrong = [], [], []
+    for repeat in (1, 2):
+        train = trials[(trials["subject"] == subject) & (trials["repeat"] == repeat)]
+        predicted = (truth._drives(subject, "train", (repeat - 1,))[train["clip"]] @ truth.tuning(subject).T).reshape(
+            -1, each, len(rois)
+        )
+        observed = tiny.signals(train["trial"])[:, : len(rois), 0].reshape(predicted.shape)
+        deviation = predicted.std(axis=1)  # of a run: each run is a z-score of its own
+        assert not deviation[:, rois == "auditory"].any()  # silent films
+        driven = rois != "auditory"
+        predicted = ((predicted - predicted.mean(axis=1, keepdims=True)) / (deviation[:, None] + 1e-12))[..., driven]
+        observed = observed[..., driven]
+        found.append((predicted * observed).mean(axis=1))
+        expected.append(np.sqrt(deviation**2 / (deviation**2 + noise))[:, driven])
+        wrong.append((np.roll(predicted, 1, axis=0) * observed).mean())
+    assert np.mean(found) == pytest.approx(np.mean(expected), abs=0.04)
+    assert abs(np.mean(wrong)) < 0.04
 
 
 def test_official_layouts_and_split(tiny: CC2017) -> None:
@@ -181,12 +189,16 @@ def test_series_layout(series: CineBrain) -> None:
     assert tested[0] == tested[1] == set(range(9, 15)) and tested[2] == set(range(18, 24))
 
 
-def brute_force(spec: FmriSpec, truth: Any, subject: int, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of a trial's noise over [voxel, volume], and the responses' design [voxel * volume, volume * 121]."""
+def brute_force(
+    spec: FmriSpec, truth: Any, subject: int, voxels: np.ndarray, power: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """In a state: covariance of a trial's noise over voxel and volume, and the responses' design (…, volume * 141)."""
     one = truth.cortex(subject)
     own, shared = cortex.noise_course(spec)
     loadings = one.loadings[voxels].astype(float)
-    covariance = np.kron(np.diag(one.own[voxels].astype(float) ** 2), own) + np.kron(loadings @ loadings.T, shared)
+    covariance = np.kron(np.diag(one.own[voxels].astype(float) ** 2), own) + power * np.kron(
+        loadings @ loadings.T, shared
+    )
     return covariance, np.kron(one.weights[voxels].astype(float), np.eye(spec.clip_volumes))
 
 
@@ -196,32 +208,83 @@ def test_closed_set_equals_the_gaussian_density(series: CineBrain, without: tupl
     trials = np.flatnonzero(np.asarray(series.trials["subject"]) == 3)[-6:]  # its test clips
     posteriors, clips = truth.clip_posteriors(trials, without=without)
     voxels = np.flatnonzero(~np.isin(truth.cortex(3).rois, without))
-    covariance, design = brute_force(SERIES, truth, 3, voxels)
     directions = truth._time[0]
     unturned = np.linalg.inv(directions)
     drives = truth._drives(3, "test", (0,)).reshape(6, 5, COUNT)
     drives = np.einsum("nud,ut->ndt", drives, unturned).reshape(6, -1)
     observed = truth._observe(trials)[:, voxels].reshape(6, -1)
-    density = np.stack([multivariate_normal(design @ drive, covariance).logpdf(observed) for drive in drives], axis=1)
+    states = []
+    for chance, power in zip((0.7, 0.3), (1 / 1.9, 4 / 1.9), strict=True):  # awake and drowsy, of mean power 1
+        covariance, design = brute_force(SERIES, truth, 3, voxels, power)
+        likelihood = [multivariate_normal(design @ drive, covariance).logpdf(observed) for drive in drives]
+        states.append(np.log(chance) + np.stack(likelihood, axis=1))
+    density = np.logaddexp(*states)
     expected = density - np.logaddexp.reduce(density, axis=1, keepdims=True)
     np.testing.assert_allclose(posteriors, expected, atol=1e-6)
     assert clips[0].tolist() == list(range(18, 24))
 
 
-def test_open_set_equals_the_gaussian_density(films: CC2017) -> None:
-    """Averaged repeats: the noise of a mean of three is a third, what the clips cause is not."""
+@pytest.mark.parametrize("knows", [KNOWN, ("conjunctions",), ("arousal",), ()])
+def test_open_set_equals_the_mixture_of_gaussian_densities(films: CC2017, knows: tuple[Any, ...]) -> None:
+    """Averaged repeats: the noise of a mean of three is a third, what clips cause is not; none to all are drowsy."""
     truth, subject = truth_of(films), 2
     table = films.trials.to_pandas()
     trials = table[(table["subject"] == subject) & (table["repeat"] == 0)]["trial"].to_numpy()
-    posteriors = truth.concept_posteriors(trials, without=("MT",))
+    posteriors = truth.posteriors(trials, without=("MT",), knows=knows)
     voxels = np.flatnonzero(~np.isin(truth.cortex(subject).rois, ("MT",)))
-    covariance, design = brute_force(SMALLEST, truth, subject, voxels)
-    means, within = truth._population(subject, "test", (0, 1, 2))
-    total = covariance / 3 + design @ within @ design.T
+    population = truth._population(subject, "test", (0, 1, 2), "concept", knows)
+    assert len(population.means) == (2 * 10 * 4 if "conjunctions" in knows else 2)
     observed = truth._observe(trials)[:, voxels, 0]
-    density = np.stack([multivariate_normal(design @ mean, total).logpdf(observed) for mean in means], axis=1)
+    density = np.full((len(trials), 2), -np.inf)
+    for drowsy in range(4):
+        power = ((3 - drowsy) + 4 * drowsy) / 3 / 1.9 if "arousal" in knows else 1.0
+        covariance, design = brute_force(SMALLEST, truth, subject, voxels, power)
+        total = covariance / 3 + design @ population.within @ design.T
+        for mean, label in zip(population.means, population.labels, strict=True):
+            chance = np.log(comb(3, drowsy) * 0.3**drowsy * 0.7 ** (3 - drowsy))
+            here = chance + multivariate_normal(design @ mean, total).logpdf(observed)
+            density[:, label] = np.logaddexp(density[:, label], here)
     expected = density - np.logaddexp.reduce(density, axis=1, keepdims=True)
-    np.testing.assert_allclose(posteriors, expected, atol=1e-6)
+    np.testing.assert_allclose(posteriors, expected, atol=1e-5)
+
+
+def test_conjunctions_say_nothing_of_the_object_alone_and_all_with_the_other_part() -> None:
+    films = [replace(recipe, action=action, scene=scene) for recipe in cortex_features.draw_films(SMALLEST)[:1]
+             for action in range(10) for scene in range(4)]  # fmt: skip
+    shown = cortex_features.measure_cortex_features(films, replace(SMALLEST, exemplar=0.0))[:, 0]
+    for group, part, chosen in (
+        ("deed", np.array([ACTIONS[film.action] for film in films]), cortex_features.ACROSS),
+        ("setting", np.array([SCENES[film.scene] for film in films]), cortex_features.OPEN),
+    ):
+        code = shown[:, GROUPS[group]]
+        np.testing.assert_allclose(code.mean(axis=0), 0, atol=1e-6)  # over all actions or places
+        assert np.abs(code).max() > 0.5
+        inside = code[np.isin(part, chosen)]
+        np.testing.assert_allclose(inside - inside[0], 0, atol=1e-6)
+        outside = code[~np.isin(part, chosen)]
+        np.testing.assert_allclose(outside * len(outside), -np.ones_like(outside) * inside[0] * len(inside), rtol=1e-4)
+
+
+def test_conjunctions_are_the_planted_share_of_the_drive_and_can_be_left_out() -> None:
+    one = cortex.draw_cortex(find_fmri_spec("phantom_fmri", "small"), 1)
+    rois, power = np.array(one.rois), one.weights.astype(float) ** 2
+    for region, group, share in (("MT", "deed", 0.24), ("LOC", "deed", 0.23), ("ventral", "setting", 0.21)):
+        mine = power[rois == region]
+        assert mine[:, GROUPS[group]].sum() / mine.sum() == pytest.approx(share, abs=0.05)
+    plain = cortex.draw_cortex(find_fmri_spec("phantom_fmri", "small", conjunctions=0.0), 1)
+    assert not plain.weights[:, GROUPS["deed"].start :].any()
+    assert np.array_equal(one.own, plain.own)
+
+
+def test_drowsiness_comes_and_goes_as_often_as_the_spec_says() -> None:
+    spec = replace(SERIES, drowsy=0.3, drowsy_seconds=20.0)
+    states = cortex.draw_states(np.random.default_rng(0), spec, 200_000)
+    assert (states.reshape(-1, 5) == states[::5, None]).all()  # never within a clip
+    assert states.mean() == pytest.approx(0.3, abs=0.01)
+    clips = states[::5]
+    assert clips[:-1][clips[1:] < clips[:-1]].size / clips.sum() == pytest.approx(4 / 20, abs=0.01)
+    assert cortex.state_powers(spec) @ (0.7, 0.3) == pytest.approx(1)
+    assert np.divide(*cortex.state_powers(spec)[::-1]) == pytest.approx(4)
 
 
 def test_stored_z_scores_can_be_undone(films: CC2017, series: CineBrain) -> None:
@@ -245,13 +308,13 @@ def test_the_eeg_observer_reads_the_eeg(series: CineBrain) -> None:
     posteriors, clips = truth_of(view).clip_posteriors(test)
     shown = np.asarray(view.trials["clip"])[test]
     assert (clips[0][posteriors.argmax(axis=1)] == shown).mean() >= 5 / 6
-    project, precision = truth_of(view)._information(2, ())
+    told = truth_of(view)._information(2, (), 1.0)
     head = scalp.draw_scalp(SERIES, 2)
     drive = np.random.default_rng(0).standard_normal((5, COUNT))
     evoked = np.concatenate(
         [gain * np.einsum("csd,d->cs", head.response, own) for gain, own in
          zip(scalp.volume_gains(SERIES), drive, strict=True)], axis=1)  # fmt: skip
-    np.testing.assert_allclose(project(evoked[None])[0], precision @ drive.ravel(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(told.read(evoked[None])[0][0], told.precision @ drive.ravel(), rtol=1e-4, atol=1e-3)
     with pytest.raises(DatasetError, match="no regions to leave out"):
         truth_of(view).concept_posteriors(test, without=("V1",))
 

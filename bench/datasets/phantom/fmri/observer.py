@@ -153,11 +153,10 @@ class FmriTruth:
         for subject, part, repeats, rows in self._groups(trials):
             population = self._population(subject, part, repeats, of, knows)
             observed = self._observe(trials[rows])
-            states = [
-                weight
-                + score_population(population, self._information(subject, tuple(without), power), observed, count)
-                for weight, power, count in self._states(len(repeats), knows)
-            ]
+            states = []
+            for weight, power in self._states(len(repeats), knows):
+                told = self._information(subject, tuple(without), power)
+                states.append(weight + score_population(population, told, observed, len(repeats)))
             components = logsumexp(states, axis=0)  # [trial, component]
             labels = range(population.labels.max() + 1)
             by_label = [logsumexp(components[:, population.labels == label], axis=1) for label in labels]
@@ -181,27 +180,27 @@ class FmriTruth:
             drive = self._drives(subject, part, repeats)
             observed = self._observe(trials[rows])
             states = []
-            for weight, power, count in self._states(len(repeats), KNOWN):
+            for weight, power in self._states(len(repeats), KNOWN):
                 told = self._information(subject, tuple(without), power)
                 projected, explained = told.read(observed)
                 match = projected @ drive.T - 0.5 * ((drive @ told.precision) * drive).sum(axis=1)
-                states.append(weight + count * (match + 0.5 * explained[:, None]) - told.volume)
+                states.append(weight + len(repeats) * (match + 0.5 * explained[:, None]) - told.volume)
             for row, scored in zip(rows, log_normalise(logsumexp(states, axis=0)), strict=True):
                 scores[row] = scored
                 clips[row] = clip_rows(self.spec, self.spec.part_episodes(subject)[part])
         return np.stack(scores), np.stack(clips)
 
-    def _states(self, repeats: int, knows: Sequence[Knowledge]) -> list[tuple[float, float, int]]:
-        """Log probability, mean power of the shared courses and number of repeats: drowsy in none to all of them."""
+    def _states(self, repeats: int, knows: Sequence[Knowledge]) -> list[tuple[float, float]]:
+        """Log probability of drowsiness in none to all of the repeats, and the shared courses' mean power then."""
         from scipy.stats import binom
 
         if "arousal" not in knows:
-            return [(0.0, 1.0, repeats)]
+            return [(0.0, 1.0)]
         awake, drowsy = state_powers(self.spec)
         count = np.arange(repeats + 1)
         chance = binom.pmf(count, repeats, self.spec.drowsy)
         power = (awake * (repeats - count) + drowsy * count) / repeats
-        return [(np.log(c), p, repeats) for c, p in zip(chance, power, strict=True) if c > UNLIKELY]
+        return [(np.log(c), p) for c, p in zip(chance, power, strict=True) if c > UNLIKELY]
 
     def _groups(self, trials: np.ndarray) -> Iterator[tuple[int, str, tuple[int, ...], np.ndarray]]:
         """Trials that share subject, part and repeats: these and the trials' places in the list."""
@@ -353,8 +352,8 @@ class ScalpTruth(CineBrainTruth):
     def _observe(self, trials: np.ndarray) -> np.ndarray:
         return self.dataset.signals(trials).astype(np.float64)
 
-    def _states(self, repeats: int, knows: Sequence[Knowledge]) -> list[tuple[float, float, int]]:
-        return [(0.0, 1.0, repeats)]
+    def _states(self, repeats: int, knows: Sequence[Knowledge]) -> list[tuple[float, float]]:
+        return [(0.0, 1.0)]
 
     def _information(self, subject: int, without: tuple[str, ...], power: float) -> Information:
         if without:
@@ -388,7 +387,7 @@ def open_truth(dataset: Any) -> FmriTruth:
 
 
 def describe_cells(labels: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Float64[np.ndarray, "clip effect"]:
-    """Indicators of what clips have: action, scene, and concept by whether it moves and by whether its place is open."""
+    """Indicators of what clips have: action, scene, concept by whether it moves, and by whether its place is open."""
     across, opened = np.isin(ACTIONS, ACROSS).astype(int), np.isin(SCENES, OPEN).astype(int)
     pairs = (labels["concept"] * 2 + switch for switch in (across[labels["action"]], opened[labels["scene"]]))
     columns = [np.eye(2 * counts["concept"])[pair] for pair in pairs]

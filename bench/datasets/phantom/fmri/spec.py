@@ -131,10 +131,14 @@ SIZES: dict[str, dict[str, FmriSpec]] = {
             layout="cc2017", size="tiny", concepts=TEN, segments=(4, 1), segment_clips=20, voxels=0.25, pixels=64
         ),
         "small": FmriSpec(layout="cc2017", size="small"),
+        # the last training segment validates: 2,000 clips are left to train on
+        "study": FmriSpec(layout="cc2017", size="study", subjects=8, segments=(11, 2), segment_clips=200),
     },
     "phantom_cinebrain": {
-        "tiny": cinebrain("tiny", concepts=TEN, segments=(2, 3), segment_clips=20, voxels=0.15, signal=0.25),
+        "tiny": cinebrain("tiny", concepts=TEN, segments=(2, 3), segment_clips=20, voxels=0.15),
         "small": cinebrain("small"),
+        # each subject trains on 13 episodes, one more validates, and each group is tested on two of its own
+        "study": cinebrain("study", segments=(10, 6), segment_clips=100),
     },
 }
 
