@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.errors import DatasetError
 from bench.core.progress import say
+from bench.core.spec import digest
 from bench.datasets.manifest import write_manifest
 from bench.store import disk
 from bench.store.cache import digest_code
@@ -127,6 +128,27 @@ def make_part(draft: Path, part: str, files: Sequence[str], write: Callable[[], 
     unfinished = note.with_suffix(f".{os.getpid()}")
     unfinished.write_text(json.dumps({name: hash_file(draft / name) for name in files}), encoding="utf-8")
     unfinished.replace(note)
+
+
+def committed_card(file: Path, spec: Spec) -> pd.DataFrame | None:
+    """The table of a phantom's figures that ships with the code; None where it is of another spec, or there is none."""
+    import pandas as pd
+
+    try:
+        first, _, table = file.read_text(encoding="utf-8").partition("\n")
+    except OSError:
+        return None
+    return pd.read_csv(io.StringIO(table), keep_default_na=False) if first == name_spec(spec) else None
+
+
+def commit_card(file: Path, spec: Spec, card: pd.DataFrame) -> None:
+    """Write a card where `committed_card` reads it."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{name_spec(spec)}\n{card.to_csv(index=False)}", encoding="utf-8")
+
+
+def name_spec(spec: Spec) -> str:
+    return f"# of the phantom whose spec has the digest {digest(spec.as_dict())}"
 
 
 def keep_card(dataset: Any, code: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:

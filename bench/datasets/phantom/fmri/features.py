@@ -9,7 +9,7 @@
 | object  | 16      | embedding of the object: its concept's and a little of the clip's own                        |
 | action  | 8       | embedding of the action                                                                      |
 | scene   | 4       | which scene                                                                                  |
-| sound   | 8       | embedding of the concept's sound times a loudness that follows the action (films with sound) |
+| sound   | 8       | embedding of the sound times a loudness that follows the action (films with sound)           |
 | memory  | 12      | a code of the kind, of its own space, times how familiar the kind is at that moment          |
 | deed    | 12      | object × action: what the object is for, plus or minus: it moves across, or stays in place   |
 | setting | 8       | object × place: where the object belongs, plus or minus: the place is open, or enclosed      |
@@ -92,13 +92,13 @@ def measure_cortex_features(recipes: Sequence[Recipe], spec: FmriSpec) -> Stimul
         row[:, GROUPS["action"]] = actions[recipe.action]
         row[:, GROUPS["scene"]] = ((np.arange(len(SCENES)) == recipe.scene) - 0.25) / 0.433
         loudness = 1 + 0.5 * np.sin(2 * np.pi * (recipe.phase + np.arange(spec.clip_volumes) / 5 * recipe.speed))
-        row[:, GROUPS["sound"]] = spec.sound * loudness[:, None] * sounds[recipe.concept]
-        row[:, GROUPS["deed"]] = across[recipe.action] * (
-            uses[recipe.concept] + spec.exemplar * own.standard_normal(12)
+        heard, use, place = (
+            codes[recipe.concept] + spec.exemplar * own.standard_normal(codes.shape[1])
+            for codes in (sounds, uses, places)
         )
-        row[:, GROUPS["setting"]] = opened[recipe.scene] * (
-            places[recipe.concept] + spec.exemplar * own.standard_normal(8)
-        )
+        row[:, GROUPS["sound"]] = spec.sound * loudness[:, None] * heard
+        row[:, GROUPS["deed"]] = across[recipe.action] * use
+        row[:, GROUPS["setting"]] = opened[recipe.scene] * place
     return out
 
 

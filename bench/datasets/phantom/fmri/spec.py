@@ -118,8 +118,8 @@ def cinebrain(size: str, **numbers: Any) -> FmriSpec:
         "frames": 33,
         "eeg_rate": 100,
         "sound": 1.0,
-        "signal": 0.14,
-        "exemplar": 1.0,
+        "signal": 0.5,
+        "exemplar": 2.0,
     }
     return FmriSpec(layout="cinebrain", size=size, **{**defaults, **numbers})
 
@@ -135,7 +135,7 @@ SIZES: dict[str, dict[str, FmriSpec]] = {
         "study": FmriSpec(layout="cc2017", size="study", subjects=8, segments=(11, 2), segment_clips=200),
     },
     "phantom_cinebrain": {
-        "tiny": cinebrain("tiny", concepts=TEN, segments=(2, 3), segment_clips=20, voxels=0.15),
+        "tiny": cinebrain("tiny", concepts=TEN, segments=(2, 3), segment_clips=20, voxels=0.15, signal=0.8),
         "small": cinebrain("small"),
         # each subject trains on 13 episodes, one more validates, and each group is tested on two of its own
         "study": cinebrain("study", segments=(10, 6), segment_clips=100),
