@@ -166,7 +166,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "phantom_eeg": Entry(
             "bench.datasets.seed_dv.layout:SeedDV",
-            "synthetic EEG in SEED-DV's layout (also :tiny, :small, :study)",
+            "synthetic EEG in SEED-DV's layout (also :tiny, :small, :shifted, :study)",
             modality="eeg",
         ),
         "cc2017": Entry(

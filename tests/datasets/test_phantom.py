@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 
 from bench.core.errors import BenchError
 from bench.datasets.catalogue import info, make_phantom, open_dataset, verify
-from bench.datasets.phantom.eeg import likelihood, observer, signals, writer
+from bench.datasets.phantom.eeg import card, likelihood, observer, signals, writer
 from bench.datasets.phantom.eeg.features import (
     GROUPS,
     Features,
@@ -28,6 +28,7 @@ from bench.datasets.phantom.eeg.head import BANDS, LOBES, WINDOW, delay, draw_he
 from bench.datasets.phantom.eeg.montage import RADIUS, electrode_positions, measure_leadfield
 from bench.datasets.phantom.eeg.spec import PhantomSpec, find_spec, read_spec
 from bench.datasets.phantom.eeg.writer import write_phantom
+from bench.datasets.phantom.publish import committed_card
 from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, describe, draw_recipe, render, render_flow
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.datasets.seed_dv.layout import SeedDV
@@ -230,6 +231,24 @@ def test_subjects_share_a_population_and_differ() -> None:
     assert not np.allclose(first.field, second.field)
 
 
+def test_heads_are_shifted_by_physics_alone() -> None:
+    """Gains scale electrodes, a worse skull weakens and blurs, a cap turns: each through the head model."""
+    plain = draw_head(SMALLEST, 1)
+    gains = draw_head(replace(SMALLEST, electrode_gain=0.5), 1)
+    ratio = gains.field / plain.field
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1], ratio.shape), rtol=1e-9)
+    assert 0.3 < np.log(ratio[:, 0]).std() < 0.7
+    np.testing.assert_allclose(gains.sensor / plain.sensor, ratio[:, 0])
+    np.testing.assert_allclose(gains.rhythm / plain.rhythm, np.broadcast_to(ratio[:, :1], plain.rhythm.shape))
+    electrodes, place = electrode_positions(), np.array([[0.0, 0.0, 0.07]])
+    thick, thin = (measure_leadfield(electrodes, place, np.array([[0, 0, 1.0]]), 0.004 * k) for k in (0.5, 2))
+    assert np.abs(thick).max() < np.abs(thin).max()
+    assert np.sort(np.abs(thick[:, 0]))[-8] / np.abs(thick).max() > np.sort(np.abs(thin[:, 0]))[-8] / np.abs(thin).max()
+    shifted = find_spec("shifted", seed=SMALLEST.seed)
+    same = {name: value for name, value in shifted.as_dict().items() if value != find_spec("small").as_dict()[name]}
+    assert set(same) == {"size", "seed", "orientation", "cap", "electrode_gain", "conductivity"}
+
+
 def test_features_see_what_the_clip_does() -> None:
     rng = np.random.default_rng(3)
     moving = {}
@@ -318,6 +337,35 @@ def test_a_killed_making_leaves_nothing_and_a_changed_file_is_found(
     assert not dead.exists()
 
 
+def test_an_interrupted_making_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is whole is kept, what is half written or changed since is made again, and the phantom is the same."""
+    write_phantom(SMALLEST, tmp_path / "whole", processes=1)
+    record, made = writer.write_subject, []
+
+    def stop_at_second(spec: PhantomSpec, draft: Path, subject: int, features: Features) -> None:
+        record(spec, draft, subject, features)
+        made.append(subject)
+        if subject == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "write_subject", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        write_phantom(SMALLEST, tmp_path / "phantom", processes=1)
+    (draft,) = (tmp_path).glob(".making-*")
+    assert not (tmp_path / "phantom").exists() and made == [1, 2]
+    video = draft / "Video" / "3rd_10min.mp4"
+    video.write_bytes(video.read_bytes()[:-1])
+    drawn = []
+    draw = writer.write_block
+    monkeypatch.setattr(writer, "write_block", lambda *given: drawn.append(given[2]) or draw(*given))
+    monkeypatch.setattr(writer, "write_subject", lambda *given: made.append(given[2]) or record(*given))
+    write_phantom(SMALLEST, tmp_path / "phantom", processes=1)
+    assert drawn == [2] and made == [1, 2, 2]
+    digests = [json.loads((tmp_path / name / "manifest.json").read_text())["digest"] for name in ("whole", "phantom")]
+    assert digests[0] == digests[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["phantom", "whole"]
+
+
 def test_full_disk_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(BenchError, match="GB are free"):
@@ -364,13 +412,35 @@ def test_observers_beat_chance_and_are_calibrated(phantom: SeedDV) -> None:
     np.testing.assert_allclose(phantom.truth.concept_posteriors(trials[::-1])[::-1], posteriors, atol=1e-9)
 
 
-def test_card_names_its_figures(phantom: SeedDV) -> None:
-    card = info(phantom)
-    assert list(card.columns) == ["figure", "mean", "lowest", "highest", "chance", "by subject"]
-    text = " ".join(card["figure"])
-    for word in ("clip, closed set", "concept, closed set", "concept, open set", "single", "new", "identification"):
+def test_the_committed_card_is_what_is_measured(phantom: SeedDV) -> None:
+    """One subject of the smallest phantom, all its own figures, to the last digit that is kept."""
+    shipped = committed_card(card.CARDS / "tiny.csv", phantom.truth.spec)
+    assert shipped is not None, "python -m bench.datasets.remake_cards phantom_eeg:tiny"
+    measured, _ = card.measure_subject(phantom, 2)
+    by_subject = dict(zip(shipped["figure"], shipped["by subject"], strict=True))
+    told = {figure: float(by_subject[figure].split()[1]) for figure in measured}
+    assert told == pytest.approx(measured, abs=1e-6)
+
+
+def test_info_prints_the_committed_card_of_every_size_and_measures_what_there_is_none_of(
+    phantom: SeedDV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "measure_card", lambda dataset: pytest.fail("measured"))
+    shown = info(phantom)
+    assert list(shown.columns) == list(card.COLUMNS)
+    text = " ".join(shown["figure"])
+    for word in (
+        "clip, closed set",
+        "concept, closed set",
+        "concept, open set",
+        "own",
+        "new subjects",
+        "which subject",
+    ):
         assert word in text
-    assert info(phantom).equals(card)
+    for size in ("tiny", "small", "shifted"):
+        assert committed_card(card.CARDS / f"{size}.csv", find_spec(size)) is not None
+    assert committed_card(card.CARDS / "tiny.csv", replace(TINY, seed=1)) is None
 
 
 def test_confounds_are_off_by_default_and_found_when_planted(features: Features) -> None:
@@ -398,7 +468,7 @@ def test_confounds_are_off_by_default_and_found_when_planted(features: Features)
 
 def test_spec_round_trip_and_unknown_size() -> None:
     assert read_spec(json.loads(json.dumps(TINY.as_dict()))) == TINY
-    with pytest.raises(BenchError, match=r"'huge'.*tiny, small"):
+    with pytest.raises(BenchError, match=r"'huge'.*tiny, small, shifted, study"):
         find_spec("huge")
     full = find_spec("study").geometry
     assert (full.shape, full.subjects, full.clips) == ((7, 62, 104_000), 20, 5)

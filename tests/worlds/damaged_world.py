@@ -272,7 +272,7 @@ def list_kinds(world: Path, *, quick: bool = False) -> list[Kind]:
         Kind("cache: frames, remembered", entries("frames of", mine)[1:2], ask_eeg, once, twice=True),
         Kind("cache: judged truth", entries("judged ")[:2], ask_judged),
         Kind("cache: digests of files", entries("digests of the files below", "/world/"), ask_all_data),
-        Kind("cache: observers", entries("observer, discriminant of subject 1", mine), ask_observer, few),
+        Kind("cache: observers", entries("observer, evoked of subject 1", mine), ask_observer, few),
         Kind("cache: card", entries('"card"', mine), ask_observer, (*few, "flip start", "flip end")),
         *(
             Kind(f"store: {what}, {verb}", files, ask)

@@ -138,7 +138,7 @@ class Head:
         usual = (self.tuning.static**2).sum(axis=2)  # features have about unit variance
         drive = np.empty(peaks.shape[:2])
         for lobe in LOBES:
-            own = TASK_LOBES == lobe
+            own = np.equal(TASK_LOBES, lobe)
             drive[:, own] = (np.square(peaks[:, own]).mean(axis=(1, 2)) / usual[own].mean())[:, None]
         return drive
 

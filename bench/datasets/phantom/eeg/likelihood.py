@@ -8,7 +8,8 @@ Given the state of the head and the powers of its rhythms a trial is Gaussian. I
   simulated clips; what the terms leave (the clip's own part, trial gain, jitter, the clip before) is Gaussian with one
   covariance. A concept is the mixture over actions and places.
 - *induced*: cosines of the three bands, taken as independent (Whittle) and zero-mean, with the covariance of each state
-  and of the powers that each simulated clip gives the rhythms. A concept is the mixture over its simulated clips.
+  and of the powers that each simulated clip gives the rhythms. A concept is the mixture over its simulated clips, of
+  which each counts as several, for the clip's own part of the object costs nothing to draw anew.
 
 The state is summed over. So this is a lower bound of what can be read, not the bound itself: terms and remainders are
 approximations, both parts are taken as independent given concept and state, evoked power within the bands counts as
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from bench.core.seeds import derive_seed
-from bench.datasets.phantom.eeg.features import Features, draw_conjunctions, object_space
+from bench.datasets.phantom.eeg.features import GROUPS, Features, draw_conjunctions, object_space
 from bench.datasets.phantom.eeg.head import BANDS, RATE, TAIL, WINDOW, Head, delay
 from bench.datasets.phantom.eeg.signals import (
     STATES,
@@ -40,7 +41,8 @@ from bench.datasets.seed_dv.geometry import CHANNELS
 
 COSINES = 40  # 0 to 10 Hz in steps of a quarter
 HIGHEST = 320  # 80 Hz
-BINS = {"alpha": 2, "beta": 8, "gamma": 20}  # cosines that are taken to have one covariance
+BINS = {"alpha": 4, "beta": 16, "gamma": 36}  # cosines that are taken to have one covariance
+OWN_PARTS = 3  # of a simulated clip's object, each drawn anew, for the powers of its rhythms
 ALL = tuple(range(len(CHANNELS)))
 
 
@@ -269,6 +271,37 @@ def log_normalise(scores: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What some trials say by their noise, their evoked responses and each band, in each state."""
+
+    noise: dict[int | None, Float64[np.ndarray, " trial"]]
+    evoked: dict[tuple[int | None, bool], Float64[np.ndarray, "trial concept"]]
+    ratios: dict[tuple[int | None, str], Float64[np.ndarray, "trial clip"]]
+    concepts: int
+
+    def score(
+        self,
+        *,
+        bands: Sequence[str] = tuple(BANDS),
+        evoked: bool = True,
+        conjunctions: bool = True,
+        states: bool = True,
+    ) -> Float64[np.ndarray, "trial concept"]:
+        """Log likelihood of each concept, up to a constant a trial; of what is switched off nothing is read."""
+        parts = []
+        for state in range(STATES) if states else (None,):
+            count = len(self.noise[state])
+            scores = self.noise[state][:, None] + np.zeros((count, self.concepts))
+            if evoked:
+                scores += self.evoked[state, conjunctions]
+            if bands:
+                ratio = np.sum([self.ratios[state, band] for band in bands], axis=0)
+                scores += mean_log(ratio.reshape(count, self.concepts, -1), 2)
+            parts.append(scores)
+        return mean_log(np.stack(parts), 0)
+
+
+@dataclass(frozen=True)
 class Likelihood:
     """Of one subject's trials, read at some of the channels.
 
@@ -279,36 +312,41 @@ class Likelihood:
     channels: Int64[np.ndarray, " channel"]
     evoked: dict[tuple[int | None, bool], Evoked]  # by state, and whether with conjunctions
     bins: dict[int | None, list[Bin]]  # by state
-    powers: Float64[np.ndarray, "clip rhythm"]  # of the simulated clips
+    powers: Float64[np.ndarray, "clip rhythm"]  # of the simulated clips, those of a concept in a row
     cells: Float64[np.ndarray, "cell term"]
     concepts: int
 
-    def score(
-        self,
-        observed: Float64[np.ndarray, "trial 62 cosine"],
-        *,
-        bands: Sequence[str] = tuple(BANDS),
-        evoked: bool = True,
-        conjunctions: bool = True,
-        states: bool = True,
-    ) -> Float64[np.ndarray, "trial concept"]:
-        """Log likelihood of each concept, up to a constant a trial; of what is switched off nothing is read."""
+    def read(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Evidence:
+        """What trials say, state by state and part by part."""
         observed = observed[:, self.channels]
         low = observed[:, :, :COSINES].reshape(len(observed), -1)
-        cells = self.cells if conjunctions else np.eye(self.concepts)
+        evoked = {}
+        for (state, conjunctions), one in self.evoked.items():
+            by_cell = one.scores(low, self.cells if conjunctions else np.eye(self.concepts))
+            evoked[state, conjunctions] = mean_log(by_cell.reshape(len(low), self.concepts, -1), 2)
+        ratios = {
+            (state, band): np.sum([one.log_ratio(observed, self.powers) for one in bins if one.band == band], axis=0)
+            for state, bins in self.bins.items()
+            for band in BANDS
+        }
+        noise = {state: np.sum([one.log_noise(observed) for one in bins], axis=0) for state, bins in self.bins.items()}
+        return Evidence(noise, evoked, ratios, self.concepts)
+
+    def score(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Float64[np.ndarray, "trial concept"]:
+        """Log likelihood of each concept, up to a constant a trial."""
+        return self.read(observed).score()
+
+    def score_cells(
+        self, observed: Float64[np.ndarray, "trial 62 cosine"]
+    ) -> Float64[np.ndarray, "trial concept action place"]:
+        """Log likelihood of each concept, action and place together, by evoked responses alone."""
+        observed = observed[:, self.channels]
+        low = observed[:, :, :COSINES].reshape(len(observed), -1)
         parts = []
-        for state in range(STATES) if states else [None]:
-            scores = np.zeros((len(observed), self.concepts))
-            if evoked:
-                by_cell = self.evoked[state, conjunctions].scores(low, cells)
-                scores += mean_log(by_cell.reshape(len(low), self.concepts, -1), 2)
-            read = [one for one in self.bins[state] if one.band in bands]
-            if read:
-                ratio = np.sum([one.log_ratio(observed, self.powers) for one in read], axis=0)
-                scores += mean_log(ratio.reshape(len(low), self.concepts, -1), 2)
+        for state in range(STATES):
             noise = np.sum([one.log_noise(observed) for one in self.bins[state]], axis=0)
-            parts.append(scores + noise[:, None])
-        return mean_log(np.stack(parts), 0)
+            parts.append(self.evoked[state, True].scores(low, self.cells) + noise[:, None])
+        return mean_log(np.stack(parts), 0).reshape(len(low), self.concepts, len(ACTIONS), len(SCENES))
 
 
 def build_likelihood(
@@ -318,21 +356,57 @@ def build_likelihood(
     terms: Float64[np.ndarray, "clip term"],
     channels: Sequence[int] = ALL,
     *,
+    moments: np.ndarray | None = None,
+    evoked: dict[tuple[int | None, bool], Evoked] | None = None,
     ignorant: bool = False,
 ) -> Likelihood:
     """The likelihood of a subject's trials from simulated clips, as many of each concept, and their terms.
 
-    `ignorant` adds what reads without conjunctions or states.
+    `ignorant` adds what reads without conjunctions or states. `moments` are what `simulate_moments` made, and `evoked`
+    is what `fit_states` made, where they are there.
     """
     rows = np.asarray(channels)
-    powers = head.rhythm_powers(simulated)
-    shown = responses(head, simulate_moments(head, spec, simulated), COSINES, rows)
-    evoked, bins = {}, {}
+    states = [*range(STATES), *([None] if ignorant else [])]
+    if evoked is None:
+        moments = simulate_moments(head, spec, simulated) if moments is None else moments
+        usual = head.rhythm_powers(simulated).mean(axis=0)
+        evoked = fit_states(head, spec, moments, usual, terms, rows, ignorant=ignorant)
+    return Likelihood(
+        channels=rows,
+        evoked=evoked,
+        bins={state: make_bins(head, spec, state, rows) for state in states},
+        powers=head.rhythm_powers(vary_objects(spec, simulated)),
+        cells=lay_out_cells(spec),
+        concepts=len(spec.concepts),
+    )
+
+
+def vary_objects(spec: PhantomSpec, simulated: Features) -> Features:
+    """The simulated clips `OWN_PARTS` times, each with another own part of its object."""
+    rng = np.random.default_rng(derive_seed("phantom", "own parts", spec.seed))
+    draws = len(simulated) // len(spec.concepts)
+    static = np.repeat(simulated.static, OWN_PARTS, axis=0)
+    objects = np.repeat(object_space(spec)[np.asarray(spec.concepts)], draws * OWN_PARTS, axis=0)
+    static[:, GROUPS["object"]] = objects + spec.exemplar * rng.standard_normal(objects.shape)
+    return Features(static, np.repeat(simulated.courses, OWN_PARTS, axis=0))
+
+
+def fit_states(
+    head: Head,
+    spec: PhantomSpec,
+    moments: Float64[np.ndarray, "clip dipole time"],
+    powers: Float64[np.ndarray, " rhythm"],
+    terms: Float64[np.ndarray, "clip term"],
+    channels: Sequence[int] = ALL,
+    *,
+    ignorant: bool = False,
+) -> dict[tuple[int | None, bool], Evoked]:
+    """The evoked part of a likelihood in each state, a second or two each; the rhythms have these powers on average."""
+    shown = responses(head, moments, COSINES, channels)
+    fitted = {}
     for state in (*range(STATES), *([None] if ignorant else [])):
-        noise = noise_covariance(head, spec, COSINES, state=state, powers=powers.mean(axis=0), channels=rows)
-        factor = factorise(noise)
-        evoked[state, True] = fit_evoked(factor, shown, terms)
+        factor = factorise(noise_covariance(head, spec, COSINES, state=state, powers=powers, channels=channels))
+        fitted[state, True] = fit_evoked(factor, shown, terms)
         if ignorant:
-            evoked[state, False] = fit_evoked(factor, shown, terms[:, : len(spec.concepts)])
-        bins[state] = make_bins(head, spec, state, rows)
-    return Likelihood(rows, evoked, bins, powers, lay_out_cells(spec), len(spec.concepts))
+            fitted[state, False] = fit_evoked(factor, shown, terms[:, : len(spec.concepts)])
+    return fitted

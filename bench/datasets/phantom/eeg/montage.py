@@ -16,6 +16,16 @@ from bench.datasets.seed_dv.geometry import CHANNELS
 
 RADIUS = 0.096  # m, of the scalp
 SKULL = 0.004  # S/m, as MNE has it: an 80th of the brain's 0.33
+REGION_OF = {  # by the letters of an electrode's name
+    **dict.fromkeys(("FP", "AF", "F"), "frontal"),
+    **dict.fromkeys(("FC", "C"), "central"),
+    **dict.fromkeys(("CP", "P"), "parietal"),
+    **dict.fromkeys(("FT", "T", "TP"), "temporal"),
+    **dict.fromkeys(("PO", "O", "CB"), "occipital"),
+}
+REGIONS: dict[str, list[int]] = {region: [] for region in ("occipital", "temporal", "parietal", "central", "frontal")}
+for _index, _name in enumerate(CHANNELS):
+    REGIONS[REGION_OF[_name.rstrip("0123456789").removesuffix("Z")]].append(_index)
 PLACED_BY_HAND = {"CB1": ("PO9", "I1"), "CB2": ("PO10", "I2")}
 
 

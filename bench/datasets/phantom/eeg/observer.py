@@ -29,17 +29,19 @@ from bench.datasets.manifest import read_manifest
 from bench.datasets.phantom.eeg.features import Features, measure_features, simulate_recipes
 from bench.datasets.phantom.eeg.head import WINDOW, Head, draw_head
 from bench.datasets.phantom.eeg.likelihood import (
-    ALL,
     COSINES,
     HIGHEST,
+    Evoked,
     Likelihood,
     build_likelihood,
     carried_over,
     cosine_basis,
     factorise,
+    fit_states,
     log_normalise,
     noise_covariance,
     responses,
+    simulate_moments,
     solve_low_rank,
     terms_of,
     whiten,
@@ -85,7 +87,7 @@ class Truth:
 
     @cached_property
     def simulated(self) -> tuple[Features, Float64[np.ndarray, "clip term"]]:
-        """Features and terms of `DRAWS` clips a concept from the distribution of the stimuli, in the cache once made."""
+        """Features and terms of `DRAWS` clips a concept, drawn as the stimuli are; in the cache once made."""
         cache = self.dataset.cache
         names = [self.made_from(f"simulated {name}") for name in ("static", "courses", "terms")]
         found = [cache.find_array(name) for name in names]
@@ -163,14 +165,21 @@ class Truth:
     def _heads(self) -> dict[int, Head]:
         return {}
 
-    def likelihood(self, subject: int, channels: Sequence[int] = ALL, *, ignorant: bool = False) -> Likelihood:
-        """Of the subject's trials read at these channels. That of the subject asked for last is kept."""
-        if self._last is None or self._last[0] != subject or tuple(channels) != ALL or ignorant:
+    def likelihood(self, subject: int) -> Likelihood:
+        """Of the subject's trials. That of the subject asked for last is kept, the costly part of all in the cache."""
+        if self._last is None or self._last[0] != subject:
             features, terms = self.simulated
-            made = build_likelihood(self._head(subject), self.spec, features, terms, channels, ignorant=ignorant)
-            if tuple(channels) != ALL:
-                return made
-            self._last = subject, made
+            head = self._head(subject)
+
+            def fit() -> np.ndarray:
+                moments, powers = simulate_moments(head, self.spec, features), head.rhythm_powers(features)
+                fitted = fit_states(head, self.spec, moments, powers.mean(axis=0), terms).values()
+                return np.stack([np.concatenate([one.weights, one.inner], axis=1) for one in fitted])
+
+            stacked = np.array(self.dataset.cache.array(self.made_from(f"evoked of subject {subject}"), fit))
+            border = stacked.shape[2] - stacked.shape[1]
+            evoked = {(state, True): Evoked(own[:, :border], own[:, border:]) for state, own in enumerate(stacked)}
+            self._last = subject, build_likelihood(head, self.spec, features, terms, evoked=evoked)
         return self._last[1]
 
 
