@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from math import comb
@@ -20,13 +21,15 @@ from bench.core.splits import make_folds
 from bench.datasets.catalogue import info, open_dataset, read_dataset, verify
 from bench.datasets.cc2017.layout import CC2017
 from bench.datasets.cinebrain.layout import CineBrain
-from bench.datasets.phantom.fmri import cortex, scalp
+from bench.datasets.phantom import publish
+from bench.datasets.phantom.fmri import card, cortex, readers, scalp, writer
 from bench.datasets.phantom.fmri import features as cortex_features
 from bench.datasets.phantom.fmri import observer as fmri_observer
-from bench.datasets.phantom.fmri.features import COUNT, GROUPS
+from bench.datasets.phantom.fmri.features import COUNT, GROUPS, clip_rows
 from bench.datasets.phantom.fmri.observer import KNOWN
 from bench.datasets.phantom.fmri.spec import FmriSpec, find_fmri_spec, read_fmri_spec
 from bench.datasets.phantom.fmri.writer import write_fmri_phantom
+from bench.datasets.phantom.publish import committed_card
 from bench.datasets.phantom.stimuli import ACTIONS, SCENES, describe
 from bench.datasets.seed_dv.concepts import CONCEPTS
 
@@ -339,14 +342,147 @@ def test_a_spec_survives_json() -> None:
         open_dataset("phantom_fmri:huge")
 
 
-def test_the_card_says_what_each_region_adds(tiny: CC2017) -> None:
-    card = info(tiny).set_index("figure")["mean"].astype(float)
-    prefix = "ideal observer, concept, open set"
-    assert 0.5 < card[prefix] < 0.99
-    assert card[f"{prefix}, without hippocampus and mPFC"] < card[prefix]
-    assert card[f"{prefix}, hippocampus and mPFC alone"] > 0.2  # 0.1 by chance
-    assert card["ideal observer, clip, closed set (of the test clips)"] > 0.95
-    assert info(tiny).equals(info(tiny))
+def test_the_committed_card_is_what_is_measured(tiny: CC2017) -> None:
+    """One subject of the smallest phantom, all its own figures, to the last digit that is kept."""
+    shipped = committed_card(card.card_file(tiny), FMRI)
+    assert shipped is not None, "python -m bench.datasets.remake_cards phantom_fmri:tiny"
+    measured, _, _ = card.measure_subject(tiny, 2)
+    by_subject = dict(zip(shipped["figure"], shipped["by subject"], strict=True))
+    told = {figure: float(by_subject[figure].split()[1]) for figure in measured}
+    assert told == pytest.approx(measured, abs=1e-6)
+
+
+def test_the_card_says_what_each_region_and_condition_adds(tiny: CC2017, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "measure_card", lambda dataset: pytest.fail("measured"))
+    shown = info(tiny)
+    assert list(shown.columns) == list(card.COLUMNS)
+    means = shown.set_index("figure")["mean"].astype(float)
+    assert 0.5 < means[card.IDEAL] < 0.99
+    bits = f"{card.IDEAL}{{}}, in bits"
+    for what in ("conjunctions", "V1 and V2 and V3", "ventral", "hippocampus and mPFC"):
+        assert means[bits.format(f", without {what}")] < means[bits.format("")]
+        lost = means[card.IDEAL] - means[f"{card.IDEAL}, without {what}"]
+        assert means[f"lost without {what}, ideal observer"] == pytest.approx(lost, abs=2e-6)
+    assert means[f"{card.IDEAL}, hippocampus and mPFC alone"] > 0.2  # 0.1 by chance
+    assert means["ideal observer, clip, closed set (of the test clips)"] > 0.95
+    assert not any("auditory" in figure and "without" in figure for figure in shown["figure"])  # silent films
+
+
+def test_repeats_are_as_reliable_as_published_and_less_so_up_the_stream(tiny: CC2017) -> None:
+    """About .3 in primary visual cortex (Schmälzle et al. 2017), less further on, next to nothing where memory is."""
+    twice = {
+        name.rpartition(" ")[2]: value
+        for subject in tiny.subjects
+        for name, value in card.measure_reliability(tiny, subject).items()
+        if name.startswith("two repeats")
+    }
+    assert 0.2 < twice["V1"] < 0.45
+    assert twice["hippocampus"] < 0.12 < twice["LOC"] < twice["V1"] + 0.05
+    assert abs(twice["auditory"]) < 0.1
+
+
+def test_readers_read_what_is_planted_for_them() -> None:
+    """Two Gaussian clouds: linear. A sign that another number turns: three layers alone."""
+    rng = np.random.default_rng(0)
+    counts = {"concept": 2, "action": 10, "scene": 4}
+    concept, action, scene = (rng.integers(0, count, 3000) for count in counts.values())
+    opened = np.isin(SCENES, cortex_features.OPEN)[scene]
+    trials = rng.standard_normal((3000, 6))
+    trials[:, 0] += 3 * np.where(opened, 1, -1)
+    turned = trials.copy()
+    turned[:, 1] += 2 * np.where(opened, 1, -1) * np.where(concept, 1, -1)
+    trials[:, 2] += 2 * concept
+    half = slice(0, 1500), slice(1500, None)
+    for inputs, linear, layered in ((trials, 0.84, 0.84), (turned, 0.5, 0.977)):
+        reader = readers.fit_linear(inputs[half[0]], concept[half[0]], 2)
+        assert readers.top_accuracy(reader.score(inputs[half[1]]), concept[half[1]]) == pytest.approx(linear, abs=0.04)
+        labels = {"concept": concept[half[0]], "action": action[half[0]], "scene": scene[half[0]]}
+        scores = readers.fit_layers(inputs[half[0]], labels, counts).score(inputs[half[1]])
+        found = readers.sum_layers(scores, counts, "concept")
+        np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+        assert readers.top_accuracy(found, concept[half[1]]) == pytest.approx(layered, abs=0.04)
+
+
+def test_compressed_trials_give_the_same_discriminant() -> None:
+    """Fewer trials than numbers: the small space changes nothing."""
+    rng = np.random.default_rng(1)
+    trials, labels = rng.standard_normal((30, 50)), np.arange(30) % 3
+    found = readers.fit_linear(trials, labels, 3)
+    means = np.stack([trials[labels == kind].mean(axis=0) for kind in range(3)])
+    left = trials - means[labels]
+    covariance = left.T @ left / 27
+    shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 50 * np.eye(50)
+    asked = rng.standard_normal((4, 50))
+    density = np.stack([multivariate_normal(mean, shrunk).logpdf(asked) for mean in means], axis=1)
+    scores = found.score(asked)
+    np.testing.assert_allclose(scores - scores[:, :1], density - density[:, :1], atol=1e-8)
+
+
+@pytest.mark.parametrize("trials", [20, 90])
+def test_ridge_is_least_squares_with_rows_for_the_penalty(trials: int) -> None:
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.standard_normal((trials, 40)), rng.standard_normal((trials, 3))
+    centred = inputs - inputs.mean(axis=0)
+    strength = 0.7 * np.square(centred).sum() / trials
+    rows = np.concatenate([centred, np.sqrt(strength) * np.eye(40)])
+    wanted = np.concatenate([targets - targets.mean(axis=0), np.zeros((40, 3))])
+    expected = centred @ np.linalg.lstsq(rows, wanted, rcond=None)[0] + targets.mean(axis=0)
+    np.testing.assert_allclose(readers.fit_ridge(inputs, targets, 0.7).score(inputs), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("spec", [SMALLEST, SERIES])
+def test_an_interrupted_making_goes_on_where_it_stopped(
+    spec: FmriSpec, films: CC2017, series: CineBrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study size is made in parts; one that was damaged meanwhile is made again, and all is as if made at once."""
+    study = replace(spec, size="study")
+    made: list[tuple[str, int]] = []
+
+    def stop(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "write_metadata", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_fmri_phantom(study, tmp_path / "phantom", processes=1)
+    monkeypatch.undo()
+    (draft,) = tmp_path.glob(".making-*")
+    damaged = sorted((draft / publish.NOTES).glob("features*.npy"))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    draw = writer.draw_episode
+    monkeypatch.setattr(writer, "draw_episode", lambda *arguments: made.append(arguments) or draw(*arguments))
+    write_fmri_phantom(study, tmp_path / "phantom", processes=1)
+    assert len(made) == 1
+    original = films if spec is SMALLEST else series
+    files = [
+        json.loads((root / "manifest.json").read_text())["files"] for root in (tmp_path / "phantom", original.root)
+    ]
+    assert files[0] == files[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["phantom"]
+
+
+def test_sizes_of_a_study() -> None:
+    spec = find_fmri_spec("phantom_fmri", "study")
+    assert spec.subjects >= 8 and spec.repeats == (2, 10)
+    assert {part: len(own) * spec.segment_clips for part, own in spec.part_episodes(1).items()} == {
+        "train": 2000 + spec.segment_clips,  # the last segment validates
+        "test": 400,
+    }
+    spec = find_fmri_spec("phantom_cinebrain", "study")
+    tested = [set(clip_rows(spec, spec.part_episodes(subject)["test"]).tolist()) for subject in range(1, 7)]
+    assert spec.subjects == 6 and [len(own) for own in tested] == [200] * 6
+    assert tested[0] == tested[1] == tested[5] and tested[2] == tested[3] == tested[4] and not tested[0] & tested[2]
+
+
+@pytest.mark.parametrize("kind", ["phantom_fmri", "phantom_cinebrain"])
+def test_the_size_that_is_said_before_is_about_what_is_taken(kind: str, films: CC2017, series: CineBrain) -> None:
+    root, spec = (films.root, SMALLEST) if kind == "phantom_fmri" else (series.root, SERIES)
+    taken = sum(path.stat().st_blocks * 512 for path in root.rglob("*") if path.is_file())
+    assert 0.4 < taken / writer.needed_bytes(spec) < 2.5
+
+
+def test_a_phantom_of_an_older_generator_is_refused() -> None:
+    with pytest.raises(BenchError, match="version 1, this is version 2: make it again"):
+        read_fmri_spec({**FMRI.as_dict(), "version": 1})
 
 
 def test_verify_finds_what_changed(films: CC2017, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def measure_card(dataset: Any, *, processes: int | None = None) -> pd.DataFrame:
     unitless = ("in bits", "(calibration)", "brightness", "lost", "minus", "repeats", "voxels", "channels", "seconds")
     rows = []
 
-    def add(figure: str, values: Sequence[float], digits: int = 3) -> None:
+    def add(figure: str, values: Sequence[float], digits: int = 6) -> None:
         plain = any(word in figure for word in unitless)
         chance = next((value for what, value in chances.items() if what in figure), 1 / kinds)
         texts = [f"{value:.{digits}f}" for value in values]
@@ -111,7 +111,7 @@ def measure_card(dataset: Any, *, processes: int | None = None) -> pd.DataFrame:
     for figure, values in figures.items():
         add(figure, values)
     middle, half = paired_interval([(session, right) for _, session, right in measured])
-    rows.append((GAIN, f"{middle:.3f}", f"{middle - half:.3f}", f"{middle + half:.3f}", "", ""))
+    rows.append((GAIN, *(f"{value:.6f}" for value in (middle, middle - half, middle + half)), "", ""))
     sessions = {subject: session for subject, (_, session, _) in zip(dataset.subjects, measured, strict=True)}
     across = compare_subjects(dataset, sessions)
     for figure, values in across.items():

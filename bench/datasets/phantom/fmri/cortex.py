@@ -26,8 +26,10 @@ of an equal part. **State**: a subject is drowsy 30 % of the time, in stretches 
 scanner lose wakefulness within three minutes: Tagliazucchi & Laufs 2014, doi 10.1016/j.neuron.2014.03.020), and then
 what all voxels share is twice as strong. Its amplitude falls with vigilance (Wong et al. 2013 and 2016, doi
 10.1016/j.neuroimage.2015.08.053; more fluctuation in light sleep: Horovitz et al. 2008, PMC6871022); the factor of 2 is
-a guess, and over both states the variance is what it was. Latency that depends on amplitude is left out: tens of
-milliseconds in cells are nothing in volumes of 0.8 and 2 s.
+a guess, and over both states the variance is what it was. That does not help or hinder any reader: four directions of a
+thousand can be left out whatever the state (the card's "without arousal"). **Strength** falls from visual to higher
+regions as reliability does (Schmälzle et al. 2017, doi 10.1101/158188), and hippocampus and mPFC hardly repeat.
+Latency that depends on amplitude is left out: tens of milliseconds in cells are nothing in volumes of 0.8 and 2 s.
 """
 
 from __future__ import annotations

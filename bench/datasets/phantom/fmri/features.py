@@ -62,6 +62,7 @@ GROUPS = {
     "setting": slice(133, 141),
 }
 COUNT = 141
+OWN = 16 + 8 + 12 + 8  # numbers of object, sound, deed and setting that are a clip's own
 CONJUNCTIONS = ("deed", "setting")
 ACROSS = ("moving right", "moving left", "rising", "falling", "growing", "shrinking")  # the other actions stay in place
 OPEN = ("meadow", "desert")  # the other scenes are enclosed
@@ -79,26 +80,44 @@ Stimuli = Float32[np.ndarray, "clip volume 141"]
 
 def measure_cortex_features(recipes: Sequence[Recipe], spec: FmriSpec) -> Stimuli:
     """Features of clips, memory left at 0: that depends on when and to whom a clip is shown."""
-    objects = embed("objects", spec, len(CONCEPTS), 16, coarse=spec.coarse)
-    sounds = embed("sounds", spec, len(CONCEPTS), 8)
-    actions = embed("actions", spec, len(ACTIONS), 8)
-    uses, places = embed("uses", spec, len(CONCEPTS), 12), embed("places", spec, len(CONCEPTS), 8)
-    across, opened = standardise(ACTIONS, ACROSS), standardise(SCENES, OPEN)
     out = np.zeros((len(recipes), spec.clip_volumes, COUNT), np.float32)
-    for row, recipe in zip(out, recipes, strict=True):
-        own = np.random.default_rng(derive_seed("phantom", "cortex exemplar", spec.seed, recipe.digest))
+    own = np.empty((len(recipes), OWN))
+    for row, noise, recipe in zip(out, own, recipes, strict=True):
         row[:, : GROUPS["motion"].stop] = measure_pictures(recipe, spec.clip_volumes)
-        row[:, GROUPS["object"]] = objects[recipe.concept] + spec.exemplar * own.standard_normal(16)
-        row[:, GROUPS["action"]] = actions[recipe.action]
-        row[:, GROUPS["scene"]] = ((np.arange(len(SCENES)) == recipe.scene) - 0.25) / 0.433
-        loudness = 1 + 0.5 * np.sin(2 * np.pi * (recipe.phase + np.arange(spec.clip_volumes) / 5 * recipe.speed))
-        heard, use, place = (
-            codes[recipe.concept] + spec.exemplar * own.standard_normal(codes.shape[1])
-            for codes in (sounds, uses, places)
-        )
-        row[:, GROUPS["sound"]] = spec.sound * loudness[:, None] * heard
-        row[:, GROUPS["deed"]] = across[recipe.action] * use
-        row[:, GROUPS["setting"]] = opened[recipe.scene] * place
+        seed = derive_seed("phantom", "cortex exemplar", spec.seed, recipe.digest)
+        noise[:] = np.random.default_rng(seed).standard_normal(OWN)
+    return add_meaning(out, recipes, spec, own)
+
+
+def add_meaning(
+    features: Stimuli, recipes: Sequence[Recipe], spec: FmriSpec, own: Float64[np.ndarray, "clip 44"]
+) -> Stimuli:
+    """The features with what the recipes mean; `own` is what in each clip is its own, standard normal."""
+    concept, action, scene, phase, speed = (
+        np.array([getattr(recipe, name) for recipe in recipes])
+        for name in ("concept", "action", "scene", "phase", "speed")
+    )
+    points = {
+        "object": embed("objects", spec, len(CONCEPTS), 16, coarse=spec.coarse),
+        "sound": embed("sounds", spec, len(CONCEPTS), 8),
+        "deed": embed("uses", spec, len(CONCEPTS), 12),
+        "setting": embed("places", spec, len(CONCEPTS), 8),
+    }
+    loudness = 1 + 0.5 * np.sin(2 * np.pi * (phase[:, None] + np.arange(spec.clip_volumes) / 5 * speed[:, None]))
+    strength = {
+        "object": np.ones((1, 1)),
+        "sound": spec.sound * loudness,
+        "deed": standardise(ACTIONS, ACROSS)[action][:, None],
+        "setting": standardise(SCENES, OPEN)[scene][:, None],
+    }
+    out, first = features.copy(), 0
+    for group, codes in points.items():
+        last = first + codes.shape[1]
+        shown = codes[concept] + spec.exemplar * own[:, first:last]
+        out[:, :, GROUPS[group]] = strength[group][:, :, None] * shown[:, None]
+        first = last
+    out[:, :, GROUPS["action"]] = embed("actions", spec, len(ACTIONS), 8)[action][:, None]
+    out[:, :, GROUPS["scene"]] = (np.eye(len(SCENES))[scene][:, None] - 0.25) / 0.433
     return out
 
 

@@ -44,6 +44,8 @@ from bench.datasets.phantom.fmri.features import (
     ACROSS,
     COUNT,
     OPEN,
+    OWN,
+    add_meaning,
     add_memory,
     clip_rows,
     measure_cortex_features,
@@ -55,7 +57,7 @@ from bench.datasets.phantom.stimuli import ACTIONS, SCENES, Recipe
 from bench.store.cache import digest_code
 
 DRAWS = 60  # simulated clips a concept
-ORDERS = 4  # in which they are shown
+ORDERS = 8  # in which they are shown, each time as other exemplars
 UNLIKELY = 1e-6  # states rarer than this are left out
 Knowledge = Literal["conjunctions", "arousal"]
 KNOWN: tuple[Knowledge, ...] = ("conjunctions", "arousal")
@@ -278,7 +280,9 @@ class FmriTruth:
             drives = []
             for _ in range(ORDERS):
                 order = rng.permutation(len(kinds))
-                shown = add_memory(self.simulated[order], self.spec, kinds[order], rng.choice(pool, len(order)))
+                own = rng.standard_normal((len(order), OWN))  # other exemplars in each order
+                clips = add_meaning(self.simulated, self._drawn, self.spec, own)
+                shown = add_memory(clips[order], self.spec, kinds[order], rng.choice(pool, len(order)))
                 drive = np.empty((len(order), shown.shape[1] * COUNT))
                 drive[order] = self._turn(shown)
                 drives.append(drive)
