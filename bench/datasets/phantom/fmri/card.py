@@ -146,8 +146,8 @@ def measure_subject(dataset: Any, subject: int) -> tuple[dict[str, float], Sessi
         out[f"linear reader, own trials, {what}"] = top_accuracy(reader.score(session.test), labels[asked])
     out |= read_brightness(dataset, session)
     counts = {"concept": kinds, "action": len(ACTIONS), "scene": len(SCENES)}
-    labels = {"concept": concept[shown], "action": action[shown], "scene": place[shown]}
-    cells = fit_layers(session.train, labels, counts).score(session.test)
+    told = {"concept": concept[shown], "action": action[shown], "scene": place[shown]}
+    cells = fit_layers(session.train, told, counts).score(session.test)
     layers = sum_layers(cells, counts, "concept")
     out[LAYERS] = top_accuracy(layers, concept[asked])
     for what, name, truth in (("action", "action", action), ("scene", "place", place)):
