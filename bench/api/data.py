@@ -41,9 +41,14 @@ def verify_dataset(name: str, *, data_root: str | Path | None = None) -> pd.Data
 
 
 def describe_dataset(name: str, *, data_root: str | Path | None = None, jobs: int | None = None) -> pd.DataFrame:
-    """Figures of a data set: the measured card of a phantom (minutes), the geometry of a real one."""
-    from bench.datasets.catalogue import info
+    """Figures of a data set: the card of a phantom, the geometry of a real one.
 
+    The cards of most phantoms ship with the code; others are measured, which takes minutes.
+    """
+    from bench.datasets.catalogue import info, shipped_card
+
+    if data_root is None and (card := shipped_card(name)) is not None:
+        return card
     return info(open_dataset(name, data_root=data_root, jobs=jobs))
 
 

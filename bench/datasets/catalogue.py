@@ -327,6 +327,16 @@ def report_changes(report: pd.DataFrame, root: Path) -> pd.DataFrame:
     return report
 
 
+def shipped_card(name: str) -> pd.DataFrame | None:
+    """The card of a phantom that ships with the code, without making the phantom; None for any other data set."""
+    spec = None if is_outside(name) else phantom_spec(name)
+    if not isinstance(spec, PhantomSpec):
+        return None
+    from bench.datasets.phantom.eeg import card
+
+    return card.shipped_card(spec)
+
+
 def info(dataset: Any) -> pd.DataFrame:
     """Figures of an open data set: the measured card of a phantom, the geometry of a real one."""
     import pandas as pd

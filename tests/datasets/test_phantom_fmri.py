@@ -411,7 +411,7 @@ def test_compressed_trials_give_the_same_discriminant() -> None:
     means = np.stack([trials[labels == kind].mean(axis=0) for kind in range(3)])
     left = trials - means[labels]
     covariance = left.T @ left / 27
-    shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 50 * np.eye(50)
+    shrunk = 0.1 * covariance + 0.9 * np.trace(covariance) / 50 * np.eye(50)
     asked = rng.standard_normal((4, 50))
     density = np.stack([multivariate_normal(mean, shrunk).logpdf(asked) for mean in means], axis=1)
     scores = found.score(asked)

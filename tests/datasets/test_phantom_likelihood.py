@@ -69,7 +69,55 @@ def test_a_bin_is_the_density_of_its_cosines() -> None:
                 ],
                 axis=1,
             )
-            np.testing.assert_allclose(one.log_ratio(observed, powers), expected, rtol=1e-6, atol=1e-6)
+            found = [one.log_ratio(one.products(observed), np.tile(own[one.powers], (2, 1))) for own in powers]
+            np.testing.assert_allclose(np.stack([value for value, *_ in found], 1), expected, rtol=1e-6, atol=1e-6)
+            step = np.zeros(48)
+            step[one.powers.start + 5] = 1e-5
+            after = one.log_ratio(one.products(observed), np.tile((powers[0] * np.exp(step))[one.powers], (2, 1)))
+            np.testing.assert_allclose((after[0] - found[0][0]) / 1e-5, found[0][1][:, 5], rtol=1e-3, atol=1e-4)
+
+
+def test_information_is_the_mean_square_of_the_gradient() -> None:
+    """Fisher's, on cosines drawn with the powers at which it is taken."""
+    head = draw_head(SPEC, 1)
+    (one,) = [bin for bin in likelihood.make_bins(head, SPEC, 0, FEW) if bin.band == "beta"][:1]
+    powers = np.exp(0.5 * np.random.default_rng(0).standard_normal(16))
+    count = one.rows.stop - one.rows.start
+    field = one.factor @ one.factor.T @ one.project.T
+    covariance = one.factor @ one.factor.T + (field * powers) @ field.T
+    drawn = np.zeros((4000, len(FEW), likelihood.HIGHEST))
+    rng = np.random.default_rng(2)
+    drawn[:, :, one.rows] = np.linalg.cholesky(covariance) @ rng.standard_normal((4000, len(FEW), count))
+    _, gradient, information = one.log_ratio(one.products(drawn), np.tile(powers, (4000, 1)))
+    square = gradient.T @ gradient / 4000
+    np.testing.assert_allclose(square, information[0], atol=0.06 * np.abs(information[0]).max())
+    np.testing.assert_allclose(gradient.mean(axis=0), 0, atol=5 * np.sqrt(np.diag(square).max() / 4000))
+
+
+def test_features_are_integrated_out_as_on_a_grid() -> None:
+    """One feature, two concepts: Laplace's method against a sum over a fine grid."""
+    head = draw_head(SPEC, 1)
+    bins = likelihood.make_bins(head, SPEC, 0)
+    tuning = 0.4 * np.random.default_rng(3).standard_normal((48, 1))
+    driven = likelihood.Driven(tuning, np.array([[-1.0], [1.5]]), np.array([[0.5]]))
+    rng = np.random.default_rng(4)
+    observed = np.zeros((3, 62, likelihood.HIGHEST))
+    for one in bins:
+        shape = 3, 62, one.rows.stop - one.rows.start
+        observed[:, :, one.rows] = 1.3 * (one.factor @ rng.standard_normal(shape))
+    told = [(one, one.products(observed)) for one in bins]
+    grid = np.linspace(-6, 6, 601)
+    values = np.stack([driven.expand(told, np.full((3, 1), point))[0] for point in grid], axis=1)
+    expected = np.stack(
+        [
+            np.logaddexp.reduce(values - (grid - mean) ** 2 / (2 * 0.5), axis=1) + np.log(0.02 / np.sqrt(np.pi))
+            for mean in (-1.0, 1.5)
+        ],
+        axis=1,
+    )
+    found = driven.score(told)
+    np.testing.assert_allclose(found, expected, atol=0.3)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], expected[:, 1] - expected[:, 0], atol=0.1)
 
 
 def test_terms_of_a_cell_are_its_concept_action_place_and_conjunctions() -> None:
@@ -83,14 +131,16 @@ def test_terms_of_a_cell_are_its_concept_action_place_and_conjunctions() -> None
         assert np.flatnonzero(row[:16]).tolist() == [concept, 2 + recipe.action, 12 + recipe.scene]
 
 
-def test_powers_of_rhythms_are_those_of_other_clips_of_the_concept() -> None:
-    features = measure_features(draw_stimuli(SPEC)[:4], SPEC)
-    varied = likelihood.vary_objects(SPEC, features)
-    assert len(varied) == 12
-    assert np.array_equal(varied.static[::3, 16:], features.static[:, 16:])
-    apart = varied.static[:6, :16] - likelihood.object_space(SPEC)[0]
-    assert np.std(apart) == pytest.approx(SPEC.exemplar, rel=0.25)
-    assert not np.allclose(varied.static[0, :16], varied.static[1, :16])
+def test_what_drives_rhythms_is_distributed_as_the_spec_has_it() -> None:
+    features = measure_features(draw_stimuli(SPEC), SPEC)
+    order = np.argsort([SPEC.concepts.index(recipe.concept) for recipe in draw_stimuli(SPEC)], kind="stable")
+    features = likelihood.Features(features.static[order], features.courses[order])
+    head = draw_head(SPEC, 1)
+    driven = likelihood.describe_driven(head, SPEC, features)
+    np.testing.assert_array_equal(driven.means[:, :16], likelihood.object_space(SPEC)[list(SPEC.concepts)])
+    np.testing.assert_allclose(np.diag(driven.within)[:16], SPEC.exemplar**2)
+    powers = np.exp(np.concatenate([features.static[:, :22], features.static[:, 29:31]], axis=1) @ driven.tuning.T)
+    np.testing.assert_allclose(powers, head.rhythm_powers(features), rtol=1e-5)
 
 
 def test_regions_hold_every_electrode_once() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from bench.core.paths import available_cores
 from bench.core.progress import track
 from bench.datasets.phantom.eeg.features import Features
-from bench.datasets.phantom.eeg.head import BANDS, WINDOW, draw_head
+from bench.datasets.phantom.eeg.head import BANDS, RATE, WINDOW, draw_head
 from bench.datasets.phantom.eeg.likelihood import HIGHEST, build_likelihood, log_normalise, simulate_moments
 from bench.datasets.phantom.eeg.montage import REGIONS
 from bench.datasets.phantom.eeg.observer import DRAWS, Truth
@@ -41,6 +41,7 @@ from bench.datasets.phantom.eeg.readers import (
     top_accuracy,
 )
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
+from bench.datasets.phantom.eeg.spec import PhantomSpec
 from bench.datasets.phantom.publish import committed_card, keep_card
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.store.cache import digest_code
@@ -66,12 +67,16 @@ READERS = {
 
 def phantom_card(dataset: SeedDV) -> pd.DataFrame:
     """Figures of a phantom: a row each, with the value of every subject; those that ship with the code, or measured."""
-    assert dataset.truth is not None, "only a phantom has a card"
-    spec = dataset.truth.spec
-    shipped = committed_card(CARDS / f"{spec.size}.csv", spec)
-    if shipped is None:
-        shipped = keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset))
-    return shorten_card(shipped)
+    shipped = shipped_card(truth_of(dataset).spec)
+    if shipped is not None:
+        return shipped
+    return shorten_card(keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset)))
+
+
+def shipped_card(spec: PhantomSpec) -> pd.DataFrame | None:
+    """The card of a phantom that ships with the code, if it does: nothing need be made to see it."""
+    card = committed_card(CARDS / f"{spec.size}.csv", spec)
+    return None if card is None else shorten_card(card)
 
 
 def measure_card(dataset: SeedDV, *, processes: int | None = None) -> pd.DataFrame:
@@ -79,7 +84,7 @@ def measure_card(dataset: SeedDV, *, processes: int | None = None) -> pd.DataFra
     import pandas as pd
     from joblib import Parallel, delayed
 
-    truth: Truth = dataset.truth
+    truth = truth_of(dataset)
     truth.simulated  # noqa: B018  # made once, not by every process
     kinds = len(dataset.concepts)
     with Parallel(n_jobs=processes or available_cores(), return_as="generator", max_nbytes=None) as parallel:
@@ -116,6 +121,12 @@ def shorten_card(card: pd.DataFrame) -> pd.DataFrame:
     return card
 
 
+def truth_of(dataset: SeedDV) -> Truth:
+    truth: Truth | None = dataset.truth
+    assert truth is not None, "only a phantom has a card"
+    return truth
+
+
 def split_trials(dataset: SeedDV, subject: int) -> tuple[np.ndarray, np.ndarray]:
     """Training and test trials of the subject's first session."""
     where = dataset.windows
@@ -128,13 +139,12 @@ def labels_of(dataset: SeedDV, what: str) -> np.ndarray:
     if what == "concept":
         return np.asarray(dataset.geometry.clip_table()["concept"])
     field = {"action": "action", "place": "scene"}[what]
-    truth: Truth = dataset.truth
-    return np.array([getattr(recipe, field) for recipe in truth.recipes])
+    return np.array([getattr(recipe, field) for recipe in truth_of(dataset).recipes])
 
 
 def measure_subject(dataset: SeedDV, subject: int) -> tuple[dict[str, float], Session]:
     """The observers' and a few own decoders' figures of a subject, and what the readers need of it."""
-    truth: Truth = dataset.truth
+    truth = truth_of(dataset)
     spec = truth.spec
     train, test = split_trials(dataset, subject)
     clip = np.asarray(dataset.trials["clip"])
@@ -227,7 +237,7 @@ def simulate_readings(truth: Truth, subject: int) -> tuple[Readings, np.ndarray]
     parts, labels = [], []
     for block in range(LIMIT // DRAWS):
         signal, _ = record_block(spec, head, subject, 1000 + block, features, hints)
-        starts = [geometry.onset(slot, clip) * 200 for slot in concepts for clip in range(DRAWS)]
+        starts = [geometry.onset(slot, clip) * RATE for slot in range(len(concepts)) for clip in range(DRAWS)]
         for first in range(0, len(starts), CHUNK):
             chunk = starts[first : first + CHUNK]
             parts.append(read_trials(np.stack([signal[:, start : start + WINDOW] for start in chunk])))

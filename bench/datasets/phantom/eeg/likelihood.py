@@ -8,8 +8,8 @@ Given the state of the head and the powers of its rhythms a trial is Gaussian. I
   simulated clips; what the terms leave (the clip's own part, trial gain, jitter, the clip before) is Gaussian with one
   covariance. A concept is the mixture over actions and places.
 - *induced*: cosines of the three bands, taken as independent (Whittle) and zero-mean, with the covariance of each state
-  and of the powers that each simulated clip gives the rhythms. A concept is the mixture over its simulated clips, of
-  which each counts as several, for the clip's own part of the object costs nothing to draw anew.
+  and of the powers of the rhythms, whose logarithms are linear in a clip's features. These are Gaussian within a
+  concept, and integrated out by Laplace's method.
 
 The state is summed over. So this is a lower bound of what can be read, not the bound itself: terms and remainders are
 approximations, both parts are taken as independent given concept and state, evoked power within the bands counts as
@@ -42,7 +42,7 @@ from bench.datasets.seed_dv.geometry import CHANNELS
 COSINES = 40  # 0 to 10 Hz in steps of a quarter
 HIGHEST = 320  # 80 Hz
 BINS = {"alpha": 4, "beta": 16, "gamma": 36}  # cosines that are taken to have one covariance
-OWN_PARTS = 3  # of a simulated clip's object, each drawn anew, for the powers of its rhythms
+STEPS = 6  # of Fisher's scoring
 ALL = tuple(range(len(CHANNELS)))
 
 
@@ -79,17 +79,28 @@ class Bin:
         power = np.square(white).reshape(len(self.factor), len(part), -1).sum(axis=(0, 2))
         return -0.5 * power - part.shape[2] * np.log(np.diag(self.factor)).sum()
 
+    def products(self, observed: Float64[np.ndarray, "trial channel cosine"]) -> Float64[np.ndarray, "trial d d"]:
+        """All of the cosines that tells of the rhythms: their products on the dipoles."""
+        part = self.project @ observed[:, :, self.rows]
+        return part @ part.swapaxes(1, 2)
+
     def log_ratio(
-        self, observed: Float64[np.ndarray, "trial channel cosine"], powers: Float64[np.ndarray, "clip rhythm"]
-    ) -> Float64[np.ndarray, "trial clip"]:
-        """By how much rhythms of these powers make the cosines likelier."""
-        part = self.project @ observed[:, :, self.rows]  # (trial, dipole, cosine)
-        products = np.einsum("ndk,nek->nde", part, part, optimize=True).reshape(len(part), -1)
-        own = powers[:, self.powers]
-        middle = np.linalg.inv(self.inner + np.eye(len(self.inner)) / own[:, None])
-        _, volume = np.linalg.slogdet(np.eye(len(self.inner)) + own[:, :, None] * self.inner)
+        self, products: Float64[np.ndarray, "trial d d"], powers: Float64[np.ndarray, "trial d"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By how much rhythms of these powers make the cosines likelier, with its gradient and Fisher's information.
+
+        Both are by the logarithm of the powers: (trial), (trial, dipole), (trial, dipole, dipole).
+        """
         count = self.rows.stop - self.rows.start
-        return 0.5 * products @ middle.reshape(len(own), -1).T - 0.5 * count * volume
+        weaker = np.eye(len(self.inner)) / powers[:, None]
+        middle = np.linalg.inv(self.inner + weaker)
+        _, volume = np.linalg.slogdet(np.eye(len(self.inner)) + powers[:, :, None] * self.inner)
+        value = 0.5 * np.einsum("nij,nij->n", products, middle) - 0.5 * count * volume
+        explained = np.einsum("nij,njk,nki->ni", middle, products, middle, optimize=True) / powers
+        known = 1 - np.einsum("nii->ni", middle) / powers
+        root = np.sqrt(powers)
+        told = np.eye(len(self.inner)) - middle / (root[:, :, None] * root[:, None])
+        return value, 0.5 * explained - 0.5 * count * known, 0.5 * count * told**2
 
 
 def cosine_basis(count: int = COSINES) -> Float64[np.ndarray, "cosine 400"]:
@@ -271,13 +282,63 @@ def log_normalise(scores: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Driven:
+    """What drives the rhythms, as it is distributed: features, Gaussian within each concept."""
+
+    tuning: Float64[np.ndarray, "rhythm feature"]
+    means: Float64[np.ndarray, "concept feature"]
+    within: Float64[np.ndarray, "feature feature"]
+
+    def score(self, bins: list[tuple[Bin, np.ndarray]]) -> Float64[np.ndarray, "trial concept"]:
+        """Log likelihood of each concept by the products of some bins: Laplace's method around the likeliest features.
+
+        Fisher's scoring finds them with the prior of all concepts together; each concept's own is then put in its
+        place, in closed form.
+        """
+        middle = self.means.mean(axis=0)
+        apart = self.means - middle
+        prior = np.linalg.inv(self.within + apart.T @ apart / len(apart))
+        count = len(bins[0][1])
+        features = np.tile(middle, (count, 1))
+        for step in range(STEPS + 1):
+            value, gradient, information = self.expand(bins, features)
+            if step < STEPS:
+                pull = gradient - (features - middle) @ prior
+                features = features + np.linalg.solve(information + prior, pull[..., None])[..., 0]
+        towards = np.einsum("nij,nj->ni", information, features) + gradient
+        level = value - (features * gradient).sum(axis=1)
+        level -= 0.5 * np.einsum("ni,nij,nj->n", features, information, features)
+        own = np.linalg.inv(self.within)
+        _, volume = np.linalg.slogdet(np.eye(len(own)) + self.within @ information)
+        pulled = towards[:, None] + self.means @ own  # (trial, concept, feature)
+        fit = np.einsum("nci,nij,ncj->nc", pulled, np.linalg.inv(information + own), pulled, optimize=True)
+        power = np.einsum("ci,ij,cj->c", self.means, own, self.means)
+        return (level - 0.5 * volume)[:, None] + 0.5 * (fit - power)
+
+    def expand(
+        self, bins: list[tuple[Bin, np.ndarray]], features: Float64[np.ndarray, "trial feature"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sum of the bins' log ratios at these features, its gradient and information."""
+        size = features.shape[1]
+        value, gradient = np.zeros(len(features)), np.zeros_like(features)
+        information = np.zeros((len(features), size, size))
+        for one, products in bins:
+            tuning = self.tuning[one.powers]
+            own, slope, told = one.log_ratio(products, np.exp(np.clip(features @ tuning.T, -6, 6)))
+            value += own
+            gradient += slope @ tuning
+            information += tuning.T @ told @ tuning
+        return value, gradient, information
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What some trials say by their noise, their evoked responses and each band, in each state."""
 
     noise: dict[int | None, Float64[np.ndarray, " trial"]]
     evoked: dict[tuple[int | None, bool], Float64[np.ndarray, "trial concept"]]
-    ratios: dict[tuple[int | None, str], Float64[np.ndarray, "trial clip"]]
-    concepts: int
+    bins: dict[int | None, list[tuple[Bin, np.ndarray]]]
+    driven: Driven
 
     def score(
         self,
@@ -290,14 +351,12 @@ class Evidence:
         """Log likelihood of each concept, up to a constant a trial; of what is switched off nothing is read."""
         parts = []
         for state in range(STATES) if states else (None,):
-            count = len(self.noise[state])
-            scores = self.noise[state][:, None] + np.zeros((count, self.concepts))
+            scores = np.zeros((len(self.noise[state]), len(self.driven.means)))
             if evoked:
                 scores += self.evoked[state, conjunctions]
             if bands:
-                ratio = np.sum([self.ratios[state, band] for band in bands], axis=0)
-                scores += mean_log(ratio.reshape(count, self.concepts, -1), 2)
-            parts.append(scores)
+                scores += self.driven.score([one for one in self.bins[state] if one[0].band in bands])
+            parts.append(scores + self.noise[state][:, None])
         return mean_log(np.stack(parts), 0)
 
 
@@ -312,25 +371,21 @@ class Likelihood:
     channels: Int64[np.ndarray, " channel"]
     evoked: dict[tuple[int | None, bool], Evoked]  # by state, and whether with conjunctions
     bins: dict[int | None, list[Bin]]  # by state
-    powers: Float64[np.ndarray, "clip rhythm"]  # of the simulated clips, those of a concept in a row
+    driven: Driven
     cells: Float64[np.ndarray, "cell term"]
-    concepts: int
 
     def read(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Evidence:
         """What trials say, state by state and part by part."""
         observed = observed[:, self.channels]
         low = observed[:, :, :COSINES].reshape(len(observed), -1)
+        concepts = len(self.driven.means)
         evoked = {}
         for (state, conjunctions), one in self.evoked.items():
-            by_cell = one.scores(low, self.cells if conjunctions else np.eye(self.concepts))
-            evoked[state, conjunctions] = mean_log(by_cell.reshape(len(low), self.concepts, -1), 2)
-        ratios = {
-            (state, band): np.sum([one.log_ratio(observed, self.powers) for one in bins if one.band == band], axis=0)
-            for state, bins in self.bins.items()
-            for band in BANDS
-        }
+            by_cell = one.scores(low, self.cells if conjunctions else np.eye(concepts))
+            evoked[state, conjunctions] = mean_log(by_cell.reshape(len(low), concepts, -1), 2)
+        told = {state: [(one, one.products(observed)) for one in bins] for state, bins in self.bins.items()}
         noise = {state: np.sum([one.log_noise(observed) for one in bins], axis=0) for state, bins in self.bins.items()}
-        return Evidence(noise, evoked, ratios, self.concepts)
+        return Evidence(noise, evoked, told, self.driven)
 
     def score(self, observed: Float64[np.ndarray, "trial 62 cosine"]) -> Float64[np.ndarray, "trial concept"]:
         """Log likelihood of each concept, up to a constant a trial."""
@@ -346,7 +401,7 @@ class Likelihood:
         for state in range(STATES):
             noise = np.sum([one.log_noise(observed) for one in self.bins[state]], axis=0)
             parts.append(self.evoked[state, True].scores(low, self.cells) + noise[:, None])
-        return mean_log(np.stack(parts), 0).reshape(len(low), self.concepts, len(ACTIONS), len(SCENES))
+        return mean_log(np.stack(parts), 0).reshape(len(low), -1, len(ACTIONS), len(SCENES))
 
 
 def build_likelihood(
@@ -365,30 +420,35 @@ def build_likelihood(
     `ignorant` adds what reads without conjunctions or states. `moments` are what `simulate_moments` made, and `evoked`
     is what `fit_states` made, where they are there.
     """
-    rows = np.asarray(channels)
     states = [*range(STATES), *([None] if ignorant else [])]
     if evoked is None:
         moments = simulate_moments(head, spec, simulated) if moments is None else moments
         usual = head.rhythm_powers(simulated).mean(axis=0)
-        evoked = fit_states(head, spec, moments, usual, terms, rows, ignorant=ignorant)
+        evoked = fit_states(head, spec, moments, usual, terms, channels, ignorant=ignorant)
     return Likelihood(
-        channels=rows,
+        channels=np.asarray(channels),
         evoked=evoked,
-        bins={state: make_bins(head, spec, state, rows) for state in states},
-        powers=head.rhythm_powers(vary_objects(spec, simulated)),
+        bins={state: make_bins(head, spec, state, channels) for state in states},
+        driven=describe_driven(head, spec, simulated),
         cells=lay_out_cells(spec),
-        concepts=len(spec.concepts),
     )
 
 
-def vary_objects(spec: PhantomSpec, simulated: Features) -> Features:
-    """The simulated clips `OWN_PARTS` times, each with another own part of its object."""
-    rng = np.random.default_rng(derive_seed("phantom", "own parts", spec.seed))
-    draws = len(simulated) // len(spec.concepts)
-    static = np.repeat(simulated.static, OWN_PARTS, axis=0)
-    objects = np.repeat(object_space(spec)[np.asarray(spec.concepts)], draws * OWN_PARTS, axis=0)
-    static[:, GROUPS["object"]] = objects + spec.exemplar * rng.standard_normal(objects.shape)
-    return Features(static, np.repeat(simulated.courses, OWN_PARTS, axis=0))
+def describe_driven(head: Head, spec: PhantomSpec, simulated: Features) -> Driven:
+    """The features that rhythms follow: those of objects as the spec has them, of colours and edges as simulated."""
+    columns = [
+        *range(GROUPS["object"].start, GROUPS["colour"].stop),
+        *range(GROUPS["edges"].start, GROUPS["edges"].stop),
+    ]
+    static = simulated.static[:, columns].astype(np.float64).reshape(len(spec.concepts), -1, len(columns))
+    means = static.mean(axis=1)
+    left = (static - means[:, None]).reshape(-1, len(columns))
+    within = left.T @ left / (len(left) - len(means))
+    own = GROUPS["object"]
+    means[:, own] = object_space(spec)[np.asarray(spec.concepts)]
+    within[own], within[:, own] = 0.0, 0.0
+    within[own, own] = spec.exemplar**2 * np.eye(own.stop - own.start)
+    return Driven(head.rhythm_tuning[:, columns], means, within)
 
 
 def fit_states(

@@ -185,7 +185,7 @@ def compare_readers(dataset: SeedDV, *, seed: int = 0) -> pd.DataFrame:
         test.append(pack(own[1], covariances[len(own[0]) :], mixing))
     rows = split_trials(dataset, known[0])
     labels, asked = (concept[clip[part]] for part in rows)
-    table = {"subject": known}
+    table: dict[str, Sequence[float]] = {"subject": known}
     for name, linear in (("linear", True), ("not linear", False)):
         scores = train_reader(train, labels, test, linear=linear, seed=seed)
         table[name] = [top_accuracy(one, asked) for one in scores]

@@ -178,7 +178,9 @@ class Truth:
 
             stacked = np.array(self.dataset.cache.array(self.made_from(f"evoked of subject {subject}"), fit))
             border = stacked.shape[2] - stacked.shape[1]
-            evoked = {(state, True): Evoked(own[:, :border], own[:, border:]) for state, own in enumerate(stacked)}
+            evoked: dict[tuple[int | None, bool], Evoked] = {
+                (state, True): Evoked(own[:, :border], own[:, border:]) for state, own in enumerate(stacked)
+            }
             self._last = subject, build_likelihood(head, self.spec, features, terms, evoked=evoked)
         return self._last[1]
 

@@ -141,7 +141,7 @@ PLANTED: dict[str, float] = {"block_drift": 0.8, "run_offset": 0.8, "hint_respon
 # sources of one area point anywhere; a cap sits up to two centimetres off (a degree is 1.7 mm on the scalp); impedances
 # and amplifiers differ by a third; the skull conducts 50 to 130 times worse than the brain (what is published for the
 # ratio goes from 15 to 80: Wang & Ren 2013).
-SHIFTED = {"orientation": 70.0, "cap": 8.0, "electrode_gain": 0.3, "conductivity": 0.5}
+SHIFTED: dict[str, Any] = {"orientation": 70.0, "cap": 8.0, "electrode_gain": 0.3, "conductivity": 0.5}
 
 SIZES: dict[str, PhantomSpec] = {
     "tiny": PhantomSpec(size="tiny", subjects=4, concepts=CLASS_SUBSETS[10], clips=1),

@@ -22,7 +22,8 @@ from jaxtyping import Float64, Int64
 
 from bench.datasets.phantom.fmri.observer import describe_cells
 
-SHRINKAGE = 0.3  # of a covariance towards that of equal, independent numbers
+SHRINKAGE = 0.3  # of a covariance towards that of equal, independent numbers, where trials are more than numbers
+FEW_SHRINKAGE = 0.9  # where they are not
 EFFECT_TRIALS = 30.0  # that a combination's effect needs for half of it to be believed
 OTHER_TRIALS = 1.0  # the same of an action's or place's own
 MAP_PENALTY = 1.0  # of the mean eigenvalue of the rows' inner products
@@ -102,8 +103,9 @@ def discriminate(
 ) -> Discriminant:
     """Scores of means under the shrunk covariance of what is left; shrinkage is that of the uncompressed numbers."""
     covariance = left.T @ left / max(freedom, 1.0)
-    floor = SHRINKAGE * np.trace(covariance) / len(basis)
-    covariance = (1 - SHRINKAGE) * covariance + floor * np.eye(len(covariance))
+    share = SHRINKAGE if len(left) > len(basis) else FEW_SHRINKAGE
+    floor = share * np.trace(covariance) / len(basis)
+    covariance = (1 - share) * covariance + floor * np.eye(len(covariance))
     solved = np.linalg.solve(covariance, means.T)
     return Discriminant(centre, basis @ solved, -0.5 * (means.T * solved).sum(axis=0))
 
