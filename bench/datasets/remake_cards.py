@@ -23,7 +23,7 @@ def remake_card(name: str, processes: int | None = None) -> None:
     if isinstance(spec, PhantomSpec):
         commit_card(eeg.CARDS / f"{spec.size}.csv", spec, eeg.measure_card(dataset, processes=processes))
     else:
-        commit_card(fmri.card_file(dataset), spec, fmri.measure_card(dataset, processes=processes))
+        commit_card(fmri.card_file(spec, dataset.modality), spec, fmri.measure_card(dataset, processes=processes))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.core.paths import available_cores
 from bench.core.progress import track
-from bench.datasets.phantom.eeg.card import COLUMNS
+from bench.datasets.phantom.eeg.card import COLUMNS, shorten_card
 from bench.datasets.phantom.fmri.features import GROUPS
 from bench.datasets.phantom.fmri.readers import (
     MAP_PENALTY,
@@ -35,6 +35,7 @@ from bench.datasets.phantom.fmri.readers import (
     sum_layers,
     top_accuracy,
 )
+from bench.datasets.phantom.fmri.spec import FmriSpec
 from bench.datasets.phantom.publish import committed_card, keep_card
 from bench.datasets.phantom.stimuli import ACTIONS, SCENES
 from bench.store.cache import digest_code
@@ -74,14 +75,22 @@ class Session:
 
 def fmri_card(dataset: Any) -> pd.DataFrame:
     """Figures of a phantom: a row each, with the value of every subject; those that ship with the code, or measured."""
-    shipped = committed_card(card_file(dataset), dataset.truth.spec)
-    return keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset)) if shipped is None else shipped
+    shipped = shipped_card(dataset.truth.spec, dataset.modality)
+    if shipped is not None:
+        return shipped
+    return shorten_card(keep_card(dataset, digest_code(__name__), lambda: measure_card(dataset)))
 
 
-def card_file(dataset: Any) -> Path:
-    """Where the card of a phantom's size and view is, if it ships with the code."""
-    view = "" if dataset.modality == "fmri" else "_eeg"
-    return CARDS / f"{dataset.truth.spec.layout}{view}-{dataset.truth.spec.size}.csv"
+def shipped_card(spec: FmriSpec, modality: str) -> pd.DataFrame | None:
+    """The card of a phantom that ships with the code, if it does: nothing need be made to see it."""
+    card = committed_card(card_file(spec, modality), spec)
+    return None if card is None else shorten_card(card)
+
+
+def card_file(spec: FmriSpec, modality: str) -> Path:
+    """Where the card of a size and a view of it ships with the code, if it does."""
+    view = "" if modality == "fmri" else f"_{modality}"
+    return CARDS / f"{spec.layout}{view}-{spec.size}.csv"
 
 
 def measure_card(dataset: Any, *, processes: int | None = None) -> pd.DataFrame:
