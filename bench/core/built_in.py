@@ -176,7 +176,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "phantom_fmri": Entry(
             "bench.datasets.cc2017.layout:CC2017",
-            "synthetic fMRI in cc2017's layout (also :tiny, :small)",
+            "synthetic fMRI in cc2017's layout (also :tiny, :small, :study)",
             modality="fmri",
         ),
         "cinebrain": Entry(
@@ -191,7 +191,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "phantom_cinebrain": Entry(
             "bench.datasets.cinebrain.layout:CineBrain",
-            "synthetic fMRI in CineBrain's layout (also :tiny, :small)",
+            "synthetic fMRI in CineBrain's layout (also :tiny, :small, :study)",
             modality="fmri",
         ),
         "phantom_cinebrain_eeg": Entry(

@@ -330,11 +330,15 @@ def report_changes(report: pd.DataFrame, root: Path) -> pd.DataFrame:
 def shipped_card(name: str) -> pd.DataFrame | None:
     """The card of a phantom that ships with the code, without making the phantom; None for any other data set."""
     spec = None if is_outside(name) else phantom_spec(name)
-    if not isinstance(spec, PhantomSpec):
+    if spec is None:
         return None
-    from bench.datasets.phantom.eeg import card
+    if isinstance(spec, PhantomSpec):
+        from bench.datasets.phantom.eeg import card as eeg
 
-    return card.shipped_card(spec)
+        return eeg.shipped_card(spec)
+    from bench.datasets.phantom.fmri import card as fmri
+
+    return fmri.shipped_card(spec, "eeg" if name.partition(":")[0].endswith(EEG_VIEW) else "fmri")
 
 
 def info(dataset: Any) -> pd.DataFrame:

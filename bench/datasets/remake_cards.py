@@ -8,18 +8,22 @@ from __future__ import annotations
 import sys
 
 from bench.datasets.catalogue import make_phantom, open_dataset, phantom_spec
-from bench.datasets.phantom.eeg import card
+from bench.datasets.phantom.eeg import card as eeg
 from bench.datasets.phantom.eeg.spec import PhantomSpec
+from bench.datasets.phantom.fmri import card as fmri
 from bench.datasets.phantom.publish import commit_card
 
 
 def remake_card(name: str, processes: int | None = None) -> None:
     """Make the phantom where it is not there, measure its card and put it where it ships."""
     spec = phantom_spec(name)
-    assert isinstance(spec, PhantomSpec), f"{name} has no card here"
+    assert spec is not None, f"{name} is no phantom, and has no card"
     make_phantom(spec, processes=processes)
-    measured = card.measure_card(open_dataset(name), processes=processes)
-    commit_card(card.CARDS / f"{spec.size}.csv", spec, measured)
+    dataset = open_dataset(name)
+    if isinstance(spec, PhantomSpec):
+        commit_card(eeg.CARDS / f"{spec.size}.csv", spec, eeg.measure_card(dataset, processes=processes))
+    else:
+        commit_card(fmri.card_file(spec, dataset.modality), spec, fmri.measure_card(dataset, processes=processes))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ MICROVOLTS = 8.0  # of the noise
 class Scalp:
     """One subject: response to a unit of each feature within a TR, and how noise is mixed."""
 
-    response: Float32[np.ndarray, "64 sample 121"]
+    response: Float32[np.ndarray, "64 sample 141"]
     mixing: Float32[np.ndarray, "64 64"]
 
 

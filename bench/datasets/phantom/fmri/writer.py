@@ -4,13 +4,15 @@
     sub-000N/fmri/T.npy  sub-000N/eeg/T.npy  sub-000N_*_va.json  videos/%06d.mp4    layout CineBrain
     geometry.json  concepts.json  …_rois.txt                                        of ours, as the loaders read them
     truth/recipes.json  truth/features.npy                                          of all clips, without memory
-    truth/tuning/subNN.npy                    [voxel, 121]: the weight of each feature in each voxel
+    truth/tuning/subNN.npy                    [voxel, 141]: the weight of each feature in each voxel
     truth/scales/…                            means and deviations that the z-scores took away
     manifest.json                             spec, sha256 of every file, and the digest of both
 
 Every run of every subject draws from a stream of its own, so the files do not depend on the number of processes. All is
-written to a temporary sibling that is renamed when it is whole. As in the releases, cc2017 is z-scored a voxel and run,
-CineBrain a voxel over all of a subject's episodes, and the delay of 4 s is already taken out.
+written to a temporary sibling that is renamed when it is whole; segments and subjects are parts that an interrupted
+making of a `study` size keeps. No more is held in memory than a process's subject and a segment's frames. As in the
+releases, cc2017 is z-scored a voxel and run, CineBrain a voxel over all of a subject's episodes, and the delay of 4 s
+is already taken out.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.progress import track
+from bench.core.progress import say, track
 from bench.core.seeds import derive_seed
 from bench.datasets.phantom.fmri import scalp as eeg
 from bench.datasets.phantom.fmri.cortex import Cortex, draw_cortex, draw_noise, filter_features
@@ -36,7 +38,7 @@ from bench.datasets.phantom.fmri.features import (
     remembered,
 )
 from bench.datasets.phantom.fmri.spec import FmriSpec
-from bench.datasets.phantom.publish import X264, publish_phantom
+from bench.datasets.phantom.publish import NOTES, X264, make_part, publish_phantom
 from bench.datasets.phantom.stimuli import CLIP_SECONDS, Recipe, describe, render
 
 FPS = {"cc2017": 3, "cinebrain": 8}
@@ -44,32 +46,90 @@ FPS = {"cc2017": 3, "cinebrain": 8}
 
 def write_fmri_phantom(spec: FmriSpec, folder: Path, *, processes: int) -> None:
     """Make the phantom at `folder` (which must not exist). Raises DatasetError where the disk is too small."""
-    publish_phantom(folder.name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed_bytes(spec))
+    large, needed = spec.size == "study", needed_bytes(spec)
+    if large:
+        say(f"{folder.name}: {needed / 1e9:.1f} GB, about {needed_seconds(spec) / 60 / processes:.0f} min")
+    publish_phantom(folder.name, spec, folder, lambda draft: fill(spec, draft, processes), needed=needed, resumes=large)
 
 
 def fill(spec: FmriSpec, draft: Path, processes: int) -> None:
-    """Write all files of the phantom into `draft`."""
+    """Write all files of the phantom into `draft`, but for parts that are there already."""
     from joblib import Parallel, delayed
 
-    for name in ("tuning", "scales"):
-        (draft / "truth" / name).mkdir(parents=True)
+    for name in ("truth/tuning", "truth/scales", NOTES):
+        (draft / name).mkdir(parents=True, exist_ok=True)
     recipes = draw_films(spec)
     each = spec.segment_clips
     parts = [recipes[first : first + each] for first in range(0, len(recipes), each)]
-    write_episode = draw_episode if spec.layout == "cc2017" else encode_episode
-    write_subject = record_cc2017 if spec.layout == "cc2017" else record_cinebrain
     # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
     with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
-        jobs = (delayed(write_episode)(spec, draft, number, own) for number, own in enumerate(parts))
-        drawn = list(track(parallel(jobs), "phantom: drawing films", total=len(parts)))
-        features = np.concatenate([own for own, _ in drawn])
-        write_metadata(spec, draft, recipes, features, [video for _, video in drawn])
+        jobs = (delayed(keep_episode)(spec, draft, number, own) for number, own in enumerate(parts))
+        for _ in track(parallel(jobs), "phantom: drawing films", total=len(parts)):
+            pass
+        features = np.concatenate([np.load(draft / features_part(number)) for number in range(len(parts))])
+        write_metadata(spec, draft, recipes, features)
         kinds = np.array([recipe.concept for recipe in recipes])
         captions = [describe(recipe) for recipe in recipes]
         subjects = range(1, spec.subjects + 1)
-        jobs = (delayed(write_subject)(spec, draft, subject, features, kinds, captions) for subject in subjects)
+        jobs = (delayed(keep_subject)(spec, draft, subject, features, kinds, captions) for subject in subjects)
         for _ in track(parallel(jobs), "phantom: recording subjects", total=len(subjects)):
             pass
+
+
+def keep_episode(spec: FmriSpec, draft: Path, number: int, recipes: list[Recipe]) -> None:
+    """Write features and films of a segment, unless they are there."""
+    first = number * spec.segment_clips
+    if spec.layout == "cc2017":
+        films = [frames_part(number)]
+    else:
+        films = [f"videos/{clip:06d}.mp4" for clip in range(first, first + len(recipes))]
+
+    def write() -> None:
+        video = draw_episode(spec, recipes)
+        if spec.layout == "cc2017":
+            np.save(draft / films[0], video)
+        else:
+            encode_episode(draft, films, video)
+        np.save(draft / features_part(number), measure_cortex_features(recipes, spec))
+
+    make_part(draft, f"episode{number}", [features_part(number), *films], write)
+
+
+def features_part(number: int) -> str:
+    """Where a segment's features lie until all are there."""
+    return f"{NOTES}/features{number}.npy"
+
+
+def frames_part(number: int) -> str:
+    """Where a segment's frames lie, u8 [clip, frame, h, w, 3], until all are there."""
+    return f"{NOTES}/frames{number}.npy"
+
+
+def keep_subject(
+    spec: FmriSpec, draft: Path, subject: int, features: np.ndarray, kinds: np.ndarray, captions: list[str]
+) -> None:
+    """Write a subject's recording, unless it is there."""
+    record = record_cc2017 if spec.layout == "cc2017" else record_cinebrain
+    make_part(
+        draft,
+        f"subject{subject}",
+        subject_files(spec, subject),
+        lambda: record(spec, draft, subject, features, kinds, captions),
+    )
+
+
+def subject_files(spec: FmriSpec, subject: int) -> list[str]:
+    truth = [f"truth/tuning/sub{subject:02d}.npy"]
+    if spec.layout == "cc2017":
+        stem = f"subj{subject:02d}"
+        truth += [f"truth/scales/sub{subject:02d}_{part}.npy" for part in ("train", "test")]
+        return [*truth, f"{stem}_rois.txt", *(f"{stem}_{part}_fmri.pt" for part in ("train", "test"))]
+    stem = f"sub-{subject:04d}"
+    episodes = sum(len(own) for own in spec.part_episodes(subject).values())
+    volumes = range(episodes * spec.segment_clips * spec.clip_volumes)
+    signals = [f"{stem}/{name}/{volume}.npy" for name in ("fmri", "eeg") for volume in volumes]
+    lists = [f"{stem}_{part}_va.json" for part in ("train", "test")]
+    return [*truth, f"truth/scales/sub{subject:02d}.npy", f"{stem}_rois.txt", *lists, *signals]
 
 
 def frame_times(spec: FmriSpec) -> np.ndarray:
@@ -77,36 +137,31 @@ def frame_times(spec: FmriSpec) -> np.ndarray:
     return np.arange(spec.frames) / FPS[spec.layout] * (CLIP_SECONDS / spec.clip_seconds)
 
 
-def draw_episode(spec: FmriSpec, draft: Path, number: int, recipes: list[Recipe]) -> tuple[np.ndarray, np.ndarray]:
-    """Features and frames, u8 [clip, frame, h, w, 3], of a segment."""
+def draw_episode(spec: FmriSpec, recipes: list[Recipe]) -> np.ndarray:
+    """Frames, u8 [clip, frame, h, w, 3], of a segment."""
     import cv2
 
     cv2.setNumThreads(1)
-    video = np.stack([render(recipe, frame_times(spec), spec.pixels) for recipe in recipes])
-    return measure_cortex_features(recipes, spec), video
+    return np.stack([render(recipe, frame_times(spec), spec.pixels) for recipe in recipes])
 
 
-def encode_episode(spec: FmriSpec, draft: Path, number: int, recipes: list[Recipe]) -> tuple[np.ndarray, None]:
-    """Features of an episode, whose clips are written as one mp4 each."""
+def encode_episode(draft: Path, names: list[str], video: np.ndarray) -> None:
+    """Write the clips of an episode as one mp4 each."""
     import av
 
-    folder = draft / "videos"
-    folder.mkdir(exist_ok=True)
-    features, video = draw_episode(spec, draft, number, recipes)
-    for clip, frames in enumerate(video, start=number * spec.segment_clips):
-        with av.open(str(folder / f"{clip:06d}.mp4"), "w") as container:
+    (draft / "videos").mkdir(exist_ok=True)
+    height, width = video.shape[2:4]
+    for name, frames in zip(names, video, strict=True):
+        with av.open(str(draft / name), "w") as container:
             stream: Any = container.add_stream("libx264", rate=Fraction(FPS["cinebrain"]), options=X264)
-            stream.width, stream.height, stream.pix_fmt = spec.pixels, spec.pixels, "yuv444p"
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
             stream.codec_context.thread_count = 1
             for frame in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
-    return features, None
 
 
-def write_metadata(
-    spec: FmriSpec, draft: Path, recipes: list[Recipe], features: np.ndarray, video: list[np.ndarray | None]
-) -> None:
+def write_metadata(spec: FmriSpec, draft: Path, recipes: list[Recipe], features: np.ndarray) -> None:
     """What is common to all subjects: stimuli, captions, labels, geometry and truth."""
     import torch
 
@@ -120,9 +175,7 @@ def write_metadata(
         concepts: dict[str, Any] = {"names": names}
         for part, own in episodes.items():
             rows = clip_rows(spec, own)
-            frames = np.concatenate([shown for episode in own if (shown := video[episode]) is not None])
-            scaled = torch.from_numpy(np.moveaxis(frames, -1, 2) / np.float32(255)).half()
-            torch.save(scaled, draft / f"GT_{part}_3fps.pt")
+            save_frames(spec, draft, own, f"GT_{part}_3fps.pt")
             torch.save(np.array([describe(recipes[row]) for row in rows]), draft / f"GT_{part}_caption.pt")
             concepts[part] = [labels[row] for row in rows]
     else:
@@ -133,6 +186,22 @@ def write_metadata(
     planted = json.dumps([asdict(recipe) for recipe in recipes], indent=0)
     (draft / "truth" / "recipes.json").write_text(planted, encoding="utf-8")
     np.save(draft / "truth" / "features.npy", features)
+
+
+def save_frames(spec: FmriSpec, draft: Path, episodes: list[int], name: str) -> None:
+    """The frames of segments as one tensor, float16 [clip, frame, 3, h, w] in [0, 1], laid out on disk."""
+    import torch
+
+    each = spec.segment_clips
+    shape = (len(episodes) * each, spec.frames, 3, spec.pixels, spec.pixels)
+    whole = draft / NOTES / name
+    tensor = torch.from_file(str(whole), shared=True, size=int(np.prod(shape)), dtype=torch.half).view(shape)
+    for place, episode in enumerate(episodes):
+        frames = np.load(draft / frames_part(episode), mmap_mode="r", allow_pickle=False)
+        scaled = torch.from_numpy(np.moveaxis(frames, -1, 2) / np.float32(255)).half()
+        tensor[place * each : (place + 1) * each] = scaled
+    torch.save(tensor, draft / name)
+    whole.unlink()
 
 
 def write_cortex(spec: FmriSpec, draft: Path, subject: int, stem: str) -> Cortex:
@@ -182,7 +251,7 @@ def record_cinebrain(
     familiar = remembered(spec, subject, kinds)
     base = f"sub-{subject:04d}"
     for name in ("fmri", "eeg"):
-        (draft / base / name).mkdir(parents=True)
+        (draft / base / name).mkdir(parents=True, exist_ok=True)
     parts = spec.part_episodes(subject)
     runs = []
     for part, episodes in parts.items():
@@ -232,3 +301,11 @@ def needed_bytes(spec: FmriSpec) -> int:
         return int(recorded + spec.clips * spec.frames * 3 * spec.pixels**2 * 2)
     volumes = sum(spec.segments) * spec.segment_clips * spec.clip_volumes
     return int(spec.subjects * volumes * (voxels * 4 + 64 * eeg.tr_samples(spec) * 2 + 8192) + spec.clips * 40_000)
+
+
+def needed_seconds(spec: FmriSpec) -> float:
+    """About what one core takes: measured per clip drawn and per volume recorded, on one machine."""
+    passes = zip(spec.part_episodes(1).values(), spec.repeats, strict=True)
+    volumes = sum(len(own) * repeats for own, repeats in passes) * spec.segment_clips * spec.clip_volumes
+    film, volume = (0.01, 2e-4) if spec.layout == "cc2017" else (0.06, 2e-3)
+    return spec.clips * film + spec.subjects * volumes * volume
