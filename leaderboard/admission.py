@@ -78,6 +78,8 @@ def admit(manifest: Any, *, door: str, folds: Sequence[str] | None = None) -> No
     check_names(spec, manifest["variant"])
     what = f"cell {manifest['key']} of {spec['method']}"
     check_role(manifest, door, what)
+    if spec.get("output"):
+        raise ResultsError(f"{what} holds no videos but its {spec['output']}; run it without --no-video, then publish")
     if manifest.get("provenance", {}).get("dirty"):
         raise ResultsError(
             f"{what} was made by code that was changed since its commit (dirty), so nobody could make it again: commit "

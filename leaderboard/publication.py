@@ -108,7 +108,7 @@ def write_section(section: Section) -> str:
     heads = ["tier (ranks)", "method", *names, "brain share", "coverage", "door"]
     table = render(pd.DataFrame(rows, columns=heads), "md")
     primary = section.primary
-    chance = "" if primary.chance == "measured" else f", chance {primary.chance:.3g}"
+    chance = f", chance {primary.chance:.3g}" if isinstance(primary.chance, float) else ""
     about = (
         f"Ranked by {names[0]} ({primary.direction} is better{chance}); {section.design}; "
         f"suite {section.suite}, {section.classes} classes. "

@@ -181,7 +181,7 @@ def _result_row(
         "difference_to_shuffled": versus.mean,
         "difference_low": versus.low,
         "difference_high": versus.high,
-        "chance": np.nan if metric.chance == "measured" else metric.chance,
+        "chance": metric.chance_of(group["clip"].nunique()),
         "best_subject": subjects[best] if sees_brain else pd.NA,
         "best_value": by_subject[best] if sees_brain else np.nan,
         "parameters": group["parameters"].max(),

@@ -296,7 +296,7 @@ def normalised_spec(spec: MetricSpec) -> MetricSpec:
     >>> spec.name, spec.chance, spec.worst
     ('video_2way_normalised', 0.0, -1.0)
     """
-    assert spec.chance != "measured", "only an exact chance level normalises"
+    assert isinstance(spec.chance, float), "only an exact chance level normalises"
     level = spec.chance
     worst = float(normalise_by_chance(0.0, level))
     return replace(

@@ -14,6 +14,8 @@
     amt         motion smoothness, frames drawn by AMT                      f [n]
     concept     likeness to each of the benchmark's concepts, by CLIP       f [n, K]
     gallery     likeness to each of the true clips that are scored, by CLIP f [n, m]
+    embedding   likeness of the method's own embedding to each test clip    f [n, m]
+    embedding_concept          the same to each of the test clips' concepts f [n, K]
 
 A metric of level "clip" gives a value for each clip, so any pairing of rows (the shuffled floor) is computed by `take`
 from the same views. Every other file of this folder holds one idea: its functions, and below them their specs.
@@ -82,12 +84,12 @@ class MetricSpec:
     """A metric: what computes it, and how its values are to be read.
 
     `compute(prediction, target)` is f64 [n], a value for each clip and NaN where a view is NaN; f64 [1] for a set.
-    `worst` is what a missing, broken or NaN clip scores. `chance` is exact for exchangeable scores, or "measured" by
-    the floors. `version` is raised whenever values for the same input change. A metric that is not `paired` never
-    looks at the target, so a shuffled brain scores the same. `shuffles` is over how many permutations of the brain
-    its shuffled floor is averaged: few where every pair is dear. A clip of fewer than `least_frames` frames, or smaller
-    than `least_size` (height, width in pixels), is none that the metric is defined for: it is invalid, and scores
-    `worst`. Whoever scores asks `refuses` before anything is computed.
+    `worst` is what a missing, broken or NaN clip scores. `chance` is exact for exchangeable scores, a number or a
+    function of how many clips there are, or "measured" by the floors. `version` is raised whenever values for the same
+    input change. A metric that is not `paired` never looks at the target, so a shuffled brain scores the same.
+    `shuffles` is over how many permutations of the brain its shuffled floor is averaged: few where every pair is dear.
+    A clip of fewer than `least_frames` frames, or smaller than `least_size` (height, width in pixels), is none that the
+    metric is defined for: it is invalid, and scores `worst`. Whoever scores asks `refuses` before anything is computed.
 
     >>> SPEC = MetricSpec(name="m", compute=lambda a, b: np.zeros(1), summary="", least_frames=2, least_size=(7, 7))
     >>> SPEC.refuses((6, 5, 9)), SPEC.refuses((2, 7, 7))
@@ -107,7 +109,7 @@ class MetricSpec:
     pixels: bool = False  # whether it reads the videos themselves
     paired: bool = True
     shuffles: int = 10
-    chance: float | Literal["measured"] = "measured"
+    chance: float | Callable[[int], float] | Literal["measured"] = "measured"
     least_frames: int = 1
     least_size: tuple[int, int] = (1, 1)
 
@@ -119,6 +121,16 @@ class MetricSpec:
             return ""
         needed = f"{self.least_frames} frames of {tall}×{wide} pixels or more (height×width)"
         return f"{self.name} needs {needed}, not {frames} of {height}×{width}"
+
+    def chance_of(self, clips: int) -> float:
+        """The chance level where so many clips are scored; NaN where it is measured.
+
+        >>> MetricSpec(name="m", compute=lambda a, b: np.zeros(1), summary="", chance=lambda n: 1 / n).chance_of(4)
+        0.25
+        """
+        if callable(self.chance):
+            return self.chance(clips)
+        return float("nan") if self.chance == "measured" else float(self.chance)
 
     @property
     def judge(self) -> str:

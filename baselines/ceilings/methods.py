@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64
 
-from bench.core.contracts import Answers, BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.contracts import Answers, BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 from bench.toolbox.resize import fit_clips
 
@@ -45,10 +46,18 @@ class Codec(CeilingBase):
 class Caption(CeilingBase):
     """The true caption through the text-to-video generator: what perfect text embeddings alone would give."""
 
+    embeds: Space = "words"
+
     def reconstruct(self, brain: BrainData) -> VideoBatch:
+        return fit_clips(self.suite.generate_video(self.read(), brain.seed), self.answers.test.video.shape[1:])
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        return self.read().float().mean(dim=1).cpu().numpy()
+
+    def read(self) -> Any:
+        """Embeddings of the true captions' tokens, (trial, token, d)."""
         test = self.answers.test
-        embeddings = self.suite.encode_text([test.captions[clip] for clip in test.clip])
-        return fit_clips(self.suite.generate_video(embeddings, brain.seed), test.video.shape[1:])
+        return self.suite.encode_text([test.captions[clip] for clip in test.clip])
 
 
 class IdealObserver(CeilingBase):
@@ -59,16 +68,29 @@ class IdealObserver(CeilingBase):
     """
 
     modality: Modality = "any"
+    embeds: Space = "words"
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
-        truth = self.answers.truth
-        if truth is None:
-            raise BenchError("ideal_observer needs a phantom: real recordings come without their likelihood model")
-        posteriors = truth.concept_posteriors(self.answers.trials)  # (n, concepts)
-        shown = np.unique(self.train.concepts)
-        decided = shown[np.argmax(posteriors[:, shown], axis=1)]
+        shown, posteriors = self.observe()
+        decided = shown[np.argmax(posteriors, axis=1)]
         chosen = [
             np.random.default_rng(seed).choice(np.flatnonzero(self.train.concepts == concept))
             for seed, concept in zip(brain.seed, decided, strict=True)
         ]
         return self.train.video[chosen]
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        """The mean caption of each concept's training clips, weighted by how probable the concept is."""
+        shown, posteriors = self.observe()
+        words = self.suite.encode_text(list(self.train.captions)).float().mean(dim=1).cpu().numpy()
+        means = np.stack([words[self.train.concepts == concept].mean(axis=0) for concept in shown])
+        shares = np.exp(posteriors - posteriors.max(axis=1, keepdims=True))
+        return (shares / shares.sum(axis=1, keepdims=True)) @ (means - means.mean(axis=0))
+
+    def observe(self) -> tuple[Int64[np.ndarray, " concept"], Float64[np.ndarray, "trial concept"]]:
+        """The concepts that training clips show, and the logarithm of how probable each is on each trial."""
+        truth = self.answers.truth
+        if truth is None:
+            raise BenchError("ideal_observer needs a phantom: real recordings come without their likelihood model")
+        shown = np.unique(self.train.concepts)
+        return shown, truth.concept_posteriors(self.answers.trials)[:, shown]

@@ -68,7 +68,7 @@ class DynaMind:
         self.clip_shape = train.video.shape[1:]
         self.categories = np.unique(train.concepts)
         signals = self.prepare(train.brain, train.sampling_rate)
-        tokens, images = self.suite.encode_text(list(train.captions)).to(self.device), self.embed(train)
+        tokens, images = self.suite.encode_text(list(train.captions)).to(self.device), self.see_images(train)
         latents = encode_clips(self.suite, train.video).to(self.device)
         with seeded(self.device, "dynamind", "network", self.seed):
             networks = build_networks(
@@ -292,11 +292,11 @@ class DynaMind:
         return Answers(
             text=self.trained().code.encode(tokens).flatten(1),
             caption=torch.from_numpy(captions.astype(np.int64)).to(self.device),
-            image=self.embed(data) if images is None else images,
+            image=self.see_images(data) if images is None else images,
             category=torch.from_numpy(category.astype(np.int64)).to(self.device),
         )
 
-    def embed(self, data: TrainingSet) -> Float[Tensor, "clip d"]:
+    def see_images(self, data: TrainingSet) -> Float[Tensor, "clip d"]:
         """CLIP's embedding of the middle frame of each clip."""
 
         def encode(video: np.ndarray) -> Tensor:

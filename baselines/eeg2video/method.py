@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,7 +41,7 @@ from baselines.eeg2video.glmnet import GLMNet
 from baselines.eeg2video.parameters import Parameters, read_parameters
 from baselines.eeg2video.semantic import SemanticPredictor, average_concepts
 from baselines.eeg2video.seq2seq import Seq2Seq
-from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
@@ -58,6 +58,7 @@ class EEG2Video:
 
     modality: Modality = "eeg"
     version = 1
+    embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         self.parameters = read_parameters(parameters)
@@ -93,7 +94,8 @@ class EEG2Video:
                 rate=min(parameters.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
                 text_shape=text.shape[1:],
             ).to(self.device)  # fmt: skip
-        networks.semantic.start_at(text.mean(dim=0).to(self.device))
+        self.mean_text = text.mean(dim=0)
+        networks.semantic.start_at(self.mean_text.to(self.device))
         clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
         if parameters.semantic_targets == "concept":
             text = average_concepts(text, concepts)
@@ -152,6 +154,11 @@ class EEG2Video:
             self.suite, self.video_model, text, start, steps=parameters.steps, guidance=parameters.guidance, share=share
         )
         return fit_clips(video, self.clip_shape)
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        """The semantic predictor's text, without the training captions' mean, averaged over the tokens."""
+        _, text, _ = self.decode(brain)
+        return (text - self.mean_text.cpu()).mean(dim=1).numpy()
 
     @torch.inference_mode()
     def decode(

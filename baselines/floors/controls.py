@@ -169,18 +169,24 @@ class NoiseBrain:
         self.noise |= measure_noise(calibration.brain, calibration.subject)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
+        return np.asarray(self.method.reconstruct(self.replace(brain)))
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        return np.asarray(self.method.embed(self.replace(brain)))
+
+    def replace(self, brain: BrainData) -> BrainData:
+        """The trials with noise in place of their signals."""
         unknown = sorted(set(brain.subject.tolist()) - set(self.noise))
         if unknown:
             raise BenchError(f"noise_brain: no training or calibration trials of subjects {unknown} to copy noise from")
         drawn = [self.noise[int(s)].draw(int(seed)) for s, seed in zip(brain.subject, brain.seed, strict=True)]
-        noise = BrainData(
+        return BrainData(
             brain=np.stack(drawn),
             subject=brain.subject,
             seed=brain.seed,
             channels=brain.channels,
             sampling_rate=brain.sampling_rate,
         )
-        return np.asarray(self.method.reconstruct(noise))
 
 
 def judge_clips(suite: Any, video: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n classes"]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from baselines.neuroclips.networks import build_networks, list_subject_layers
@@ -32,7 +32,7 @@ from baselines.neuroclips.parameters import Parameters, read_parameters
 from baselines.neuroclips.perception import interpolate_frames
 from baselines.neuroclips.targets import Targets, encode_targets, measure_standard, shorten
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior
-from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
@@ -50,6 +50,7 @@ class NeuroClips:
 
     modality: Modality = "fmri"
     version = 1
+    embeds: Space = "image"
     asks = ("clip_large", "dino")  # judges that the targets come from: they key the predictions
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -192,6 +193,16 @@ class NeuroClips:
             return self.draw(meaning, blurry, seeds)
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial embedding"]:
+        """The key frame's embedding, centred as the targets are; zeros of a variant that reads none."""
+        if not self.parameters.reads_meaning:
+            return np.zeros((len(brain.subject), self.gallery.shape[1]), np.float32)
+        read, parts = read_trials(brain, self.device), []
+        for start in range(0, len(brain.subject), DECODED):
+            rows = np.arange(start, min(start + DECODED, len(brain.subject)))
+            parts.append(self.read_meaning(*read(rows), brain.seed[rows]).float().cpu())
+        return torch.cat(parts).numpy()
 
     @torch.inference_mode()
     def read_meaning(

@@ -30,7 +30,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from scipy.linalg import cho_factor, cho_solve
 
 from baselines.retrieval.features import Scale, measure_scales, read_features, scale_features
-from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 
 COMPONENTS = {"concept": 40, "caption": 24, "look": 24}  # at most
@@ -52,6 +52,7 @@ class Retrieval:
 
     modality: Modality = "any"
     version = 1
+    embeds: Space = "words"
 
     def __init__(self, *, suite: Any = None, seed: int = 0) -> None:
         self.suite = suite
@@ -113,13 +114,22 @@ class Retrieval:
             self.corrections[int(one)] = fit_mixed(x[rows], left[rows], self.correction_strength)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
+        likelihood = score_clips(self.predict(brain), self.described, self.slope, self.noise)
+        return self.video[choose_clips(likelihood, self.concepts)]
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        """The direction along which a caption's mean token makes a trial likelier: of its likelihood, as above, the
+        part that is linear in the caption."""
+        return self.describer.direct("caption", self.predict(brain) * (self.slope / self.noise).astype(np.float32))
+
+    def predict(self, brain: BrainData) -> Targets:
+        """The components of the clip that ridge reads from each trial."""
         x = scale_features(read_features(brain.brain, brain.sampling_rate), brain.subject, self.scales)
         predicted = x @ self.common
         for one in set(brain.subject.tolist()) & set(self.corrections):
             rows = brain.subject == one
             predicted[rows] += x[rows] @ self.corrections[one]
-        likelihood = score_clips(predicted, self.described, self.slope, self.noise)
-        return self.video[choose_clips(likelihood, self.concepts)]
+        return predicted
 
     def _features(self, part: TrainingSet) -> Features:
         return scale_features(read_features(part.brain, part.sampling_rate), part.subject, self.scales)
@@ -132,8 +142,9 @@ class Describer:
         self.suite = suite
         self.labels = np.unique(train.concepts)
         self.axes: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # mean (d,), axes (d, components)
+        self.widths: dict[str, int] = {}  # d
         for name, values in self._values(train).items():
-            mean = values.mean(axis=0)
+            mean, self.widths[name] = values.mean(axis=0), values.shape[1]
             _, spread, axes = np.linalg.svd(values - mean, full_matrices=False)
             kept = min(COMPONENTS[name], int((spread > 1e-5 * max(1.0, spread[0])).sum()))
             if kept:
@@ -152,6 +163,14 @@ class Describer:
         values = self._values(part)
         made = [(values[name] - mean) @ axes for name, (mean, axes) in self.axes.items()]
         return np.concatenate(made, axis=1).astype(np.float32)
+
+    def direct(self, name: str, weights: Float32[np.ndarray, "n component"]) -> Float32[np.ndarray, "n d"]:
+        """Of weights on the components, the direction that they make in the space of one description; zeros where that
+        tells no clip from another."""
+        if name not in self.axes:
+            return np.zeros((len(weights), self.widths[name]), np.float32)
+        group = self.groups[list(self.axes).index(name)]
+        return (weights[:, group] @ self.axes[name][1].T).astype(np.float32)
 
     def _values(self, part: TrainingSet) -> dict[str, np.ndarray]:
         values = {

@@ -82,6 +82,17 @@ def default_protocols(modality: str, more: Sequence[str] = ()) -> tuple[str, ...
     return tuple(dict.fromkeys(("corrected", PUBLISHED[modality], *more)))
 
 
+def check_output_kind(protocols: Sequence[str], *, video: bool) -> None:
+    """Videos are asked for where protocols look at them, and `embedding` where none is made."""
+    if video and "embedding" in protocols:
+        raise BenchError("protocol embedding looks at no video: give --no-video (video=False) in its place")
+    if not video and set(protocols) - {"embedding"}:
+        raise BenchError(
+            f"protocol {sorted(set(protocols) - {'embedding'})[0]} looks at videos, and --no-video (video=False) makes "
+            "none: leave one of both out"
+        )
+
+
 def check_metric(metric: str | None, protocols: Sequence[str]) -> Mapping[str, Any]:
     """The protocols of these names, which have the metric; None asks for all metrics."""
     from bench.scoring.lookup import find_protocols

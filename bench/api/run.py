@@ -64,6 +64,7 @@ def run(
     runs: str | Path = "runs",
     protocol: Sequence[str] = (),
     quick: bool = False,
+    video: bool = True,
     jobs: int | None = None,
     threads: int = 1,
     time_limit: str | float | None = None,
@@ -73,9 +74,10 @@ def run(
 
     `method` is a name (`python -m bench list methods`), `path/file.py:Class`, or a class itself. `variant` names
     variants, `ablation` a group of them with its base; `parameters` changes parameters of each. Without `dataset` it is
-    the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. `seeds` is how many,
-    from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h", "90s", or
-    seconds) is what the method of one cell may take. `shard` ("2/8") runs a part.
+    the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. Without `video` the
+    methods only embed, which costs no generator, and are scored by retrieval (protocol `embedding`). `seeds` is how
+    many, from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h",
+    "90s", or seconds) is what the method of one cell may take. `shard` ("2/8") runs a part.
 
     Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
@@ -98,6 +100,7 @@ def run(
         runs=runs,
         protocol=protocol,
         quick=quick,
+        video=video,
         shard=shard,
     )
     failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
@@ -122,6 +125,7 @@ def plan_run(
     runs: str | Path = "runs",
     protocol: Sequence[str] = (),
     quick: bool = False,
+    video: bool = True,
     shard: str | None = None,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
@@ -143,6 +147,7 @@ def plan_run(
     )
     names.check_modality(name, setting.dataset)
     names.check_metric(None, protocol)
+    names.check_output_kind(protocol, video=video)
     variants = names.choose_variants(name, variant, ablation, parameters)
     for changed in variants.values():
         try_parameters(name, changed)
@@ -164,7 +169,8 @@ def plan_run(
         classes=classes,
         seeds=seeds,
         data_root=None if data_root is None else str(data_root),
-        protocols=names.default_protocols(opened.modality, protocol),
+        protocols=names.default_protocols(opened.modality, protocol) if video else ("embedding",),
+        video=video,
     )
     planned = plan(asked, opened, loaded)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)

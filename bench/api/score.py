@@ -44,10 +44,15 @@ def score(
     from bench.pretrained.suite import load_suite
     from bench.scoring.lookup import find_protocol
     from bench.scoring.views import Viewer
+    from metrics.embedding import EMBEDDING
 
     if side_by_side not in (None, "truth-left", "truth-right"):
         raise BenchError(f"side_by_side {side_by_side!r}: allowed are truth-left and truth-right")
-    protocols = tuple(names("protocols")) if protocol == "all" else (protocol,)
+    protocols: tuple[str, ...] = (protocol,)
+    if protocol == "all":
+        protocols = tuple(name for name in names("protocols") if name != EMBEDDING.name)
+    elif protocol == EMBEDDING.name:
+        raise BenchError("protocol embedding looks at no video; it scores what `run --no-video` makes")
     for name in protocols:
         choose_metrics(find_protocol(name), metrics)  # names first: folders of videos take long to look through
     pairs = find_pairs(

@@ -274,7 +274,10 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
         dataset, suite = setting.open(make=False)
     except NotMade:
         return pd.DataFrame(), [], f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
-    cells = list(current_cells(Store(setting.runs), dataset, suite, setting.classes))
+    store = Store(setting.runs)
+    cells: list[Cell] = []
+    for embeddings in {protocol == "embedding" for protocol in protocols}:
+        cells += current_cells(store, dataset, suite, setting.classes, embeddings=embeddings)
     scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
     return count_folds(scores, dataset), cells, ""
 

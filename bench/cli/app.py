@@ -6,6 +6,7 @@ user's input was refused; 2: the command cannot be read; 130: stopped by the use
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,13 @@ VERBS = (
     *(run, table, score, compare, figure, list_names, new, check, pack, verify, publish, board),
     *(data, suite, audit, human, doctor, speed),
 )
+LIMITS = {  # what the user may raise or free
+    errno.EFBIG: "files and memory may be no larger here: raise `ulimit -f`",
+    errno.EMFILE: "no more files may be open here: raise `ulimit -n`",
+    errno.ENFILE: "no more files may be open on this machine: ask who runs it",
+    errno.ENOSPC: "free some space, or name another folder",
+    errno.EDQUOT: "free some of your quota, or name another folder",
+}
 
 
 class InOrder(click.Group):
@@ -109,4 +117,5 @@ def run_command(arguments: Sequence[str] | None) -> int:
 def describe_failure(error: OSError) -> str:
     """What the system refused, and on which file: a disk that is full, a folder that is somebody else's or is gone."""
     where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
-    return f"{error.strerror or error}{where}"
+    step = LIMITS.get(error.errno or 0, "")
+    return f"{error.strerror or error}{where}{step and '; '}{step}"

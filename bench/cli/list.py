@@ -61,6 +61,6 @@ def explain_protocols() -> None:
         )
         for metric in protocol.metrics:
             arrow = "↑" if metric.direction == "higher" else "↓"
-            chance = "" if metric.chance == "measured" else f"; chance {metric.chance:.3g}"
+            chance = f"; chance {metric.chance:.3g}" if isinstance(metric.chance, float) else ""
             judge = f" [{metric.judge}]" if metric.judge else ""
             print(f"    {metric.name} {arrow}{judge}: {metric.summary}{chance}")

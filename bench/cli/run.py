@@ -16,7 +16,7 @@ from bench.core.job import Job
 from bench.core.progress import say
 
 RESOURCES = ("jobs", "threads", "time_limit")
-SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references")
+SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references", "video")
 
 
 @click.command(epilog="Example: python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3")
@@ -40,6 +40,7 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
 @click.option("--shard", metavar="i/n", show_default="all", help="Only this part of the cells, for several machines.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")
+@click.option("--no-video", "video", flag_value=False, default=True, help="Embeddings alone, scored by retrieval.")
 @click.option(
     "--protocol",
     type=Name("protocols"),

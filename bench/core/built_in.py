@@ -218,6 +218,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         "corrected": Entry(
             "metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"
         ),
+        "embedding": Entry("metrics.embedding:EMBEDDING", "no video: retrieval of clips and concepts (run --no-video)"),
     },
     "metrics": {},  # those of the project come with their protocols
     "suites": {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 UNKNOWN_REGION = "cortex"  # of a voxel whose region nobody has told; no name of a region
 
 Modality = Literal["eeg", "fmri", "any", "none"]
+Space = Literal["image", "text", "words", "action"]  # of embeddings, see `Embedder`
 
 
 class Signals(Protocol):
@@ -90,6 +91,27 @@ class Method(Protocol):
     @property
     def parameter_count(self) -> int:
         """Trained parameters (0 for a method that trains none)."""
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A method that also says what its encoder read, before any generator: one vector a trial.
+
+    It is scored by retrieval: which of the test clips has the vector of the largest cosine with it? `embeds` names the
+    space that the vectors lie in, which is how the harness makes those of the clips:
+
+        image    `suite.embed_images`, the mean over the clip's frames of vectors of length 1
+        text     `suite.embed_texts` of the caption
+        words    `suite.encode_text` of the caption, which generators are conditioned on, the mean over its tokens
+        action   `suite.embed_actions` of the clip
+
+    A cosine does not see a vector's length. A constant that all predictions share (the mean of the training clips) says
+    nothing of a trial and favours some clips: leave it out.
+    """
+
+    embeds: Space
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

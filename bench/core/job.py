@@ -22,6 +22,7 @@ class Run:
     seeds: int = 1
     data_root: str | None = None
     protocols: tuple[str, ...] = ("corrected", "eeg2video")
+    video: bool = True  # False: embeddings alone, of those that embed
 
 
 @dataclass(frozen=True, kw_only=True)

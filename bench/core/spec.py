@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.core.errors import BenchError
 
+EMBEDDING = "embedding"  # the output of a cell without videos
 KEY_LENGTH = 16  # hex digits of a key: 64 bits, no collision in any store that fits a disk
 
 
@@ -62,6 +63,8 @@ def digest(value: Any) -> str:
 class CellSpec:
     """All that determines the predictions of one cell: one method variant on one fold with one seed.
 
+    Its videos, or its embeddings (`bench.core.contracts.Embedder`): a cell of their own, made by the same fit.
+
     `settings` are the suite's, whichever of them the method reads; `rules` are the split's version and shares; `source`
     is the digest of all code that the cell runs through and of the networks that it asks beside the suite's generators
     (`bench.harness.identity`). Cells of before `settings` and `rules` were recorded have none, and keep their keys.
@@ -81,10 +84,11 @@ class CellSpec:
     source: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     rules: dict[str, Any] = field(default_factory=dict)
+    output: str = ""  # EMBEDDING, or videos
 
     def as_dict(self) -> dict[str, Any]:
         plain = asdict(self)
-        return {name: value for name, value in plain.items() if value or name not in ("settings", "rules")}
+        return {name: value for name, value in plain.items() if value or name not in ("settings", "rules", "output")}
 
     @property
     def key(self) -> str:

@@ -196,7 +196,7 @@ def show_party(
 
 
 def about(metric: MetricSpec) -> dict[str, Any]:
-    chance = np.nan if metric.chance == "measured" else metric.chance
+    chance = metric.chance if isinstance(metric.chance, float) else np.nan
     return {"metric": metric.name, "direction": metric.direction, "chance": chance}
 
 

@@ -24,8 +24,8 @@ from bench.harness.inside import describe_error
 
 PATIENCE = 600  # seconds for importing a file and what it imports
 ASK = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from bench.harness.facts import tell; tell({!r}, {})"
-PLAIN = ("modality", "version", "wraps", "uses", "asks")
-CALLED = ("fit", "adapt", "reconstruct")
+PLAIN = ("modality", "version", "wraps", "uses", "asks", "embeds")
+CALLED = ("fit", "adapt", "reconstruct", "embed")
 MOST_SHOWN, MOST_TOLD = 2000, 1 << 20  # bytes of what the file printed, the last, and of what its class says
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from bench.core.contracts import Dataset
+from bench.core.contracts import Dataset, Space
 from bench.core.errors import BenchError
 from bench.core.registry import LIVE, digest_class, find_home, find_roots, resolve, role_of
 from bench.core.sources import LEFT_OUT, trace, untraced
@@ -24,7 +24,7 @@ HARNESS = ("bench.harness.run_cell", "bench.harness.inside", "bench.core.splits"
 NO_PART = (
     *("bench.scoring.score_cell", "bench.scoring.flags", "bench.scoring.views", "bench.store.cells"),
     *("bench.store.predictions", "bench.store.contents", "bench.harness.identity", "bench.harness.supervise"),
-    *("bench.harness.nursery", "bench.harness.wire", "bench.core.job"),
+    *("bench.harness.nursery", "bench.harness.wire", "bench.core.job", "bench.scoring.embeddings"),
 )
 
 
@@ -41,6 +41,7 @@ def identify(
     parameters: Mapping[str, Any],
     seed: int,
     sources: Mapping[str, str],
+    output: str = "",
 ) -> CellSpec:
     """The spec of a cell on the open data set and suite; the names are those that both were asked for by.
 
@@ -63,6 +64,7 @@ def identify(
         rules=describe_rules(),
         seed=seed,
         source=digest(dict(sources)),
+        output=output,
     )
 
 
@@ -124,6 +126,17 @@ def list_methods(method: str, parameters: Mapping[str, Any]) -> list[str]:
     """The method, and the one that it wraps."""
     method_class = resolve("methods", method)
     return [method, *([str(parameters.get("method", method_class.wraps))] if hasattr(method_class, "wraps") else [])]
+
+
+def find_space(method: str, parameters: Mapping[str, Any]) -> Space | None:
+    """The space that a method embeds in, or that the method does which it wraps; None of one that embeds nothing.
+
+    Raises BenchError for a space that is none.
+    """
+    space = getattr(resolve("methods", list_methods(method, parameters)[-1]), "embeds", None)
+    if space is not None and space not in get_args(Space):
+        raise BenchError(f"{method} embeds in {space!r}; a space is one of {', '.join(get_args(Space))}")
+    return space
 
 
 def refuse_unkeyed(method: str, parameters: Mapping[str, Any]) -> None:

@@ -27,6 +27,10 @@ def measured_subject(dataset: Dataset, trials: np.ndarray) -> np.ndarray:
     return np.asarray(dataset.trials["subject"], dtype=np.int64)[trials]
 
 
+def measured_clip(dataset: Dataset, trials: np.ndarray) -> np.ndarray:
+    return np.asarray(dataset.trials["clip"], dtype=np.int64)[trials]
+
+
 def describe_trials(dataset: Dataset, trials: np.ndarray, spec: CellSpec) -> Any:
     """Table of the trials with the seed of each: trial, subject, clip, block, concept, seed.
 

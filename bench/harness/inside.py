@@ -126,7 +126,7 @@ def live(talk: socket.socket, line: socket.socket) -> None:
                 looked_at = loaded
             if step == "make":
                 base = given["suite"][0][2]
-            elif step == "reconstruct":
+            elif step in ("reconstruct", "embed"):
                 answer["reads"] = list_reads([base] if base else [])
         except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
             answer, array = describe_error(error), None
@@ -180,17 +180,38 @@ def reconstruct(
     method: Any, brain: BrainData, answers: Answers | None, schedule: Schedule | None
 ) -> tuple[dict[str, Any], np.ndarray]:
     """The videos of some trials. Only a ceiling is given answers, and only a control the schedule."""
-    if answers is not None and isinstance(method, Ceiling):
-        method.reveal(answers)
-    if schedule is not None and isinstance(method, Clockwatcher):
-        method.see_schedule(schedule)
+    show(method, answers, schedule)
     given = method.reconstruct(brain)
     array = np.asarray(given)
     return {"given": f"{clean(type(given).__name__)} of {array.dtype.name}"}, array
 
 
+def embed(
+    method: Any, brain: BrainData, answers: Answers | None, schedule: Schedule | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What the method's encoder says of some trials, as float32 whatever kind of real numbers it gives."""
+    show(method, answers, schedule)
+    given = method.embed(brain)
+    array = np.asarray(given)
+    about = {"given": f"{clean(type(given).__name__)} of {array.dtype.name}"}
+    return about, array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def show(method: Any, answers: Answers | None, schedule: Schedule | None) -> None:
+    if answers is not None and isinstance(method, Ceiling):
+        method.reveal(answers)
+    if schedule is not None and isinstance(method, Clockwatcher):
+        method.see_schedule(schedule)
+
+
 Answer = tuple[dict[str, Any], np.ndarray | None]
-STEPS: dict[str, Callable[..., Answer]] = {"fit": fit, "adapt": adapt, "count": count, "reconstruct": reconstruct}
+STEPS: dict[str, Callable[..., Answer]] = {
+    "fit": fit,
+    "adapt": adapt,
+    "count": count,
+    "reconstruct": reconstruct,
+    "embed": embed,
+}
 
 
 def unpack(value: Any, line: socket.socket, files: Sequence[int]) -> Any:

@@ -1,4 +1,4 @@
-"""A method in a process of its own, used as the method itself would be: `fit`, `adapt`, `reconstruct`.
+"""A method in a process of its own, used as the method itself would be: `fit`, `adapt`, `reconstruct`, `embed`.
 
 The process has what it is given and no way to more. Signals are served by row when the method indexes them, so they
 need memory nowhere; clips of the training trials lie once in memory that both sides see and the method cannot change
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from bench.core.contracts import Answers, BrainData, Schedule, Signals, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
@@ -120,17 +121,41 @@ class MethodProcess:
         schedule: Schedule | None = None,
     ) -> VideoBatch:
         """The videos of some trials, u8 of `shape`. Raises MethodError where they are something else."""
-        with self.step("reconstruct"), contextlib.ExitStack() as files:
-            self.send("reconstruct", files, brain=brain, answers=answers, schedule=schedule)
-            answer = self.receive("reconstruct")
-            self.reads = check_reads(answer.get("reads"))
-            if answer.get("dtype") != "|u1" or answer.get("shape") != list(shape):
+        wanted = f"uint8 {shape}: one clip a trial, frames of the data set's size"
+        return self.tell("reconstruct", np.dtype(np.uint8), shape, wanted, brain, answers, schedule)
+
+    def embed(
+        self,
+        brain: BrainData,
+        *,
+        width: int,
+        answers: Answers | None = None,
+        schedule: Schedule | None = None,
+    ) -> Float32[np.ndarray, "trial d"]:
+        """A vector of this width for each trial. Raises MethodError where they are something else."""
+        shape = (len(brain.subject), width)
+        wanted = f"float32 {shape}: one vector a trial, in the space that its `embeds` names"
+        return self.tell("embed", np.dtype(np.float32), shape, wanted, brain, answers, schedule)
+
+    def tell(
+        self,
+        step: str,
+        dtype: np.dtype,
+        shape: tuple[int, ...],
+        wanted: str,
+        brain: BrainData,
+        answers: Answers | None,
+        schedule: Schedule | None,
+    ) -> np.ndarray:
+        """What the method says of some trials, of this type and shape."""
+        with self.step(step), contextlib.ExitStack() as files:
+            self.send(step, files, brain=brain, answers=answers, schedule=schedule)
+            answer = self.receive(step)
+            self.reads |= check_reads(answer.get("reads"))
+            if answer.get("dtype") != dtype.str or answer.get("shape") != list(shape):
                 given = f"{str(answer.get('given'))[:200]} {str(answer.get('shape'))[:100]}"
-                raise self.fail(
-                    f"reconstruct returned {given}; it must return uint8 {shape}: one clip a trial, frames of the "
-                    "data set's size"
-                )
-            return receive_array(self.child.talk, np.dtype(np.uint8), shape, self.clock)
+                raise self.fail(f"{step} returned {given}; it must return {wanted}")
+            return receive_array(self.child.talk, dtype, shape, self.clock)
 
     def close(self) -> Ending:
         """End the process, and all that it started."""

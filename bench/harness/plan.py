@@ -11,8 +11,9 @@ from bench.core.contracts import Dataset
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.registry import references, resolve, role_of
+from bench.core.spec import EMBEDDING
 from bench.core.splits import make_folds
-from bench.harness.identity import identify, remember_sources
+from bench.harness.identity import find_space, identify, remember_sources
 
 
 def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
@@ -23,6 +24,8 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
     @functools.cache
     def name_folds(split: str) -> list[str]:
         return [fold.name for fold in make_folds(dataset, split, classes=run.classes)]
+
+    output = "" if run.video else EMBEDDING
 
     def cells(method: str, variant: str, parameters: Mapping[str, Any], role: str, seeds: int) -> list[Job]:
         method_class = resolve("methods", method)
@@ -44,6 +47,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             parameters=parameters,
             seed=0,
             sources=sources,
+            output=output,
         )
         return [
             Job(
@@ -58,6 +62,11 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             for fold in name_folds(split)
         ]
 
+    if not run.video and find_space(run.method, {}) is None:
+        raise BenchError(
+            f"{run.method} embeds nothing, so there is nothing without its videos; a method that does has `embeds` and "
+            "`embed` (bench.core.contracts.Embedder)"
+        )
     jobs = [
         job
         for variant, parameters in run.variants.items()
@@ -66,6 +75,8 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
     planned = {run.method}
     for reference in references():
         if reference in planned or (reference == "ideal_observer" and dataset.truth is None):
+            continue
+        if not run.video and find_space(reference, {}) is None:
             continue
         jobs += cells(reference, "base", {}, role_of(reference), seeds=1)
     return jobs

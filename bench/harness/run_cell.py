@@ -7,23 +7,26 @@ so a cell that is already in the store is never made again, and a killed run goe
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.core.contracts import Answers, BrainData, Dataset
+from bench.core.contracts import Answers, BrainData, Dataset, Schedule, Space
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import track
 from bench.core.seeds import derive_seed
+from bench.core.spec import EMBEDDING
 from bench.core.splits import Fold, make_folds
-from bench.harness.identity import confirm_sources
+from bench.harness.identity import confirm_sources, find_space
 from bench.harness.inputs import (
     describe_trials,
     fold_scalings,
     load_once,
+    measured_clip,
     measured_subject,
     open_once,
     read_schedule,
@@ -31,11 +34,12 @@ from bench.harness.inputs import (
 )
 from bench.harness.method_process import MethodProcess
 from bench.harness.normalise import Scaling, normalised
+from bench.scoring.embeddings import place_clips
 from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
 from bench.store import provenance
 from bench.store.cells import Cell, Store
-from bench.store.predictions import write_predictions
+from bench.store.predictions import write_embeddings, write_predictions
 
 CHUNK = 96  # trials reconstructed at once: bounds memory at the papers' frame size
 
@@ -53,7 +57,9 @@ class Limits:
 class Predicted:
     """What a method came to on a fold, and what its process said about itself."""
 
-    video: np.ndarray  # u8 (trial, frame, height, width, 3)
+    video: np.ndarray | None  # u8 (trial, frame, height, width, 3); None where none was asked for
+    embedding: np.ndarray | None  # f32 (trial, d); None of a method that embeds nothing
+    space: Space | None  # where these lie
     parameter_count: int
     phases: dict[str, float]  # seconds
     reads: dict[str, str]  # sha256 of data files, by path
@@ -70,33 +76,43 @@ def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
     if cell is None:
         cell = make_cell(job, store, dataset, suite, limits)
     score_cell(cell, store, dataset, suite, protocols=job.protocols)
-    if job.role == "method":  # whoever wrote it: its process could read files
+    if job.role == "method" and job.spec.output != EMBEDDING:  # whoever wrote it: its process could read files
         flag_cell(cell, dataset, suite, (COPIES,))
     return job.spec.key
 
 
 def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limits = Limits()) -> Cell:
-    """Fit, adapt and reconstruct one fold, and publish its predictions in one step."""
+    """Fit, adapt and predict one fold, and publish what was asked for in one step.
+
+    Of a method that embeds, the embeddings are published beside its videos, as the cell that `--no-video` would make.
+    """
     spec = job.spec
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
     predicted = predict(job, dataset, fold, suite, limits)
     confirm_sources(job.sources, dataset, suite)
-    with store.publishing(spec.key) as draft:
-        write_predictions(draft, describe_trials(dataset, fold.test, spec), predicted.video)
-        draft.manifest.update(
-            spec=spec.as_dict(),
-            variant=job.variant,
-            role=job.role,
-            phantom=dataset.truth is not None,
-            sources=dict(job.sources),
-            reads=predicted.reads,
-            parameter_count=predicted.parameter_count,
-            started=started,
-            phases=predicted.phases,
-            provenance=provenance.describe(),
-            peak_memory_bytes=predicted.peak_memory_bytes,
-        )
+    trials = describe_trials(dataset, fold.test, spec)
+    about = {
+        "variant": job.variant,
+        "role": job.role,
+        "phantom": dataset.truth is not None,
+        "sources": dict(job.sources),
+        "reads": predicted.reads,
+        "parameter_count": predicted.parameter_count,
+        "started": started,
+        "phases": predicted.phases,
+        "provenance": provenance.describe(),
+        "peak_memory_bytes": predicted.peak_memory_bytes,
+    }
+    alone = replace(spec, output=EMBEDDING)
+    if predicted.embedding is not None and predicted.space is not None and store.find(alone.key) is None:
+        with store.publishing(alone.key) as draft:
+            write_embeddings(draft, trials, predicted.embedding, predicted.space)
+            draft.manifest.update(spec=alone.as_dict(), **about)
+    if predicted.video is not None:
+        with store.publishing(spec.key) as draft:
+            write_predictions(draft, trials, predicted.video)
+            draft.manifest.update(spec=spec.as_dict(), **about)
     cell = store.find(spec.key)
     if cell is None:
         raise BenchError(f"cell {spec.key} was published and cannot be read back; look into {store.root}/quarantine")
@@ -126,37 +142,72 @@ def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) 
             method.adapt(show_set(dataset, fold.calibration, scalings))
             phases["adapt"] = time.monotonic() - clock
         parameter_count = method.parameter_count
-        clock = time.monotonic()
-        video = reconstruct(method, job, dataset, fold, scalings)
-        phases["reconstruct"] = time.monotonic() - clock
+        video = embedding = None
+        space = find_space(spec.method, spec.parameters)
+        if space is not None:
+            clock = time.monotonic()
+            embedding = embed(method, space, job, dataset, fold, scalings, suite)
+            phases["embed"] = time.monotonic() - clock
+        if spec.output != EMBEDDING:
+            clock = time.monotonic()
+            video = reconstruct(method, job, dataset, fold, scalings)
+            phases["reconstruct"] = time.monotonic() - clock
         ending = method.close()
-    return Predicted(video, parameter_count, phases, method.reads, ending.peak)
+    return Predicted(video, embedding, space, parameter_count, phases, method.reads, ending.peak)
 
 
 def reconstruct(
     method: MethodProcess, job: Job, dataset: Dataset, fold: Fold, scalings: dict[int, Scaling]
 ) -> np.ndarray:  # u8 (n, frame, height, width, 3)
     """Reconstruct the test trials in chunks; raises MethodError where the method breaks its contract."""
+    expected = dataset.video(measured_clip(dataset, fold.test[:1])).shape[1:]
+    videos = [
+        method.reconstruct(brain, shape=(len(brain.subject), *expected), answers=answers, schedule=schedule)
+        for brain, answers, schedule in show_test(job, dataset, fold, scalings, "reconstructing")
+    ]
+    return np.concatenate(videos)
+
+
+def embed(
+    method: MethodProcess,
+    space: Space,
+    job: Job,
+    dataset: Dataset,
+    fold: Fold,
+    scalings: dict[int, Scaling],
+    suite: Any,
+) -> np.ndarray:  # f32 (n, d)
+    """Embed the test trials in chunks; raises MethodError where the method breaks its contract."""
+    width = place_clips(space, measured_clip(dataset, fold.test[:1]), dataset, suite).shape[1]
+    vectors = [
+        method.embed(brain, width=width, answers=answers, schedule=schedule)
+        for brain, answers, schedule in show_test(job, dataset, fold, scalings, "embedding")
+    ]
+    return np.concatenate(vectors)
+
+
+def show_test(
+    job: Job, dataset: Dataset, fold: Fold, scalings: dict[int, Scaling], phase: str
+) -> Iterator[tuple[BrainData, Answers | None, Schedule | None]]:
+    """The test trials in chunks, with the answers for a ceiling and the schedule for a control.
+
+    Only the registry gives a role, never what an instance defines.
+    """
     trials = describe_trials(dataset, fold.test, job.spec)
-    expected = dataset.video(trials["clip"].to_numpy()[:1]).shape[1:]
-    videos = []
     starts = range(0, len(trials), CHUNK)
-    for start in track(starts, f"{job.spec.method} {job.variant} {fold.name}: reconstructing"):
+    for start in track(starts, f"{job.spec.method} {job.variant} {fold.name}: {phase}"):
         part = trials.iloc[start : start + CHUNK]
-        rows, subject = part["trial"].to_numpy(), part["subject"].to_numpy()
-        measured = measured_subject(dataset, rows)
+        rows = part["trial"].to_numpy()
         brain = BrainData(
-            brain=normalised(dataset, rows, measured, scalings),
-            subject=subject,
+            brain=normalised(dataset, rows, measured_subject(dataset, rows), scalings),
+            subject=part["subject"].to_numpy(),
             seed=part["seed"].to_numpy(),
             channels=dataset.channels,
             sampling_rate=dataset.sampling_rate,
         )
-        answers = schedule = None  # only the registry gives a role, never what an instance defines
+        answers = schedule = None
         if job.role == "ceiling":
             answers = Answers(test=show_set(dataset, rows, scalings), trials=rows, truth=dataset.truth)
         if job.role == "control":
             schedule = read_schedule(dataset, fold, part["clip"].to_numpy())
-        shape = (len(part), *expected)
-        videos.append(method.reconstruct(brain, shape=shape, answers=answers, schedule=schedule))
-    return np.concatenate(videos)
+        yield brain, answers, schedule

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.core.progress import say
 from bench.core.registry import UnknownName
+from bench.core.spec import EMBEDDING
 from bench.core.variants import find_variant
 from bench.harness.facts import ask_files
 from bench.harness.identity import identify, remember_sources
@@ -39,6 +40,7 @@ def is_current(
             dataset_name=spec["dataset"],
             suite_name=spec["suite"],
             sources=find_sources(spec["method"], spec["parameters"]),
+            output=spec.get("output", ""),
             **{part: spec[part] for part in ("split", "fold", "classes", "method", "parameters", "seed")},
         )
         variant, changed, _ = manifest["variant"].partition("[")
@@ -55,12 +57,17 @@ def say_once(message: str) -> None:
     say(message)
 
 
-def current_cells(store: Store, dataset: Any, suite: Any, classes: int) -> Iterator[Cell]:
-    """The current cells of a store for one setting, by key. A user's file is asked in a process of its own, once."""
+def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embeddings: bool = False) -> Iterator[Cell]:
+    """The current cells of a store for one setting, by key: those of videos, or those of embeddings.
+
+    A user's file is asked in a process of its own, once.
+    """
     find_sources = remember_sources(dataset, suite)
     ask = functools.cache(lambda name: ask_files([name]))
     for cell in store.cells():
         spec = cell.manifest["spec"]
+        if (spec.get("output") == EMBEDDING) != embeddings:
+            continue
         try:
             for name in (spec["method"], spec["parameters"].get("method")):
                 ask(name)

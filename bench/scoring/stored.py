@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.core.spec import digest
 from bench.core.splits import make_folds
 from bench.scoring.flags import read_flags
 from bench.scoring.identity import identify_score
 from bench.scoring.lookup import find_protocol
-from bench.scoring.views import Viewer
+from bench.scoring.views import BEHIND, Viewer
 from bench.store.cells import Cell, Store
 from bench.store.provenance import list_differences
 from bench.store.reads import list_changed
+from metrics.embedding import EMBEDDING
 from metrics.specs import MetricSpec
 
 if TYPE_CHECKING:
@@ -25,12 +27,29 @@ Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterator[Wanted]:
     """The scores that a cell should have: of each metric that this suite and data set can be asked for."""
+    embedding = cell.manifest["embedding"] if holds_embeddings(cell) else None
+    scored = cell.manifest["prediction_digest"]
+    if embedding is not None:  # what it is compared with is made by the suite of the clips
+        spec = cell.manifest["spec"]
+        judge = BEHIND.get(embedding["space"])
+        scored = digest([scored, spec["data_digest"], viewer.judges.digest(judge) if judge else spec["suite_digest"]])
     for name in protocols:
         protocol = find_protocol(name)
+        if (protocol.name == EMBEDDING.name) != (embedding is not None):
+            continue
         for metric in protocol.metrics:
-            if not viewer.missing(metric):
-                spec = identify_score(cell.manifest["prediction_digest"], protocol, metric, viewer)
-                yield protocol.name, metric, spec.key
+            if not viewer.missing(metric) and not (embedding and too_few(metric, embedding["concepts"])):
+                yield protocol.name, metric, identify_score(scored, protocol, metric, viewer).key
+
+
+def holds_embeddings(cell: Cell) -> bool:
+    """Whether a cell is of embeddings, and has no videos."""
+    return cell.manifest["spec"].get("output") == "embedding"
+
+
+def too_few(metric: MetricSpec, concepts: int) -> bool:
+    """Whether the metric chooses among more concepts than the test clips have."""
+    return isinstance(metric.chance, float) and round(1 / metric.chance) > concepts
 
 
 def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:

@@ -24,6 +24,8 @@ from metrics.motion import motion_smoothness
 from metrics.specs import MetricSpec
 
 BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
+OWN = {"embedding", "embedding_concept"}  # what a method says itself, and no judge (`bench.scoring.embeddings`)
+BEHIND = {"image": "clip_large", "text": "clip_large", "action": "action"}  # the view that makes a space of embeddings
 PROMPT = "a video of a {}"
 TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
 JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
@@ -42,9 +44,11 @@ class Viewer:
     def missing(self, metric: MetricSpec) -> str:
         """Why the metric cannot be computed here; empty where it can."""
         for view in metric.views:
+            if view in OWN:
+                continue
             if view == "concept" and not self.concepts:
                 return "these clips have no concepts"
-            if view == "concept" and metric.chance != "measured" and round(1 / metric.chance) > len(self.concepts):
+            if view == "concept" and isinstance(metric.chance, float) and round(1 / metric.chance) > len(self.concepts):
                 return f"the data set has {len(self.concepts)} concepts"
             base = BASE.get(view, view)
             if not self.judges.available(base):
@@ -53,7 +57,7 @@ class Viewer:
 
     def digest(self, metric: MetricSpec) -> str:
         """Of all judges behind a metric, and of the concepts where it asks for them; empty without a judge."""
-        if not metric.views:
+        if not set(metric.views) - OWN:
             return ""
         parts = [f"{view} {self.judges.digest(BASE.get(view, view))}" for view in metric.views]
         if "concept" in metric.views:

@@ -2,14 +2,15 @@
 
     runs/<key>/manifest.json            what the cell is, its digests, and the sha256 of every file below
     runs/<key>/predictions/trials.parquet
-    runs/<key>/predictions/sub01/clip0007.mp4    one lossless video a trial
+    runs/<key>/predictions/sub01/clip0007.mp4    one lossless video a trial, or
+    runs/<key>/predictions/embeddings.safetensors  an embedding of each trial, and no video
     runs/<key>/scores/<score key>.parquet        added later, each with its digest beside it (.sha256)
     runs/.tmp-<key>-<host>-<pid>-<random>        being written
     runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
 
 A cell is written into a temporary sibling, every file is flushed to disk, the manifest comes last, and one rename
 publishes it: a reader sees a whole cell or none, whenever the writer is killed. Two writers of one cell need no lock:
-the second rename fails and the first result stays. There is no pickle, only JSON, parquet and mp4.
+the second rename fails and the first result stays. There is no pickle, only JSON, parquet, safetensors and mp4.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from bench.store import disk, provenance
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from jaxtyping import Float32
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
+EMBEDDINGS = "predictions/embeddings.safetensors"
 MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
 WRITING = 60.0  # seconds within which scores come after their digest
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -214,6 +217,12 @@ class Cell:
     def predictions(self) -> tuple[pd.DataFrame, Any]:
         """The table of trials and the reader of its rows."""
         return self.trials(), self.read
+
+    def embeddings(self) -> Float32[np.ndarray, "trial d"]:
+        """The embedding of each row of `trials()`, of a cell that holds embeddings and no videos."""
+        from safetensors.numpy import load
+
+        return load((self.path / EMBEDDINGS).read_bytes())["embedding"]
 
     def add_scores(self, score_key: str, scores: pd.DataFrame) -> None:
         """Publish a table of scores, at once or not at all; one that is there already is replaced."""

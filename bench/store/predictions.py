@@ -1,17 +1,20 @@
-"""The predictions of a cell as files: a lossless video a trial, and the table that says which trial is where.
+"""The predictions of a cell as files: a lossless video a trial, and the table that says which trial is where; or the
+embeddings of all trials in one file.
 
 The digest covers decoded pixels and trial rows, so another encoder version does not change it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
+from jaxtyping import Float32
 
 from bench.core.spec import digest
-from bench.store.cells import Draft, StoreError, digest_pixels
+from bench.store.cells import EMBEDDINGS, Draft, StoreError, digest_pixels
 from bench.store.video import encode_lossless
 
 if TYPE_CHECKING:
@@ -29,13 +32,7 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
     the others' shape (NaN, floats, …), keeps its row, with status "missing" or "invalid" and no file. Raises StoreError
     for a table that lacks columns or has another number of rows.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
-        raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
-    if len(trials) != len(video):
-        raise StoreError(f"{len(video)} videos for {len(trials)} trials; give one a trial (None for a missing one)")
+    check_table(trials, len(video), "videos")
     whole = [clip for clip in video if is_video(clip)]
     shape = whole[0].shape if whole else (0, 0, 0, 3)
     draft.expected_bytes += sum(clip.nbytes for clip in whole)
@@ -54,15 +51,53 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
         if ok:
             draft.write(name, encode_lossless(np.ascontiguousarray(clip), fps=FRAMES_PER_SECOND))
     rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status, pixels=pixels)
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(rows.assign(file=files), preserve_index=False), buffer)
-    draft.write("predictions/trials.parquet", buffer.getvalue().to_pybytes())
+    write_table(draft, rows.assign(file=files))
     draft.manifest.update(
         prediction_digest=digest({name: rows[name].tolist() for name in rows.columns}),
         trial_count=len(rows),
         status_counts={name: status.count(name) for name in sorted(set(status))},
         video_shape=list(shape),
     )
+
+
+def write_embeddings(draft: Draft, trials: pd.DataFrame, vectors: Float32[np.ndarray, "trial d"], space: str) -> None:
+    """Write the embeddings of the trials, their table, and the digest of both into the manifest.
+
+    `space` is where the vectors lie (`bench.core.contracts.Embedder`). One that is not finite keeps its row, with
+    status "invalid". Raises StoreError for a table that lacks columns or has another number of rows.
+    """
+    from safetensors.numpy import save
+
+    check_table(trials, len(vectors), "embeddings")
+    status = ["ok" if whole else "invalid" for whole in np.isfinite(vectors).all(axis=1)]
+    content = save({"embedding": np.ascontiguousarray(vectors, np.float32)})
+    draft.expected_bytes += len(content)
+    draft.write(EMBEDDINGS, content)
+    rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status)
+    write_table(draft, rows)
+    told = {name: rows[name].tolist() for name in rows.columns}
+    draft.manifest.update(
+        prediction_digest=digest({**told, "embedding": hashlib.sha256(content).hexdigest(), "space": space}),
+        trial_count=len(rows),
+        status_counts={name: status.count(name) for name in sorted(set(status))},
+        embedding={"space": space, "width": vectors.shape[1], "concepts": int(rows["concept"].nunique())},
+    )
+
+
+def check_table(trials: pd.DataFrame, count: int, what: str) -> None:
+    if absent := [name for name in TRIAL_COLUMNS if name not in trials.columns]:
+        raise StoreError(f"the table of trials lacks {', '.join(absent)}; it needs {', '.join(TRIAL_COLUMNS)}")
+    if len(trials) != count:
+        raise StoreError(f"{count} {what} for {len(trials)} trials; give one a trial (None for a missing one)")
+
+
+def write_table(draft: Draft, rows: pd.DataFrame) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), buffer)
+    draft.write("predictions/trials.parquet", buffer.getvalue().to_pybytes())
 
 
 def is_video(clip: np.ndarray | None) -> TypeGuard[np.ndarray]:

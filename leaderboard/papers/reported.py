@@ -202,7 +202,7 @@ def read_cell(where: str, text: str, *parts: Mapping[str, Any]) -> ReportedCell:
     if spec is None and not about.get("defined"):
         raise ReportedError(f"{where}: name its metric as protocol.metric, or say in `defined` what it is")
     if spec is not None:
-        exact = None if spec.chance == "measured" else float(spec.chance)
+        exact = spec.chance if isinstance(spec.chance, float) else None
         if "chance" in about and exact is not None:
             raise ReportedError(f"{where}: chance {about['chance']} repeats what {about['metric']} knows ({exact:.4g})")
         about |= {"direction": spec.direction, "chance": about.get("chance", exact)}

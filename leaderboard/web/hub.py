@@ -163,7 +163,7 @@ def describe_metrics(scores: pd.DataFrame, protocols: Mapping[str, Protocol]) ->
                 "better": metric.direction,
                 "bounds": f"{metric.lo:.4g} to {metric.hi:.4g}".replace("inf", "∞"),
                 "missing clip": metric.worst,
-                "chance": np.nan if metric.chance == "measured" else metric.chance,
+                "chance": metric.chance if isinstance(metric.chance, float) else np.nan,
                 "what it is (without a unit unless one is named)": metric.summary,
             }
         )

@@ -140,7 +140,7 @@ def view_section(section: Section, wall: Wall | None) -> dict[str, Any]:
         "design": section.design,
         "primary": name_metric(primary.name),
         "direction": primary.direction,
-        "chance": "" if primary.chance == "measured" else write_number(primary.chance),
+        "chance": write_number(primary.chance) if isinstance(primary.chance, float) else "",
         "generalises_to": section.generalises_to,
         "metrics": [{"name": name_metric(one.name), "direction": one.direction} for one in section.metrics],
         "rows": [view_row(place, row, section) for place, row in enumerate(section.rows)],
@@ -185,7 +185,7 @@ def view_dots(section: Section) -> dict[str, Any] | None:
     rows = [row for row in section.rows if row.by_subject and row.role != "ceiling" and name in row.scores]
     if not rows:
         return None
-    chance = None if section.primary.chance == "measured" else float(section.primary.chance)
+    chance = section.primary.chance if isinstance(section.primary.chance, float) else None
     values = [value for row in rows for value in row.by_subject.values()]
     for row in rows:
         score = row.scores[name]

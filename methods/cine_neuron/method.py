@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
+from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
@@ -50,6 +50,7 @@ class CineNeuron:
 
     modality: Modality = "fmri"
     version = 1
+    embeds: Space = "text"
     uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
     asks = ("clip_large", "action")
 
@@ -171,11 +172,22 @@ class CineNeuron:
     @torch.inference_mode()
     def make_condition(self, brain: BrainData, rows: np.ndarray) -> Float[Tensor, "trial token text"]:
         """What the decoder is given for these trials, f^fuse of equation (8)."""
-        networks = self.trained()
+        return self.trained().make_condition(*self.read(brain, rows), self.memories)
+
+    @torch.inference_mode()
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
+        """f^c, which stage 1 aligns with the captions' embeddings (equation 3)."""
+        rows = np.arange(len(brain.subject))
+        parts = [self.read(brain, some)[0] for some in np.array_split(rows, -(-len(rows) // DECODED))]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def read(
+        self, brain: BrainData, rows: np.ndarray
+    ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token width"]]:
+        """f^c and f^e of these trials."""
         subject = brain.subject[rows]
         signals = read_signals(brain.brain, rows, subject, self.choices, brain.seed[rows]).to(self.device)
-        f_c, f_e = networks.brain(signals, torch.from_numpy(subject).to(self.device))
-        return networks.make_condition(f_c, f_e, self.memories)
+        return self.trained().brain(signals, torch.from_numpy(subject).to(self.device))
 
     @property
     def parameter_count(self) -> int:

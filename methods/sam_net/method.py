@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
+from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.toolbox.parameters import take_fields
@@ -62,6 +62,7 @@ class SamNet:
 
     modality: Modality = "eeg"
     version = 2
+    embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         self.parameters = read_parameters(parameters)
@@ -176,19 +177,29 @@ class SamNet:
     def decode(
         self, brain: BrainData
     ) -> tuple[Float[Tensor, "trial token width"], Float[Tensor, "trial frame channel height width"]]:
-        """E and L of each trial, through the subject's map where it has one."""
+        """E and L of each trial, as they are read."""
         parameters, decoder = self.parameters, self.trained()
-        signals = self.prepare(brain.brain, brain.sampling_rate)
-        for number, matrix in self.maps.items():
-            rows = np.flatnonzero(brain.subject == number)
-            if len(rows):
-                signals[rows] = apply_map(matrix, signals[rows])
-        text, latents = predict(decoder, self.to_encoder(signals))
+        text, latents = self.regress(brain)
         if parameters.concept_reading == "nearest":
             between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
             text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
         gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, parameters.rescales, strict=True)]
         return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
+
+    def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
+        """E as regressed, without the training captions' mean, averaged over the tokens."""
+        text, _ = self.regress(brain)
+        head = self.trained().text
+        return (head.expand(text) - head.expand(torch.zeros_like(text))).mean(dim=1).cpu().numpy()
+
+    def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
+        """Coefficients of E and L of each trial, through the subject's map where it has one."""
+        signals = self.prepare(brain.brain, brain.sampling_rate)
+        for number, matrix in self.maps.items():
+            rows = np.flatnonzero(brain.subject == number)
+            if len(rows):
+                signals[rows] = apply_map(matrix, signals[rows])
+        return predict(self.trained(), self.to_encoder(signals))
 
     @property
     def parameter_count(self) -> int:

@@ -135,6 +135,23 @@ def test_paths_with_anything_in_them(tmp_path: Path) -> None:
         assert "ssim" in (tmp_path / name / "table.md").read_text(encoding="utf-8")
 
 
+def test_a_limit_of_the_system_is_named_with_what_raises_it(tmp_path: Path) -> None:
+    for name in ("made", "true"):
+        (tmp_path / name).mkdir()
+        write_lossless(tmp_path / name / "clip.mp4", np.zeros((6, 64, 64, 3), np.uint8), fps=3)
+    words = ["-m", "bench", "score", "--predictions", "made", "--targets", "true", "--metrics", "ssim"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", sys.executable, *words],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "error: File too large; " in done.stderr and "`ulimit -f`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_user_whom_nobody_knows_has_a_home_of_sorts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a container that runs under a number: no HOME, and no entry in the list of users."""
     pwd = pytest.importorskip("pwd")

@@ -135,8 +135,10 @@ def test_a_killed_keeper_or_worker_costs_its_own_cell(phantom, tmp_path):
 def test_a_stopped_run_leaves_nothing(phantom, tmp_path, monkeypatch):
     """Ctrl-C while methods are at work: their processes, and what they started, are gone when the run has ended."""
     jobs = [plan_one(name, phantom) for name in ("Sleeps", "Fine")]
-    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
-        stopping.setattr("bench.harness.executor.say", lambda text: signal.raise_signal(signal.SIGINT))
+    with contextlib.ExitStack() as stopping, monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+        stopping.callback(signal.signal, signal.SIGINT, before)
+        patch.setattr("bench.harness.executor.say", lambda text: signal.raise_signal(signal.SIGINT))
         run(jobs, tmp_path / "runs")
     _, alive = psutil.wait_procs(list_running(), timeout=2)  # seconds that a process takes to end, once it is at it
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]

@@ -88,6 +88,7 @@ FORGED = {
     "parameters a flag": ({"parameter_count": True}, "it must be int"),
     "parameters NaN": ({"parameter_count": float("nan")}, "no plain JSON"),
     "code of no commit": ({"provenance": {"dirty": True}}, "changed since its commit"),
+    "embeddings alone": ({"spec_output": "embedding"}, "holds no videos but its embedding"),
     "negative seed": ({"spec_seed": -1}, "seed is -1"),
     "seed out of the rules": ({"spec_seed": 10**9}, "seed is 1e[+]09"),
     "seed a text": ({"spec_seed": "0"}, "'seed' is '0'; it must be int"),

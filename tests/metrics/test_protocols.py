@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from metrics.embedding import EMBEDDING
 from metrics.n_way import chance
 from metrics.protocols import CORRECTED, EEG2VIDEO, PROTOCOLS, Scored, ShapeMismatch
 
@@ -39,7 +40,7 @@ def test_names():
     names = ["video_2way", "video_40way", "frame_2way", "frame_40way"]
     assert [spec.name for spec in EEG2VIDEO.metrics] == [*names, "ssim", "psnr"]
     assert EEG2VIDEO.views == ("frame", "video")
-    assert list(PROTOCOLS) == names_in_the_registry()
+    assert [*PROTOCOLS, EMBEDDING.name] == names_in_the_registry()
     for protocol in PROTOCOLS.values():
         assert len({spec.name for spec in protocol.metrics}) == len(protocol.metrics)
     with pytest.raises(KeyError, match="it has video_2way"):

@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from random_judges import CLIP_CONFIG, MEAN, STD, describe, draw_video, save_judges
+from random_judges import CLIP_CONFIG, describe, draw_video, save_judges
 
 from bench.pretrained.judges.convert import CannotConvert, convert_vifi
 from bench.pretrained.judges.observe import VIEWS, Judges, UnknownView
@@ -166,7 +166,8 @@ def test_vifi_is_converted_to_an_open_clip_folder(folder, tmp_path, video):
     torch.save({"model": held}, tmp_path / "vifi.pth")
     convert_vifi(tmp_path / "vifi.pth", folder / "clip", tmp_path / "vifi")
     made = Judges(describe(tmp_path, ("vifi",)))
-    transform = open_clip.transform.image_transform(32, is_train=False, mean=MEAN, std=STD)
+    imagenet = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    transform = open_clip.transform.image_transform(32, is_train=False, **imagenet)
     with torch.no_grad():
         expected = tuned.eval().encode_image(torch.stack([transform(Image.fromarray(one)) for one in video[0]]))
     np.testing.assert_allclose(made.observe("vifi", video[:1])[0], expected.numpy(), atol=1e-6)

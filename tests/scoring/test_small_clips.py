@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.scoring.score_cell import describe_scores, score_pairings
+from bench.scoring.score_pairings import describe_scores, score_pairings
 from metrics.frechet import FVD
 from metrics.motion import EPE_DIS
 from metrics.specs import Scored

@@ -156,7 +156,7 @@ INSTEAD |= {
 OTHERS = {
     "python3 -m venv .venv && . .venv/bin/activate": "makes an environment; .ci/run and test_wheel.py do",
     'pip install -e ".[dev]"': "five gigabytes; .ci/run does",
-    "python -m pytest -n 2": "is what runs this test",
+    "python -m pytest -n 2 --dist worksteal": "is what runs this test",
     "pre-commit install": "changes the clone's git hooks",
     "python tests/mutate.py --jobs 2": "minutes on two cores; test_mutations.py reads its list",
     ".ci/run": "installs everything and runs all tests",

@@ -366,7 +366,7 @@ class HangsAtTheEnd(Fine):
         threading.Thread(target=time.sleep, args=(600,)).start()
 
     def __del__(self):
-        time.sleep(600)
+        time.sleep(60)
 
 
 class LeavesProcesses(Fine):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from bench.core.errors import BenchError
+from bench.pretrained.judges.publishers import IMAGENET
 
 
 class CannotConvert(BenchError):
@@ -21,8 +22,9 @@ def convert_vifi(checkpoint: Path, base: Path, folder: Path) -> None:
 
     `checkpoint` is the published .pth of the fully fine-tuned ViT-B/16 (`{"model": ...}`, with `image_encoder.*`,
     `text_encoder.*` and `logit_scale`); `base` a folder of timm/vit_base_patch16_clip_224.openai, of which ViFi-CLIP
-    keeps the words' table (frozen there, so not in its checkpoint) and open_clip's config. Raises `CannotConvert` where
-    weights are missing, left over, or of another shape.
+    keeps the words' table (frozen there, so not in its checkpoint) and open_clip's config, but for the mean and
+    deviation of pixels, which are ImageNet's. Raises `CannotConvert` where weights are missing, left over, or of
+    another shape.
     """
     checkpoint, base, folder = Path(checkpoint), Path(base), Path(folder)
     try:
@@ -51,4 +53,6 @@ def convert_vifi(checkpoint: Path, base: Path, folder: Path) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_file({**weights, **renamed}, folder / "open_clip_model.safetensors")
-    shutil.copyfile(base / "open_clip_config.json", folder / "open_clip_config.json")
+    config = json.loads((base / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["preprocess_cfg"] |= {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}  # its `img_norm_cfg`, not CLIP's
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
