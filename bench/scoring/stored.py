@@ -44,7 +44,7 @@ def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterato
 
 def holds_embeddings(cell: Cell) -> bool:
     """Whether a cell is of embeddings, and has no videos."""
-    return cell.manifest["spec"].get("output") == "embedding"
+    return cell.manifest.get("spec", {}).get("output") == "embedding"
 
 
 def too_few(metric: MetricSpec, concepts: int) -> bool:

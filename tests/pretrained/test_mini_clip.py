@@ -9,13 +9,20 @@ import pytest
 import torch
 from open_clip import SimpleTokenizer
 
-from bench.datasets.phantom.stimuli import describe, draw_recipe
+from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
+from bench.datasets.seed_dv.concepts import CONCEPTS
 from bench.pretrained.mini_build import reading, train_clip
 from bench.pretrained.mini_build.measures import PROMPT
 from bench.pretrained.mini_build.networks import make_clip
 from bench.pretrained.mini_build.reading import Reader, find_nearest, score_space
 from bench.pretrained.mini_build.train_clip import LEFT_OUT, OPENINGS, SHARES, WORDS, draw_texts, spread_words
+from bench.pretrained.suite import load_suite
 from bench.scoring import views
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_suite("mini")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +121,33 @@ def test_texts_are_learned_first_and_then_left_alone(vectors, monkeypatch, tmp_p
     assert moved == ["logit_scale"]
     assert any(not torch.equal(w, seeing[name]) for name, w in weights("visual").items())
     assert (tmp_path / "open_clip_model.safetensors").exists()
+
+
+# What the committed one is
+
+
+def test_captions_of_the_mini_clip_are_spread_as_they_were_taught(mini):
+    names = np.stack([mini.embed_texts([f"a {concept}"])[0] for concept in CONCEPTS]).astype(np.float64)
+    product = reading.unit(names) @ reading.unit(names).T
+    np.testing.assert_allclose(product, (41 * np.eye(40) - 1) / 40 * 40 / 39 - np.eye(40) / 39, atol=0.12)
+    rng = np.random.default_rng(0)
+    recipes = [draw_recipe(rng, index % 40) for index in range(800)]
+    concepts = np.array([recipe.concept for recipe in recipes])
+    texts = reading.unit(mini.embed_texts([describe(recipe) for recipe in recipes])).astype(np.float64)
+    texts -= texts.mean(axis=0)
+    middles = np.stack([texts[concepts == concept].mean(axis=0) for concept in range(40)])
+    assert np.square(middles[concepts]).sum() / np.square(texts).sum() == pytest.approx(SHARES["concept"], abs=0.04)
+    share = np.linalg.eigvalsh(texts.T @ texts)[::-1]
+    assert share[:39].min() > 0.5 * share[:39].mean()  # no direction of the concepts is lost
+
+
+def test_any_wording_of_a_concept_finds_its_pictures(mini):
+    rng = np.random.default_rng(5)
+    recipes = [draw_recipe(rng, concept) for concept in range(40)]
+    looks = reading.unit(mini.embed_images(np.stack([render(recipe, FRAME_TIMES[2:3])[0] for recipe in recipes])))
+    for opening in ("a", "a video of a", "the"):
+        names = mini.embed_texts([f"{opening} {concept}" for concept in CONCEPTS])
+        assert (find_nearest(looks, names) == np.arange(40)).mean() > 0.9, opening
 
 
 # Reading the brain
