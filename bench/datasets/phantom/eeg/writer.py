@@ -32,7 +32,7 @@ from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS
 
 VOLT = np.float32(1e-6)  # of a microvolt
 LARGE = 10**9  # bytes from which on size and time are said before anything is made
-DRAWING, RECORDING = 0.04, 0.35  # seconds of one core of 2024: a clip, a minute of EEG
+DRAWING, RECORDING = 0.04, 0.15  # seconds of one core of 2024: a clip, a minute of EEG
 PERSON = ("boxing", "dancing", "running", "skiing", "face", "couple", "crowd")
 
 
