@@ -9,8 +9,8 @@
 The three layers are the discriminant of a mixture: the mean of a combination is that of its concept, plus effects of
 the concept with what moves and with what is open, of the action and of the place, shrunk towards none. It is what an
 encoder has to find by itself to read conjunctions. A map is ridge regression of one subject's voxels on another's, from
-trials of the same clips. Constants were chosen on the development seeds 101 to 103, where the `study` sizes gave (40-way;
-± half a 95 % interval over subjects and seeds, all of which gained):
+trials of the same clips. Constants were chosen on the development seeds 101 to 103, where the `study` sizes gave
+(40-way; ± half a 95 % interval over subjects and seeds, all of which gained):
 
 | layout    | subjects × seeds | linear | three layers | gain        | best linear | ideal |
 |-----------|------------------|--------|--------------|-------------|-------------|-------|
