@@ -51,15 +51,21 @@ def test_scale_takes_gains_away() -> None:
 
 def test_a_map_brings_back_what_another_head_mixes() -> None:
     rng = np.random.default_rng(1)
-    here = noise(rng, 200)
+    here = rng.standard_normal((200, 62, 20)).astype(np.float32)
     mixing = rng.standard_normal((62, 62))
-    there = Readings(
-        readers.apply_channels(mixing, here.evoked),
-        np.einsum("dc,ncb->ndb", mixing, here.bands).astype(np.float32),
-    )
-    back = readers.fit_map(there, here, penalty=1e-6).apply(there)
-    np.testing.assert_allclose(back.evoked, here.evoked, atol=0.02)
-    np.testing.assert_allclose(back.bands, here.bands, atol=0.02)
+    there = readers.apply_channels(mixing, here)
+    back = readers.fit_channels(there, here, 1e-9, 1e-9)
+    np.testing.assert_allclose(readers.apply_channels(back, there), here, atol=0.05)
+
+
+def test_a_map_from_noisy_trials_is_the_best_linear_estimate() -> None:
+    """Closed form, from as many trials as it takes: P Wᵀ (W P Wᵀ + R)⁻¹."""
+    rng = np.random.default_rng(2)
+    here = rng.standard_normal((3000, 62, 20)).astype(np.float32)
+    mixing = rng.standard_normal((62, 62)) / 8
+    there = readers.apply_channels(mixing, here) + 2 * rng.standard_normal(here.shape).astype(np.float32)
+    expected = mixing.T @ np.linalg.inv(mixing @ mixing.T + 4 * np.eye(62))
+    np.testing.assert_allclose(readers.fit_channels(there, here, 1e-9, 1e-9), expected, atol=0.01)
 
 
 def test_readers_find_what_is_planted_where_it_is() -> None:

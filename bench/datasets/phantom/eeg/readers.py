@@ -7,9 +7,10 @@
 | both     | the two side by side, equally strong                                                    |
 
 As the harness does, every subject's channels are first brought to its own mean and deviation, without labels: of a
-new subject by its calibration trials. A map is ridge regression of channels on channels, from a new subject's
-calibration trials to the mean of the known subjects' trials of the same clips. Penalties are in units of the mean
-eigenvalue of what they are added to and were chosen on the development seeds.
+new subject by its calibration trials. A map goes from a new subject's channels to the mean of the known subjects'
+trials of the same clips, by ridge regression on the calibration trials: it learns the way there, from a mean with
+little noise to trials with much, and turns it around. Penalties are in units of the mean eigenvalue of what they are
+added to and were chosen on the development seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EDGES = ((1, 4), (4, 8), (8, 14), (14, 31), (31, 99))  # Hz
 BAND_NAMES = ("delta", "theta", "alpha", "beta", "gamma")
 FEATURES = ("evoked", "bands", "both")
 PENALTIES = {"evoked": 3.0, "bands": 1.0, "both": 2.0}
-MAP_PENALTY = 0.3
+MAP_PENALTIES = {"evoked": (0.01, 1e-4), "bands": (0.1, 0.3)}  # of the way there, and of its inverse
 FLOOR = 1e-3  # of the mean eigenvalue, added before whitening: tiny directions are left small
 
 
@@ -146,11 +147,11 @@ def solve_ridge(
     return solve(inner, inputs.T @ targets, assume_a="pos")
 
 
-def fit_map(source: Readings, target: Readings, penalty: float = MAP_PENALTY) -> HeadMap:
+def fit_map(source: Readings, target: Readings) -> HeadMap:
     """From one head's channels to another's, learnt from their scaled trials of the same clips."""
-    evoked = fit_channels(source.evoked, target.evoked, penalty)
+    evoked = fit_channels(source.evoked, target.evoked, *MAP_PENALTIES["evoked"])
     bands = [
-        fit_channels(source.bands[:, :, band : band + 1], target.bands[:, :, band : band + 1], penalty)
+        fit_channels(source.bands[:, :, [band]], target.bands[:, :, [band]], *MAP_PENALTIES["bands"])
         for band in range(source.bands.shape[2])
     ]
     return HeadMap(evoked, np.stack(bands))
@@ -166,12 +167,22 @@ class HeadMap:
         return Readings(apply_channels(self.evoked, readings.evoked), bands.astype(np.float32))
 
 
-def fit_channels(source: np.ndarray, target: np.ndarray, penalty: float) -> Float64[np.ndarray, "62 62"]:
-    """The matrix that takes (trial, channel, number) nearest to the target, its penalty in units of the mean power."""
-    inner = np.einsum("nct,ndt->cd", source, source, optimize=True).astype(np.float64)
-    across = np.einsum("nct,ndt->cd", target, source, optimize=True).astype(np.float64)
-    inner[np.diag_indices_from(inner)] += penalty * np.trace(inner) / len(inner)
-    return np.linalg.solve(inner, across.T).T
+def fit_channels(
+    source: np.ndarray, target: np.ndarray, penalty: float, inverse_penalty: float
+) -> Float64[np.ndarray, "62 62"]:
+    """The best linear estimate of the target (trial, channel, number) from the source, for a source that is noisy.
+
+    source = way · target + rest, the way by ridge regression; so target ≈ P wayᵀ (way P wayᵀ + R)⁻¹ source with the
+    covariances P of the target and R of the rest.
+    """
+    count = source.shape[0] * source.shape[2]
+    inner = np.einsum("nct,ndt->cd", target, target, optimize=True).astype(np.float64) / count
+    across = np.einsum("nct,ndt->cd", source, target, optimize=True).astype(np.float64) / count
+    way = np.linalg.solve(inner + penalty * np.trace(inner) / len(inner) * np.eye(len(inner)), across.T).T
+    rest = source - np.matmul(way.astype(np.float32), target)
+    whole = way @ inner @ way.T + np.einsum("nct,ndt->cd", rest, rest, optimize=True).astype(np.float64) / count
+    whole[np.diag_indices_from(whole)] += inverse_penalty * np.trace(whole) / len(whole)
+    return inner @ way.T @ np.linalg.inv(whole)
 
 
 def ridge_scores(
