@@ -61,7 +61,7 @@ def find_rows(
     is shown in all variants of the ablation if it has that, else in the named ones that it has, else as it is. Cells
     are told by their parameters, not by the name that a variant had when they were made.
     """
-    cells = [cell for cell in cells if cell.manifest["spec"]["split"] in (split, CLIPS)]
+    cells = [cell for cell in cells if cell.shows_videos and cell.manifest["spec"]["split"] in (split, CLIPS)]
     if not methods:
         every = {cell.manifest["spec"]["method"] for cell in cells if cell.manifest["role"] == "method"}
         methods = [find_owner(ablation)] if ablation else sorted(every)

@@ -64,7 +64,7 @@ def audit_runs(dataset: Dataset, runs: Path) -> list[Finding]:
 
 def belongs(cell: Cell, dataset: Dataset) -> bool:
     spec = cell.manifest.get("spec", {})
-    return spec.get("data_digest") == dataset.digest and cell.manifest.get("role") != "control"
+    return cell.shows_videos and spec.get("data_digest") == dataset.digest and cell.manifest.get("role") != "control"
 
 
 def audit_cell(cell: Cell, dataset: Dataset, named: dict[tuple[str, int], int]) -> list[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.core.contracts import Space
 from bench.core.spec import CellSpec
 
 
@@ -34,4 +35,5 @@ class Job:
     role: str  # "method", "baseline", "control" or "ceiling"
     data_root: str | None
     protocols: tuple[str, ...]
+    space: Space | None = None  # of the method's embeddings; only the command's process may ask its class
     sources: Mapping[str, str] = field(default_factory=dict)  # digest by file and network: what `spec.source` is of

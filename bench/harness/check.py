@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,24 @@ from bench.core.job import Run
 from bench.core.progress import say
 from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
+from bench.core.spec import EMBEDDING
 from bench.core.splits import Fold, make_folds
 from bench.datasets.catalogue import open_dataset
 from bench.harness import run_cell
-from bench.harness.inputs import describe_trials, fold_scalings, measured_subject, show_set, training_set
+from bench.harness.identity import find_space
+from bench.harness.inputs import (
+    describe_trials,
+    fold_scalings,
+    measured_clip,
+    measured_subject,
+    show_set,
+    training_set,
+)
 from bench.harness.method_process import MethodError, MethodProcess
 from bench.harness.normalise import normalised
 from bench.harness.plan import plan
 from bench.harness.run_cell import run_job
+from bench.scoring.embeddings import place_clips
 from bench.scoring.stored import unfinished
 from bench.store.cells import Store
 
@@ -143,6 +154,8 @@ class Trial:
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "declares what it is", self.declares
         yield "fits and reconstructs", self.reconstructs
+        if find_space(self.name, self.parameters) is not None:
+            yield "embeds", self.embeds
         yield "a trial depends on itself alone", self.stands_alone
         yield "finds a planted signal", self.finds_signal
         yield "same seed, same videos; no test data", self.repeats
@@ -214,6 +227,24 @@ class Trial:
         self.video = self.answer(self.method, self.fold)
         shape = self.video.shape
         return f"{shape[0]} videos of {shape[1]} × {shape[2]} × {shape[3]}; fit {fitted:.1f} s; {count:,} parameters"
+
+    def embeds(self) -> str:
+        """One finite vector a trial, whatever trials are beside it."""
+        space = find_space(self.name, self.parameters)
+        assert space is not None
+        width = place_clips(space, measured_clip(self.data, self.fold.test[:1]), self.real, self.suite).shape[1]
+        vectors = self.method.embed(self.ask(self.data, self.fold), width=width)
+        if lost := int((~np.isfinite(vectors).all(axis=1)).sum()):
+            raise Broken(f"embed returned NaN or infinite numbers for {lost} of {len(vectors)} trials")
+        rows = np.arange(len(self.fold.test))[::-1][: max(2, len(self.fold.test) // 3)]
+        alone = self.method.embed(self.ask(self.data, self.fold, rows), width=width)
+        far = float(np.abs(alone - vectors[rows]).max() / max(float(np.abs(vectors).max()), 1e-12))
+        if far > 1e-3:  # networks round differently in batches of another size
+            raise Broken(
+                f"asked for fewer trials in another order, an embedding changed by {far:.1%}: it depends on the trials "
+                "beside it; no batch statistics, no global generator"
+            )
+        return f"{len(vectors)} vectors of {width} numbers in the space {space!r}"
 
     def stands_alone(self) -> str:
         rows = np.arange(len(self.fold.test))[::-1][: max(2, len(self.fold.test) // 3)]
@@ -293,7 +324,8 @@ class Trial:
             store = Store(Path(folder))
             with interrupted() as first, contextlib.suppress(KeyboardInterrupt):
                 run_job(job, store)
-            if left := sorted(path.name for path in store.root.iterdir()):
+            whole = replace(job.spec, output=EMBEDDING).key  # its embeddings were published before
+            if left := sorted(path.name for path in store.root.iterdir() if path.name != whole):
                 raise Broken(f"an interrupted run left {left[0]} in the store; it must leave nothing")
             run_job(job, store)
             if left := sorted(path.name for path in store.root.glob(".tmp-*")):

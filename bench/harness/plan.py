@@ -34,7 +34,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             raise BenchError(
                 f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
             )
-        sources = find_sources(method, parameters)
+        sources, space = find_sources(method, parameters), find_space(method, parameters)
         spec = identify(
             dataset,
             suite,
@@ -56,6 +56,7 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
                 role=role,
                 data_root=run.data_root,
                 protocols=run.protocols,
+                space=space,
                 sources=sources,
             )
             for seed in range(seeds)

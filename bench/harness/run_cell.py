@@ -21,7 +21,7 @@ from bench.core.progress import track
 from bench.core.seeds import derive_seed
 from bench.core.spec import EMBEDDING
 from bench.core.splits import Fold, make_folds
-from bench.harness.identity import confirm_sources, find_space
+from bench.harness.identity import confirm_sources
 from bench.harness.inputs import (
     describe_trials,
     fold_scalings,
@@ -59,7 +59,6 @@ class Predicted:
 
     video: np.ndarray | None  # u8 (trial, frame, height, width, 3); None where none was asked for
     embedding: np.ndarray | None  # f32 (trial, d); None of a method that embeds nothing
-    space: Space | None  # where these lie
     parameter_count: int
     phases: dict[str, float]  # seconds
     reads: dict[str, str]  # sha256 of data files, by path
@@ -76,7 +75,7 @@ def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
     if cell is None:
         cell = make_cell(job, store, dataset, suite, limits)
     score_cell(cell, store, dataset, suite, protocols=job.protocols)
-    if job.role == "method" and job.spec.output != EMBEDDING:  # whoever wrote it: its process could read files
+    if job.role == "method":  # whoever wrote it: its process could read files
         flag_cell(cell, dataset, suite, (COPIES,))
     return job.spec.key
 
@@ -105,9 +104,9 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
         "peak_memory_bytes": predicted.peak_memory_bytes,
     }
     alone = replace(spec, output=EMBEDDING)
-    if predicted.embedding is not None and predicted.space is not None and store.find(alone.key) is None:
+    if predicted.embedding is not None and job.space is not None and store.find(alone.key) is None:
         with store.publishing(alone.key) as draft:
-            write_embeddings(draft, trials, predicted.embedding, predicted.space)
+            write_embeddings(draft, trials, predicted.embedding, job.space)
             draft.manifest.update(spec=alone.as_dict(), **about)
     if predicted.video is not None:
         with store.publishing(spec.key) as draft:
@@ -143,17 +142,16 @@ def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) 
             phases["adapt"] = time.monotonic() - clock
         parameter_count = method.parameter_count
         video = embedding = None
-        space = find_space(spec.method, spec.parameters)
-        if space is not None:
+        if job.space is not None:
             clock = time.monotonic()
-            embedding = embed(method, space, job, dataset, fold, scalings, suite)
+            embedding = embed(method, job.space, job, dataset, fold, scalings, suite)
             phases["embed"] = time.monotonic() - clock
         if spec.output != EMBEDDING:
             clock = time.monotonic()
             video = reconstruct(method, job, dataset, fold, scalings)
             phases["reconstruct"] = time.monotonic() - clock
         ending = method.close()
-    return Predicted(video, embedding, space, parameter_count, phases, method.reads, ending.peak)
+    return Predicted(video, embedding, parameter_count, phases, method.reads, ending.peak)
 
 
 def reconstruct(

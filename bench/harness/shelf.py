@@ -14,7 +14,6 @@ import pandas as pd
 
 from bench.core.progress import say
 from bench.core.registry import UnknownName
-from bench.core.spec import EMBEDDING
 from bench.core.variants import find_variant
 from bench.harness.facts import ask_files
 from bench.harness.identity import identify, remember_sources
@@ -66,7 +65,7 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embed
     ask = functools.cache(lambda name: ask_files([name]))
     for cell in store.cells():
         spec = cell.manifest["spec"]
-        if (spec.get("output") == EMBEDDING) != embeddings:
+        if cell.shows_videos == embeddings:
             continue
         try:
             for name in (spec["method"], spec["parameters"].get("method")):

@@ -46,9 +46,9 @@ Find = Callable[[Cell, Any, Any], str]
 def flag_cell(cell: Cell, dataset: Any, suite: Any, kinds: tuple[str, ...] = (COPIES, NO_GENERATOR)) -> dict[str, str]:
     """The reason of each flag of a cell, by flag; empty where there is none. What was found before is not looked for.
 
-    Only what sees a brain is looked at: floors see none, and ceilings cheat openly.
+    Only videos of what sees a brain are looked at: floors see none, and ceilings cheat openly.
     """
-    if cell.manifest["role"] in ("control", "ceiling"):
+    if cell.manifest["role"] in ("control", "ceiling") or not cell.shows_videos:
         return {}
     found = {}
     for kind in kinds:

@@ -20,7 +20,7 @@ from bench.core.progress import say
 from bench.core.seeds import permute
 from bench.scoring.embeddings import score_embeddings
 from bench.scoring.score_pairings import describe_scores, score_pairings
-from bench.scoring.stored import holds_embeddings, list_scores
+from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer, summarise
 from bench.store.cells import Cell, Store
 from metrics.specs import Scored
@@ -32,7 +32,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
     wanted = [one for one in list_scores(cell, viewer, protocols) if cell.scores(one[2]) is None]
     if not wanted:
         return
-    if holds_embeddings(cell):
+    if not cell.shows_videos:
         score_embeddings(cell, wanted, dataset, suite)
         return
     shape = cell.manifest["video_shape"]

@@ -27,7 +27,7 @@ Wanted = tuple[str, MetricSpec, str]  # protocol, metric, key of its scores
 
 def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterator[Wanted]:
     """The scores that a cell should have: of each metric that this suite and data set can be asked for."""
-    embedding = cell.manifest["embedding"] if holds_embeddings(cell) else None
+    embedding = None if cell.shows_videos else cell.manifest["embedding"]
     scored = cell.manifest["prediction_digest"]
     if embedding is not None:  # what it is compared with is made by the suite of the clips
         spec = cell.manifest["spec"]
@@ -40,11 +40,6 @@ def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterato
         for metric in protocol.metrics:
             if not viewer.missing(metric) and not (embedding and too_few(metric, embedding["concepts"])):
                 yield protocol.name, metric, identify_score(scored, protocol, metric, viewer).key
-
-
-def holds_embeddings(cell: Cell) -> bool:
-    """Whether a cell is of embeddings, and has no videos."""
-    return cell.manifest.get("spec", {}).get("output") == "embedding"
 
 
 def too_few(metric: MetricSpec, concepts: int) -> bool:

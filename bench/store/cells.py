@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.progress import say
-from bench.core.spec import canonical_json, digest
+from bench.core.spec import EMBEDDING, canonical_json, digest
 from bench.store import disk, provenance
 
 if TYPE_CHECKING:
@@ -184,8 +184,16 @@ class Cell:
     store: Store
     manifest: Mapping[str, Any]
 
+    @property
+    def shows_videos(self) -> bool:
+        """Whether its predictions are videos; else they are embeddings."""
+        return self.manifest.get("spec", {}).get("output") != EMBEDDING
+
     def trials(self) -> pd.DataFrame:
-        """One row a trial: trial, subject, clip, concept, block, seed, file, status (ok, missing, invalid), pixels."""
+        """One row a trial: trial, subject, clip, concept, block, seed, file, status (ok, missing, invalid), pixels.
+
+        Of a cell of embeddings without file and pixels.
+        """
         return read_table(self.path / "predictions" / "trials.parquet")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:  # u8 (row, frame, height, width, 3)
@@ -197,6 +205,8 @@ class Cell:
 
         from bench.store.video import decode
 
+        if not self.shows_videos:
+            raise StoreError(f"cell {self.key} holds embeddings and no videos")
         trials = self.trials().iloc[np.asarray(rows, dtype=np.int64)]
         without = trials[trials["status"] != "ok"]
         if len(without):

@@ -35,6 +35,23 @@ def test_a_new_method_passes_and_fits_a_screen(written, suite):
     assert {status for status, _ in found.values()} == {"ok"}, found
 
 
+EMBEDS = (
+    "    @property\n",
+    "    embeds = 'words'\n\n    def embed(self, brain):\n        signal = self.describe(brain.brain)\n"
+    "        vectors = np.random.default_rng(0).normal(size=(signal.shape[1], self.suite.geometry.text_width))\n"
+    "        return (signal @ vectors).astype(np.float32){}\n\n    @property\n",
+)
+
+
+def test_embeddings_are_tried_where_there_are_some(written, suite, tmp_path):
+    for name, change in (("right", ""), ("batch", " / len(signal)"), ("lost", " + np.array(np.nan)")):
+        (tmp_path / f"{name}.py").write_text(written.read_text().replace(EMBEDS[0], EMBEDS[1].format(change), 1))
+    found = verdicts(tmp_path / "right.py", suite)
+    assert {status for status, _ in found.values()} == {"ok"} and "in the space 'words'" in found["embeds"][1], found
+    assert "trials beside it" in verdicts(tmp_path / "batch.py", suite)["embeds"][1]
+    assert "NaN or infinite numbers for" in verdicts(tmp_path / "lost.py", suite)["embeds"][1]
+
+
 BREAKS = {  # a line of the new method, what it is changed to, the check that has to notice, and its words
     "batch": (
         "return self.video[distance.argmin(axis=1)]",

@@ -62,11 +62,7 @@ def rewrite(draft: Path) -> None:
 def test_a_kill_leaves_the_old_or_the_new_and_the_next_mends_it(tmp_path, step, count):
     folder = tmp_path / "results"
     write_first(folder)
-    child = os.fork()
-    if not child:
-        change_and_die(folder, step, count)
-        os._exit(0)
-    os.waitpid(child, 0)
+    kill_while_changing(folder, step, count)
     with settled(folder):
         seen = {name: text for name, text in read(folder).items() if not name.startswith(".")}
     assert seen in (OLD, NEW)
@@ -74,6 +70,25 @@ def test_a_kill_leaves_the_old_or_the_new_and_the_next_mends_it(tmp_path, step, 
         write(draft, NEW)
     assert read(folder) == NEW  # nothing is left over, hidden or not
     assert not [path for path in folder.rglob("*") if path.is_dir() and not any(path.iterdir())]
+
+
+@pytest.mark.parametrize(("step", "count"), STEPS)
+def test_who_changes_it_next_begins_with_the_old_or_the_new(tmp_path, step, count):
+    folder = tmp_path / "results"
+    write_first(folder)
+    kill_while_changing(folder, step, count)
+    with amending(folder) as draft:
+        seen = read(draft)
+        (draft / "more").write_text("more")
+    assert seen in (OLD, NEW) and read(folder) == {**seen, "more": "more"}
+
+
+def kill_while_changing(folder: Path, step: str, count: int) -> None:
+    child = os.fork()
+    if not child:
+        change_and_die(folder, step, count)
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def write_first(folder: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def ask_judged(world: Path, file: str) -> str:
 
 
 def ask_table(world: Path, file: str) -> str:
-    return fingerprint(bench.table(dataset=EEG, suite="mini", runs=world / "runs", references=True))
+    asked: Any = {"dataset": EEG, "suite": "mini", "runs": world / "runs", "references": True}
+    return fingerprint(bench.table(**asked), bench.table(**asked, protocol="embedding"))
 
 
 def ask_run(world: Path, file: str) -> str:
@@ -123,7 +124,7 @@ def ask_run(world: Path, file: str) -> str:
     jobs = list_jobs(dataset, suite)
     keys = [run_job(job, store) for job in jobs]
     cells = [store.find(key) for key in keys]
-    rows = read_scores(cells, Viewer(suite.judges, dataset.concepts), ("corrected",))
+    rows = read_scores(cells, Viewer(suite.judges, dataset.concepts), ("corrected", "embedding"))
     return fingerprint(rows.drop(columns="dirty"), [cell.manifest["prediction_digest"] for cell in cells])
 
 
@@ -175,9 +176,11 @@ PREDICTED: dict[str, Any] = {}  # by the cell's key: what its method came to, wh
 
 
 def list_jobs(dataset: Any, suite: Any) -> list[Any]:
+    """A cell of videos of each method, and that of the embeddings which the first leaves beside them."""
     run = Run(method=METHODS[0], split="cross_subject", dataset=EEG, protocols=("corrected",))
     planned = plan(run, dataset, suite)
-    return [next(job for job in planned if job.spec.method == method) for method in METHODS]
+    said = plan(replace(run, video=False, protocols=("embedding",)), dataset, suite)
+    return [*(next(job for job in planned if job.spec.method == method) for method in METHODS), said[0]]
 
 
 def build(world: Path, phantoms: Path | None, quick: bool) -> None:
@@ -196,7 +199,7 @@ def build(world: Path, phantoms: Path | None, quick: bool) -> None:
     store = Store(world / "runs")
     keys = [run_job(job, store) for job in list_jobs(dataset, suite)]
     viewer = Viewer(suite.judges, dataset.concepts)
-    cells = [store.find(key) for key in keys]
+    cells = [store.find(key) for key in keys[: len(METHODS)]]
     publish(cells, read_scores(cells, viewer, ("corrected",)), world / "results")
     if not quick:
         pack_cells(cells[:1], viewer, ("corrected",), world / "bundle.zip")
@@ -279,6 +282,7 @@ def list_kinds(world: Path, *, quick: bool = False) -> list[Kind]:
             for what, files in (
                 ("manifest", below("runs", "*/manifest.json")[:1]),
                 ("prediction", below("runs", "*/predictions/*/*.mp4")[:1]),
+                ("embeddings", below("runs", "*/predictions/embeddings.safetensors")[:1]),
                 ("trials", below("runs", "*/predictions/trials.parquet")[:1]),
                 ("scores", below("runs", "*/scores/*.parquet")[:1]),
                 ("digest of scores", below("runs", "*/scores/*.sha256")[:1]),
@@ -339,9 +343,10 @@ def made_world(phantoms: Path | None = None, *, quick: bool = False) -> Iterator
     predict = run_cell.predict
 
     def predict_once(job: Any, *rest: Any) -> Any:
-        if job.spec.key not in PREDICTED:
-            PREDICTED[job.spec.key] = predict(job, *rest)
-        return PREDICTED[job.spec.key]
+        key = replace(job.spec, output="").key
+        if key not in PREDICTED:
+            PREDICTED[key] = predict(job, *rest)
+        return replace(PREDICTED[key], video=None) if job.spec.output else PREDICTED[key]
 
     run_cell.predict = predict_once
     provenance.find_commit = lambda folder: {"commit": "0" * 40, "dirty": False}  # whatever the tree here is
