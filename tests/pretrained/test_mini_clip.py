@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
 import numpy as np
@@ -12,10 +13,12 @@ from open_clip import SimpleTokenizer
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 from bench.datasets.seed_dv.concepts import CONCEPTS
 from bench.pretrained.mini_build import reading, train_clip
+from bench.pretrained.mini_build.card import suite_table
 from bench.pretrained.mini_build.measures import PROMPT
 from bench.pretrained.mini_build.networks import make_clip
 from bench.pretrained.mini_build.reading import Reader, find_nearest, score_space
 from bench.pretrained.mini_build.train_clip import LEFT_OUT, OPENINGS, SHARES, WORDS, draw_texts, spread_words
+from bench.pretrained.roles import HERE
 from bench.pretrained.suite import load_suite
 from bench.scoring import views
 
@@ -202,3 +205,16 @@ def test_channels_are_whitened_where_they_are_few(channels):
     np.testing.assert_allclose(np.diag(covariance), 1, atol=0.2)
     others = np.abs(covariance - np.diag(np.diag(covariance))).max()
     assert others < 0.1 if channels == 5 else others > 0.15
+
+
+def test_the_card_says_what_a_ridge_finds_in_todays_phantoms():
+    """Where a phantom has changed, `python -m bench.pretrained.mini_build.measures reading` measures it again."""
+
+    card = json.loads((HERE / "mini" / "card.json").read_text(encoding="utf-8"))
+    if "phantoms" not in card:
+        pytest.skip("no ridge is on the card yet: python -m bench.pretrained.mini_build.measures reading")
+    assert card["phantoms"] == reading.list_phantoms()
+    table = suite_table("mini").set_index("measure")
+    assert table.loc["most lost by ridge to captions (seeds 101-103)", "reached"]
+    for modality in ("fMRI", "EEG"):
+        assert table.loc[f"{modality}: ridge to labels (seeds 101-103)", "value"] > 0.1  # chance .025
