@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.core.contracts import Space
 from bench.core.spec import CellSpec
+
+if TYPE_CHECKING:
+    from bench.core.contracts import Space
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from scipy.stats import binom, kstest
 from bench.audit import audit_dataset, collapse, disjointness, findings, fitting, measure, recordings, report
 from bench.core.errors import BenchError
 from bench.core.splits import make_folds
-from bench.datasets.phantom.eeg.spec import PLANTED, SIZES, PhantomSpec, read_spec
+from bench.datasets.phantom.eeg.spec import PLANTED, SIZES, PhantomSpec
 from bench.store.cells import Store
 from bench.store.predictions import write_predictions
 
@@ -264,13 +264,6 @@ def test_every_planted_confound_is_found(phantom: Any) -> None:
 def test_planted_strengths_are_fields_that_are_off() -> None:
     assert all(getattr(PhantomSpec(size="x"), name) == 0 for name in PLANTED)
     assert set(measure.AUDIT_OF) == set(PLANTED)
-
-
-def test_a_younger_field_leaves_the_digest_of_older_phantoms() -> None:
-    spec = SIZES["tiny"]
-    assert "run_offset" not in spec.as_dict() and read_spec(spec.as_dict()) == spec
-    planted = replace(spec, run_offset=0.8)
-    assert planted.as_dict()["run_offset"] == 0.8 and read_spec(planted.as_dict()) == planted
 
 
 def test_wilson_interval_as_published() -> None:

@@ -28,6 +28,7 @@ from bench.datasets.manifest import read_manifest
 from bench.datasets.phantom.eeg import card
 from bench.doors.bundles import open_bundle, pack_cells
 from bench.harness import run_cell
+from bench.harness.inputs import open_once
 from bench.harness.plan import plan
 from bench.harness.run_cell import run_job
 from bench.pretrained.judges.observe import VIEWS
@@ -363,3 +364,4 @@ def made_world(phantoms: Path | None = None, *, quick: bool = False) -> Iterator
         huggingface_hub.constants.HF_HUB_CACHE, tempfile.tempdir = hub, None
         catalogue.write, card.measure_card, run_cell.predict, provenance.find_commit = functions
         shutil.rmtree(base, ignore_errors=True)
+        open_once.cache_clear()  # of a phantom that is gone
