@@ -10,7 +10,8 @@ The network without an activation is linear too, and the strongest linear reader
 are brought to unit deviation in every trial and added, the ridge's with a weight of `SHARE`, the same for both: one of
 two that were tried on these very trials (with the other, 1, the gain was .033 and the best score .528).
 
-Measured on seed 101, by the same arithmetic and before this module was, at the study's size (15 known subjects, 1,000 training trials, 200 test trials each):
+Measured on seed 101 by the same arithmetic before this module was written, at the study's size (15 known subjects,
+1,000 training trials, 200 test trials each):
 
 | reader                                      | concept (chance .025) | gain, 95 % over subjects |
 |---------------------------------------------|-----------------------|--------------------------|
