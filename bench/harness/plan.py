@@ -35,6 +35,11 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
                 f"{method} decodes {method_class.modality}, {dataset.name} holds {dataset.modality} recordings"
             )
         sources, space = find_sources(method, parameters), find_space(method, parameters)
+        if not run.video and space is None:
+            raise BenchError(
+                f"{method} embeds nothing, so there is nothing without its videos; a method that does has `embeds` and "
+                "`embed` (bench.core.contracts.Embedder)"
+            )
         spec = identify(
             dataset,
             suite,
@@ -63,11 +68,6 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
             for fold in name_folds(split)
         ]
 
-    if not run.video and find_space(run.method, {}) is None:
-        raise BenchError(
-            f"{run.method} embeds nothing, so there is nothing without its videos; a method that does has `embeds` and "
-            "`embed` (bench.core.contracts.Embedder)"
-        )
     jobs = [
         job
         for variant, parameters in run.variants.items()

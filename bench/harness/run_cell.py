@@ -32,7 +32,7 @@ from bench.harness.inputs import (
     read_schedule,
     show_set,
 )
-from bench.harness.method_process import MethodProcess
+from bench.harness.method_process import MethodError, MethodProcess
 from bench.harness.normalise import Scaling, normalised
 from bench.scoring.embeddings import place_clips
 from bench.scoring.flags import COPIES, flag_cell
@@ -63,6 +63,7 @@ class Predicted:
     phases: dict[str, float]  # seconds
     reads: dict[str, str]  # sha256 of data files, by path
     peak_memory_bytes: int | None
+    failure: MethodError | None = None  # of the embeddings beside videos that are whole
 
 
 def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
@@ -112,6 +113,8 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
         with store.publishing(spec.key) as draft:
             write_predictions(draft, trials, predicted.video)
             draft.manifest.update(spec=spec.as_dict(), **about)
+    if predicted.failure is not None:
+        raise predicted.failure
     cell = store.find(spec.key)
     if cell is None:
         raise BenchError(f"cell {spec.key} was published and cannot be read back; look into {store.root}/quarantine")
@@ -141,17 +144,22 @@ def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) 
             method.adapt(show_set(dataset, fold.calibration, scalings))
             phases["adapt"] = time.monotonic() - clock
         parameter_count = method.parameter_count
-        video = embedding = None
-        if job.space is not None:
-            clock = time.monotonic()
-            embedding = embed(method, job.space, job, dataset, fold, scalings, suite)
-            phases["embed"] = time.monotonic() - clock
+        video = embedding = failure = None
         if spec.output != EMBEDDING:
             clock = time.monotonic()
             video = reconstruct(method, job, dataset, fold, scalings)
             phases["reconstruct"] = time.monotonic() - clock
+        if job.space is not None:
+            clock = time.monotonic()
+            try:
+                embedding = embed(method, job.space, job, dataset, fold, scalings, suite)
+            except MethodError as error:
+                if video is None:
+                    raise
+                failure = error  # told when the videos, which may have taken days, are in the store
+            phases["embed"] = time.monotonic() - clock
         ending = method.close()
-    return Predicted(video, embedding, parameter_count, phases, method.reads, ending.peak)
+    return Predicted(video, embedding, parameter_count, phases, method.reads, ending.peak, failure)
 
 
 def reconstruct(

@@ -55,6 +55,9 @@ class HalfLost(Says):
         vectors = super().embed(brain)
         vectors[::2, 0] = np.nan
         return vectors
+class Raises(Says):
+    def embed(self, brain):
+        raise ValueError("no words")
 class Silent(Says):
     embeds = None
 """
@@ -185,3 +188,13 @@ def test_videos_and_embeddings_are_not_mixed(runs: Path, tmp_path: Path) -> None
     scored = bench.run("retrieval", quick=True, runs=runs, jobs=1, video=False)
     table = bench.table(dataset="phantom_eeg:tiny", runs=runs, protocol="embedding", method="retrieval")
     assert table["value"].tolist() == scored.table["value"].tolist()
+
+
+def test_embeddings_that_fail_cost_no_videos(file: Path, runs: Path, phantom) -> None:
+    name = f"{file}:Raises"
+    with pytest.raises(BenchError, match=r"ValueError: no words .* in embed"):
+        bench.run(name, quick=True, runs=runs, jobs=1)
+    cells = current_cells(Store(runs), phantom, load_suite("mini"), 40)
+    assert name in {cell.manifest["spec"]["method"] for cell in cells}
+    scored = bench.run(name, quick=True, runs=runs, jobs=1)
+    assert not scored.failures and len(scored.table)
