@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.core.sources import OURS
 from bench.core.version import __version__
 
 PACKAGES = (
@@ -41,8 +42,7 @@ PACKAGES = (
     "torchvision",
     "transformers",
 )
-SOURCES = (".py", ".toml")
-DETERMINING = (*SOURCES, ".json", ".safetensors")
+DETERMINING = (".py", ".toml", ".json", ".safetensors")
 
 
 def describe() -> dict[str, Any]:
@@ -69,8 +69,10 @@ def find_commit(folder: Path) -> dict[str, Any]:
     if ask_git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return nothing
     commit = ask_git(folder, "rev-parse", "HEAD")
-    # code and weights anywhere in the repository, new files too: methods determine a result as much as the harness
-    changes = ask_git(folder, "status", "--porcelain", "--", *(f":/*{suffix}" for suffix in DETERMINING))
+    # code and weights of our packages, new files too: methods determine a result as much as the harness. Elsewhere lie
+    # stores, tables and files of the user's own: the code of these is in the key wherever it lies.
+    ours = [f":/{package}/*{suffix}" for package in OURS for suffix in DETERMINING]
+    changes = ask_git(folder, "status", "--porcelain", "--", *ours)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 

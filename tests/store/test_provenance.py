@@ -45,7 +45,8 @@ def test_a_manifest_can_hold_it():
 def test_commit_and_changes(repository):
     head = git(repository, "rev-parse", "HEAD")
     assert provenance.find_commit(repository) == {"commit": head, "dirty": False}
-    for name, dirty in (("notes.txt", False), ("method.py", True)):
+    for name, dirty in (("bench/notes.txt", False), ("my runs/a/manifest.json", False), ("bench/method.py", True)):
+        (repository.parent / name).parent.mkdir(parents=True, exist_ok=True)
         (repository.parent / name).touch()
         provenance.find_commit.cache_clear()
         assert provenance.find_commit(repository) == {"commit": head, "dirty": dirty}
