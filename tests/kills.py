@@ -141,7 +141,8 @@ VERBS = (
 
 def list_drafts(folder: Path) -> list[str]:
     """Drafts of killed processes below the folder, but for its temporary files, which no other process can know of."""
-    drafts = (path for path in folder.rglob(".tmp-*") if "temporary" not in path.relative_to(folder).parts)
+    found = (path for pattern in (".tmp-*", ".making-*") for path in folder.rglob(pattern))
+    drafts = (path for path in found if "temporary" not in path.relative_to(folder).parts)
     return sorted(str(path.relative_to(folder)) for path in drafts)
 
 
