@@ -247,7 +247,8 @@ def test_heads_are_shifted_by_physics_alone() -> None:
     assert np.sort(np.abs(thick[:, 0]))[-8] / np.abs(thick).max() > np.sort(np.abs(thin[:, 0]))[-8] / np.abs(thin).max()
     shifted = find_spec("shifted", seed=SMALLEST.seed)
     same = {name: value for name, value in shifted.as_dict().items() if value != find_spec("small").as_dict()[name]}
-    assert set(same) == {"size", "seed", "orientation", "cap", "electrode_gain", "conductivity"}
+    physics = {"orientation", "position", "cap", "electrode_gain", "conductivity"}
+    assert set(same) == {"size", "seed", "evoked", "induced"} | physics
 
 
 def test_features_see_what_the_clip_does() -> None:
@@ -421,6 +422,29 @@ def test_the_committed_card_is_what_is_measured(phantom: SeedDV) -> None:
     by_subject = dict(zip(shipped["figure"], shipped["by subject"], strict=True))
     told = {figure: float(by_subject[figure].split()[1]) for figure in measured}
     assert told == pytest.approx(measured, abs=1e-6)
+
+
+def test_planted_effects_are_differences_of_the_same_card() -> None:
+    shipped = committed_card(card.CARDS / "tiny.csv", TINY)
+    assert shipped is not None
+    rows = shipped.set_index("figure")
+    values = {figure: np.array([float(one) for one in text.split()]) for figure, text in rows["by subject"].items()}
+    ideal = values["ideal observer, concept, open set (30 draws a concept)"]
+    without = values["ideal observer, without temporal electrodes"]
+    np.testing.assert_allclose(values["lost without temporal electrodes, ideal observer"], ideal - without, atol=1e-6)
+    linear = values["ridge, both, a subject's own trials"] - values["ridge, both, own, without gamma"]
+    np.testing.assert_allclose(values["lost without gamma, linear reader"], linear, atol=1e-6)
+    mapped, new = (
+        float(rows.loc[f"ridge, bands, all known subjects' trials, new subjects {how}", "mean"])
+        for how in ("with a ridge map from their calibration trials", "without a map")
+    )
+    told = rows.loc["lost without a map, ridge of known subjects, bands", "mean"]
+    assert float(told) == pytest.approx(mapped - new, abs=1e-6)
+    lead = ideal.mean() - values["best linear reader, both"].mean()
+    share = (ideal.mean() - values["ideal observer, without both"].mean()) / lead
+    (name,) = [figure for figure in rows.index if figure.startswith("of the ideal observer's lead")]
+    assert float(rows.loc[name, "mean"]) == pytest.approx(share, abs=1e-5)
+    assert not [figure for figure in rows.index if "lost" in figure and rows.loc[figure, "chance"] != ""]
 
 
 def test_info_prints_committed_cards_and_makes_nothing_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,14 @@ means are linear in the features. Ridge learns from the recordings (`readers`). 
 there is no reliability.
 
 Rows "in bits" are the information about the concept: mean logarithm of its posterior, over that of chance. They tell
-rows apart where accuracies are near one.
+rows apart where accuracies are near one. Rows "lost" are the **planted effects**, which ablations are held against:
+what the ideal observer and a ridge lose, subject by subject, without a region, a band, a condition or a map. "The
+linear reader" of these rows is the ridge on a subject's own evoked responses and band powers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,23 +24,27 @@ import numpy as np
 
 from bench.core.paths import available_cores
 from bench.core.progress import track
-from bench.datasets.phantom.eeg.features import Features
+from bench.datasets.phantom.eeg.features import COURSES, GROUPS, Features
 from bench.datasets.phantom.eeg.head import BANDS, RATE, WINDOW, draw_head
 from bench.datasets.phantom.eeg.likelihood import HIGHEST, build_likelihood, log_normalise, simulate_moments
 from bench.datasets.phantom.eeg.montage import REGIONS
 from bench.datasets.phantom.eeg.observer import DRAWS, Truth
 from bench.datasets.phantom.eeg.readers import (
     BAND_NAMES,
+    FEATURES,
+    PENALTIES,
     Readings,
     Session,
     compare_readers,
     fit_ridge,
     join,
+    lay_out,
     measure_scale,
     read_trials,
     recognise_subjects,
-    ridge_scores,
+    solve_ridge,
     top_accuracy,
+    whitening,
 )
 from bench.datasets.phantom.eeg.signals import hint_features, record_block
 from bench.datasets.phantom.eeg.spec import PhantomSpec
@@ -51,10 +57,11 @@ if TYPE_CHECKING:
 
     from bench.datasets.seed_dv.layout import SeedDV
 
-__all__ = ["COLUMNS", "phantom_card", "ridge_scores", "top_accuracy"]
-
 COLUMNS = ("figure", "mean", "lowest", "highest", "chance", "by subject")
 CARDS = Path(__file__).with_name("cards")
+IDEAL = f"ideal observer, concept, open set ({DRAWS} draws a concept)"
+BEST_LINEAR = "best linear reader, both"
+LINEAR = "ridge, both, a subject's own trials"
 LIMIT = 60  # simulated trials a concept from which the best linear reader of band powers is made
 CHUNK = 256  # trials read at once
 READERS = {
@@ -99,14 +106,17 @@ def measure_card(dataset: SeedDV, *, processes: int | None = None) -> pd.DataFra
         rows.append((figure, *middle, of_chance, " ".join(texts) if len(values) > 1 else ""))
 
     chances = {"clip": 1 / truth.spec.geometry.block_clips, "action": 0.1, "place": 0.25}
-    ideal = [one for one, _ in own]
-    for figure in ideal[0]:
-        plain = figure.endswith("in bits") or "calibration" in figure or "dB" in figure or "thumbnail" in figure
+    figures = {figure: [one[figure] for one, _ in own] for figure in own[0][0]}
+    for figure, values in figures.items():
+        plain = any(word in figure for word in ("in bits", "(calibration)", "dB", "correlation"))
         chance = next((value for what, value in chances.items() if f", {what}" in figure), 1 / kinds)
-        add(figure, [one[figure] for one in ideal], None if plain else chance)
+        add(figure, values, None if plain else chance)
     sessions = dict(zip(dataset.subjects, (session for _, session in own), strict=True))
-    for figure, values in measure_readers(dataset, sessions).items():
+    readers = measure_readers(dataset, sessions)
+    for figure, values in readers.items():
         add(figure, values, 1 / kinds)
+    for figure, values in lose(figures | readers).items():
+        add(figure, values, None)
     identity = recognise_subjects({s: sessions[s].train for s in sessions}, {s: sessions[s].test for s in sessions})
     add("ridge, which subject a trial is of, by band powers", identity.tolist(), 1 / len(dataset.subjects))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -169,7 +179,7 @@ def measure_subject(dataset: SeedDV, subject: int) -> tuple[dict[str, float], Se
     observed = truth.observe(test, HIGHEST)
     evidence = likelihood.read(observed)
     whole = log_normalise(evidence.score())
-    add(f"ideal observer, concept, open set ({DRAWS} draws a concept)", whole)
+    add(IDEAL, whole)
     out["its mean posterior of the concept it chose (calibration)"] = float(np.exp(whole.max(axis=1)).mean())
     add("ideal observer, without band powers", evidence.score(bands=()))
     add("ideal observer, without evoked responses", evidence.score(evoked=False))
@@ -194,6 +204,7 @@ def measure_subject(dataset: SeedDV, subject: int) -> tuple[dict[str, float], Se
     calibration = np.searchsorted(train, draw_calibration(train, subject))
     session = Session(readings["train"], readings["test"], calibration, clip[train])
     out |= measure_own(dataset, session, clip[test])
+    out |= read_latents(truth, session, clip[test])
     out["evoked power to noise (dB)"] = evoked_ratio(truth, subject)
     return out, session
 
@@ -268,6 +279,48 @@ def measure_own(dataset: SeedDV, session: Session, test_clips: np.ndarray) -> di
         label = labels_of(dataset, what)
         ridge = fit_ridge("evoked", train, label[session.train_clips], int(label.max()) + 1)
         out[f"ridge, evoked, own, {what}"] = top_accuracy(ridge.scores(test), label[test_clips])
+    return out
+
+
+def read_latents(truth: Truth, session: Session, test_clips: np.ndarray) -> dict[str, float]:
+    """Correlation over test clips of what ridge reads of colours and of brightness with the true ones."""
+    scale = measure_scale(session.train)
+    scaled = [scale.apply(part) for part in (session.train, session.test)]
+    mixing = whitening(scaled[0].evoked)
+    train, test = (lay_out("evoked", mixing, part) for part in scaled)
+    features = truth.features
+    latents = {
+        "colours": features.static[:, GROUPS["colour"]],
+        "brightness": features.courses[:, COURSES["luminance"]].mean(axis=2),
+    }
+    out = {}
+    for name, values in latents.items():
+        weights = solve_ridge(train - train.mean(axis=0), values[session.train_clips], PENALTIES["evoked"])
+        found = (test - train.mean(axis=0)) @ weights
+        pairs = zip(found.T, values[test_clips].T, strict=True)
+        out[f"ridge, evoked, own, {name} (correlation)"] = float(np.mean([np.corrcoef(*pair)[0, 1] for pair in pairs]))
+    return out
+
+
+def lose(figures: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """The planted effects: what is lost without each thing, and how much of the observer's lead is no linear reader's.
+
+    The last row is a single number, of means over subjects: how far knowing conjunctions and states takes the observer
+    on its way from the best linear reader. What is left is that it knows the powers' distribution and the latencies.
+    """
+    out = {}
+    rows = ("ideal observer", IDEAL, "ideal observer"), ("linear reader", LINEAR, "ridge, both, own")
+    for who, whole, start in rows:
+        for figure, values in figures.items():
+            if figure.startswith(f"{start}, without ") and not figure.endswith("in bits"):
+                what = figure.removeprefix(f"{start}, without ")
+                out[f"lost without {what}, {who}"] = np.subtract(figures[whole], values).tolist()
+    for features in FEATURES:
+        without, mapped = (figures[f"ridge, {features}, {READERS[who]}"] for who in ("new", "new, mapped"))
+        out[f"lost without a map, ridge of known subjects, {features}"] = np.subtract(mapped, without).tolist()
+    ideal, linear, blind = (np.mean(figures[one]) for one in (IDEAL, BEST_LINEAR, "ideal observer, without both"))
+    share = (ideal - blind) / (ideal - linear) if ideal > linear else np.nan
+    out["of the ideal observer's lead over the best linear reader, conjunctions and states are"] = [float(share)]
     return out
 
 
