@@ -447,6 +447,23 @@ def test_planted_effects_are_differences_of_the_same_card() -> None:
     assert not [figure for figure in rows.index if "lost" in figure and rows.loc[figure, "chance"] != ""]
 
 
+def test_cards_hold_what_the_sizes_are_for() -> None:
+    """By the default, evoked responses and powers say about as much; `shifted` is lost without a map, and comes back."""
+
+    def mean(size: str, figure: str) -> float:
+        shipped = committed_card(card.CARDS / f"{size}.csv", find_spec(size))
+        assert shipped is not None, f"python -m bench.datasets.remake_cards phantom_eeg:{size}"
+        return float(shipped.set_index("figure").loc[figure, "mean"])
+
+    evoked, bands = (mean("small", f"ridge, {one}, a subject's own trials") for one in ("evoked", "bands"))
+    assert 1 / 1.3 < evoked / bands < 1.3
+    for features in ("evoked", "bands", "both"):
+        known, new, mapped = (
+            mean("shifted", f"ridge, {features}, {card.READERS[who]}") for who in ("pooled", "new", "new, mapped")
+        )
+        assert new <= known / 3 and mapped >= 2 * new
+
+
 def test_info_prints_committed_cards_and_makes_nothing_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.datasets.catalogue.make_phantom", lambda *_, **__: pytest.fail("made"))
     sizes = [path.stem for path in card.CARDS.glob("*.csv")]
