@@ -448,7 +448,7 @@ def test_planted_effects_are_differences_of_the_same_card() -> None:
 
 
 def test_cards_hold_what_the_sizes_are_for() -> None:
-    """By the default, evoked responses and powers say about as much; `shifted` is lost without a map, and comes back."""
+    """By default, evoked responses and powers say about as much; `shifted` is lost without a map, and comes back."""
 
     def mean(size: str, figure: str) -> float:
         shipped = committed_card(card.CARDS / f"{size}.csv", find_spec(size))
