@@ -38,14 +38,15 @@ from methods.sam_net.covariance import (
     average_covariance,
     measure_covariance,
     recolour,
-    sphere_regions,
+    sphere_groups,
 )
-from methods.sam_net.heads import Decoder, relative_variance
-from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.heads import Decoder
+from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder, assign_regions
 from methods.sam_net.new2source import gather_sources, map_new_to_source
-from methods.sam_net.parameters import Parameters, read_parameters
+from methods.sam_net.parameters import REGIONS, Parameters, read_parameters
 from methods.sam_net.subjects import (
     SubjectClassifier,
+    draw_other,
     find_centre,
     mean_trials,
     measure_similarity,
@@ -61,7 +62,7 @@ class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 2
+    version = 3
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -73,44 +74,39 @@ class SamNet:
         self.maps: dict[int, ChannelMap] = {}
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
-        """Stage 1: train HRT on the known subjects. The validation trials only measure how far predictions shrink."""
+        """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
-        signals = self.prepare(train.brain, train.sampling_rate)
-        numbers, index = np.unique(train.subject, return_inverse=True)
+        parts = [train, validation] if parameters.use_validation else [train]
+        signals = torch.cat([self.prepare(part.brain, part.sampling_rate) for part in parts])
+        numbers, index = np.unique(np.concatenate([part.subject for part in parts]), return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
-        classifier = None
+        rate = min(parameters.sampling_rate, train.sampling_rate)
         with seeded(self.device, "sam_net", "network", self.seed):
-            rate = min(parameters.sampling_rate, train.sampling_rate)
             decoder = build_decoder(parameters, train.channels, signals.shape[2], rate, self.suite.geometry)
-            if parameters.adversary > 0 and len(numbers) > 1:
-                classifier = SubjectClassifier(
-                    parameters.queries * parameters.width, len(numbers), hidden=parameters.adversary_width
-                )
-                classifier.to(self.device)
+            classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
-        text, latents = self.encode(train)
-        concepts = torch.from_numpy(train.concepts).to(self.device)
+        text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
+        concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts])).to(self.device)
         text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
         self.concepts = torch.stack([text[concepts == one][0, : parameters.concept_rank] for one in concepts.unique()])
         latents = self.decoder.latents.learn_basis(latents)
-        clip = torch.from_numpy(train.clip)
+        starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
+        clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
         covariance = average_covariance(signals, subject)
-        self.sphere = sphere_regions(covariance, train.channels, shrinkage=parameters.sphering_shrinkage)
-        examples = Examples(
-            signals=self.to_encoder(signals),
-            subject=subject,
-            text=text[clip],
-            latents=latents[clip],
-        )
+        self.sphere = sphere_groups(covariance, self.group_electrodes(train.channels), parameters.sphering_shrinkage)
+        examples = Examples(signals=self.to_encoder(signals), subject=subject, text=text[clip], latents=latents[clip])
         similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
-        order = order_subjects(similarity, find_centre(similarity) if parameters.centred else 0)
+        start = find_centre(similarity)
+        if not parameters.centred:
+            start = draw_other(len(numbers), start, make_generator("sam_net", "start", self.seed))
+        order = order_subjects(similarity, start)
         self.order = tuple(int(numbers[one]) for one in order)
         steps = max(len(order), round(parameters.epochs * len(signals) / parameters.batch_size))
         with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
-                classifier,
+                [classifier.to(self.device) for classifier in classifiers],
                 examples,
                 plan_stages(order, steps=steps, progressive=parameters.progressive, last_share=parameters.last_share),
                 take_fields(Recipe, parameters),
@@ -118,10 +114,8 @@ class SamNet:
                 augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
-        seen = predict(self.decoder, self.to_encoder(self.prepare(validation.brain, validation.sampling_rate)))
-        heads = (self.decoder.text, self.decoder.latents)
-        self.spread = [relative_variance(head, values) for head, values in zip(heads, seen, strict=True)]
-        self.sources = gather_sources(signals, digest_clips(train), subject, source=parameters.mapping_source)
+        clips = [clip for part in parts for clip in digest_clips(part)]
+        self.sources = gather_sources(signals, clips, subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
@@ -183,8 +177,7 @@ class SamNet:
         if parameters.concept_reading == "nearest":
             between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
             text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
-        gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, parameters.rescales, strict=True)]
-        return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
+        return decoder.text.expand(text), decoder.latents.expand(latents)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
         """E as regressed, without the training captions' mean, averaged over the tokens."""
@@ -217,7 +210,13 @@ class SamNet:
         return torch.from_numpy(read_resampled(brain, rate, self.parameters.sampling_rate)).to(self.device)
 
     def to_encoder(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
-        return apply_map(self.sphere, signals) if self.parameters.sphering else signals
+        return signals if self.parameters.sphering == "none" else apply_map(self.sphere, signals)
+
+    def group_electrodes(self, channels: Sequence[str]) -> list[list[int]]:
+        """Which of the electrodes in use are sphered together."""
+        chosen = self.parameters.regions if self.parameters.encoder == "hrt" else REGIONS
+        regions = [indices for region, indices in assign_regions(channels).items() if region in chosen and indices]
+        return regions if self.parameters.sphering == "regions" else [[index for part in regions for index in part]]
 
     @torch.inference_mode()
     def encode(
@@ -244,19 +243,22 @@ def nearest_concepts(
     return concepts[(coefficients @ concepts.T).argmax(dim=1)]
 
 
+def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:
+    """The adversary of each encoder; none where there is nobody to tell apart."""
+    if parameters.adversary == 0 or subjects < 2:
+        return []
+    features = parameters.queries * parameters.width
+    encoders = 2 if parameters.encoders == "two" else 1
+    return [SubjectClassifier(features, subjects, hidden=parameters.adversary_width) for _ in range(encoders)]
+
+
 def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int, rate: float, geometry: Any) -> Decoder:
     """The untrained network for these electrodes, `samples` at `rate` Hz, and a suite's geometry."""
-    shared: dict[str, Any] = {
-        "filters": parameters.filters,
-        "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
-        "stride": max(1, round(parameters.stride_seconds * rate)),
-        "width": parameters.width,
-        "queries": parameters.queries,
-        "dropout": parameters.dropout,
-    }
-    encoder: HybridRegionTemporalEncoder | PlainEncoder
-    if parameters.encoder == "hrt":
-        encoder = HybridRegionTemporalEncoder(
+
+    def build_encoder() -> HybridRegionTemporalEncoder | PlainEncoder:
+        if parameters.encoder == "plain":
+            return PlainEncoder(len(channels), **shared)
+        return HybridRegionTemporalEncoder(
             channels,
             samples,
             regions=parameters.regions,
@@ -265,10 +267,18 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
             heads=parameters.heads,
             **shared,
         )
-    else:
-        encoder = PlainEncoder(len(channels), **shared)
+
+    shared: dict[str, Any] = {
+        "filters": parameters.filters,
+        "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
+        "stride": max(1, round(parameters.stride_seconds * rate)),
+        "width": parameters.width,
+        "queries": parameters.queries,
+        "dropout": parameters.dropout,
+    }
     return Decoder(
-        encoder,
+        build_encoder(),
+        build_encoder() if parameters.encoders == "two" else None,
         features=parameters.queries * parameters.width,
         text_shape=(geometry.tokens, geometry.text_width),
         latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),

@@ -47,7 +47,7 @@ class Recipe:
 
 def train_decoder(
     decoder: Decoder,
-    classifier: SubjectClassifier | None,
+    classifiers: Sequence[SubjectClassifier],
     examples: Examples,
     stages: Sequence[Stage],
     recipe: Recipe,
@@ -56,13 +56,15 @@ def train_decoder(
     augmentation: torch.Generator,
     phase: str,
 ) -> None:
-    """Train in place through all stages. `classifier` None: no adversary."""
-    modules = [decoder] if classifier is None else [decoder, classifier]
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    """Train in place through all stages; `classifiers` are the adversaries, one for each encoder, or none.
+
+    The learning rate rises until everybody has joined, and falls from there on.
+    """
+    parameters = [parameter for module in (decoder, *classifiers) for parameter in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     total = sum(stage.steps for stage in stages)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=total + 1, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=total + 1, pct_start=max(0.1, 1 - stages[-1].steps / total)
     )
     subjects = int(examples.subject.max()) + 1
     decoder.train()
@@ -79,11 +81,12 @@ def train_decoder(
         features, text, latents = decoder(signals)
         loss = recipe.text_weight * measure_error(decoder.text, text, examples.text[rows])
         loss = loss + recipe.latent_weight * measure_error(decoder.latents, latents, examples.latents[rows])
-        if classifier is not None and len(stage.subjects) > 1:
+        if classifiers and len(stage.subjects) > 1:
             present = torch.zeros(subjects, dtype=torch.bool, device=rows.device)
             present[list(stage.subjects)] = True
-            hidden = reverse_gradient(features, recipe.adversary * ramp(step / total))
-            loss = loss + subject_loss(classifier(hidden), examples.subject[rows], present)
+            for classifier, shown in zip(classifiers, features, strict=True):
+                hidden = reverse_gradient(shown, recipe.adversary * ramp(step / total))
+                loss = loss + subject_loss(classifier(hidden), examples.subject[rows], present)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
