@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def augment(
-    signals: Float[Tensor, "trial channel time"],
+    signals: Float[Tensor, "trial view channel time"],
     *,
     noise_mean: float,
     noise_deviation: float,
     electrode_dropout: float,
     generator: torch.Generator,
-) -> Float[Tensor, "trial channel time"]:
-    """Noisy signals with some electrodes silenced, each electrode of each trial by itself.
+) -> Float[Tensor, "trial view channel time"]:
+    """Noisy signals with some electrodes silenced in all views, each electrode of each trial by itself.
 
     The generator lives on the CPU whatever the signals' device: one seed, one stream on every machine.
     """
@@ -28,6 +28,6 @@ def augment(
         noise = torch.randn(signals.shape, generator=generator).to(signals.device)
         signals = signals + noise_mean + noise_deviation * noise
     if electrode_dropout:
-        kept = torch.rand(signals.shape[:2], generator=generator) >= electrode_dropout  # (B, C)
-        signals = signals * kept[:, :, None].to(signals)
+        kept = torch.rand(signals.shape[0], signals.shape[2], generator=generator) >= electrode_dropout  # (B, C)
+        signals = signals * kept[:, None, :, None].to(signals)
     return signals

@@ -130,7 +130,7 @@ class Decoder(nn.Module):
         self.latents = LowRankHead(features, latent_shape, rank=latent_rank)
 
     def forward(
-        self, signals: Float[Tensor, "trial channel time"]
+        self, signals: Float[Tensor, "trial view channel time"]
     ) -> tuple[list[Float[Tensor, "trial query width"]], Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Features of each encoder, and the coefficients of E and of L."""
         features = [self.encoder(signals)]

@@ -74,8 +74,8 @@ class ElectrodeAttention(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
-        return self.weigh(signals)[:, :, None] * signals
+    def forward(self, signals: Float[Tensor, "trial view channel time"]) -> Float[Tensor, "trial view channel time"]:
+        return self.weigh(signals[:, 0])[:, None, :, None] * signals  # by the waveforms
 
     def weigh(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel"]:
         if self.pool == "mean":
@@ -89,13 +89,13 @@ class RegionExtractors(nn.Module):
     """Conv → GELU → BN → dropout for each region, concatenated and projected, equations (2) and (3)."""
 
     def __init__(
-        self, sizes: Sequence[int], *, filters: int, kernel: int, stride: int, width: int, dropout: float
+        self, sizes: Sequence[int], *, views: int, filters: int, kernel: int, stride: int, width: int, dropout: float
     ) -> None:
         super().__init__()
         self.sizes = list(sizes)  # electrodes of each region; they come region by region
         self.extractors = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(size, filters, kernel, stride=stride, padding=kernel // 2),
+                nn.Conv1d(views * size, filters, kernel, stride=stride, padding=kernel // 2),
                 nn.GELU(),
                 nn.BatchNorm1d(filters),
                 nn.Dropout(dropout),
@@ -104,9 +104,9 @@ class RegionExtractors(nn.Module):
         )
         self.project = nn.Linear(filters * len(self.sizes), width)
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial step width"]:
-        parts = signals.split(self.sizes, dim=1)
-        regions = [extract(part) for extract, part in zip(self.extractors, parts, strict=True)]
+    def forward(self, signals: Float[Tensor, "trial view channel time"]) -> Float[Tensor, "trial step width"]:
+        parts = signals.split(self.sizes, dim=2)
+        regions = [extract(part.flatten(1, 2)) for extract, part in zip(self.extractors, parts, strict=True)]
         return self.project(torch.cat(regions, dim=1).transpose(1, 2))  # (B, R*F, S) -> (B, S, width)
 
 
@@ -160,7 +160,10 @@ def encode_times(times: Float[Tensor, " token"], width: int, heads: int) -> Floa
 
 
 class HybridRegionTemporalEncoder(nn.Module):
-    """The paper's encoder: features of a trial from the electrodes of the chosen regions."""
+    """The paper's encoder: features of a trial from the electrodes of the chosen regions.
+
+    Each electrode comes in `views`: its waveform, and its power in some bands (`views`). They share its weight.
+    """
 
     used: Tensor  # indices of these electrodes, region by region
 
@@ -171,6 +174,7 @@ class HybridRegionTemporalEncoder(nn.Module):
         *,
         regions: Sequence[str],
         attention_pool: str,
+        views: int,
         filters: int,
         kernel: int,
         stride: int,
@@ -184,10 +188,12 @@ class HybridRegionTemporalEncoder(nn.Module):
         members = [indices for region, indices in assign_regions(channels).items() if region in regions and indices]
         if not members:
             raise BenchError(f"no electrode of {list(channels)} lies over {list(regions)}; name other regions")
+        self.views = views
         self.register_buffer("used", torch.tensor([index for indices in members for index in indices]))
         self.attention = ElectrodeAttention(len(self.used), pool=attention_pool)
         self.extractors = RegionExtractors(
             [len(indices) for indices in members],
+            views=views,
             filters=filters,
             kernel=kernel,
             stride=stride,
@@ -199,8 +205,8 @@ class HybridRegionTemporalEncoder(nn.Module):
             steps, width=width, queries=queries, layers=layers, heads=heads, dropout=dropout
         )
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
-        return self.temporal(self.extractors(self.attention(signals[:, self.used])))
+    def forward(self, signals: Float[Tensor, "trial view channel time"]) -> Float[Tensor, "trial query width"]:
+        return self.temporal(self.extractors(self.attention(signals[:, :, self.used])))
 
 
 class PlainEncoder(nn.Module):
@@ -211,11 +217,20 @@ class PlainEncoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, filters: int, kernel: int, stride: int, width: int, queries: int, dropout: float
+        self,
+        channels: int,
+        *,
+        views: int,
+        filters: int,
+        kernel: int,
+        stride: int,
+        width: int,
+        queries: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.extract = nn.Sequential(
-            nn.Conv1d(channels, filters, kernel, stride=stride, padding=kernel // 2),
+            nn.Conv1d(views * channels, filters, kernel, stride=stride, padding=kernel // 2),
             nn.GELU(),
             nn.BatchNorm1d(filters),
             nn.Dropout(dropout),
@@ -223,5 +238,5 @@ class PlainEncoder(nn.Module):
         )
         self.project = nn.Linear(filters, width)
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
-        return self.project(self.extract(signals).transpose(1, 2))
+    def forward(self, signals: Float[Tensor, "trial view channel time"]) -> Float[Tensor, "trial query width"]:
+        return self.project(self.extract(signals.flatten(1, 2)).transpose(1, 2))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
@@ -34,7 +34,6 @@ from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
 from methods.sam_net.covariance import (
     ChannelMap,
-    apply_map,
     average_covariance,
     measure_covariance,
     recolour,
@@ -54,6 +53,7 @@ from methods.sam_net.subjects import (
     plan_stages,
 )
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
+from methods.sam_net.views import Level, Powers, Recording, join, measure_level, measure_powers
 
 ENCODED = 64  # clips encoded at once
 
@@ -72,18 +72,20 @@ class SamNet:
         self.device = torch.device(suite.device)
         self.decoder: Decoder | None = None
         self.maps: dict[int, ChannelMap] = {}
+        self.levels: dict[int, Level] = {}
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         parts = [train, validation] if parameters.use_validation else [train]
-        signals = torch.cat([self.prepare(part.brain, part.sampling_rate) for part in parts])
+        recording = join([self.prepare(part.brain, part.sampling_rate) for part in parts])
         numbers, index = np.unique(np.concatenate([part.subject for part in parts]), return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
         rate = min(parameters.sampling_rate, train.sampling_rate)
         with seeded(self.device, "sam_net", "network", self.seed):
-            decoder = build_decoder(parameters, train.channels, signals.shape[2], rate, self.suite.geometry)
+            samples = recording.slow.shape[2]
+            decoder = build_decoder(parameters, train.channels, samples, rate, self.suite.geometry)
             classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
         text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
@@ -93,16 +95,19 @@ class SamNet:
         latents = self.decoder.latents.learn_basis(latents)
         starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
         clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
-        covariance = average_covariance(signals, subject)
-        self.sphere = sphere_groups(covariance, self.group_electrodes(train.channels), parameters.sphering_shrinkage)
-        examples = Examples(signals=self.to_encoder(signals), subject=subject, text=text[clip], latents=latents[clip])
-        similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
+        groups = self.group_electrodes(train.channels)
+        covariance = average_covariance(recording.slow, subject)
+        self.sphere = sphere_groups(covariance, groups, parameters.sphering_shrinkage)
+        who = numbers[index]
+        self.learn_levels(recording, who)
+        examples = Examples(signals=self.see(recording, who), subject=subject, text=text[clip], latents=latents[clip])
+        similarity = measure_similarity(mean_trials(recording.slow, subject, len(numbers)))
         start = find_centre(similarity)
         if not parameters.centred:
             start = draw_other(len(numbers), start, make_generator("sam_net", "start", self.seed))
         order = order_subjects(similarity, start)
         self.order = tuple(int(numbers[one]) for one in order)
-        steps = max(len(order), round(parameters.epochs * len(signals) / parameters.batch_size))
+        steps = max(len(order), round(parameters.epochs * len(recording.slow) / parameters.batch_size))
         with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
@@ -115,13 +120,14 @@ class SamNet:
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
         clips = [clip for part in parts for clip in digest_clips(part)]
-        self.sources = gather_sources(signals, clips, subject, source=parameters.mapping_source)
+        self.sources = gather_sources(recording.slow, clips, subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
         parameters = self.parameters
         self.trained()
-        signals = self.prepare(calibration.brain, calibration.sampling_rate)
+        recording = self.prepare(calibration.brain, calibration.sampling_rate)
+        signals = recording.slow
         clips = digest_clips(calibration)
         for number in np.unique(calibration.subject):
             rows = np.flatnonzero(calibration.subject == number)
@@ -138,6 +144,7 @@ class SamNet:
                 self.maps[int(number)] = recolour(
                     covariance, self.sources.covariance, shrinkage=parameters.recolour_shrinkage
                 )
+        self.learn_levels(self.map(recording, calibration.subject), calibration.subject)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
@@ -187,12 +194,8 @@ class SamNet:
 
     def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Coefficients of E and L of each trial, through the subject's map where it has one."""
-        signals = self.prepare(brain.brain, brain.sampling_rate)
-        for number, matrix in self.maps.items():
-            rows = np.flatnonzero(brain.subject == number)
-            if len(rows):
-                signals[rows] = apply_map(matrix, signals[rows])
-        return predict(self.trained(), self.to_encoder(signals))
+        recording = self.map(self.prepare(brain.brain, brain.sampling_rate), brain.subject)
+        return predict(self.trained(), self.see(recording, brain.subject))
 
     @property
     def parameter_count(self) -> int:
@@ -205,12 +208,47 @@ class SamNet:
     def trained(self) -> Decoder:
         return require_fitted(self.decoder, "sam_net")
 
-    def prepare(self, brain: Signals, rate: float) -> Float[Tensor, "trial channel time"]:
-        """All trials in memory at the encoder's sampling rate, on the device."""
-        return torch.from_numpy(read_resampled(brain, rate, self.parameters.sampling_rate)).to(self.device)
+    def prepare(self, brain: Signals, rate: float) -> Recording:
+        """All trials in memory, on the device, at the encoder's rate, and as they are where powers are looked at."""
+        slow, fast = (
+            torch.from_numpy(read_resampled(brain, rate, wanted)).to(self.device)
+            for wanted in (self.parameters.sampling_rate, rate)
+        )
+        return Recording(slow, fast if self.parameters.power_bands else None, rate)
 
-    def to_encoder(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
-        return signals if self.parameters.sphering == "none" else apply_map(self.sphere, signals)
+    def map(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Recording:
+        """The trials as the known subjects would have had them, of subjects that have a map."""
+        parts = [np.flatnonzero(subject == number) for number in np.unique(subject)]
+        maps = [self.maps.get(int(subject[rows[0]])) for rows in parts]
+        mapped = [
+            recording[rows] if own is None else recording[rows].mix(own) for rows, own in zip(parts, maps, strict=True)
+        ]
+        return join(mapped)[np.argsort(np.concatenate(parts))]
+
+    def learn_levels(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> None:
+        """Each subject's usual powers."""
+        if self.parameters.power_bands:
+            for number in np.unique(subject):
+                self.levels[int(number)] = measure_level(self.powers(recording[subject == number]))
+
+    def powers(self, recording: Recording) -> Powers:
+        return measure_powers(self.sphered(recording), self.parameters.power_bands)
+
+    def sphered(self, recording: Recording) -> Recording:
+        return recording if self.parameters.sphering == "none" else recording.mix(self.sphere)
+
+    def see(
+        self, recording: Recording, subject: Int64[np.ndarray, " trial"]
+    ) -> Float[Tensor, "trial view channel time"]:
+        """What the encoders see of trials of several subjects, each at its own level of powers."""
+        parts = [np.flatnonzero(subject == number) for number in np.unique(subject)]
+        seen = [self.view(recording[rows], self.levels.get(int(subject[rows[0]]))) for rows in parts]
+        return torch.cat(seen)[np.argsort(np.concatenate(parts))]
+
+    def view(self, recording: Recording, level: Level | None) -> Float[Tensor, "trial view channel time"]:
+        """What the encoders see of trials of one subject: waveforms, and powers at this level."""
+        waveforms = self.sphered(recording).slow[:, None]
+        return waveforms if level is None else torch.cat([waveforms, level.apply(self.powers(recording))], dim=1)
 
     def group_electrodes(self, channels: Sequence[str]) -> list[list[int]]:
         """Which of the electrodes in use are sphered together."""
@@ -269,6 +307,7 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
         )
 
     shared: dict[str, Any] = {
+        "views": 1 + len(parameters.power_bands),
         "filters": parameters.filters,
         "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
         "stride": max(1, round(parameters.stride_seconds * rate)),

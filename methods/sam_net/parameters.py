@@ -19,6 +19,7 @@ class Parameters:
 
     # Input
     sampling_rate: float = limited(50.0, above=0)  # Hz; signals above it are low-passed and resampled
+    power_bands: tuple[tuple[float, float], ...] = ((8.0, 13.0), (14.0, 30.0), (35.0, 80.0))  # Hz; () is the paper's
     sphering: Literal["all", "regions", "none"] = "all"  # the electrodes that are used, by the known subjects' mean
     # covariance: all of them together, or within regions
     sphering_shrinkage: float = limited(0.01, least=0, most=1)

@@ -24,7 +24,7 @@ from methods.sam_net.subjects import Stage, SubjectClassifier, ramp, reverse_gra
 class Examples:
     """Training trials on the device, with the coefficients of what they should give."""
 
-    signals: Float[Tensor, "trial channel time"]
+    signals: Float[Tensor, "trial view channel time"]
     subject: Int64[Tensor, " trial"]  # 0-based index of the subject
     text: Float[Tensor, "trial rank"]
     latents: Float[Tensor, "trial rank"]
@@ -115,7 +115,7 @@ def walk_stages(
 
 @torch.inference_mode()
 def predict(
-    decoder: Decoder, signals: Float[Tensor, "trial channel time"], *, batch_size: int = 256
+    decoder: Decoder, signals: Float[Tensor, "trial view channel time"], *, batch_size: int = 256
 ) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
     """Coefficients of E and of L for each trial, independent of the other trials."""
     decoder.eval()

@@ -36,19 +36,21 @@ REGIONS = (("FZ", "F3", "FP1"), ("P4", "PZ"), ("C3", "CZ"), ("T7", "TP8"), ("OZ"
 
 
 def draw_signals(trials: int = 4, samples: int = 40, channels: int = len(ELECTRODES)) -> torch.Tensor:
-    return draw(trials, channels, samples).double() + 0.3
+    """Trials of two views, (B, 2, C, T)."""
+    return draw(trials, 2, channels, samples).double() + 0.3
 
 
 # The augmentation: RD(E + N(mu, sigma^2))
 
 
 def test_augmentation_has_the_declared_moments_and_drops_whole_electrodes() -> None:
-    signals = torch.ones(64, 62, 100)
+    signals = torch.ones(64, 2, 62, 100)
     options = {"noise_mean": 0.5, "noise_deviation": 0.3, "electrode_dropout": 0.25}
     made = augment(signals, **options, generator=torch.Generator().manual_seed(0))
-    silent = (made == 0).all(dim=2)
+    silent = (made == 0).all(dim=3)
     assert abs(float(silent.float().mean()) - 0.25) < 0.03
-    assert ((made == 0).any(dim=2) == silent).all()
+    assert ((made == 0).any(dim=3) == silent).all()
+    assert torch.equal(silent[:, 0], silent[:, 1])  # an electrode is silent in all views
     kept = made[~silent]
     assert abs(float(kept.mean()) - 1.5) < 0.01
     assert abs(float(kept.std()) - 0.3) < 0.01
@@ -65,14 +67,14 @@ def weigh(signals: np.ndarray, attention: ElectrodeAttention) -> np.ndarray:
 
 def test_equation_1_weighs_each_electrode_of_each_trial() -> None:
     attention, signals = scatter_weights(ElectrodeAttention(8, pool="mean")), draw_signals(channels=8)
-    weights = weigh(signals.numpy(), attention)
+    weights = weigh(signals[:, 0].numpy(), attention)
     assert np.ptp(weights, axis=0).min() > 1e-4  # they differ from trial to trial
-    np.testing.assert_allclose(number(attention.weigh(signals)), weights)
-    np.testing.assert_allclose(number(attention(signals)), weights[:, :, None] * signals.numpy())
+    np.testing.assert_allclose(number(attention.weigh(signals[:, 0])), weights)
+    np.testing.assert_allclose(number(attention(signals)), weights[:, None, :, None] * signals.numpy())
 
 
 def test_mean_pooling_cannot_see_a_change_of_power_and_log_power_can() -> None:
-    wave = torch.sin(torch.linspace(0, 2 * torch.pi, 101)[:-1]).expand(1, 62, 100)
+    wave = torch.sin(torch.linspace(0, 2 * torch.pi, 101)[:-1]).expand(1, 1, 62, 100)
     gates = {pool: ElectrodeAttention(62, pool=pool) for pool in ("mean", "log_power")}
     with torch.no_grad():
         gain = {pool: gate(3 * wave).abs().max() / gate(wave).abs().max() for pool, gate in gates.items()}
@@ -86,7 +88,7 @@ def test_mean_pooling_cannot_see_a_change_of_power_and_log_power_can() -> None:
 def make_encoder(**changes: Any) -> HybridRegionTemporalEncoder:
     options: dict[str, Any] = {
         "regions": ("frontal", "parietal", "central", "temporal", "occipital"), "attention_pool": "mean", "filters": 3,
-        "kernel": 5, "stride": 2, "width": 8, "queries": 3, "layers": 2, "heads": 2, "dropout": 0.4,
+        "views": 2, "kernel": 5, "stride": 2, "width": 8, "queries": 3, "layers": 2, "heads": 2, "dropout": 0.4,
     }  # fmt: skip
     encoder = HybridRegionTemporalEncoder(ELECTRODES, 40, **{**options, **changes})
     return scatter_weights(encoder)
@@ -99,17 +101,18 @@ def test_equation_2_gives_each_extractor_its_own_region_s_weighted_electrodes() 
         extractor.register_forward_pre_hook(lambda module, given: received.append(number(given[0])))
     encoder(signals)
     columns = [ELECTRODES.index(name) for region in REGIONS for name in region]
-    weighted = signals.numpy()[:, columns] * weigh(signals.numpy()[:, columns], encoder.attention)[:, :, None]
+    mine = signals.numpy()[:, :, columns]
+    weighted = mine * weigh(mine[:, 0], encoder.attention)[:, None, :, None]
     ends = np.cumsum([len(region) for region in REGIONS])
-    for got, expected in zip(received, np.split(weighted, ends[:-1], axis=1), strict=True):
-        np.testing.assert_allclose(got, expected)
+    for got, expected in zip(received, np.split(weighted, ends[:-1], axis=2), strict=True):
+        np.testing.assert_allclose(got, np.concatenate([expected[:, 0], expected[:, 1]], axis=1))
 
 
 def test_a_region_that_is_left_out_is_not_read() -> None:
     encoder, signals = make_encoder(regions=("frontal", "occipital")), draw_signals().requires_grad_()
     encoder(signals).square().sum().backward()
     assert signals.grad is not None
-    read = {name for name, one in zip(ELECTRODES, signals.grad.abs().sum(dim=(0, 2)), strict=True) if one > 0}
+    read = {name for name, one in zip(ELECTRODES, signals.grad.abs().sum(dim=(0, 1, 3)), strict=True) if one > 0}
     assert read == {*REGIONS[0], *REGIONS[4]}
 
 
@@ -120,13 +123,14 @@ def extract(signals: np.ndarray, extractors: RegionExtractors) -> np.ndarray:
     """L(‖ D(BN(GELU(Conv(E_i))))), D the identity outside of training: [n, step, width]."""
     parts, start = [], 0
     for (conv, _, norm, _), size in zip(extractors.extractors, extractors.sizes, strict=True):
-        parts.append(batch_norm(gelu(convolve(signals[:, start : start + size], conv)), norm))
+        views = np.concatenate([signals[:, 0, start : start + size], signals[:, 1, start : start + size]], axis=1)
+        parts.append(batch_norm(gelu(convolve(views, conv)), norm))
         start += size
     return linear(np.concatenate(parts, axis=1).transpose(0, 2, 1), extractors.project)
 
 
 def make_extractors(**changes: Any) -> RegionExtractors:
-    options: dict[str, Any] = {"filters": 4, "kernel": 5, "stride": 3, "width": 6, "dropout": 0.5}
+    options: dict[str, Any] = {"views": 2, "filters": 4, "kernel": 5, "stride": 3, "width": 6, "dropout": 0.5}
     return scatter_weights(RegionExtractors((3, 2, 4), **{**options, **changes}))
 
 
@@ -145,7 +149,7 @@ def test_in_training_equation_3_normalises_by_the_batch_and_drops_out() -> None:
             norm.running_mean.zero_(), norm.running_var.fill_(1)
         start = 0
         for (conv, _, norm, _), size in zip(extractors.extractors, extractors.sizes, strict=True):
-            seen = gelu(convolve(signals.numpy()[:, start : start + size], conv))
+            seen = gelu(convolve(signals.numpy()[:, :, start : start + size].reshape(4, 2 * size, -1), conv))
             norm.running_mean.copy_(torch.from_numpy(seen.mean(axis=(0, 2))))
             norm.running_var.copy_(torch.from_numpy(seen.var(axis=(0, 2))))
             start += size
@@ -192,6 +196,6 @@ def test_equation_4_attends_to_keys_of_three_time_scales(heads: int, layers: int
 
 def test_equations_1_to_4_in_a_row_are_the_encoder() -> None:
     encoder, signals = make_encoder(), draw_signals()
-    mine = signals.numpy()[:, [ELECTRODES.index(name) for region in REGIONS for name in region]]
-    mine = mine * weigh(mine, encoder.attention)[:, :, None]
+    mine = signals.numpy()[:, :, [ELECTRODES.index(name) for region in REGIONS for name in region]]
+    mine = mine * weigh(mine[:, 0], encoder.attention)[:, None, :, None]
     np.testing.assert_allclose(number(encoder(signals)), perceive(extract(mine, encoder.extractors), encoder.temporal))

@@ -62,14 +62,14 @@ def measure_electrodes(
         raise BenchError(f"encoder {method.parameters.encoder!r} has no electrode attention; leave it at 'hrt'")
     train, validation = (training_set(dataset, rows, scalings) for rows in (fold.train, fold.validation))
     method.fit(train, validation)
-    signals = method.to_encoder(method.prepare(validation.brain, validation.sampling_rate))
+    signals = method.see(method.prepare(validation.brain, validation.sampling_rate), validation.subject)
     table = read_network(method, signals, dataset.channels)
     truth = measure_truth(dataset, method, {one: scalings[one] for one in np.unique(train.subject).tolist()})
     return table if truth is None else table.assign(truth=truth[table["index"].to_numpy()])
 
 
 def read_network(
-    method: SamNet, signals: Float[Tensor, "trial channel time"], channels: tuple[str, ...]
+    method: SamNet, signals: Float[Tensor, "trial view channel time"], channels: tuple[str, ...]
 ) -> pd.DataFrame:
     """The columns of a fitted network for signals as its encoder gets them."""
     encoder = method.trained().encoder
@@ -77,7 +77,7 @@ def read_network(
     used = encoder.used.cpu().numpy()
     region = {index: name for name, indices in assign_regions(channels).items() for index in indices}
     with torch.inference_mode():
-        gates = torch.cat([encoder.attention.weigh(part) for part in signals[:, encoder.used].split(BATCH)])
+        gates = torch.cat([encoder.attention.weigh(part) for part in signals[:, 0, encoder.used].split(BATCH)])
     attention = gates.mean(dim=0)
     return pd.DataFrame(
         {
@@ -93,7 +93,7 @@ def read_network(
 
 
 def measure_weights(encoder: HybridRegionTemporalEncoder) -> Float[Tensor, " channel"]:
-    """Of each used electrode, the root mean square of its extractor's weights over filters and lags.
+    """Of each used electrode, the root mean square of its extractor's weights over filters, views and lags.
 
     In units of the untrained weights' own: those are smaller in a region of many electrodes.
     """
@@ -102,13 +102,13 @@ def measure_weights(encoder: HybridRegionTemporalEncoder) -> Float[Tensor, " cha
         assert isinstance(extractor, nn.Sequential)
         convolution = extractor[0]
         assert isinstance(convolution, nn.Conv1d)
-        weights = convolution.weight.detach()  # (F, C, k)
-        start = 1 / (3 * weights[0].numel())  # mean square of torch's first values, uniform within ±1/√(C k)
-        squares.append(weights.square().mean(dim=(0, 2)) / start)
+        weights = convolution.weight.detach()  # (F, K*C, k)
+        start = 1 / (3 * weights[0].numel())  # mean square of torch's first values, uniform within ±1/√(K C k)
+        squares.append(weights.square().mean(dim=(0, 2)).unflatten(0, (encoder.views, -1)).mean(dim=0) / start)
     return torch.cat(squares).sqrt()
 
 
-def silence_each(method: SamNet, signals: Float[Tensor, "trial channel time"], used: np.ndarray) -> np.ndarray:
+def silence_each(method: SamNet, signals: Float[Tensor, "trial view channel time"], used: np.ndarray) -> np.ndarray:
     """For each used electrode, the mean squared change of E's concept coefficients as a share of their variance."""
     decoder, rank = method.trained(), method.parameters.concept_rank
     whole = predict(decoder, signals)[0][:, :rank]
@@ -116,7 +116,7 @@ def silence_each(method: SamNet, signals: Float[Tensor, "trial channel time"], u
     effects = []
     for index in track(used, "silencing electrodes"):
         silent = signals.clone()
-        silent[:, index] = 0
+        silent[:, :, index] = 0
         moved = predict(decoder, silent)[0][:, :rank] - whole
         effects.append(float(moved.square().sum(dim=1).mean() / variance))
     return np.array(effects)
