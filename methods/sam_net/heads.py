@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.views import Views
 
 
 class LowRankHead(nn.Module):
@@ -130,12 +131,12 @@ class Decoder(nn.Module):
         self.latents = LowRankHead(features, latent_shape, rank=latent_rank)
 
     def forward(
-        self, signals: Float[Tensor, "trial view channel time"]
+        self, views: Views
     ) -> tuple[list[Float[Tensor, "trial query width"]], Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Features of each encoder, and the coefficients of E and of L."""
-        features = [self.encoder(signals)]
+        features = [self.encoder(views)]
         if self.visual is not None:
-            features.append(self.visual(signals))
+            features.append(self.visual(views))
         return features, self.text(features[0]), self.latents(features[-1])
 
     @property

@@ -34,13 +34,11 @@ from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
 from methods.sam_net.covariance import (
     ChannelMap,
-    average_covariance,
     measure_covariance,
     recolour,
-    sphere_groups,
 )
 from methods.sam_net.heads import Decoder
-from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder, assign_regions
+from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder, assign_regions, count_steps
 from methods.sam_net.new2source import gather_sources, map_new_to_source
 from methods.sam_net.parameters import REGIONS, Parameters, read_parameters
 from methods.sam_net.subjects import (
@@ -53,7 +51,7 @@ from methods.sam_net.subjects import (
     plan_stages,
 )
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
-from methods.sam_net.views import Level, Powers, Recording, join, measure_level, measure_powers
+from methods.sam_net.views import Recording, Viewer, join_recordings, rows_by_subject
 
 ENCODED = 64  # clips encoded at once
 
@@ -72,14 +70,13 @@ class SamNet:
         self.device = torch.device(suite.device)
         self.decoder: Decoder | None = None
         self.maps: dict[int, ChannelMap] = {}
-        self.levels: dict[int, Level] = {}
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
         parts = [train, validation] if parameters.use_validation else [train]
-        recording = join([self.prepare(part.brain, part.sampling_rate) for part in parts])
+        recording = join_recordings([self.prepare(part.brain, part.sampling_rate) for part in parts])
         numbers, index = np.unique(np.concatenate([part.subject for part in parts]), return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
         rate = min(parameters.sampling_rate, train.sampling_rate)
@@ -95,12 +92,18 @@ class SamNet:
         latents = self.decoder.latents.learn_basis(latents)
         starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
         clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
-        groups = self.group_electrodes(train.channels)
-        covariance = average_covariance(recording.slow, subject)
-        self.sphere = sphere_groups(covariance, groups, parameters.sphering_shrinkage)
         who = numbers[index]
-        self.learn_levels(recording, who)
-        examples = Examples(signals=self.see(recording, who), subject=subject, text=text[clip], latents=latents[clip])
+        self.viewer = Viewer(
+            self.group_electrodes(train.channels),
+            parameters.power_bands,
+            steps=count_steps(samples, count_stride(parameters, rate)),
+            shrinkage=(parameters.sphering_shrinkage, parameters.band_shrinkage),
+        )
+        self.viewer.learn_spheres(recording, who)
+        self.viewer.learn_levels(recording, who)
+        examples = Examples(
+            views=self.viewer.see(recording, who), subject=subject, text=text[clip], latents=latents[clip]
+        )
         similarity = measure_similarity(mean_trials(recording.slow, subject, len(numbers)))
         start = find_centre(similarity)
         if not parameters.centred:
@@ -144,7 +147,7 @@ class SamNet:
                 self.maps[int(number)] = recolour(
                     covariance, self.sources.covariance, shrinkage=parameters.recolour_shrinkage
                 )
-        self.learn_levels(self.map(recording, calibration.subject), calibration.subject)
+        self.viewer.learn_levels(self.map(recording, calibration.subject), calibration.subject)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
@@ -195,7 +198,7 @@ class SamNet:
     def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Coefficients of E and L of each trial, through the subject's map where it has one."""
         recording = self.map(self.prepare(brain.brain, brain.sampling_rate), brain.subject)
-        return predict(self.trained(), self.see(recording, brain.subject))
+        return predict(self.trained(), self.viewer.see(recording, brain.subject))
 
     @property
     def parameter_count(self) -> int:
@@ -218,40 +221,16 @@ class SamNet:
 
     def map(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Recording:
         """The trials as the known subjects would have had them, of subjects that have a map."""
-        parts = [np.flatnonzero(subject == number) for number in np.unique(subject)]
-        maps = [self.maps.get(int(subject[rows[0]])) for rows in parts]
-        mapped = [
-            recording[rows] if own is None else recording[rows].mix(own) for rows, own in zip(parts, maps, strict=True)
-        ]
-        return join(mapped)[np.argsort(np.concatenate(parts))]
-
-    def learn_levels(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> None:
-        """Each subject's usual powers."""
-        if self.parameters.power_bands:
-            for number in np.unique(subject):
-                self.levels[int(number)] = measure_level(self.powers(recording[subject == number]))
-
-    def powers(self, recording: Recording) -> Powers:
-        return measure_powers(self.sphered(recording), self.parameters.power_bands)
-
-    def sphered(self, recording: Recording) -> Recording:
-        return recording if self.parameters.sphering == "none" else recording.mix(self.sphere)
-
-    def see(
-        self, recording: Recording, subject: Int64[np.ndarray, " trial"]
-    ) -> Float[Tensor, "trial view channel time"]:
-        """What the encoders see of trials of several subjects, each at its own level of powers."""
-        parts = [np.flatnonzero(subject == number) for number in np.unique(subject)]
-        seen = [self.view(recording[rows], self.levels.get(int(subject[rows[0]]))) for rows in parts]
-        return torch.cat(seen)[np.argsort(np.concatenate(parts))]
-
-    def view(self, recording: Recording, level: Level | None) -> Float[Tensor, "trial view channel time"]:
-        """What the encoders see of trials of one subject: waveforms, and powers at this level."""
-        waveforms = self.sphered(recording).slow[:, None]
-        return waveforms if level is None else torch.cat([waveforms, level.apply(self.powers(recording))], dim=1)
+        parts = rows_by_subject(subject)
+        maps = [self.maps.get(number) for number in parts]
+        own = [recording[rows] for rows in parts.values()]
+        mapped = [one if matrix is None else one.mix(matrix) for one, matrix in zip(own, maps, strict=True)]
+        return join_recordings(mapped)[np.argsort(np.concatenate(list(parts.values())))]
 
     def group_electrodes(self, channels: Sequence[str]) -> list[list[int]]:
-        """Which of the electrodes in use are sphered together."""
+        """Which of the electrodes in use are sphered together: none are, by `sphering="none"`."""
+        if self.parameters.sphering == "none":
+            return []
         chosen = self.parameters.regions if self.parameters.encoder == "hrt" else REGIONS
         regions = [indices for region, indices in assign_regions(channels).items() if region in chosen and indices]
         return regions if self.parameters.sphering == "regions" else [[index for part in regions for index in part]]
@@ -293,31 +272,31 @@ def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClas
 def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int, rate: float, geometry: Any) -> Decoder:
     """The untrained network for these electrodes, `samples` at `rate` Hz, and a suite's geometry."""
 
-    def build_encoder() -> HybridRegionTemporalEncoder | PlainEncoder:
+    def build_encoder(bands: int) -> HybridRegionTemporalEncoder | PlainEncoder:
         if parameters.encoder == "plain":
-            return PlainEncoder(len(channels), **shared)
+            return PlainEncoder(len(channels), bands=bands, **shared)
         return HybridRegionTemporalEncoder(
             channels,
             samples,
             regions=parameters.regions,
             attention_pool=parameters.attention_pool,
+            bands=bands,
             layers=parameters.layers,
             heads=parameters.heads,
             **shared,
         )
 
     shared: dict[str, Any] = {
-        "views": 1 + len(parameters.power_bands),
         "filters": parameters.filters,
         "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
-        "stride": max(1, round(parameters.stride_seconds * rate)),
+        "stride": count_stride(parameters, rate),
         "width": parameters.width,
         "queries": parameters.queries,
         "dropout": parameters.dropout,
     }
     return Decoder(
-        build_encoder(),
-        build_encoder() if parameters.encoders == "two" else None,
+        build_encoder(len(parameters.power_bands)),
+        build_encoder(0) if parameters.encoders == "two" else None,
         features=parameters.queries * parameters.width,
         text_shape=(geometry.tokens, geometry.text_width),
         latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),
@@ -325,6 +304,10 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
         latent_rank=parameters.latent_rank,
         concepts=parameters.concept_rank,
     )
+
+
+def count_stride(parameters: Parameters, rate: float) -> int:
+    return max(1, round(parameters.stride_seconds * rate))
 
 
 def digest_clips(data: TrainingSet) -> list[str]:

@@ -23,6 +23,7 @@ class Parameters:
     sphering: Literal["all", "regions", "none"] = "all"  # the electrodes that are used, by the known subjects' mean
     # covariance: all of them together, or within regions
     sphering_shrinkage: float = limited(0.01, least=0, most=1)
+    band_shrinkage: float = limited(0.1, least=0, most=1)  # the same for powers, where a band has its own covariance
     noise_mean: float = limited(0.0, least=None)  # augmentation, in deviations of the signal
     noise_deviation: float = 1.2
     electrode_dropout: float = limited(0.05, least=0, most=1)  # share of electrodes silenced in a training trial

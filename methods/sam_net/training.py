@@ -18,13 +18,14 @@ from bench.core.progress import track
 from methods.sam_net.augmentation import augment
 from methods.sam_net.heads import Decoder, measure_error
 from methods.sam_net.subjects import Stage, SubjectClassifier, ramp, reverse_gradient, subject_loss
+from methods.sam_net.views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Training trials on the device, with the coefficients of what they should give."""
 
-    signals: Float[Tensor, "trial view channel time"]
+    views: Views
     subject: Int64[Tensor, " trial"]  # 0-based index of the subject
     text: Float[Tensor, "trial rank"]
     latents: Float[Tensor, "trial rank"]
@@ -70,15 +71,15 @@ def train_decoder(
     decoder.train()
     walk = walk_stages(stages, examples.subject.cpu(), recipe.batch_size, batches)
     for step, (rows, stage) in enumerate(track(walk, phase, total=total)):
-        rows = rows.to(examples.signals.device)
-        signals = augment(
-            examples.signals[rows],
+        rows = rows.to(examples.subject.device)
+        views = augment(
+            examples.views[rows],
             noise_mean=recipe.noise_mean,
             noise_deviation=recipe.noise_deviation,
             electrode_dropout=recipe.electrode_dropout,
             generator=augmentation,
         )
-        features, text, latents = decoder(signals)
+        features, text, latents = decoder(views)
         loss = recipe.text_weight * measure_error(decoder.text, text, examples.text[rows])
         loss = loss + recipe.latent_weight * measure_error(decoder.latents, latents, examples.latents[rows])
         if classifiers and len(stage.subjects) > 1:
@@ -115,9 +116,9 @@ def walk_stages(
 
 @torch.inference_mode()
 def predict(
-    decoder: Decoder, signals: Float[Tensor, "trial view channel time"], *, batch_size: int = 256
+    decoder: Decoder, views: Views, *, batch_size: int = 256
 ) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
     """Coefficients of E and of L for each trial, independent of the other trials."""
     decoder.eval()
-    made = [decoder(part)[1:] for part in signals.split(batch_size)]
+    made = [decoder(part)[1:] for part in views.split(batch_size)]
     return torch.cat([text for text, _ in made]), torch.cat([latents for _, latents in made])

@@ -139,16 +139,20 @@ def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None
 def test_each_subject_s_powers_are_brought_to_its_own_level(world: World, method: SamNet) -> None:
     """A subject that is louder by a constant gain in all it was recorded with is seen alike in its powers."""
     recorded = world.record()
-    seen = method.see(method.prepare(recorded.brain, recorded.sampling_rate), recorded.subject)
-    assert seen.shape[1] == 4
+    seen = method.viewer.see(method.prepare(recorded.brain, recorded.sampling_rate), recorded.subject)
     for number in np.unique(recorded.subject):
-        own = seen[recorded.subject == number, 1:]
+        own = seen.powers[recorded.subject == number]
+        assert own.shape[1] == 3
         assert own.mean(dim=(0, 3)).abs().max() < 0.5  # the validation trials had a part in the level
     loud = recorded.brain * np.where(recorded.subject == 2, 5.0, 1.0)[:, None, None].astype(np.float32)
     again = fitted_to(replace(recorded, brain=loud), world)
-    louder = again.see(again.prepare(loud, recorded.sampling_rate), recorded.subject)
+    louder = again.viewer.see(again.prepare(loud, recorded.sampling_rate), recorded.subject)
     rows = recorded.subject == 2
-    assert (louder[rows, 1:] - seen[rows, 1:]).abs().mean() < 0.5 < (louder[rows, 0] - seen[rows, 0]).abs().mean()
+    powers, waveforms = (
+        (one[rows] - other[rows]).abs().mean()
+        for one, other in ((louder.powers, seen.powers), (louder.waveforms, seen.waveforms))
+    )
+    assert powers < 0.5 < waveforms
 
 
 def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -> None:

@@ -38,6 +38,7 @@ from methods.sam_net.subjects import (
     subject_loss,
 )
 from methods.sam_net.training import Examples, Recipe, train_decoder
+from methods.sam_net.views import Views
 
 # f_i and d(i, j), (5) and (6): the centre and the order of joining
 
@@ -137,7 +138,8 @@ class Recorder(nn.Module):
         self.gradients: list[torch.Tensor] = []
         self.text_gradients: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def forward(self, signals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, views: Views) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        signals = views.waveforms
         features = (signals.mean(dim=2) @ self.mixture)[:, None]
         text = self.read(features[:, 0])
         self.rows.append(signals.detach())
@@ -170,7 +172,7 @@ def make_examples(subjects: int = 3, trials: int = 8) -> Examples:
     signals = draw(len(subject), 5, 6).double() + draw(subjects, 5, 1, seed=9).double()[subject]
     signals[:, -1] = subject[:, None].double()
     target = draw(len(subject), 1, seed=2).double()
-    return Examples(signals=signals, subject=subject, text=target, latents=target)
+    return Examples(views=Views(signals, None), subject=subject, text=target, latents=target)
 
 
 def test_training_sees_the_centre_first_and_the_others_as_they_join() -> None:
@@ -261,7 +263,7 @@ def test_the_encoder_moves_away_from_what_a_classifier_knows_and_keeps_the_targe
     subject = torch.arange(2).repeat_interleave(trials // 2)
     target = draw(trials, 1, seed=3).double()
     signals = torch.stack([target[:, 0], 2.0 * subject - 1], dim=1)[:, :, None].expand(-1, -1, 4).clone()
-    examples = Examples(signals=signals, subject=subject, text=target, latents=target)
+    examples = Examples(views=Views(signals, None), subject=subject, text=target, latents=target)
     confusion, error = {}, {}
     for adversary in (0.0, 1.0):
         decoder, classifier = Recorder(2, 4), SubjectClassifier(4, 2, hidden=2).double().requires_grad_(False)
@@ -272,7 +274,7 @@ def test_the_encoder_moves_away_from_what_a_classifier_knows_and_keeps_the_targe
         recipe = make_recipe(adversary=adversary, text_weight=1.0, batch_size=trials, learning_rate=0.03)
         train(decoder, classifier, examples, [Stage((0, 1), 200)], recipe)
         with torch.no_grad():
-            (features,), text, _ = decoder(signals)
+            (features,), text, _ = decoder(Views(signals, None))
             confusion[adversary] = float(nn.functional.cross_entropy(classifier(features), subject))
             error[adversary] = float((text - target).square().mean())
     assert confusion[0.0] < np.log(2) and confusion[1.0] > 3  # log 2: knowing nothing; above it: surely wrong
@@ -285,6 +287,6 @@ def test_the_loss_of_stage_1_adds_the_errors_of_both_targets() -> None:
     train(decoder, None, examples, [Stage((0, 1, 2), 3)], make_recipe(text_weight=0.5, latent_weight=2.0))
     assert len(decoder.text_gradients) == 3
     for signals, (text, gradient) in zip(decoder.rows, decoder.text_gradients, strict=True):
-        shown = [int((examples.signals == one).all(dim=(1, 2)).nonzero()[0, 0]) for one in signals]
+        shown = [int((examples.views.waveforms == one).all(dim=(1, 2)).nonzero()[0, 0]) for one in signals]
         expected = (0.5 + 2.0) * 2 * (text - examples.text[shown]) / len(text)
         torch.testing.assert_close(gradient, expected)

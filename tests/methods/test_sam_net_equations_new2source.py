@@ -136,8 +136,8 @@ def test_a_new_subject_s_trials_and_no_others_are_mapped_before_the_encoder(monk
     method.adapt(calibration)
     assert set(method.maps) == {9}
     seen: list[Recording] = []
-    whole = method.see
-    monkeypatch.setattr(method, "see", lambda recording, who: seen.append(recording) or whole(recording, who))
+    whole = method.viewer.see
+    monkeypatch.setattr(method.viewer, "see", lambda recording, who: seen.append(recording) or whole(recording, who))
     both = world.record(first_clip=70, subjects=(2, 9))
     method.decode(hide_answers(both))
     plain = method.prepare(both.brain, both.sampling_rate)

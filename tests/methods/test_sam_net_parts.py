@@ -21,6 +21,7 @@ from methods.sam_net.method import Parameters, SamNet, build_decoder, nearest_co
 from methods.sam_net.new2source import gather_sources, map_new_to_source
 from methods.sam_net.subjects import plan_stages
 from methods.sam_net.training import walk_stages
+from methods.sam_net.views import Views
 
 # ---- regions and heads
 
@@ -84,7 +85,7 @@ def test_it_is_built_at_the_papers_sizes() -> None:
     )
     with torch.device("meta"):
         decoder = build_decoder(Parameters(sampling_rate=200.0), CAP, 400, 200.0, geometry)
-        _, text, latents = decoder(torch.zeros(2, 4, 62, 400))
+        _, text, latents = decoder(Views(torch.zeros(2, 62, 400), torch.zeros(2, 3, 62, 25)))
         assert decoder.text.expand(text).shape == (2, 77, 768)
         assert decoder.latents.expand(latents).shape == (2, 6, 4, 36, 64)
     print(f"SAM-Net at the paper's sizes: {decoder.parameter_count:,} parameters")

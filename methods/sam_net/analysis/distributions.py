@@ -35,7 +35,7 @@ from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import normalised
 from methods.sam_net.covariance import ChannelMap
 from methods.sam_net.method import SamNet
-from methods.sam_net.views import Recording, measure_level
+from methods.sam_net.views import Recording
 
 FOLDS = 5  # runs of clips
 RIDGE = 0.3  # of the classifiers, in units of the features' mean power
@@ -139,8 +139,7 @@ def encode(method: SamNet, recording: Recording, matrix: ChannelMap | None = Non
     decoder = method.trained()
     if matrix is not None:
         recording = recording.mix(matrix)
-    level = measure_level(method.powers(recording)) if method.parameters.power_bands else None
-    parts = [decoder.encoder(part).flatten(1) for part in method.view(recording, level).split(BATCH)]
+    parts = [decoder.encoder(part).flatten(1) for part in method.viewer.view(recording).split(BATCH)]
     return torch.cat(parts).double().cpu().numpy()
 
 
