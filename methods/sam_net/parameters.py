@@ -53,7 +53,7 @@ class Parameters:
     last_share: float = limited(0.75, least=0, most=1)  # of the steps that are made with all subjects
 
     # Training stage 1 (§3.5)
-    epochs: float = limited(40.0, above=0)  # steps = epochs × training trials / batch_size, whatever the stages
+    epochs: float = limited(20.0, above=0)  # steps = epochs × training trials / batch_size, whatever the stages
     use_validation: bool = True  # train on the validation block too: nothing is chosen on it
     batch_size: int = 64
     learning_rate: float = 2e-3
