@@ -19,7 +19,13 @@ from bench.cli.options import Name, refuse
 @click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, or file.py:NAME.")
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this one, with the clips that differ most.")
 @click.option("--published", is_flag=True, help="Committed results, not those of --runs.")
-@click.option("--results", type=options.FOLDER, metavar="DIR", help="Of the committed results of another folder.")
+@click.option(
+    "--results",
+    type=options.FOLDER,
+    metavar="DIR",
+    show_default="none",
+    help="Of the committed results of this folder.",
+)
 @options.setting
 @options.output
 def compare(a: str, b: str, published: bool, classes: str, format: str, output: Path | None, **asked: Any) -> int:

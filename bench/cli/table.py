@@ -22,7 +22,13 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
     "--differences", is_flag=True, help="With --paper: what its ablations claim, and whether it was measured."
 )
 @click.option("--published", is_flag=True, help="Of the committed results, not of --runs.")
-@click.option("--results", type=options.FOLDER, metavar="DIR", help="Of the committed results of another folder.")
+@click.option(
+    "--results",
+    type=options.FOLDER,
+    metavar="DIR",
+    show_default="none",
+    help="Of the committed results of this folder.",
+)
 @click.option("--ablation", metavar="GROUP", show_default="none", help="Paired differences of a group to its base.")
 @click.option(
     "--method", type=Name("methods"), show_default="all; with --ablation the one that has it", help="Only this method."

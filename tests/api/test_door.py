@@ -141,12 +141,12 @@ def test_errors_have_the_same_words_on_both_sides(call, arguments, capsys, tmp_p
 
 
 def test_reading_makes_no_data_and_no_store_and_shows_what_is_committed(tmp_path):
-    """The owner's own command in a fresh clone: an ablation's table without one run."""
+    """In a fresh clone, without one run."""
     home, folder = tmp_path / "home", tmp_path / "reader"
     folder.mkdir()
     environment = os.environ | {"BENCH_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
     for asked in (
-        ["table", "--ablation", "hrt", "--metric", "ssim"],
+        ["table", "--method", "sam_net", "--metric", "ssim"],
         ["compare", "sam_net", "retrieval", "--split", "cross_subject", "--metric", "ssim"],
     ):
         done = subprocess.run(

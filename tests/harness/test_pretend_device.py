@@ -71,7 +71,7 @@ def shorten(made: Any, suite: Any) -> dict[str, Any]:
     """Parameters of a method that say how long it works, at their least."""
     own = getattr(made(suite=suite), "parameters", None)
     fields = list(vars(own) if dataclasses.is_dataclass(own) else inspect.signature(made).parameters)
-    counts = {"steps": 2, "epochs": 0.1, "batch_size": 8, "samples": 2, "draws": 2}
+    counts = {"steps": 3, "epochs": 0.1, "batch_size": 8, "samples": 2, "draws": 2}
     brief = {one: value for one in fields for end, value in counts.items() if one.endswith(end)}
     return brief | {one: value for one, value in BRIEF.items() if one in fields}
 
@@ -160,12 +160,13 @@ def test_what_is_read_out_of_trained_methods(device, suite):
     with device:
         fitted = Fitted("sam_net", EEG, suite)
         method, known = fitted.method, fitted.part("validation")
-        signals = method.prepare(known.brain, known.sampling_rate)
+        recording = method.prepare(known.brain, known.sampling_rate)
         number = int(fitted.dataset.trials["subject"][int(fitted.fold.calibration[0])])
-        assert len(encode(method, signals, method.maps[number])) == len(measure_log_covariance(signals)) == len(signals)
+        features = encode(method, recording, method.maps[number])
+        assert len(features) == len(measure_log_covariance(recording.slow)) == len(known.subject)
         scalings = {one: fitted.scalings[one] for one in np.unique(known.subject).tolist()}
         truth = measure_truth(fitted.dataset, method, scalings)
-        assert len(read_network(method, method.to_encoder(signals), known.channels)) == len(truth)
+        assert len(read_network(method, method.viewer.see(recording, known.subject), known.channels)) == len(truth)
         fitted = Fitted("cine_neuron", FMRI, suite)
         shown = fitted.part("test")
         about = {"subject": shown.subject, "channels": shown.channels, "sampling_rate": shown.sampling_rate}
