@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1] / "worlds"))
@@ -155,6 +156,7 @@ def attempt(case: Case, pristine: Path, world: Path, truth: str | None, seed: in
     child = os.fork()
     if child == 0:
         signal.alarm(PATIENCE)
+        torch.set_num_threads(torch.get_num_threads())  # makes the fork's thread pool: two threads that ask first race
         try:
             with contextlib.redirect_stderr(speech), contextlib.redirect_stdout(speech):
                 found = ask_damaged(case, pristine, world, rng, truth is not None)
