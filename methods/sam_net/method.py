@@ -213,11 +213,12 @@ class SamNet:
 
     def prepare(self, brain: Signals, rate: float) -> Recording:
         """All trials in memory, on the device, at the encoder's rate, and as they are where powers are looked at."""
-        slow, fast = (
-            torch.from_numpy(read_resampled(brain, rate, wanted)).to(self.device)
-            for wanted in (self.parameters.sampling_rate, rate)
-        )
-        return Recording(slow, fast if self.parameters.power_bands else None, rate)
+
+        def read(wanted: float) -> Tensor:
+            return torch.from_numpy(read_resampled(brain, rate, wanted)).to(self.device)
+
+        slow = read(self.parameters.sampling_rate)
+        return Recording(slow, read(rate) if self.parameters.power_bands else None, rate)
 
     def map(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Recording:
         """The trials as the known subjects would have had them, of subjects that have a map."""
