@@ -14,7 +14,7 @@ from asking import hide_answers
 from sam_world import FakeSuite
 
 import baselines.encoders as encoders
-from baselines.encoders.eeg import EEGConformer
+from baselines.encoders.eeg import SHRINKAGE, EEGConformer
 from baselines.encoders.ridge import STRENGTHS, fit_best
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, NotFitted, UnknownSubject
@@ -27,8 +27,8 @@ BRIEF = {"epochs": 10, "components": 6, "batch_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
     **{name: BRIEF for name in EEG if name != "RidgeEEG"},
     "Deep4": BRIEF | {"epochs": 16},
-    "SharedRidge": {"width": 16, "batch_size": 16},
-    "MLPBackbone": {"width": 16, "batch_size": 16},
+    "SharedRidge": {"width": 16, "batch_size": 16, "epochs": 30},
+    "MLPBackbone": {"width": 16, "batch_size": 16, "epochs": 30},
 }
 
 
@@ -145,9 +145,12 @@ def test_a_new_head_is_aligned_by_its_calibration_trials():
     for matrix in (np.eye(12, dtype=np.float32), mix):
         calibration, new = (replace(one, brain=matrix @ one.brain) for one in (record(1, (5,)), record(2, (5,))))
         method.adapt(calibration)
-        for data, off in ((calibration, 0.1), (new, 0.3)):
-            white = method.prepare(data).transpose(0, 1).flatten(1).T.numpy()
-            assert abs(white.T @ white / len(white) - np.eye(12)).max() < off
+        flat = method.projection @ calibration.brain.transpose(1, 0, 2).reshape(12, -1)
+        own = flat @ flat.T / flat.shape[1]
+        expected = own @ np.linalg.inv(own + SHRINKAGE * np.trace(own) / 12 * np.eye(12))
+        for data, goal, off in ((calibration, expected, 0.01), (new, np.eye(12), 0.5)):
+            white = method.prepare(data).transpose(0, 1).flatten(1).numpy()
+            assert abs(white @ white.T / white.shape[1] - goal).max() < off
 
 
 @pytest.mark.parametrize("how", READ_OUTS)
