@@ -126,13 +126,13 @@ def test_committed_results_are_read_and_make_the_board(environment, elsewhere):
     assert "| sam_net" in ask(environment, elsewhere, "bench", "table", "--published", *asked)
     page = ask(environment, elsewhere, "bench", "table", "--paper", "sam_net.3", "--published")
     assert page.startswith("sam_net.3: ")
-    frame = "import bench; print(bench.table(ablation='hrt', published=True)['variant'].unique())"
-    assert "wo_hrt" in ask(environment, elsewhere, "python", "-c", frame)
+    frame = "import bench; print(bench.table(method='cine_neuron', published=True)['variant'].unique())"
+    assert "base" in ask(environment, elsewhere, "python", "-c", frame)
     ask(environment, elsewhere, "bench", "board", "--output", "X")
     for name in ("LEADERBOARD.md", "board.csv", "board.json", "site/index.html"):
         made = (elsewhere / "X" / name).read_bytes()
         assert made == (ROOT / "leaderboard" / name).read_bytes(), f"{name}: `python -m bench board` makes it again"
-    assert len(list((elsewhere / "X" / "site" / "media").iterdir())) > 1000
+    assert len(list((elsewhere / "X" / "site" / "media").iterdir())) > 50
 
 
 def test_an_installed_package_is_not_written_into(environment, elsewhere):

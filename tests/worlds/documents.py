@@ -104,6 +104,11 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
         "python -m bench run --paper sam_net.3 --seeds 3",
     )
 }
+RETIRED = ROOT / "leaderboard" / "retired" / "2026-11-26"
+INSTEAD |= {
+    line: ("no ablation of today's phantoms is committed yet", f"{line} --results {RETIRED}")
+    for line in ("python -m bench table --ablation hrt", "python -m bench table --ablation components")
+}
 INSTEAD |= {
     "python -m bench figure clips --method sam_net --method retrieval": (
         STORE,
