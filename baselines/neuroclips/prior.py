@@ -102,9 +102,8 @@ class DiffusionPrior(nn.Module):
             nn.Linear(2 * embedding, embedding),
         )
         self.distances = nn.Embedding(BUCKETS, heads)
-        self.layers = nn.ModuleList(
-            nn.ModuleList([Attention(embedding, heads, dropout), FeedForward(embedding, dropout)]) for _ in range(depth)
-        )
+        self.attentions = nn.ModuleList(Attention(embedding, heads, dropout) for _ in range(depth))
+        self.feeds = nn.ModuleList(FeedForward(embedding, dropout) for _ in range(depth))
         self.norm = Norm(embedding, stable=True)
         self.head = nn.Linear(embedding, embedding, bias=False)
         curve = torch.cos((torch.arange(times + 1).double() / times + 0.008) / 1.008 * math.pi / 2).square()
@@ -121,7 +120,7 @@ class DiffusionPrior(nn.Module):
         clock = self.clock(encode_time(time - 1, noisy.shape[2]))[:, None]
         hidden = torch.cat([brain, clock, noisy + self.places], dim=1)
         bias = self.distances(find_buckets(hidden.shape[1]).to(hidden.device)).movedim(-1, 0)
-        for attention, feed in self.layers:  # type: ignore[misc]
+        for attention, feed in zip(self.attentions, self.feeds, strict=True):
             hidden = hidden + attention(hidden, bias)
             hidden = hidden + feed(hidden)
         return self.head(self.norm(hidden))[:, -noisy.shape[1] :]

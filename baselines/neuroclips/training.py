@@ -72,8 +72,11 @@ def train_backbone(
         tokens = semantic(signals, subject)
         targets = pick_images(images, shown, choose_view(next(steps), schedule, len(clip)))
         pairs = ((1.0, match_tokens(tokens, targets), targets.flatten(1)), (text_weight, pool(tokens), texts[shown]))
-        options = {"temperature": temperature, "other": other, "share": share}
-        return torch.stack([weight * bimixco(said, true, shown, **options) for weight, said, true in pairs]).sum()
+        losses = [
+            weight * bimixco(said, true, shown, temperature=temperature, other=other, share=share)
+            for weight, said, true in pairs
+        ]
+        return torch.stack(losses).sum()
 
     return train_steps(semantic, measure, trials=len(clip), **vars(schedule))
 
