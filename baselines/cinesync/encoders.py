@@ -1,11 +1,13 @@
 """CineSync's encoders: an fMRI transformer and an EEG transformer, each to an embedding and to the text's tokens.
 
-From the released code, as described:
+As the released code has them (the README names file and line):
 
 - fMRI: a linear layer over voxels to as many tokens as the text has (8,405 or 18,946 voxels to 226), one over the
-  volumes to the width (5 to 2048), 12 layers, 32 heads; a class token to the width of SigLIP's embeddings (1152);
-- EEG: the five volumes' times of 64 channels stacked as 320 channels, a convolution to the width, adaptive average
-  pooling to 226 tokens, 12 layers.
+  volumes to the width (5 to 2048), 12 pre-norm layers, 32 heads, no norm behind the last; a class token to the width of
+  SigLIP's embeddings (1152), and a linear layer of the width for the other tokens. The release goes over the volumes
+  first; the two maps commute but for their biases, which the positions can hold;
+- EEG: the five volumes' times of 64 channels stacked as 320 channels, a convolution of kernel 1 to the width (nothing
+  behind it), adaptive average pooling to 226 tokens, and the same layers.
 
 Choices:
 
@@ -15,8 +17,8 @@ Choices:
   which starts at zero; for EEG a mixture of channels, which starts as the identity (a convolution that all share
   follows). A new subject needs that layer alone.
 - The linear layer to the text's width starts at zero, on top of the mean of the training captions' tokens: the video
-  model is given what it knows before the brain adds to it.
-- The convolution's length is not known to us: `kernel` samples, with GELU behind it.
+  model is given what it knows before the brain adds to it. In the release this layer reads the tokens of fMRI and EEG
+  side by side (4096 to 4096); a recording of one kind has half of them.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class SampleStem(nn.Module):
         samples = signals.shape[2] // self.windows
         cut = signals[:, :, : samples * self.windows].unflatten(2, (self.windows, samples))
         stacked = cut.transpose(1, 2).flatten(1, 2)  # (n, windows × C, samples)
-        return self.pool(nn.functional.gelu(self.convolve(stacked))).transpose(1, 2)
+        return self.pool(self.convolve(stacked)).transpose(1, 2)
 
 
 class TokenHead(nn.Module):
@@ -114,14 +116,13 @@ class BrainEncoder(nn.Module):
         self.stem, self.noise = stem, noise
         self.positions = nn.Parameter(0.02 * torch.randn(1 + tokens, width))
         self.global_token = nn.Parameter(0.02 * torch.randn(width))
-        self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=True
             )
             for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, width)
         self.project = nn.Linear(width, embedding)
         self.head = TokenHead(width=width, tokens=tokens, text=text)
 
@@ -136,8 +137,6 @@ class BrainEncoder(nn.Module):
             signals = signals + self.noise * torch.randn_like(signals)
         tokens = self.stem(self.subjects(signals, subject))
         hidden = torch.cat([self.global_token.expand(len(tokens), 1, -1), tokens], dim=1) + self.positions
-        hidden = self.dropout(hidden)
         for layer in self.layers:
             hidden = layer(hidden)
-        hidden = self.norm(hidden)
-        return self.project(hidden[:, 0]), self.head(hidden[:, 1:])
+        return self.project(hidden[:, 0]), self.head(self.leave(hidden[:, 1:]))

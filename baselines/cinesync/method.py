@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.parameters import Parameters, read_parameters
@@ -57,7 +57,7 @@ class CineSync:
     """CineSync. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "any"
-    version = 1
+    version = 2
     uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
     asks = ("clip_large",)
 
@@ -224,20 +224,20 @@ def list_paper_parts(parameters: Parameters) -> list[PaperPart]:
         num_attention_heads=48, num_layers=42, text_embed_dim=text, use_rotary_positional_embeddings=True
     )
     lora = list_lora(attach_lora(video, rank=parameters.lora_rank, scale=parameters.lora_scale))
+    fmri = build_encoder(parameters, fmri=True, signals=(8405, 5), **widths)
+    eeg = build_encoder(parameters, fmri=False, signals=(64, 4000), **widths)
     return [
-        (
-            "fMRI transformer",
-            build_encoder(parameters, fmri=True, signals=(8405, 5), **widths),
-            "12 layers, 32 heads, width 2048",
-        ),
-        ("first layer of 8,405 visual voxels", few, "8,405 to 226 tokens"),
-        ("first layer of 18,946 voxels (CineSync*)", many, "18,946 to 226 tokens"),
-        (
-            "EEG transformer",
-            build_encoder(parameters, fmri=False, signals=(64, 4000), **widths),
-            "12 layers, convolution of 320 channels",
-        ),
+        ("fMRI transformer", list_shared(fmri), "611,335,296 released"),
+        ("first layer of 8,405 visual voxels", few, "1,899,756 released"),
+        ("first layer of 18,946 voxels (CineSync*)", many, "4,282,022 released"),
+        ("EEG transformer", list_shared(eeg), "611,980,416 released"),
         ("first layer of 64 channels", ChannelLayer(64), "none"),
+        ("layer to the text's width", fmri.head, "16,781,312 released, of both kinds"),
         (f"LoRA, rank {parameters.lora_rank}", lora, "rank 64, its code 128"),
         ("CogVideoX-5B, frozen", video, "5B"),
     ]
+
+
+def list_shared(encoder: BrainEncoder) -> list[nn.Parameter]:
+    """What a released encoder of one kind has, but for its first layer: all up to the layer to the text's width."""
+    return [one for name, one in encoder.named_parameters() if not name.startswith("head.")]

@@ -19,7 +19,7 @@ class Parameters:
     regions: Literal["visual", "visual_auditory", "visual_hippocampus"] = "visual"
     channels: int = 16  # numbers of a token at a volume (fMRI; paper: 1)
     windows: int = 5  # of an EEG trial, stacked as channels (paper: 5)
-    kernel: int = 9  # samples, of the convolution over EEG (not known)
+    kernel: int = 1  # samples, of the convolution over EEG (1)
     noise: float = 0.3  # deviation of the noise that training adds to the signals
 
     # Transformer

@@ -1,17 +1,18 @@
 """The Temporal Dynamics Aligner (TDA): from EEG to a "blueprint", latents of each frame.
 
-    spectral filter → one patch of EEG a frame → convolution over frames → latents of each frame
+    spectral filter → one patch of EEG a frame, a linear layer each → convolution over frames → latents of each frame
 
-Loss = w InfoNCE(frames) + (1 - w) MSE(distances between the frames of a clip), tau .072, w .11 (the value in the
-trainer; the configuration files say .022 and .01). Where the sources leave a choice:
+Loss = w InfoNCE(frames) + (1 - w) MSE(distances between the frames of a clip, 1 - cosine), tau .072, w .11 (the value
+in the trainer; the configuration files say .022 and .01). Where the sources leave a choice:
 
-- *Four filters, cosine-weighted*: the EEG's spectrum is multiplied by sum_k c_k W_k, four learned complex filters of
-  each channel and frequency, c_k = cos(pi k / 8) scaled to sum 1. They begin near 1, so the filter begins as none.
+- *Four filters, cosine-weighted*: sum_k c_k F^-1(W_k F(x)) with c_k = cos((2k + 1) pi / 8) and four learned complex
+  filters W_k of each channel and frequency. The c_k sum to 0, so W_k begins near c_k / sum c²: the filter begins as
+  none. In the release the W_k begin as noise of deviation .02, and so does what they let through.
 - *Patches* are a quarter of a trial and evenly spread: 100 samples every 60 of SEED-DV's 400 at 200 Hz, as released.
 - *InfoNCE* tells a frame from the frame at the same place of other clips; frames of one clip are too alike to be wrong
   answers, and the second loss is there for them. Latents are centred by the training clips' mean picture first, or
   the mean would make all of them alike.
-- The network's second head (512 to 256 to 768) has no part in the loss and is left out.
+- The network's second head (512 to 256 to 768) and its scale have no part in the loss and are left out.
 - *Order of axes*: the released code views (trial, frame, channel, y, x) as (trial, channel, frame, y, x) without moving
   anything, and so scrambles both; its loss then takes channels for frames. Here they are where they belong;
   `released_axes=True` is the released form.
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Complex, Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from baselines.dynamind.mapper import info_nce
 from bench.toolbox.sizes import count_parameters
@@ -36,11 +38,11 @@ class SpectralFilter(nn.Module):
 
     def __init__(self, channels: int, samples: int, *, filters: int) -> None:
         super().__init__()
+        shares = torch.cos(torch.pi * (2 * torch.arange(filters) + 1) / (2 * filters))
         start = 0.02 * torch.randn(filters, channels, samples // 2 + 1, 2)
-        start[..., 0] += 1.0
+        start[..., 0] += (shares / shares.square().sum())[:, None, None]
         self.filters = nn.Parameter(start)  # real and imaginary part last: optimisers know real numbers
-        shares = torch.cos(torch.pi / 2 * torch.arange(filters) / filters)
-        self.register_buffer("shares", shares / shares.sum())
+        self.register_buffer("shares", shares)
 
     def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
         spectrum: Complex[Tensor, "trial channel frequency"] = torch.fft.rfft(signals, dim=2)
@@ -60,6 +62,7 @@ class TemporalAligner(nn.Module):
         filters: int,
         width: int,
         dropout: float,
+        patch_dropout: float,
         released_axes: bool,
     ) -> None:
         super().__init__()
@@ -69,11 +72,16 @@ class TemporalAligner(nn.Module):
         self.patch = max(1, samples // 4)
         self.starts = [round(n * (samples - self.patch) / max(1, frames - 1)) for n in range(frames)]
         self.filter = SpectralFilter(channels, samples, filters=filters)
-        self.embed = nn.Linear(channels * self.patch, width)
+        self.embed = nn.ModuleList(
+            nn.Sequential(nn.Linear(channels * self.patch, width), nn.GELU(), nn.Dropout(patch_dropout))
+            for _ in self.starts
+        )
         self.frames = nn.Sequential(
             nn.Conv1d(width, width, 3, padding=1),
+            nn.BatchNorm1d(width),
             nn.GELU(),
             nn.Conv1d(width, 2 * width, 3, padding=1),
+            nn.BatchNorm1d(2 * width),
             nn.GELU(),
         )
         self.head = nn.Sequential(
@@ -86,8 +94,9 @@ class TemporalAligner(nn.Module):
 
     def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial frame channel y x"]:
         signals = self.filter(signals)
-        patches = torch.stack([signals[:, :, at : at + self.patch].flatten(1) for at in self.starts], dim=1)
-        hidden = self.frames(self.embed(patches).transpose(1, 2)).transpose(1, 2)  # (B, N, 2 width)
+        patches = [signals[:, :, at : at + self.patch].flatten(1) for at in self.starts]
+        embedded = torch.stack([embed(one) for embed, one in zip(self.embed, patches, strict=True)], dim=1)
+        hidden = self.frames(embedded.transpose(1, 2)).transpose(1, 2)  # (B, N, 2 width)
         made = self.head(hidden)
         if self.released_axes:
             frames, channels, *grid = self.latent
@@ -118,6 +127,6 @@ def measure_alignment(
 
 
 def measure_distances(frames: Float[Tensor, "trial frame d"]) -> Float[Tensor, "trial frame frame"]:
-    """Root mean squared difference of each two frames of a trial."""
-    squared = (frames[:, :, None] - frames[:, None, :]).square().mean(dim=3)
-    return (squared + 1e-6).sqrt()  # the root of nought has no slope
+    """1 - cosine of each two frames of a trial."""
+    unit = functional.normalize(frames, dim=2)
+    return 1 - unit @ unit.transpose(1, 2)

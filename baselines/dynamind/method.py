@@ -51,7 +51,7 @@ class DynaMind:
     """DynaMind as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 1
+    version = 2
     asks = ("clip_large",)
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

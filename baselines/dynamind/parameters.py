@@ -52,8 +52,9 @@ class Parameters:
 
     # Temporal aligner
     use_aligner: bool = True  # False: the video starts from noise
-    aligner_filters: int = 4
+    aligner_filters: int = limited(4, least=2)  # the weight of a single one would be cos(pi / 2)
     aligner_width: int = 128  # 256
+    aligner_patch_dropout: float = limited(0.3, least=0, most=1)
     aligner_dropout: float = limited(0.5, least=0, most=1)
     released_axes: bool = False  # True: the scrambled axes of the release
     contrast: float = limited(0.11, least=0, most=1)

@@ -13,7 +13,7 @@ from bench.toolbox.targets import ClipTargets
 def contrast(
     brain: Float[Tensor, "trial width"],
     targets: Float[Tensor, "trial width"],
-    temperature: float,
+    temperature: float | Float[Tensor, ""],
     groups: Int64[Tensor, " trial"] | None = None,
 ) -> Float[Tensor, ""]:
     """CLIP's loss (Radford et al. 2021, Figure 3): the mean of both ways' cross-entropies, over cosines / temperature.
@@ -34,7 +34,7 @@ def contrast_clips(
     text: Float[Tensor, "trial width"],
     clip: Int64[Tensor, " trial"],
     targets: ClipTargets,
-    temperature: float,
+    temperature: float | Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
     """The mean of the contrasts with the pictures and with the captions of the clips that the trials show."""
     pictures = contrast(image, targets.image[clip], temperature, clip)

@@ -1,13 +1,13 @@
 """Losses of the three decoders.
 
-- Semantics: CLIP's loss with pictures and with captions, and the squared error of the text tokens.
+- Semantics: CLIP's loss with pictures and with captions, the squared error of the embedding to the caption's, and the
+  squared error of the text tokens.
 - Structure: the squared error of the first frame's latent.
-- Motion: the squared error of the frames that were hidden. A trial knows its first frame and each other one with a
-  probability of its own, drawn evenly, so that all numbers of known frames occur, none (as in use) among them. Frames
-  known in training are true ones, as published; in use they are predictions.
+- Motion: the squared error of the frame after each true frame.
 
-Squared errors are in units of the variance of what is predicted (for motion, of the change from the first frame), so
-1 is what the training mean (a still video) gets. The weights of the published sum are not known here; they are 1.
+Squared errors of tokens and latents are in units of the variance of what is predicted (for motion, of the change from
+one frame to the next), so 1 is what the training mean (a still video) gets. The released errors are plain ones, and all
+parameters' absolute values are added to two of the losses by a small weight.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from baselines.encoders.contrast import contrast_clips
-from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder
+from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, bar_frames
 from bench.toolbox.targets import ClipTargets
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # signals, subject, clip -> a number
@@ -32,15 +33,19 @@ def measure_semantics(
     clip: Int64[Tensor, " trial"],
     targets: ClipTargets,
     *,
-    temperature: float,
     contrast_weight: float,
+    embedding_weight: float,
+    token_weight: float,
 ) -> Float[Tensor, ""]:
     embedding, tokens = decoder(signals, subject)
-    wanted = targets.tokens[:, : decoder.tokens]
-    spread = (wanted - decoder.mean[: decoder.tokens]).square().mean().clamp_min(1e-8)
-    loss = (tokens[:, : decoder.tokens] - wanted[clip]).square().mean() / spread
+    wanted = targets.tokens[:, : tokens.shape[1]]
+    spread = (wanted - decoder.mean).square().mean().clamp_min(1e-8)
+    loss = token_weight * (tokens - wanted[clip]).square().mean() / spread
     if contrast_weight > 0:
-        loss = loss + contrast_weight * contrast_clips(embedding, embedding, clip, targets, temperature)
+        warmth = torch.exp(-decoder.scale)
+        loss = loss + contrast_weight * contrast_clips(embedding, embedding, clip, targets, warmth)
+    if embedding_weight > 0:
+        loss = loss + embedding_weight * functional.mse_loss(embedding, targets.text[clip])
     return loss
 
 
@@ -54,23 +59,16 @@ def measure_structure(
     return (decoder(signals, subject) - first).square().mean() / spread
 
 
-def draw_known(trials: int, frames: int, generator: torch.Generator) -> Bool[Tensor, "trial frame"]:
-    """Which frames a trial knows: its first, and each other with a probability of the trial's own."""
-    share = torch.rand(trials, 1, generator=generator)
-    known = torch.rand(trials, frames, generator=generator) < share
-    known[:, 0] = True
-    return known
-
-
 def measure_motion(
     decoder: MotionDecoder,
     signals: Float[Tensor, "trial column volume"],
     subject: Int64[Tensor, " trial"],
     latents: Float[Tensor, "trial frame c y x"],
+    chance: float,
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    known = draw_known(len(latents), latents.shape[1], generator).to(latents.device)
-    hidden = (~known).float()[:, :, None, None, None]
-    error = (decoder(latents, known, signals, subject) - latents).square() * hidden
-    change = (latents - latents[:, :1]).square() * hidden
-    return error.sum() / change.sum().clamp_min(1e-8)
+    """Each frame is said from the true ones before it, of which `chance` are barred."""
+    barred = bar_frames(latents.shape[1] - 1, chance, generator)
+    error = (decoder(latents[:, :-1], signals, subject, barred) - latents[:, 1:]).square()
+    change = (latents[:, 1:] - latents[:, :-1]).square()
+    return error.mean() / change.mean().clamp_min(1e-8)

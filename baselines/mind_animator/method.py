@@ -6,9 +6,9 @@ latents and denoises them under the text. Defaults are of a size for the mini su
 
 Where the descriptions leave a choice, each module says what was chosen. Here:
 
-- How the image network "starts from the latents" is `start`: "inversion" follows DDIM backwards under the empty caption
-  and forwards under the decoded text, as described; "renoised" adds noise of the trial's own seed and denoises the last
-  `strength` of the steps.
+- How the image network "starts from the latents" is `start`: "inversion" follows DDIM backwards under the empty
+  caption, adds noise of time `noise_time` (200 of 1,000 in the release), of the trial's own seed, and goes forwards
+  under the decoded text; "renoised" adds noise and denoises the last `strength` of the steps.
 - Visual regions are read. The paper takes the 4,500 voxels whose repeats agree best, most of them visual.
 - Without semantics (`semantic=False`) the text is the empty caption's; without structure the first frame is the
   training clips' mean; without motion every frame is the first.
@@ -59,15 +59,16 @@ class Part:
     measure: Loss
     steps: int
     batch_size: int
+    learning_rate: float
 
 
 class MindAnimator:
     """Mind-Animator as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 1
+    version = 2
     uses = ()
-    asks = ("clip_large",)
+    asks = ("clip",)
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         self.parameters = read_parameters(parameters)
@@ -85,7 +86,7 @@ class MindAnimator:
         self.mean_first = latents[:, 0].mean(dim=0).to(self.device)
         with torch.no_grad():
             mean_text = self.suite.encode_text(list(dict.fromkeys(train.captions))).float().mean(dim=0)
-        embedding = torch.as_tensor(self.suite.embed_texts([train.captions[0]])).shape[1]
+        embedding = self.suite.judges.embed_captions("clip", [train.captions[0]]).shape[1]
         with seeded(self.device, "mind_animator", "decoders", self.seed):
             self.decoders = build_decoders(
                 self.parameters,
@@ -112,24 +113,47 @@ class MindAnimator:
                     self.semantic_loss(decoder, data),
                     parameters.semantic_steps,
                     parameters.batch_size,
+                    parameters.learning_rate,
                 )
             elif isinstance(decoder, StructureDecoder):
                 loss = self.structure_loss(decoder, latents)
-                part = Part(decoder, decoder.inputs, loss, parameters.structure_steps, parameters.batch_size)
+                part = Part(
+                    decoder,
+                    decoder.inputs,
+                    loss,
+                    parameters.structure_steps,
+                    parameters.batch_size,
+                    parameters.learning_rate,
+                )
             else:
                 assert isinstance(decoder, MotionDecoder)
                 loss = self.motion_loss(decoder, latents)
-                part = Part(decoder, decoder.inputs, loss, parameters.motion_steps, parameters.motion_batch_size)
+                part = Part(
+                    decoder,
+                    decoder.inputs,
+                    loss,
+                    parameters.motion_steps,
+                    parameters.motion_batch_size,
+                    parameters.motion_learning_rate,
+                )
             parts[name] = part
         return parts
 
     def semantic_loss(self, decoder: SemanticDecoder, data: TrainingSet) -> Loss:
         parameters = self.parameters
-        targets = encode_targets(self.suite, data, frames=parameters.alignment_frames)
+        targets = encode_targets(self.suite, data, frames=parameters.alignment_frames, clip="clip")
 
         def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
-            weights = {"temperature": parameters.temperature, "contrast_weight": parameters.contrast_weight}
-            return measure_semantics(decoder, signals, subject, clip, targets, **weights)
+            return measure_semantics(
+                decoder,
+                signals,
+                subject,
+                clip,
+                targets,
+                contrast_weight=parameters.contrast_weight,
+                embedding_weight=parameters.embedding_weight,
+                token_weight=parameters.token_weight,
+            )
 
         return measure
 
@@ -143,7 +167,9 @@ class MindAnimator:
         masks = make_generator("mind_animator", "masks", self.seed)
 
         def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
-            return measure_motion(decoder, signals, subject, latents[clip.cpu()].to(signals), masks)
+            return measure_motion(
+                decoder, signals, subject, latents[clip.cpu()].to(signals), self.parameters.barred, masks
+            )
 
         return measure
 
@@ -162,7 +188,7 @@ class MindAnimator:
                 trials=len(trials),
                 steps=part.steps if number is None else max(1, round(parameters.calibration_share * part.steps)),
                 batch_size=part.batch_size,
-                learning_rate=parameters.learning_rate,
+                learning_rate=part.learning_rate,
                 weight_decay=parameters.weight_decay,
                 batches=make_generator("mind_animator", f"{name} batches {whose}", self.seed),
                 phase=f"training the {name} decoder, {whose}",
@@ -207,7 +233,7 @@ class MindAnimator:
         latents = first[:, None].expand(-1, frames, -1, -1, -1)
         motion = self.decoders.get("motion")
         if isinstance(motion, MotionDecoder):
-            latents = motion.animate(first, signals, subject)
+            latents = motion.animate(first, signals, subject, self.parameters.barred_in_use)
         return text, latents
 
     def render(
@@ -220,11 +246,24 @@ class MindAnimator:
         if parameters.start == "inversion":
             empty = self.suite.negative_embedding.expand(len(given), -1, -1)
             start = invert(self.suite, generator, given, empty, steps=steps, iterations=parameters.iterations)
+            if parameters.noise_time:
+                kept = load_scheduler(self.suite).alphas_cumprod[parameters.noise_time]
+                start = kept.sqrt() * start + (1 - kept).sqrt() * draw_noise(seeds, given.shape[1:])
         else:
             share, noise = parameters.strength, draw_noise(seeds, given.shape[1:])
             scheduler = load_scheduler(self.suite)
             start = start_latents("renoised", noise, given, scheduler, steps=steps, strength=share)
-        return sample(self.suite, generator, text, start, steps=steps, guidance=parameters.guidance, share=share)
+        negative = self.suite.encode_text([parameters.negative])[:, : text.shape[1]]
+        return sample(
+            self.suite,
+            generator,
+            text,
+            start,
+            steps=steps,
+            guidance=parameters.guidance,
+            negative=negative,
+            share=share,
+        )
 
     @property
     def parameter_count(self) -> int:
@@ -233,7 +272,7 @@ class MindAnimator:
         total = sum(one.numel() for decoder in self.decoders.values() for one in decoder.parameters())
         semantic = self.decoders.get("semantic")
         if isinstance(semantic, SemanticDecoder):
-            total -= count_parameters(semantic.to_clip)
+            total -= count_parameters(semantic.to_clip) + semantic.scale.numel()
         return total
 
     def trained(self) -> InflatedUNet:
@@ -256,6 +295,7 @@ def build_decoders(
         made["semantic"] = SemanticDecoder(
             add_inputs(voxels, volumes=volumes, width=parameters.width),
             blocks=parameters.blocks,
+            hidden=parameters.text_hidden,
             dropout=parameters.dropout,
             embedding=embedding,
             tokens=parameters.tokens,
@@ -263,17 +303,22 @@ def build_decoders(
         )
     if parameters.structure:
         inputs = add_inputs(voxels, volumes=volumes, width=parameters.structure_width)
-        made["structure"] = StructureDecoder(inputs, dropout=parameters.dropout, mean=mean_first)
+        made["structure"] = StructureDecoder(
+            inputs, blocks=parameters.structure_blocks, dropout=parameters.structure_dropout, mean=mean_first
+        )
     if parameters.motion:
         made["motion"] = MotionDecoder(
             add_inputs(voxels, volumes=volumes, width=parameters.motion_width),
             frames=frames,
             shape=mean_first.shape,
+            blocks=parameters.motion_blocks,
             layers=parameters.motion_layers,
+            inner=parameters.motion_attention,
             heads=parameters.motion_heads,
             feedforward=parameters.motion_feedforward,
             fmri_tokens=parameters.fmri_tokens,
-            dropout=parameters.dropout,
+            dropout=parameters.motion_dropout,
+            change=parameters.predict == "change",
         )
     return made
 
@@ -295,8 +340,8 @@ def list_paper_parts(
         frames=frames,
     )
     said = {
-        "semantic": f"{voxels:,} → 512, 3 blocks, → 19 × 768",
-        "structure": f"{voxels:,} → 1,024 → 4 × 64 × 64",
-        "motion": "2 layers, width 4,096 · 4, 4 heads, 8 frames",
+        "semantic": "72,336,641 released, for 4,500 voxels",
+        "structure": "23,503,872 released, for 4,500 voxels",
+        "motion": "335,758,336 released, for 4,500 voxels",
     }
     return [(name, decoder, said[name]) for name, decoder in decoders.items()]

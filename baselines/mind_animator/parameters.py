@@ -22,37 +22,50 @@ class Parameters:
     structure: bool = True
     motion: bool = True
 
-    # Sizes; the paper's values in the comments
-    width: int = 256  # of the semantic decoder (512)
+    # Sizes; the released values in the comments
+    width: int = 256  # of the semantic decoder, and of CLIP's embedding (512)
     blocks: int = 3  # 3
-    tokens: int | None = None  # text tokens that are decoded; None: all (19)
+    text_hidden: tuple[int, int] = (256, 256)  # of the MLP to the text tokens (2,048 and 4,096)
+    tokens: int | None = None  # text tokens that are decoded behind the start token; None: all (19)
     structure_width: int = 256  # 1,024
-    motion_width: int = 128  # between voxels and the motion decoder
+    structure_blocks: int = 2  # 2
+    motion_width: int = 128  # between voxels and the motion decoder (768)
+    motion_blocks: int = 1  # 1
     motion_layers: int = 2  # 2
+    motion_attention: int = 64  # width of its queries, keys and values (1,024)
     motion_heads: int = 4  # 4
-    motion_feedforward: int = 512
-    fmri_tokens: int = 4
-    dropout: float = limited(0.3, least=0, most=1)
+    motion_feedforward: int = 512  # 768
+    fmri_tokens: int = 4  # 1
+    dropout: float = limited(0.3, least=0, most=1)  # at the entrance, half of it in the blocks (0.3)
+    structure_dropout: float = limited(0.2, least=0, most=1)  # 0.2
+    motion_dropout: float = limited(0.2, least=0, most=1)  # 0.2
 
     # Losses
     alignment_frames: int = 3  # frames of a clip that CLIP sees
-    temperature: float = limited(0.07, above=0)
-    contrast_weight: float = 1.0
+    contrast_weight: float = 1.0  # 0.01
+    embedding_weight: float = 0.0  # 1
+    token_weight: float = 1.0  # 0.5
+    barred: float = limited(0.4, least=0, most=1)  # chance that a frame may not ask an earlier one in training (0.4)
+    barred_in_use: float = limited(1.0, least=0, most=1)  # 1: it asks the first alone (1)
+    predict: Literal["change", "frame"] = "change"  # what the motion decoder says of the next frame ("frame")
 
     # Generator
     start: Literal["inversion", "renoised"] = "inversion"
     iterations: int = 1  # of the fixed point in each step of the inversion
+    noise_time: int = limited(200, least=0, most=999)  # of the noise on inverted latents; 0: none (200)
     strength: float = limited(0.6, above=0, most=1)  # of "renoised"
+    negative: str = ""  # the text that guidance leads away from
     steps: int | None = None  # these two: None is the suite's parameters
     guidance: float | None = None
 
     # Training
     semantic_steps: int = 300
     structure_steps: int = 200
-    motion_steps: int = 80
+    motion_steps: int = 200
     batch_size: int = 64
     motion_batch_size: int = 16
     learning_rate: float = 1e-3
+    motion_learning_rate: float = 3e-3
     weight_decay: float = 0.01
     calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
 
@@ -60,6 +73,8 @@ class Parameters:
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
     parameters = read_given(Parameters, given, method="mind_animator")
+    if parameters.motion_attention % parameters.motion_heads:
+        raise BenchError(f"motion_heads={parameters.motion_heads} does not divide {parameters.motion_attention}")
     if not (parameters.semantic or parameters.structure or parameters.motion):
         raise BenchError("semantic, structure and motion are all off: nothing would see the brain; leave one on")
     return parameters

@@ -1,8 +1,8 @@
 """The fMRI encoder: patches of voxels → transformer over space and time → text tokens and a CLIP embedding.
 
     a subject's voxels, cut to patches → spatial attention, attention over the window, MLP (× layers)
-    → a subject's map from patches to tokens; their mean → embeddings beside CLIP's
-    → text tokens: the captions' mean + linear in the caption's embedding + linear in the tokens
+    → a subject's map from all patches of all volumes to tokens; their mean → embeddings beside CLIP's
+    → text tokens: the captions' mean + linear in the caption's embedding + a small residual MLP of the tokens
 
 Where the descriptions leave a choice:
 
@@ -14,8 +14,9 @@ Where the descriptions leave a choice:
   positions. `own_patches` gives every patch weights of its own, as voxels have no order that a filter could use.
 - The window is the volumes of a trial: a reconstruction may not see its neighbours' trials. With one volume a trial
   (cc2017) the attention over time has nothing to attend to, and is left out.
-- After the last layer the volumes are averaged; the attention over time has mixed them before.
-- Text tokens start at the training captions' mean. What is linear in the tokens is the published way, learned through
+- Positions are the release's sines and cosines, one for each patch and the same for every volume: the map to tokens
+  tells the volumes apart. The release's class and mask tokens, which its `forward` never reads, are left out.
+- Text tokens start at the training captions' mean. What is made of the tokens is the published way, learned through
   the generator. What is linear in the embedding that is aligned with the caption's (`caption_path`) is added here and
   learned from captions: in the steps that a small cell has, the generator's loss teaches little. A squared error on the
   77 tokens themselves, each read from the brain on its own, overfits: 1.03 to 1.07 of the variance on other trials.
@@ -35,9 +36,10 @@ class PatchLayers(nn.Module):
     """What depends on a subject's voxels: patch embedding, positions, and the map from patches to tokens."""
 
     wrapped: Tensor  # (P × patch,): the column of the signals at each place of the patches
+    positions: Tensor  # (P, width)
 
     def __init__(
-        self, columns: Int64[Tensor, " voxel"], *, patch: int, width: int, tokens: int, own_patches: bool
+        self, columns: Int64[Tensor, " voxel"], *, patch: int, width: int, volumes: int, tokens: int, own_patches: bool
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -46,8 +48,9 @@ class PatchLayers(nn.Module):
         self.register_buffer("wrapped", columns[places], persistent=False)
         self.weight = nn.Parameter(torch.randn(self.count if own_patches else 1, patch, width) * patch**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
-        self.positions = nn.Parameter(0.02 * torch.randn(self.count, width))
-        self.to_tokens = nn.Parameter(torch.randn(tokens, self.count) * self.count**-0.5)
+        self.register_buffer("positions", encode_positions(self.count, width).to(columns.device), persistent=False)
+        seen = volumes * self.count
+        self.to_tokens = nn.Parameter(torch.randn(tokens, seen) * seen**-0.5)
 
     def cut(self, signals: Float[Tensor, "trial column volume"]) -> Float[Tensor, "trial volume patch voxel"]:
         return signals[:, self.wrapped].transpose(1, 2).unflatten(2, (self.count, self.patch))
@@ -55,6 +58,28 @@ class PatchLayers(nn.Module):
     def embed(self, patches: Float[Tensor, "trial volume patch voxel"]) -> Float[Tensor, "trial volume patch width"]:
         weight = self.weight.expand(self.count, -1, -1)
         return torch.einsum("ntpv,pvw->ntpw", patches, weight) + self.bias + self.positions
+
+
+def encode_positions(count: int, width: int) -> Float[Tensor, "place width"]:
+    """Sines, then cosines, of places 1 to `count` (0 is the class token's), as MAE has them (He et al. 2022)."""
+    rates = 10000.0 ** -(torch.arange(width // 2) / (width / 2))
+    angles = torch.arange(1, count + 1)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TextHead(nn.Module):
+    """A linear layer to the text's width and a residual one behind GELU; it starts at nothing."""
+
+    def __init__(self, width: int, text: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, text, bias=False)
+        self.mix = nn.Linear(text, text, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial token D"]:
+        projected = self.project(tokens)
+        return projected + self.dropout(self.mix(functional.gelu(projected)))
 
 
 class Attention(nn.Module):
@@ -120,28 +145,31 @@ class FmriEncoder(nn.Module):
     ) -> None:
         """`volumes` of a trial, `embedding`: the width of CLIP, `mean_text`: the mean tokens of the captions."""
         super().__init__()
-        self.patch, self.width, self.own_patches = patch, width, own_patches
+        self.volumes, self.patch, self.width, self.own_patches = volumes, patch, width, own_patches
         self.subjects = SubjectLayers()
-        self.times = nn.Parameter(0.02 * torch.randn(volumes, 1, width))
         self.layers = nn.ModuleList(
             Layer(width, heads, feedforward, dropout, temporal=temporal and volumes > 1) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.token_norm = nn.LayerNorm(width)
         self.register_buffer("mean_text", mean_text.clone())
-        self.to_text = nn.Linear(width, mean_text.shape[1])
+        self.to_text = TextHead(width, mean_text.shape[1], dropout)
         self.to_image = nn.Linear(width, embedding)
         self.to_caption = nn.Linear(width, embedding)
         self.from_caption = nn.Linear(embedding, mean_text.numel()) if caption_path else None
         if self.from_caption is not None:
-            for one in (*self.from_caption.parameters(), *self.to_text.parameters()):
+            for one in self.from_caption.parameters():
                 nn.init.zeros_(one)
 
     def add_subject(self, number: int, columns: Int64[Tensor, " voxel"]) -> PatchLayers:
         """Fresh layers for the subject whose voxels are in these columns; they replace those that are there."""
         layers = PatchLayers(
-            columns, patch=self.patch, width=self.width, tokens=len(self.mean_text), own_patches=self.own_patches
-        ).to(self.times.device)
+            columns,
+            patch=self.patch,
+            width=self.width,
+            volumes=self.volumes,
+            tokens=len(self.mean_text),
+            own_patches=self.own_patches,
+        ).to(self.mean_text.device)
         self.subjects.put(number, layers)
         return layers
 
@@ -153,7 +181,6 @@ class FmriEncoder(nn.Module):
 
     def run(self, hidden: Float[Tensor, "trial volume patch width"]) -> Float[Tensor, "trial volume patch width"]:
         """The shared transformer, over whichever patches there are."""
-        hidden = hidden + self.times
         for layer in self.layers:
             hidden = layer(hidden)
         return self.norm(hidden)
@@ -166,9 +193,9 @@ class FmriEncoder(nn.Module):
         for number in subject.unique().tolist():
             layers = self.find(number)
             rows = (subject == number).nonzero()[:, 0]
-            hidden = self.run(layers.embed(layers.cut(signals[rows]))).mean(dim=1)  # (n, P, width)
-            made = made.index_copy(0, rows, torch.einsum("kp,npw->nkw", layers.to_tokens, hidden))
-        return self.token_norm(made)
+            hidden = self.run(layers.embed(layers.cut(signals[rows]))).flatten(1, 2)  # (n, T × P, width)
+            made = made.index_copy(0, rows, layers.to_tokens @ hidden)
+        return made
 
     def read_text(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial token D"]:
         """What conditions the generator."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, measure_masked
@@ -47,7 +47,7 @@ class MindVideo:
     """MinD-Video as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 1
+    version = 2
     uses = ()
     asks = ("clip_large",)
 
@@ -259,10 +259,15 @@ def list_paper_parts(parameters: Parameters, *, voxels: int = 6016, volumes: int
         mean_text=torch.zeros(77, 768),
     )
     generator = InflatedUNet(UNet2DConditionModel(**STABLE_DIFFUSION))
-    shared = count_parameters(encoder) - count_parameters(encoder.subjects)
+    own, head = encoder.subjects, nn.ModuleList([encoder.to_text])
+    mapping = [one for name, one in own.named_parameters() if name.endswith("to_tokens")]
+    patches = [one for name, one in own.named_parameters() if not name.endswith("to_tokens")]
     return [
-        ("encoder, shared", shared, "24 layers, width 1,024, 16 heads"),
-        ("encoder, a subject's own", encoder.subjects, "patches of 16 voxels, 77 tokens"),
+        ("encoder: patch embedding", patches, "17,408 released"),
+        ("encoder: blocks", encoder.layers, "403,120,128 released"),
+        ("encoder: norm", encoder.norm, "2,048 released"),
+        ("encoder: map to tokens and text head", [*mapping, *head.parameters()], "1,434,160 released"),
+        ("heads beside CLIP", nn.ModuleList([encoder.to_image, encoder.to_caption]), "not released"),
         ("generator, tuned", generator.trained_parameters(), "attention heads"),
         ("generator, all", generator, "Stable Diffusion 1.5, inflated"),
     ]

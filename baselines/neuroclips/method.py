@@ -30,7 +30,7 @@ from torch import Tensor
 from baselines.neuroclips.networks import build_networks, list_subject_layers
 from baselines.neuroclips.parameters import Parameters, read_parameters
 from baselines.neuroclips.perception import interpolate_frames
-from baselines.neuroclips.targets import Targets, encode_targets, measure_standard, shorten
+from baselines.neuroclips.targets import Targets, encode_targets, map_tokens, measure_standard, shorten
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
@@ -49,9 +49,9 @@ class NeuroClips:
     """NeuroClips as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 1
+    version = 2
     embeds: Space = "image"
-    asks = ("clip_large", "dino")  # judges that the targets come from: they key the predictions
+    asks = ("clip_large", "clip_big_tokens", "dino")  # judges that the targets come from: they key the predictions
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         self.parameters = read_parameters(parameters)
@@ -59,13 +59,17 @@ class NeuroClips:
         self.seed = seed
         self.device = torch.device(suite.device)
         self.networks: Any = None  # nn.ModuleDict of `build_networks`
+        self.token_map: Float[Tensor, "width embedding"] | None = None  # where the targets are tokens
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage A, stage B, then the perception reconstructor."""
         parameters = self.parameters
         self.clip_shape, self.captions = train.video.shape[1:], train.captions
-        targets = encode_targets(self.suite, train, frames=parameters.blurry_frames)
-        self.images, self.texts = measure_standard(targets.images), measure_standard(targets.texts)
+        targets = self.encode(train)
+        self.images, self.texts = measure_standard(targets.pooled), measure_standard(targets.texts)
+        self.token_count = targets.images.shape[2]
+        if parameters.target == "tokens":
+            self.token_map = map_tokens(targets.images, self.images.apply(targets.pooled))
         self.gallery = shorten(self.texts.apply(targets.texts))
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "neuroclips", "network", self.seed):
@@ -73,9 +77,9 @@ class NeuroClips:
                 parameters,
                 volumes=train.brain.shape[2],
                 voxels=voxels,
-                embedding=targets.images.shape[2],
+                embedding=targets.images.shape[3],
                 latent=tuple(targets.latents.shape[2:]),
-                features=targets.features.shape[1],
+                targets=self.token_count,
             ).to(self.device)
         clip = torch.from_numpy(train.clip).to(self.device)
         with seeded(self.device, "neuroclips", "dropout", self.seed):
@@ -101,7 +105,9 @@ class NeuroClips:
             )
 
         losses = {}
-        images, texts = self.images.apply(targets.images), self.texts.apply(targets.texts)
+        images, texts = targets.images, self.texts.apply(targets.texts)
+        if parameters.target == "pooled":
+            images = self.images.apply(images)
         if parameters.reads_meaning:
             semantic = networks["semantic"]
             part = semantic if subject is None else semantic.ridge.find(subject)
@@ -119,6 +125,7 @@ class NeuroClips:
                     parameters.semantic_batch_size,
                     parameters.semantic_learning_rate,
                 ),
+                pool=self.pool,
                 temperature=parameters.temperature,
                 text_weight=parameters.text_weight,
                 mixtures=mixtures if parameters.mix else None,
@@ -138,6 +145,7 @@ class NeuroClips:
                     parameters.prior_batch_size,
                     parameters.prior_learning_rate,
                 ),
+                pool=self.pool,
                 temperatures=parameters.soft_temperatures,
                 text_weight=parameters.prior_text_weight,
                 scale=parameters.prior_scale,
@@ -168,7 +176,7 @@ class NeuroClips:
     def adapt(self, calibration: TrainingSet) -> None:
         """Fresh layers for every subject here, from its own trials; everything else stays."""
         parameters, networks = self.parameters, self.trained()
-        targets = encode_targets(self.suite, calibration, frames=parameters.blurry_frames)
+        targets = self.encode(calibration)
         for number, columns in choose_voxels(
             calibration, leave_out=parameters.leave_out, usual=Parameters.leave_out
         ).items():
@@ -179,6 +187,21 @@ class NeuroClips:
                     layers.add_subject(number, columns).to(self.device)
                 self.learn(read_trials(calibration, self.device, trials), clip, targets, subject=number)
         networks.eval().requires_grad_(False)
+
+    def encode(self, data: TrainingSet) -> Targets:
+        parameters = self.parameters
+        return encode_targets(
+            self.suite,
+            data,
+            frames=parameters.blurry_frames,
+            kind=parameters.target,
+            features=parameters.features,
+        )
+
+    def pool(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial embedding"]:
+        """The embedding that tokens stand for, centred and scaled as the targets are."""
+        mean = tokens.mean(dim=1)
+        return mean if self.token_map is None else mean @ self.token_map
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial, in the size of the training clips."""
@@ -215,12 +238,12 @@ class NeuroClips:
         parameters, networks = self.parameters, self.trained()
         tokens = networks["semantic"](signals, subject)
         if not parameters.prior:
-            return networks["semantic"].project(tokens)
+            return self.pool(tokens)
         from bench.pretrained.generators.pipelines import draw_noise
 
         drawn = [derive_seed("neuroclips", "prior", int(seed)) for seed in seeds]
-        noise = draw_noise(drawn, (1, tokens.shape[2])).to(self.device)
-        return networks["prior"].sample(tokens, noise, steps=parameters.prior_samples)[:, 0]
+        noise = draw_noise(drawn, (self.token_count, tokens.shape[2])).to(self.device)
+        return self.pool(networks["prior"].sample(tokens, noise, steps=parameters.prior_samples))
 
     @torch.inference_mode()
     def read_sight(

@@ -23,7 +23,6 @@ def build_networks(
     voxels: Voxels,
     embedding: int,
     latent: tuple[int, ...],
-    features: int,
     targets: int = 1,
 ) -> Any:
     """The untrained networks, a ModuleDict of `semantic`, `prior` and `perception` as far as these parameters use them.
@@ -42,6 +41,7 @@ def build_networks(
             dropout=parameters.dropout,
             tokens=parameters.tokens,
             embedding=embedding,
+            wiring=parameters.mixer,
         )
         if parameters.prior:
             made["prior"] = DiffusionPrior(
@@ -63,8 +63,10 @@ def build_networks(
             dropout=parameters.dropout,
             channels=parameters.decoder_channels,
             heads=parameters.decoder_heads,
+            groups=parameters.decoder_groups,
             latent=(latent[0], latent[1], latent[2]),
-            features=features,
+            features=parameters.features,
+            wiring=parameters.mixer,
         )
     networks = nn.ModuleDict(made)
     for layers in list_subject_layers(networks):
@@ -82,7 +84,7 @@ def list_subject_layers(networks: Any) -> list[Any]:
 def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[PaperPart]:
     """The parts for one subject of so many voxels (cc2017's first) and one volume a trial.
 
-    Targets are tokens of OpenCLIP's ViT-bigG-14, Stable Diffusion's latents of 224 pixels and ConvNeXt-XL's last width.
+    Targets are tokens of OpenCLIP's ViT-bigG-14 and Stable Diffusion's latents of 224 pixels.
     """
     networks = build_networks(
         parameters,
@@ -90,19 +92,22 @@ def list_paper_parts(parameters: Parameters, *, voxels: int = 13447) -> list[Pap
         voxels={1: np.arange(voxels)},
         embedding=1664,
         latent=(4, 28, 28),
-        features=2048,
         targets=256,
     )
     semantic, perception = networks["semantic"], networks["perception"]
-    heads = nn.ModuleList([perception.describe, perception.to_maps, perception.decoder, perception.to_latents])
+    [regression] = [one.layer for one in perception.regress.values()]
+    backbone = nn.ModuleList([semantic.mixer, semantic.to_tokens, semantic.projector])
+    maps = [perception.mixer, perception.to_maps, perception.norm, perception.describe, perception.decoder]
     return [
-        ("semantic: ridge", semantic.ridge, ""),
-        ("semantic: mixer", semantic.mixer, ""),
-        ("semantic: to tokens", semantic.to_tokens, ""),
-        ("semantic: projector", semantic.projector, ""),
-        ("prior", networks["prior"], ""),
-        ("perception: extension and ridge", perception.regress, ""),
-        ("perception: mixer", perception.mixer, ""),
-        ("perception: decoder and heads", heads, ""),
+        ("semantic: ridge", semantic.ridge, "55,083,008 released, for 13,447 voxels"),
+        ("semantic: backbone", backbone, "1,887,861,400 released"),
+        ("prior", networks["prior"], "259,865,200 trained released, 425,984 of a token that is never asked for"),
+        (
+            "perception: extension",
+            nn.ModuleList([regression.enter, regression.mixer, regression.extend]),
+            "24,244,270 released, for 13,447 voxels",
+        ),
+        ("perception: ridge", regression.ridge, "55,083,008 released, for 13,447 voxels"),
+        ("perception: backbone", nn.ModuleList(maps), "149,857,667 released"),
         ("all", networks, ""),
     ]

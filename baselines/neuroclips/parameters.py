@@ -9,14 +9,15 @@ from typing import Any, Literal
 from bench.core.errors import BenchError
 from bench.toolbox.parameters import limited, read_given
 
-GROUPS = 8  # of the normalisation
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """Every parameter with its default; the released code's values in the comments."""
 
     leave_out: tuple[str, ...] = ("auditory", "hippocampus", "mPFC")  # the paper reads visual cortex
+
+    target: Literal["pooled", "tokens"] = "pooled"  # of key frames: CLIP's embedding, or its patches' tokens ("tokens")
+    mixer: Literal["residual", "released"] = "residual"  # wiring of the mixer blocks ("released")
 
     # Semantic reconstructor
     hidden: int = 256  # 4,096
@@ -50,7 +51,9 @@ class Parameters:
     perception_hidden: int = 256  # 4,096
     perception_blocks: int = 2  # 4
     decoder_channels: tuple[int, int, int] = (64, 32, 16)  # 128, 64, 32
-    decoder_heads: int = 2
+    decoder_heads: int = 2  # 1
+    decoder_groups: int = 1  # of the decoder's norms; 32, which leave a flat frame one value whatever the brain says
+    features: int = 64  # width of what the contrastive loss compares; 512
     contrast: float = 0.1
     contrast_temperature: float = limited(0.2, above=0)
     perception_steps: int = 200  # 80 epochs
@@ -86,7 +89,7 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
     if not parameters.reads_meaning and not parameters.reads_sight:
         raise BenchError("without key frame, caption and blurry video no brain is left; keep one of them")
     channels = parameters.decoder_channels
-    for name, divisor in (("decoder_heads", parameters.decoder_heads), ("the normalisation's groups", GROUPS)):
+    for name, divisor in (("decoder_heads", parameters.decoder_heads), ("decoder_groups", parameters.decoder_groups)):
         if any(width % divisor for width in channels):
             raise BenchError(f"decoder_channels={channels}: all must be multiples of {name} ({divisor})")
     return parameters

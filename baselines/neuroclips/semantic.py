@@ -1,45 +1,69 @@
-"""The semantic reconstructor: ridge → residual mixer blocks → CLIP tokens, and a projector for the contrastive losses.
+"""The semantic reconstructor: ridge → mixer blocks → CLIP tokens → projector.
 
-    voxels of a subject → its own linear layer (MindEye2's shared-subject ridge) → h → 4 × (h + MLP(LN(h))) → tokens
+    voxels of a subject → its own linear layer (MindEye2's shared-subject ridge) → h → mixer → tokens → projector
 
-The tokens go to the diffusion prior (`prior.py`); the projector's output is what the contrastive losses see.
-The MLP of a block is Linear, GELU, dropout, Linear, all of width h.
+The projector's output is what the contrastive losses see and what the prior reads.
+
+A mixer block is two MLPs with their residuals: across the width, and along the sequence. There is one volume a trial,
+so the sequence has length 1 and the norm along it knows nothing but its bias. In the released wiring (MindEye2's) each
+MLP adds to what the same MLP left in the block before: the blocks across the width then end in the norm of length 1 and
+**the output is the ridge's plus a constant**. `wiring="released"` is that, weights and all; with "residual" each MLP
+adds to what it reads, as the papers draw it.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.toolbox.voxels import FlatLayers
 
+Wiring = Literal["residual", "released"]
+
 
 class MixerBlocks(nn.Module):
-    """Residual MLP blocks of one width."""
+    """MLPs across the width and along a sequence of one; `deep` ones have two linear layers."""
 
-    def __init__(self, width: int, *, blocks: int, dropout: float) -> None:
+    def __init__(self, width: int, *, blocks: int, dropout: float, wiring: Wiring, deep: bool = True) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
-            )
-            for _ in range(blocks)
-        )
+        self.wiring = wiring
+        self.across = nn.ModuleList(make_mlp(width, dropout, deep=deep) for _ in range(blocks))
+        self.along = nn.ModuleList(make_mlp(1, dropout, deep=deep) for _ in range(blocks))
 
     def forward(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        for block in self.blocks:
-            hidden = hidden + block(hidden)
+        left, turned = hidden, hidden  # what the MLPs of either kind left behind
+        for across, along in zip(self.across, self.along, strict=True):
+            left = (left if self.wiring == "released" else hidden) + across(hidden)
+            turned = (turned if self.wiring == "released" else left) + along(left[..., None])[..., 0]
+            hidden = turned
         return hidden
 
 
-class SemanticReconstructor(nn.Module):
-    """`reconstruct(signals, subject)` gives tokens; `project(tokens)` one vector in the space of CLIP's embeddings."""
+def make_mlp(width: int, dropout: float, *, deep: bool) -> nn.Sequential:
+    layers = [nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, *([nn.Linear(width, width)] if deep else []))
 
-    def __init__(self, *, volumes: int, hidden: int, blocks: int, dropout: float, tokens: int, embedding: int) -> None:
+
+class SemanticReconstructor(nn.Module):
+    """`forward` gives tokens, `project` what is compared with CLIP's."""
+
+    def __init__(
+        self,
+        *,
+        volumes: int,
+        hidden: int,
+        blocks: int,
+        dropout: float,
+        tokens: int,
+        embedding: int,
+        wiring: Wiring = "residual",
+    ) -> None:
         super().__init__()
         self.tokens = tokens
         self.ridge = FlatLayers(lambda voxels: nn.Linear(voxels, hidden), volumes=volumes, shape=(hidden,))
-        self.mixer = MixerBlocks(hidden, blocks=blocks, dropout=dropout)
+        self.mixer = MixerBlocks(hidden, blocks=blocks, dropout=dropout, wiring=wiring)
         self.to_tokens = nn.Linear(hidden, tokens * embedding)
         layers = [(nn.LayerNorm(embedding), nn.GELU(), nn.Linear(embedding, embedding)) for _ in range(3)]
         self.projector = nn.Sequential(*(one for layer in layers for one in layer))
@@ -47,8 +71,6 @@ class SemanticReconstructor(nn.Module):
     def forward(
         self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
     ) -> Float[Tensor, "trial token embedding"]:
-        return self.to_tokens(self.mixer(self.ridge(signals, subject))).unflatten(1, (self.tokens, -1))
-
-    def project(self, tokens: Float[Tensor, "trial token embedding"]) -> Float[Tensor, "trial embedding"]:
-        """Mean over tokens of the projector, of no particular length."""
-        return self.projector(tokens).mean(dim=1)
+        """The projected tokens of each trial, of no particular length."""
+        tokens = self.to_tokens(self.mixer(self.ridge(signals, subject))).unflatten(1, (self.tokens, -1))
+        return self.projector(tokens)

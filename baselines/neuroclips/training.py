@@ -7,13 +7,15 @@
 | perception | (L1 of the latents + contrast × SoftCLIP of the features) × 0.5 |
 
 In stage B the backbone is frozen: the contrastive losses can reach nothing but the prior and are taken on its output.
-The temperature of SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators of their own.
+What CLIP gives is one embedding, which the mean of the brain's tokens is compared with, or as many tokens as the
+brain's, which are compared place by place. Captions are compared with what `pool` makes of tokens. The temperature of
+SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators of their own.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +30,8 @@ from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.training import train_steps
+
+Pool = Callable[[Float[Tensor, "trial token width"]], Float[Tensor, "trial embedding"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +51,11 @@ def train_backbone(
     semantic: SemanticReconstructor,
     read: Reader,
     clip: Int64[Tensor, " trial"],
-    images: Float[Tensor, "clip 2 embedding"],
+    images: Float[Tensor, "clip 2 token width"],
     texts: Float[Tensor, "clip embedding"],
     schedule: Schedule,
     *,
+    pool: Pool,
     temperature: float,
     text_weight: float,
     mixtures: np.random.Generator | None,
@@ -64,12 +69,14 @@ def train_backbone(
         if mixtures is not None:
             signals, other, share = mix_trials(signals, subject, mixtures)
         shown = clip[rows]
-        predicted = semantic.project(semantic(signals, subject))
-        loss = torch.zeros((), device=predicted.device)
-        view = choose_view(next(steps), schedule, len(clip))
-        for weight, targets in ((1.0, images[shown, view]), (text_weight, texts[shown])):
-            loss = loss + weight * bimixco(predicted, targets, shown, temperature=temperature, other=other, share=share)
-        return loss
+        tokens = semantic(signals, subject)
+        targets = pick_images(images, shown, choose_view(next(steps), schedule, len(clip)))
+        pairs = ((1.0, match_tokens(tokens, targets), targets.flatten(1)), (text_weight, pool(tokens), texts[shown]))
+        losses = [
+            weight * bimixco(said, true, shown, temperature=temperature, other=other, share=share)
+            for weight, said, true in pairs
+        ]
+        return torch.stack(losses).sum()
 
     return train_steps(semantic, measure, trials=len(clip), **vars(schedule))
 
@@ -79,10 +86,11 @@ def train_prior(
     prior: DiffusionPrior,
     read: Reader,
     clip: Int64[Tensor, " trial"],
-    images: Float[Tensor, "clip 2 embedding"],
+    images: Float[Tensor, "clip 2 token width"],
     texts: Float[Tensor, "clip embedding"],
     schedule: Schedule,
     *,
+    pool: Pool,
     temperatures: tuple[float, float],
     text_weight: float,
     scale: float,
@@ -96,14 +104,14 @@ def train_prior(
         step = len(errors)
         signals, subject = read(rows)
         shown = clip[rows]
-        targets = images[shown, choose_view(step, schedule, len(clip))]
+        targets = pick_images(images, shown, choose_view(step, schedule, len(clip)))
         with torch.no_grad():
             brain = semantic(signals, subject)
-        clean = prior.measure(targets[:, None], brain, noise, drop=drop)[:, 0]
+        clean = prior.measure(targets, brain, noise, drop=drop)
         error = functional.mse_loss(clean, targets)
         warmth = temperatures[0] + (temperatures[1] - temperatures[0]) * step / max(1, schedule.steps - 1)
-        contrast = soft_clip(clean, targets, temperature=warmth)
-        contrast = contrast + text_weight * soft_clip(clean, texts[shown], temperature=warmth)
+        contrast = soft_clip(clean.flatten(1), targets.flatten(1), temperature=warmth)
+        contrast = contrast + text_weight * soft_clip(pool(clean), texts[shown], temperature=warmth)
         errors.append(float(error.detach()))
         return scale * error + contrast
 
@@ -140,3 +148,17 @@ def train_perception(
 def choose_view(step: int, schedule: Schedule, trials: int) -> int:
     """Which of the two key frames: they alternate from epoch to epoch."""
     return step * min(schedule.batch_size, trials) // trials % 2
+
+
+def pick_images(
+    images: Float[Tensor, "clip 2 token width"], shown: Int64[Tensor, " trial"], view: int
+) -> Float[Tensor, "trial token width"]:
+    """One of the two key frames of each trial's clip, on the trials' device in single precision."""
+    return images[shown.to(images.device), view].to(shown.device, torch.float32)
+
+
+def match_tokens(
+    tokens: Float[Tensor, "trial token width"], targets: Float[Tensor, "trial target width"]
+) -> Float[Tensor, "trial numbers"]:
+    """The brain's tokens as a vector to compare with the targets': their mean where there is one target."""
+    return tokens.mean(dim=1) if targets.shape[1] == 1 else tokens.flatten(1)

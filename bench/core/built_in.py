@@ -112,12 +112,6 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
             "method",
             modality="fmri",
         ),
-        "kupershmidt": Entry(
-            "baselines.kupershmidt:Kupershmidt",
-            "baseline: Kupershmidt et al.: fMRI to frames, also taught by unseen video through an encoder",
-            "method",
-            modality="fmri",
-        ),
         "glfa": Entry(
             "baselines.glfa:Glfa",
             "baseline: GLFA: fMRI of several subjects on one common map, then to video",

@@ -34,7 +34,7 @@ CATALOGUE = HERE / "suites.toml"
 GENERATORS = ("vae", "tokenizer", "text_encoder", "unet", "scheduler", "motion_adapter", "sparse_control")
 WAN = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")
 JUDGES = (
-    *("video_judge", "frame_judge", "clip", "clip_large", "vifi", "dino", "dinov2"),
+    *("video_judge", "frame_judge", "clip", "clip_large", "clip_big", "vifi", "dino", "dinov2"),
     *("raft", "action", "amt"),
 )
 ROLES = (*GENERATORS, *WAN, *JUDGES)

@@ -275,6 +275,10 @@ class Suite:
         """The large CLIP's embedding of each frame, not of unit length."""
         return self.judges.observe("clip_large", frames[:, None])[:, 0]
 
+    def embed_patches(self, frames: UInt8[np.ndarray, "m h w 3"]) -> Float32[np.ndarray, "m token d"]:
+        """The largest CLIP's tokens of each frame's patches."""
+        return self.judges.observe("clip_big_tokens", frames[:, None])[:, 0]
+
     def embed_texts(self, captions: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         """Captions in the space of `embed_images`."""
         return self.judges.embed_captions("clip_large", captions)

@@ -30,21 +30,23 @@ class ClipTargets:
 
 
 @torch.no_grad()
-def encode_targets(suite: Any, data: TrainingSet, *, frames: int) -> ClipTargets:
-    """Targets of all clips of a training set; CLIP sees `frames` of each clip, picked evenly."""
+def encode_targets(suite: Any, data: TrainingSet, *, frames: int, clip: str = "clip_large") -> ClipTargets:
+    """Targets of all clips of a training set; CLIP, of that name, sees `frames` of each clip, picked evenly."""
     picked = pick_frames(data.video.shape[1], frames)
 
     def embed(clips: np.ndarray) -> Tensor:
-        seen = torch.as_tensor(suite.embed_images(clips[:, picked].reshape(-1, *clips.shape[2:]))).float()
-        return functional.normalize(seen, dim=1).unflatten(0, (len(clips), -1)).mean(dim=1)
+        pictures = clips[:, picked].reshape(-1, *clips.shape[2:])
+        large = clip == "clip_large"
+        seen = suite.embed_images(pictures) if large else suite.judges.observe(clip, pictures[:, None])[:, 0]
+        return functional.normalize(torch.as_tensor(seen).float(), dim=1).unflatten(0, (len(clips), -1)).mean(dim=1)
 
     captions, caption = number_captions(data.captions)
-    text = torch.as_tensor(suite.embed_texts(captions)).float()
+    read = suite.embed_texts(captions) if clip == "clip_large" else suite.judges.embed_captions(clip, captions)
+    text = torch.as_tensor(read).float()
     tokens = suite.encode_text(captions).float()
+    what = f"pictures {picked} as a mean" + ("" if clip == "clip_large" else f" of {clip}")
     return ClipTargets(
-        image=functional.normalize(remember(suite, f"pictures {picked} as a mean", data.video, embed), dim=1).to(
-            suite.device
-        ),
+        image=functional.normalize(remember(suite, what, data.video, embed), dim=1).to(suite.device),
         text=functional.normalize(text, dim=1)[caption].to(suite.device),
         tokens=tokens[caption].to(suite.device),
         caption=caption.to(suite.device),

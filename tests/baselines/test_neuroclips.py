@@ -15,10 +15,12 @@ from baselines.neuroclips import NeuroClips
 from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.method import RELEASED_SEED
 from baselines.neuroclips.perception import PerceptionReconstructor, interpolate_frames
-from baselines.neuroclips.prior import DiffusionPrior
+from baselines.neuroclips.prior import Attention, DiffusionPrior, find_buckets, rotate
+from baselines.neuroclips.semantic import MixerBlocks
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
+from bench.core.variants import load_variants
 from bench.pretrained.generators.pipelines import count_steps
 from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.voxels import FlatLayers, NoVoxels, choose_voxels
@@ -27,9 +29,9 @@ SIDE, FRAMES, CONCEPTS = 16, 6, 4
 NAMES = ("cat", "car", "pizza", "piano")
 SMALL: dict[str, Any] = {
     "hidden": 32, "blocks": 1, "tokens": 2, "dropout": 0.0, "semantic_steps": 80, "semantic_batch_size": 32,
-    "semantic_learning_rate": 3e-3, "prior_depth": 1, "prior_heads": 2, "prior_samples": 5, "prior_steps": 400,
-    "prior_batch_size": 32, "prior_learning_rate": 3e-3, "bottleneck": 16, "perception_hidden": 32,
-    "perception_blocks": 1, "decoder_channels": (16, 16, 8), "perception_steps": 40, "perception_batch_size": 16,
+    "semantic_learning_rate": 3e-3, "prior_depth": 1, "prior_heads": 2, "prior_samples": 5, "prior_steps": 700,
+    "prior_batch_size": 32, "prior_learning_rate": 3e-3, "bottleneck": 16, "features": 8, "perception_hidden": 32,
+    "perception_blocks": 1, "decoder_channels": (16, 16, 8), "perception_steps": 60, "perception_batch_size": 16,
     "perception_learning_rate": 5e-3, "calibration_steps": 60,
 }  # fmt: skip
 
@@ -51,6 +53,9 @@ class FakeSuite:
 
     def embed_images(self, frames: np.ndarray) -> torch.Tensor:
         return self.concepts[self.see(frames)]
+
+    def embed_patches(self, frames: np.ndarray) -> torch.Tensor:
+        return self.embed_images(frames)[:, None] * torch.tensor([1.0, 2.0])[:, None]  # two tokens
 
     def embed_texts(self, captions: list[str]) -> torch.Tensor:
         return 0.3 * self.words[0] + self.concepts[[NAMES.index(caption.split()[1]) for caption in captions]]
@@ -205,18 +210,65 @@ def test_the_prior_ends_where_a_perfect_denoiser_points() -> None:
     torch.testing.assert_close(prior.sample(brain, noise, steps=20), truth, atol=1e-5, rtol=1e-5)
 
 
+def test_the_prior_s_parts_are_those_of_dalle2() -> None:
+    """Rotary positions and the bias of distances in closed form; attention by a plain loop over heads and places."""
+    hidden = draw(5, 6)
+    angles = torch.arange(5.0)[:, None] * 10000.0 ** -(torch.arange(0, 6, 2) / 6)
+    turned = torch.polar(torch.ones_like(angles), angles) * torch.view_as_complex(hidden.unflatten(1, (3, 2)))
+    torch.testing.assert_close(rotate(hidden), torch.view_as_real(turned).flatten(1))
+    buckets = find_buckets(400)
+    assert buckets[300, :301].tolist()[::-1][:17] == list(range(17)) and buckets.max() == 31
+    assert (buckets.triu(1) == 0).all() and buckets[399, 0] == 31
+    torch.manual_seed(0)
+    attention, bias = Attention(8, 2, 0.0), draw(2, 3, 4, seed=4)
+    asked, normed = draw(1, 3, 8, seed=3), functional.layer_norm(draw(1, 3, 8, seed=3), (8,))[0]
+    queries = rotate(attention.queries(normed).unflatten(1, (2, 4)).transpose(0, 1))  # (head, place, 4)
+    keys, values = attention.keys_values(normed).chunk(2, dim=1)
+    keys, values = torch.cat([attention.beside[:1], rotate(keys)]), torch.cat([attention.beside[1:], values])
+    heads = []
+    for head in range(2):
+        cosines = functional.cosine_similarity(queries[head][:, None], keys[None], dim=2)
+        heads.append((16 * cosines + bias[head]).softmax(1) @ values)
+    expected = functional.layer_norm(attention.leave[0](torch.cat(heads, dim=1)), (8,))
+    torch.testing.assert_close(attention(asked, bias)[0], expected)
+
+
+def test_the_released_wiring_of_the_mixer_adds_a_constant_and_the_other_does_not() -> None:
+    torch.manual_seed(0)
+    hidden = draw(3, 6)
+    for wiring, constant in (("released", True), ("residual", False)):
+        added = MixerBlocks(6, blocks=3, dropout=0.0, wiring=wiring)(hidden) - hidden  # type: ignore[arg-type]
+        assert torch.allclose(added, added[:1, :1].expand_as(added), atol=1e-6) == constant
+
+
+def test_tokens_of_key_frames_are_targets_too(suite: FakeSuite) -> None:
+    quick = {"prior_steps": 2, "perception_steps": 1, "target": "tokens"}
+    made = NeuroClips(suite=suite, seed=0, **{**SMALL, **quick})
+    made.fit(record(), None)  # type: ignore[arg-type]
+    assert made.token_count == 2 and made.token_map is not None
+    targets, test = made.encode(record()), record(seed=5)
+    found = made.pool(targets.images[:, 0].float())
+    assert (test.concepts[made.find_captions(found)] == test.concepts).all()  # the map from tokens to the embedding
+    signals, subject = torch.from_numpy(test.brain), torch.from_numpy(test.subject)
+    with torch.no_grad():
+        chosen = made.find_captions(made.pool(made.trained()["semantic"](signals, subject)))
+    assert (test.concepts[chosen] == test.concepts[test.clip]).mean() > 0.7
+    assert made.read_meaning(signals[:3], subject[:3], np.arange(3)).shape == (3, 8)
+
+
 @pytest.mark.parametrize("latent", [(3, 4, 4), (4, 5, 7)])
 def test_a_trial_s_frames_do_not_see_its_batch(latent: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     made = PerceptionReconstructor(
         volumes=2, frames=6, bottleneck=8, hidden=16, blocks=1, dropout=0.15, channels=(16, 16, 8), heads=2,
-        latent=latent, features=5,
+        groups=8, latent=latent, features=5,
     ).eval()  # fmt: skip
     made.regress.add_subject(1, np.arange(10))
     made.eval()
     with torch.no_grad():
-        for block in made.decoder:
-            block.mix.fill_(0.5)  # so that temporal attention counts
+        for block in made.decoder.blocks:
+            for attend in block.attend:
+                attend.mix.fill_(0.5)  # so that temporal attention counts
         signals, subject = draw(4, 10, 2), torch.ones(4, dtype=torch.int64)
         latents, features = made(signals, subject)
         assert latents.shape == (4, 6, *latent) and features.shape == (4, 5)
@@ -299,8 +351,8 @@ def test_a_perfect_reading_gives_nearly_the_true_clip() -> None:
     quick = {"semantic_steps": 1, "prior_steps": 1, "perception_steps": 1}
     made = NeuroClips(suite=suite, seed=0, **{**SMALL, **quick})
     made.fit(data, data)
-    targets = encode_targets(suite, data, frames=6)
-    meaning = made.images.apply(targets.images[:, 0])
+    targets = encode_targets(suite, data, frames=6, features=8)
+    meaning = made.images.apply(targets.pooled[:, 0])
     assert made.find_captions(meaning) == [0, 1, 2, 3]
     drawn = made.draw(meaning, targets.latents, [1, 2, 3, 4]).astype(float)
     errors = np.abs(drawn[:, None] - video[None]).mean(axis=(2, 3, 4, 5))  # (drawn, true)
@@ -329,10 +381,25 @@ def test_bad_parameters_are_named(suite: FakeSuite, parameters: dict[str, Any], 
         NeuroClips(suite=suite).reconstruct(hide_answers(record()))
 
 
-def test_the_paper_s_size_is_counted_without_its_weights() -> None:
+def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NeuroClips cac913e, `train_SR.py` and `train_PR.py` with seq_len 1: through `fit`, on the meta device."""
     counts = count_paper_size("neuroclips", voxels=13447)
-    assert counts["semantic: ridge"] == (13447 + 1) * 4096
-    assert counts["semantic: mixer"] == 4 * (2 * 4096 * 4097 + 2 * 4096)
-    assert counts["semantic: to tokens"] == 4097 * 256 * 1664
-    extension = (13447 + 1) * 256 + 257 * 13447 * 6
-    assert counts["perception: extension and ridge"] == extension + (13447 + 1) * 4096
+    assert counts["semantic: ridge"] == counts["perception: ridge"] == 55_083_008
+    assert counts["semantic: backbone"] == 1_887_861_400 and counts["prior"] == 259_865_200 - 256 * 1664
+    assert counts["perception: extension"] == 24_244_270 and counts["perception: backbone"] == 149_857_667
+    assert counts["all"] == sum(counts[name] for name in counts if name != "all")
+    suite = FakeSuite()
+    suite.device = "meta"
+    suite.geometry = SimpleNamespace(height=224, width=224, frames=16)
+    suite.judges = SimpleNamespace(observe=lambda view, video: np.zeros((*video.shape[:2], 768), np.float32))
+    monkeypatch.setattr(suite, "embed_images", lambda frames: torch.zeros(len(frames), 768), raising=False)
+    monkeypatch.setattr(suite, "embed_texts", lambda captions: torch.zeros(len(captions), 768), raising=False)
+    monkeypatch.setattr(suite, "embed_patches", lambda frames: torch.zeros(len(frames), 256, 1664), raising=False)
+    monkeypatch.setattr(suite, "encode_video", lambda video: torch.zeros(*video.shape[:2], 4, 28, 28), raising=False)
+    monkeypatch.setattr(NeuroClips, "learn", lambda self, *rest, **options: {})
+    brain = np.zeros((2, 13447, 1), np.float32)
+    data = TrainingSet(**{**vars(record(subjects=(1,), clips=2)), "brain": brain, "rois": {1: ("V1",) * 13447}})
+    made = NeuroClips(suite=suite, **load_variants("neuroclips")["size"]["paper"])
+    with torch.device("meta"):
+        made.fit(data, data)
+    assert made.parameter_count == counts["all"]

@@ -44,7 +44,7 @@ def test_no_weight_of_the_papers_size_is_held(method: str) -> None:
 
 
 def test_what_has_no_papers_size_or_no_such_number_says_so() -> None:
-    assert len(SIZED) == 9
+    assert len(SIZED) == 8
     with pytest.raises(BenchError, match="sam_net has no paper's size"):
         list_parts("sam_net")
     with pytest.raises(BenchError, match=r"no parameter voxel, did you mean voxels\?; it has volumes, voxels"):
@@ -52,9 +52,9 @@ def test_what_has_no_papers_size_or_no_such_number_says_so() -> None:
 
 
 def test_the_command_prints_what_is_counted() -> None:
-    command = [sys.executable, "-m", "bench.toolbox.sizes", "kupershmidt", "voxels=100"]
+    command = [sys.executable, "-m", "bench.toolbox.sizes", "neuroclips", "voxels=100"]
     printed = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    counts = count_paper_size("kupershmidt", voxels=100)
-    assert counts["decoder: input layer"] == (100 + 1) * 1024
+    counts = count_paper_size("neuroclips", voxels=100)
+    assert counts["semantic: ridge"] == (100 + 1) * 4096
     for line, (name, count) in zip(printed.splitlines(), counts.items(), strict=True):
-        assert line.startswith(name) and line.endswith(f"{count:,}")
+        assert line.startswith(name) and f" {count:,}" in line

@@ -61,7 +61,7 @@ def save_judges(folder: Path) -> Path:
     ViTImageProcessor(size=crop, image_mean=MEAN, image_std=STD).save_pretrained(folder / "dino")
     Dinov2Model(Dinov2Config(**{**SMALL, "image_size": 64}, num_attention_heads=2)).save_pretrained(folder / "dinov2")
     BitImageProcessor(size={"shortest_edge": 40}, crop_size=crop).save_pretrained(folder / "dinov2")
-    for seed, role in enumerate(("clip", "clip_large", "vifi")):
+    for seed, role in enumerate(("clip", "clip_large", "vifi", "clip_big")):
         save_open_clip(folder / role, seed)
     vision = {**SMALL, **HEADS, "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 16}
     vision |= {"mit_num_attention_heads": 2}

@@ -200,6 +200,19 @@ class ClipEncoder(FrameNetwork):
         return self.module.encode_text(self.tokenizer(list(captions)).to(device))
 
 
+class PatchEncoder(ClipEncoder):
+    """open_clip: `tokens` [n, f, token, width], what its image tower says of each patch, before any projection."""
+
+    output = "tokens"
+
+    def __init__(self, role: Role, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(role, dtype, device)
+        self.module.visual.output_tokens = True
+
+    def look(self, frames: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m token width"]:
+        return self.module.visual(frames)[1]
+
+
 class ActionEncoder:
     """X-CLIP: `embedding` [n, width] of as many frames as it was made for, taken evenly from the clip."""
 

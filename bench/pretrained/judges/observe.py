@@ -62,6 +62,9 @@ VIEWS: dict[str, View] = {
     "frame": View(role="frame_judge", output="logits", summary="ViT's logits of each frame [n, f, classes]"),
     "clip": View(role="clip", output="embedding", summary="CLIP's embedding of each frame [n, f, d]"),
     "clip_large": View(role="clip_large", output="embedding", summary="the large CLIP's, of each frame [n, f, d]"),
+    "clip_big_tokens": View(
+        role="clip_big", output="tokens", summary="the largest CLIP's tokens of each frame's patches [n, f, token, d]"
+    ),
     "vifi": View(role="vifi", output="embedding", summary="ViFi-CLIP's, of each frame [n, f, d]"),
     "dino": View(role="dino", output="embedding", summary="DINO's class token of each frame [n, f, d]"),
     "dinov2": View(role="dinov2", output="embedding", summary="DINOv2's class token of each frame [n, f, d]"),
@@ -275,8 +278,9 @@ class Judges:
             "dino": kinds.DinoEncoder,
             "dinov2": kinds.DinoEncoder,
             "action": kinds.ActionEncoder,
+            "clip_big": kinds.PatchEncoder,
         }
-        key = (str(role.locate()), str(sorted((role.settings or {}).items())))
+        key = (f"{role.locate()} {role.name == 'clip_big'}", str(sorted((role.settings or {}).items())))
         if key in self._networks:
             return self._networks[key]
         with loading(role):
