@@ -34,7 +34,7 @@ NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_s
 NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
 MARKS = (
     " n.s.: not above the method's own shuffled brain. below floor: worse than the best floor; not above floor: not "
-    "surely better than it. floor above ceiling: this metric's brain share is meaningless."
+    "surely better than it. share meaningless: the best floor is not worse than the best ceiling."
 )
 NO_SHARE = "meaningless"  # where the best floor is not worse than the best ceiling
 TITLES = {

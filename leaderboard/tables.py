@@ -10,7 +10,7 @@ with the clips of a concept as one cluster. Beside it stand
   smaller shares. A baseline sees the brain, so it is no floor. References that see no brain (subject 0, split "clips")
   belong to every split of the same data set, classes and suite; they count only over the very clips (and subjects) of
   the row. No floor is held against a metric that a clip made without a brain wins by definition (`MetricSpec.floor`);
-  where the best floor is not worse than the best ceiling the row is marked "floor above ceiling", and there is no
+  where the best floor is not worse than the best ceiling the row is marked "share meaningless", and there is no
   share: between the two nothing can be told of a brain.
 - `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
   One whose mean is worse than the best floor's is marked "below floor", and one whose paired difference to it may be 0
@@ -64,7 +64,7 @@ RESULT_COLUMNS = [
     *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
 ]
 SHUFFLED = "shuffled_brain"
-NO_ROOM = "floor above ceiling"
+NO_ROOM = "share meaningless"
 SEEDS_NEEDED = 3
 
 
