@@ -3,10 +3,9 @@
 Each seed is a tiny phantom of its own (other heads, noise, clips). Its recordings are made clean and once with each
 confound of `PLANTED`; leaks that are no brain's are planted into the harness itself (`PLANTS`). An audit counts as an
 alarm when any of its rows says "found". Thresholds, strengths and statistics were chosen on seeds from 1000 on; the
-table that is shown is of seeds from 0. Of seeds 0-49 of the phantom's first version every audit found what was planted
-in all 50; on the clean ones `frames` alone spoke, once: two clips of one concept that were drawn alike. Of seeds
-1000-1003 of today's phantom, whose concepts are in band powers too, every audit found what was planted, and none spoke
-on a clean one.
+table that is shown is of seeds from 0. Of seeds 0-49 every audit found what was planted in all 50, but for the leaked
+label, in 49; on the clean ones that audit spoke twice and `frames` once (two clips of one concept that were drawn
+alike), the others never.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ from bench.datasets.phantom.eeg.features import (
 )
 from bench.datasets.phantom.eeg.head import BANDS, LOBES, WINDOW, delay, draw_head
 from bench.datasets.phantom.eeg.montage import RADIUS, electrode_positions, measure_leadfield
-from bench.datasets.phantom.eeg.spec import PhantomSpec, find_spec, read_spec
+from bench.datasets.phantom.eeg.spec import SIZES, PhantomSpec, find_spec, read_spec
 from bench.datasets.phantom.eeg.writer import write_phantom
+from bench.datasets.phantom.fmri.spec import SIZES as FMRI_SIZES
 from bench.datasets.phantom.publish import committed_card
 from bench.datasets.phantom.stimuli import ACTIONS, FRAME_TIMES, describe, draw_recipe, render, render_flow
 from bench.datasets.seed_dv.geometry import CHANNELS
@@ -445,6 +446,32 @@ def test_planted_effects_are_differences_of_the_same_card() -> None:
     (name,) = [figure for figure in rows.index if figure.startswith("of the ideal observer's lead")]
     assert float(rows.loc[name, "mean"]) == pytest.approx(share, abs=1e-5)
     assert not [figure for figure in rows.index if "lost" in figure and rows.loc[figure, "chance"] != ""]
+
+
+def test_cards_hold_what_the_sizes_are_for() -> None:
+    """By default, evoked responses and powers say about as much; `shifted` is lost without a map, and comes back."""
+
+    def mean(size: str, figure: str) -> float:
+        shipped = committed_card(card.CARDS / f"{size}.csv", find_spec(size))
+        assert shipped is not None, f"python -m bench.datasets.remake_cards phantom_eeg:{size}"
+        return float(shipped.set_index("figure").loc[figure, "mean"])
+
+    evoked, bands = (mean("small", f"ridge, {one}, a subject's own trials") for one in ("evoked", "bands"))
+    assert 1 / 1.3 < evoked / bands < 1.3
+    for features in ("evoked", "bands", "both"):
+        known, new, mapped = (
+            mean("shifted", f"ridge, {features}, {card.READERS[who]}") for who in ("pooled", "new", "new, mapped")
+        )
+        assert new <= known / 3 and mapped >= 2 * new
+
+
+def test_every_size_of_every_phantom_ships_its_card() -> None:
+    names = [f"phantom_eeg:{size}" for size in SIZES]
+    for kind, sizes in FMRI_SIZES.items():
+        views = [kind, f"{kind}_eeg"] if kind.endswith("cinebrain") else [kind]
+        names += [f"{view}:{size}" for view in views for size in sizes]
+    missing = [name for name in names if shipped_card(name) is None]
+    assert not missing, "python -m bench.datasets.remake_cards NAME"
 
 
 def test_info_prints_committed_cards_and_makes_nothing_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,6 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
     )
 }
 INSTEAD |= {
-    "python -m bench data info phantom_eeg": (f"{SIZE}; test_phantom.py describes the tiny one", None),
     "python -m bench figure clips --method sam_net --method retrieval": (
         STORE,
         f"python -m bench figure clips --method retrieval {TINY}",
