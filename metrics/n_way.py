@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from metrics.specs import Array, MetricSpec, Scored
+from metrics.specs import Array, Compute, MetricSpec, Scored
 
 
 def top_classes(logits: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
@@ -349,6 +349,10 @@ def concept_spec(n_way: int) -> MetricSpec:
     )
 
 
+def _normalised_table(prediction: Scored, target: Scored, *, raw: Compute, level: float) -> Array:
+    return normalise_by_chance(raw(prediction, target), level)
+
+
 def normalised_spec(spec: MetricSpec) -> MetricSpec:
     """The spec of the same accuracy as (accuracy − chance) / (1 − chance), for a spec whose chance is exact.
 
@@ -357,14 +361,14 @@ def normalised_spec(spec: MetricSpec) -> MetricSpec:
     ('video_2way_normalised', 0.0, -1.0)
     """
     assert isinstance(spec.chance, float), "only an exact chance level normalises"
-    level, across = spec.chance, spec.across
+    level, raw = spec.chance, spec.across
     worst = float(normalise_by_chance(0.0, level))
     return replace(
         spec,
         name=f"{spec.name}_normalised",
         summary=f"{spec.name}, 0 at chance and 1 when always right",
         compute=lambda prediction, target: normalise_by_chance(spec.compute(prediction, target), level),
-        across=across and (lambda prediction, target: normalise_by_chance(across(prediction, target), level)),
+        across=None if raw is None else partial(_normalised_table, raw=raw, level=level),
         lo=worst,
         worst=worst,
         chance=0.0,

@@ -73,7 +73,7 @@ class LinearReader:
             np.full(len(part), EVERYBODY) if self.pooled else part
             for part in (train.subject, validation.subject[known])
         )
-        self.strength = {}
+        self.strength: dict[int, float] = {}
         for one in np.unique(who):
             here, there = who == one, who_validation == one
             readers = self.read(x[here], y[here], self.strengths)

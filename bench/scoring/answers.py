@@ -153,8 +153,10 @@ class Answers:
 
     def look(self, clips: Int64[np.ndarray, " clip"]) -> Views:
         """The judges' views of true clips, kept in the cache."""
+        if not self.views:
+            return {}
         parts = [self.viewer.look_once(self.views, video) for video in self.read(clips)]
-        return {view: np.concatenate([part[view] for part in parts]) for view in (parts[0] if parts else ())}
+        return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
 
     def read(self, clips: Int64[np.ndarray, " clip"]) -> Iterator[Video]:
         for start in range(0, len(clips), CHUNK):

@@ -149,7 +149,7 @@ def smallest_detectable(interval: Interval, *, power: float = 0.8, level: float 
 
 
 def brain_share(score: float, floor: float, ceiling: float, direction: str = "higher") -> float:
-    """(score − floor) / (ceiling − floor): the part of what can be gained over no brain that is gained. Tables bound it.
+    """(score − floor) / (ceiling − floor): the part of what can be gained over no brain that is gained.
 
     NaN when the ceiling is not better than the floor in the metric's `direction`, or when one of the three is NaN.
     """
