@@ -23,7 +23,7 @@ from jaxtyping import Int64, UInt8
 from bench.core.contracts import Dataset
 from bench.core.registry import role_of
 from bench.core.splits import make_folds, show_places
-from bench.scoring.best_answer import Counts, Values, choose_by_place, choose_constant, tune
+from bench.scoring.best_answer import Counts, Values, choose_by_place, choose_constant, smooth, tune
 from bench.scoring.views import TOO_LARGE, Viewer, Views, summarise
 from bench.store.cells import Cell
 from bench.toolbox.average import BLURS, average_clips, blur_clip
@@ -107,7 +107,10 @@ class Answers:
         blocks = places["block"].to_numpy(np.int64)
         block_of = np.concatenate([np.full(drawn, -1), blocks[: len(self.train)]])
         slots = places["slot"].to_numpy(np.int64)
-        bandwidth, prior = tune(values, counts, slots, blocks, block_of)
+        told = self.concept is not None and len(np.unique(self.concept)) > 1
+        concept = self.concept if told else self.known  # without concepts each clip is one of its own
+        bandwidth, prior = tune(values, counts, slots, blocks, block_of, concept)
+        values, counts = smooth(values, counts, concept)
         return choose_by_place(values, counts, slots, asked["slot"].to_numpy(np.int64), bandwidth)[prior]
 
     @cached_property

@@ -3,9 +3,10 @@
 `values[a, j]` is what answer a scored on known clip j, higher being better; `counts[a, j]` is False where it says
 nothing, as where the answer is that very clip. The place of a trial says something where orders of blocks resemble each
 other (SEED-DV's do). A known clip counts exp(−distance² / 2 bandwidth²), its distance in slots, and beside them stand
-`prior` clips' worth of the answer's mean over all, which keeps the choice from following few clips. Both numbers are
-chosen by leaving out each known block in turn, its clips as answers too. An infinite prior is the best constant: the
-place is used where it has helped, and nowhere else.
+`prior` clips' worth of the answer's mean over all, which keeps the choice from following few clips. What a place tells
+is the concept, not the clip: so clips near it count with the mean over all known clips of their concept. Both numbers
+are chosen by leaving out each known block in turn, its clips as answers too. An infinite prior is the best constant:
+the place is used where it has helped, and nowhere else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ def average(values: Values, counts: Counts) -> Float64[np.ndarray, " answer"]:
     return np.where(there > 0, np.where(counts, values, 0.0).sum(axis=1) / np.maximum(there, 1), -np.inf)
 
 
+def smooth(values: Values, counts: Counts, concept: Int64[np.ndarray, " known"]) -> tuple[Values, Counts]:
+    """Each answer's value on a clip as its mean over the clips of that concept, where it counts on any of them."""
+    _, label, size = np.unique(concept, return_inverse=True, return_counts=True)
+    belongs = (label[:, None] == np.arange(len(size))).astype(np.float64)  # (known, concept)
+    there = counts.astype(np.float64) @ belongs
+    mean = (np.where(counts, values, 0.0) @ belongs) / np.maximum(there, 1)
+    return mean[:, label], (there > 0)[:, label]
+
+
 def choose_by_place(
     values: Values, counts: Counts, places: Places, asked: Num[np.ndarray, " trial"], bandwidth: float
 ) -> dict[float, Choice]:
@@ -55,6 +65,7 @@ def tune(
     places: Places,
     blocks: Int64[np.ndarray, " known"],
     block_of: Int64[np.ndarray, " answer"],
+    concept: Int64[np.ndarray, " known"],
 ) -> tuple[float, float]:
     """The bandwidth and prior under which the answers chosen for a block by the others score best, on average.
 
@@ -66,7 +77,7 @@ def tune(
         return next(iter(gained))
     for block in np.unique(blocks):
         out, rest, free = blocks == block, blocks != block, block_of != block
-        known, told = values[np.ix_(free, rest)], counts[np.ix_(free, rest)]
+        known, told = smooth(values[np.ix_(free, rest)], counts[np.ix_(free, rest)], concept[rest])
         asked = values[np.ix_(free, out)]
         for bandwidth in BANDWIDTHS:
             for prior, chosen in choose_by_place(known, told, places[rest], places[out], bandwidth).items():

@@ -12,7 +12,7 @@ import pytest
 from bench.core.seeds import derive_seed
 from bench.core.splits import make_folds
 from bench.scoring.answers import Answers, answers_of, chooses, measure, thin
-from bench.scoring.best_answer import choose_by_place, choose_constant, tune
+from bench.scoring.best_answer import choose_by_place, choose_constant, smooth, tune
 from bench.toolbox.average import average_clips, blur_clip
 from metrics.consistency import CLIP_CONSISTENCY
 from metrics.motion import DIFFERENCE_DIS, EPE_DIS, EPE_FARNEBACK
@@ -47,29 +47,38 @@ def draw_values(orders: np.ndarray) -> tuple[np.ndarray, ...]:
 def test_a_planted_order_is_found_and_a_random_one_is_left_alone() -> None:
     same = np.tile(np.arange(SLOTS), (BLOCKS, 1))
     values, counts, slot, block, concept = draw_values(same)
-    bandwidth, prior = tune(values, counts, slot, block, block)
+    bandwidth, prior = tune(values, counts, slot, block, block, concept)
     assert np.isfinite(prior)
     asked = np.array([7, 2, 2])
-    chosen = choose_by_place(values, counts, slot, asked, bandwidth)[prior]
+    chosen = choose_by_place(*smooth(values, counts, concept), slot, asked, bandwidth)[prior]
     assert concept[chosen].tolist() == asked.tolist()
 
     rng = np.random.default_rng(0)
     values, counts, slot, block, concept = draw_values(np.stack([rng.permutation(SLOTS) for _ in range(BLOCKS)]))
-    bandwidth, prior = tune(values, counts, slot, block, block)
+    bandwidth, prior = tune(values, counts, slot, block, block, concept)
     assert np.isinf(prior)
     constant = choose_by_place(values, counts, slot, asked, bandwidth)[prior]
     assert concept[constant].tolist() == [0, 0, 0] and set(constant) == {choose_constant(values, counts)}
-    assert np.isinf(tune(values[:SLOTS, :SLOTS], counts[:SLOTS, :SLOTS], slot[:SLOTS], block[:SLOTS], block[:SLOTS])[1])
+    one = slice(SLOTS)  # a single block: nothing to choose by
+    assert np.isinf(tune(values[one, one], counts[one, one], slot[one], block[one], block[one], concept[one])[1])
 
 
 def test_the_clips_of_a_block_are_no_answers_where_it_is_left_out() -> None:
     """Clips of block 0 answer the clips of their slot in blocks 0 and 1, which only block 0 itself could use."""
     block, slot = (grid.ravel() for grid in np.indices((3, SLOTS)))
+    each = np.arange(len(block))  # every clip a concept of its own
     values = 3.0 * ((block[:, None] == 0) & (block < 2) & (slot[:, None] == slot))
     values = np.vstack([values, np.full(len(block), 0.5)])
     counts = np.vstack([~np.eye(len(block), dtype=bool), np.ones(len(block), bool)])
-    assert np.isinf(tune(values, counts, slot, block, np.append(block, -1))[1])
-    assert np.isfinite(tune(values, counts, slot, block, np.full(len(block) + 1, -1))[1])
+    assert np.isinf(tune(values, counts, slot, block, np.append(block, -1), each)[1])
+    assert np.isfinite(tune(values, counts, slot, block, np.full(len(block) + 1, -1), each)[1])
+
+
+def test_values_are_smoothed_over_the_clips_of_a_concept_that_count() -> None:
+    values, counts = np.array([[0.2, 0.6, 0.5, 9.0]]), np.array([[True, True, True, False]])
+    smoothed, told = smooth(values, counts, np.array([4, 4, 7, 8]))
+    np.testing.assert_allclose(smoothed[told], [0.4, 0.4, 0.5])
+    assert told.tolist() == [[True, True, True, False]]
 
 
 # Every prediction against every target
