@@ -55,5 +55,5 @@ def find_best(values: pd.Series, metric: MetricSpec) -> tuple[float, str]:
     """The best of some methods' values, and whose it is; NaN where there is none."""
     if values.empty:
         return float("nan"), ""
-    best = values.idxmax() if metric.direction == "higher" else values.idxmin()
-    return float(values[best]), str(best)
+    place = int(values.argmax() if metric.direction == "higher" else values.argmin())
+    return float(values.iloc[place]), str(values.index[place])

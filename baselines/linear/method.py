@@ -9,7 +9,7 @@ calibration trials in at the strength of the others. Whose trials a reader is fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,8 +26,6 @@ from bench.core.errors import BenchError
 EVERYBODY = 0  # the pooled reader's number; subjects count from 1
 PARTS = 5  # of a new subject's calibration clips, in order of presentation
 
-Fit = Callable[[Features, Labels, int, Sequence[float]], list[Linear]]
-
 
 class LinearReader:
     """What `lda` and `ridge` share: all but the classifier. Deterministic, whatever the seed."""
@@ -35,7 +33,6 @@ class LinearReader:
     modality: Modality = "any"
     version = 1
     embeds: Space = "words"
-    fit_reader: ClassVar[Fit]
     strengths: ClassVar[Sequence[float]]
 
     def __init__(self, *, suite: Any = None, seed: int = 0, **parameters: Any) -> None:
@@ -126,7 +123,8 @@ class LinearReader:
         return scores
 
     def read(self, x: Features, y: Labels, strengths: Sequence[float]) -> list[Linear]:
-        return type(self).fit_reader(x, y, len(self.labels), strengths)
+        """A reader at each strength, of trials with these places of their concepts in `labels`."""
+        raise NotImplementedError
 
     def describe(self, part: TrainingSet) -> Features:
         return scale_features(read_features(part.brain, part.sampling_rate), part.subject, self.scales)
@@ -141,8 +139,10 @@ class LinearReader:
 class Lda(LinearReader):
     """Linear discriminant analysis; shows a clip of the likeliest concept."""
 
-    fit_reader = staticmethod(fit_lda)
     strengths = SHRINKAGE
+
+    def read(self, x: Features, y: Labels, strengths: Sequence[float]) -> list[Linear]:
+        return fit_lda(x, y, len(self.labels), strengths)
 
     def weigh(self, scores: Float32[np.ndarray, "trial class"]) -> Float32[np.ndarray, "trial class"]:
         """How probable each concept is."""
@@ -153,8 +153,10 @@ class Lda(LinearReader):
 class Ridge(LinearReader):
     """Ridge regression to the concepts' indicators; shows a clip of the concept with the largest."""
 
-    fit_reader = staticmethod(fit_indicators)
     strengths = PENALTY
+
+    def read(self, x: Features, y: Labels, strengths: Sequence[float]) -> list[Linear]:
+        return fit_indicators(x, y, len(self.labels), strengths)
 
 
 def rank(reader: Linear, x: Features, y: Labels) -> float:

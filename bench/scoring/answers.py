@@ -107,8 +107,9 @@ class Answers:
         blocks = places["block"].to_numpy(np.int64)
         block_of = np.concatenate([np.full(drawn, -1), blocks[: len(self.train)]])
         slots = places["slot"].to_numpy(np.int64)
-        told = self.concept is not None and len(np.unique(self.concept)) > 1
-        concept = self.concept if told else self.known  # without concepts each clip is one of its own
+        concept = self.known  # without concepts each clip is one of its own
+        if self.concept is not None and len(np.unique(self.concept)) > 1:
+            concept = self.concept
         bandwidth, prior = tune(values, counts, slots, blocks, block_of, concept)
         values, counts = smooth(values, counts, concept)
         return choose_by_place(values, counts, slots, asked["slot"].to_numpy(np.int64), bandwidth)[prior]

@@ -13,7 +13,8 @@ BLURS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # deviations of the Gaussian, in
 
 def average_clips(video: Iterable[UInt8[np.ndarray, "frame height width 3"]]) -> Float64[np.ndarray, "f h w 3"]:
     """The mean of the clips, frame by frame. One at a time: they may lie in a file larger than memory."""
-    total, count = 0.0, 0
+    total: np.ndarray | float = 0.0
+    count = 0
     for clip in video:
         total = total + np.asarray(clip, np.float64)
         count += 1
