@@ -37,7 +37,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutations.toml")
-LEFT_OUT = ("leaderboard/site/", "leaderboard/results/", "leaderboard/evaluation-results/")  # large, asked for by none
+LEFT_OUT = (  # large, asked for by none
+    *("leaderboard/site/", "leaderboard/results/", "leaderboard/retired/", "leaderboard/evaluation-results/"),
+)
 PATIENCE = 300  # seconds of one run: a change may make a loop endless
 HEAVY = (
     *("torch", "torch._dynamo", "torchvision.transforms", "peft", "open_clip", "datasets", "pandas", "pyarrow.parquet"),

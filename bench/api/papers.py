@@ -60,21 +60,24 @@ def paper_table(
     suite: str = "mini",
     runs: str | Path = "runs",
     published: bool = False,
+    results: str | Path | None = None,
 ) -> PaperTable:
     """A table such as "sam_net.3" with what the store, or what is committed, holds of it; nothing is made or run.
 
     `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
-    store is not there, or the data that its cells were made from, the committed results are shown, and it is said.
+    store is not there, or the data that its cells were made from, the committed results are shown, and it is said;
+    `published` asks for them, and `results` for those of another folder.
     Raises BenchError for a table that is not there and for data that it is not about.
     """
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import StoreShelf
     from bench.store.cells import Store
-    from leaderboard.results import Committed
+    from leaderboard.results import RESULTS, Committed
 
     asked = load_table(name)
-    if published:
-        return lay_beside(survey_committed(asked, Committed(), dataset=dataset, suite=suite), Committed())
+    if published or results is not None:
+        committed = Committed(Path(results or RESULTS))
+        return lay_beside(survey_committed(asked, committed, dataset=dataset, suite=suite), committed)
     if not Path(runs).is_dir():
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, published=True)

@@ -43,6 +43,7 @@ class Question:
     rules: Mapping[str, Protocol]  # the same by what they call themselves, which scores carry
     metric: str | None
     published: bool
+    results: Path | None  # a folder of committed results other than the project's
 
 
 def table(
@@ -60,6 +61,7 @@ def table(
     references: bool = False,
     floors: bool = False,
     published: bool = False,
+    results: str | Path | None = None,
 ) -> pd.DataFrame:
     """A row for each method, variant, split and metric; or, with `ablation`, paired differences to the group's base.
 
@@ -67,8 +69,9 @@ def table(
 
     Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
     `protocol` is a name, `path/file.py:NAME` or "all". `references` adds rows of floors and ceilings. `published` reads
-    the committed results, as does a call for what the store does not hold. Raises BenchError for names that are not
-    there, and where neither holds what was asked for.
+    the committed results, as does a call for what the store does not hold; `results` names another folder of committed
+    results, which are read then. Raises BenchError for names that are not there, and where neither holds what was asked
+    for.
     """
     if ablation and references:
         raise BenchError("a table of an ablation has its variants alone; leave the references out")
@@ -84,7 +87,7 @@ def table(
     rules = names.check_metric(metric, protocols)
     dataset = dataset or (names.default_dataset(method) if method else "phantom_eeg")
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
-    question = Question(setting=setting, protocols=protocols, rules=rules, metric=metric, published=published)
+    question = ask(setting, protocols, rules, metric, published, results)
     if ablation and method:
         return ablate(question, method, ablation, split)
     if not floors:
@@ -95,6 +98,20 @@ def table(
     made = floor_table(rows, rules)
     made.attrs["notes"] += rows.attrs["notes"]
     return made
+
+
+def ask(
+    setting: Setting,
+    protocols: tuple[str, ...],
+    rules: Mapping[str, Protocol],
+    metric: str | None,
+    published: bool,
+    results: str | Path | None,
+) -> Question:
+    """The question; naming a folder of committed results asks for what is committed."""
+    folder = None if results is None else Path(results)
+    asks = published or folder is not None
+    return Question(setting=setting, protocols=protocols, rules=rules, metric=metric, published=asks, results=folder)
 
 
 def tabulate(question: Question, method: str | None, split: str | None, references: bool) -> pd.DataFrame:
@@ -168,11 +185,13 @@ def compare(
     protocol: str = "corrected",
     metric: str | None = None,
     published: bool = False,
+    results: str | Path | None = None,
 ) -> Comparison:
     """Two methods, or `method:variant`, paired on subjects and clips, with Holm's correction over the metrics.
 
-    Where one metric on one split is asked for, the clips where both differ most come along. Raises BenchError for names
-    that are not there, and where neither the store nor the committed results hold both sides.
+    Where one metric on one split is asked for, the clips where both differ most come along. `published` and `results`
+    are as in `table`. Raises BenchError for names that are not there, and where neither the store nor the committed
+    results hold both sides.
     """
     sides = parse_side(a), parse_side(b)
     for method, _ in sides:
@@ -181,7 +200,7 @@ def compare(
     rules = names.check_metric(metric, (protocol,))
     dataset = dataset or names.default_dataset(sides[0][0])
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
-    question = Question(setting=setting, protocols=(protocol,), rules=rules, metric=metric, published=published)
+    question = ask(setting, (protocol,), rules, metric, published, results)
 
     def choose(scores: pd.DataFrame) -> pd.DataFrame:
         scores = scores[scores["split"] == split] if split else scores
@@ -221,8 +240,8 @@ def find_scores(
 
     setting = question.setting
     if question.published:
-        committed = read_committed(setting)
-        return note_committed(take(committed)), COMMITTED, committed
+        committed = read_committed(setting, question.results)
+        return note_committed(take(committed), question.results), COMMITTED, committed
     held, cells, why = read_store(setting, question.protocols)
     scores = take(held)
     if not scores.empty:
@@ -255,14 +274,16 @@ def note_stored(
     return scores
 
 
-def note_committed(scores: pd.DataFrame) -> pd.DataFrame:
+def note_committed(scores: pd.DataFrame, results: Path | None = None) -> pd.DataFrame:
     """The rows, with what their cells were not made alike in."""
     from bench.store.provenance import list_differences
-    from leaderboard.results import read_manifests
+    from leaderboard.results import RESULTS, read_manifests
 
     shown = set(scores["cell"]) if len(scores) else set()
     scores.attrs["notes"] = list_differences(
-        (one["spec"]["method"], one.get("provenance", {})) for one in read_manifests() if one["key"] in shown
+        (one["spec"]["method"], one.get("provenance", {}))
+        for one in read_manifests(results or RESULTS)
+        if one["key"] in shown
     )
     return scores
 
@@ -294,11 +315,11 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
     return count_folds(scores, dataset), cells, ""
 
 
-def read_committed(setting: Setting) -> pd.DataFrame:
+def read_committed(setting: Setting, results: Path | None = None) -> pd.DataFrame:
     """The committed score rows of a setting."""
-    from leaderboard.results import read_results
+    from leaderboard.results import RESULTS, read_results
 
-    scores = read_results(dataset=setting.dataset)
+    scores = read_results(results or RESULTS, dataset=setting.dataset)
     if scores.empty:
         return scores
     return scores[(scores["suite"] == setting.suite) & (scores["classes"] == setting.classes)]
@@ -307,11 +328,11 @@ def read_committed(setting: Setting) -> pd.DataFrame:
 def describe_holdings(question: Question, held: pd.DataFrame) -> str:
     """What there is instead: the data sets that the shelf has cells of, and the methods that it has scores of here."""
     from bench.store.cells import Store
-    from leaderboard.results import read_manifests
+    from leaderboard.results import RESULTS, read_manifests
 
     setting = question.setting
     if question.published:
-        specs = [manifest["spec"] for manifest in read_manifests()]
+        specs = [manifest["spec"] for manifest in read_manifests(question.results or RESULTS)]
     else:
         specs = [cell.manifest["spec"] for cell in Store(setting.runs).cells()] if setting.has_store else []
     sets = ", ".join(sorted({str(spec["dataset"]) for spec in specs})) or "nothing"

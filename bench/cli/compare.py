@@ -19,14 +19,15 @@ from bench.cli.options import Name, refuse
 @click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, or file.py:NAME.")
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this one, with the clips that differ most.")
 @click.option("--published", is_flag=True, help="Committed results, not those of --runs.")
+@click.option("--results", type=options.FOLDER, metavar="DIR", help="Of the committed results of another folder.")
 @options.setting
 @options.output
 def compare(a: str, b: str, published: bool, classes: str, format: str, output: Path | None, **asked: Any) -> int:
     """Two methods (or method:variant) on the same clips: differences, their certainty, and the extremes."""
     from leaderboard.rendering import render, write
 
-    if published:
-        refuse(("runs",), "names a store, and --published reads the committed results")
+    if published or asked["results"]:
+        refuse(("runs",), "names a store, and --published and --results read committed results")
     comparison = bench.compare(a, b, published=published, classes=int(classes), **asked)
     tables = [comparison.table] if comparison.extremes is None else [comparison.table, comparison.extremes]
     write("\n".join(render(one, format) for one in tables), output)

@@ -50,20 +50,34 @@ def show_differences(
 
 
 def show_all_papers(
-    output: Path | None, *, dataset: str | None, data_root: Path | None, suite: str, runs: Path, published: bool
+    output: Path | None,
+    *,
+    dataset: str | None,
+    data_root: Path | None,
+    suite: str,
+    runs: Path,
+    published: bool,
+    results: Path | None,
 ) -> None:
     """The tables of both papers in one page of Markdown, each with its ablations' differences."""
     from leaderboard.rendering import render, write
-    from leaderboard.results import Committed
+    from leaderboard.results import RESULTS, Committed
 
-    command = "python -m bench table --paper all" + (" --published" if published else "")
+    command = "python -m bench table --paper all"
+    command += f" --results {results}" if results else " --published" if published else ""
     command += f" --dataset {dataset}" if dataset else ""
-    made = f" from the committed results ({Committed().digest})" if published else ""
+    made = f" from the committed results ({Committed(results or RESULTS).digest})" if published or results else ""
     parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
     lacking = 0
     for name in bench.paper_names():
         table = bench.paper_table(
-            name, dataset=dataset, data_root=data_root, suite=suite, runs=runs, published=published
+            name,
+            dataset=dataset,
+            data_root=data_root,
+            suite=suite,
+            runs=runs,
+            published=published,
+            results=results,
         )
         parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
         if table.lacking:

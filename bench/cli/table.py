@@ -22,6 +22,7 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
     "--differences", is_flag=True, help="With --paper: what its ablations claim, and whether it was measured."
 )
 @click.option("--published", is_flag=True, help="Of the committed results, not of --runs.")
+@click.option("--results", type=options.FOLDER, metavar="DIR", help="Of the committed results of another folder.")
 @click.option("--ablation", metavar="GROUP", show_default="none", help="Paired differences of a group to its base.")
 @click.option(
     "--method", type=Name("methods"), show_default="all; with --ablation the one that has it", help="Only this method."
@@ -38,9 +39,9 @@ def table(paper: str | None, differences: bool, published: bool, format: str, ou
 
     Nothing is made or run.
     """
-    if published:
-        refuse(("runs",), "names a store, and --published reads the committed results")
-    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "runs")}
+    if published or asked["results"]:
+        refuse(("runs",), "names a store, and --published and --results read committed results")
+    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "runs", "results")}
     if paper is None:
         if differences:
             raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")

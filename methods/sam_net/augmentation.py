@@ -8,26 +8,33 @@ the electrode attention that follows scales each electrode anyway, and an electr
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+from methods.sam_net.views import Views
 
 
 def augment(
-    signals: Float[Tensor, "trial channel time"],
+    views: Views,
     *,
     noise_mean: float,
     noise_deviation: float,
     electrode_dropout: float,
     generator: torch.Generator,
-) -> Float[Tensor, "trial channel time"]:
-    """Noisy signals with some electrodes silenced, each electrode of each trial by itself.
+) -> Views:
+    """Noisy views with some electrodes silenced in both, each electrode of each trial by itself.
 
     The generator lives on the CPU whatever the signals' device: one seed, one stream on every machine.
     """
+
+    def disturb(values: Tensor) -> Tensor:
+        noise = torch.randn(values.shape, generator=generator).to(values.device)
+        return values + noise_mean + noise_deviation * noise
+
+    waveforms, powers = views.waveforms, views.powers
     if noise_mean or noise_deviation:
-        noise = torch.randn(signals.shape, generator=generator).to(signals.device)
-        signals = signals + noise_mean + noise_deviation * noise
+        waveforms, powers = disturb(waveforms), None if powers is None else disturb(powers)
     if electrode_dropout:
-        kept = torch.rand(signals.shape[:2], generator=generator) >= electrode_dropout  # (B, C)
-        signals = signals * kept[:, :, None].to(signals)
-    return signals
+        kept = (torch.rand(waveforms.shape[:2], generator=generator) >= electrode_dropout).to(waveforms)  # (B, C)
+        waveforms = waveforms * kept[:, :, None]
+        powers = None if powers is None else powers * kept[:, None, :, None]
+    return Views(waveforms, powers)

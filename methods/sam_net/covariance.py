@@ -1,10 +1,11 @@
 """Channel covariances and the channel maps made from them: measuring, shrinking, sphering, recolouring.
 
 Neighbouring electrodes share most of their signal, and what tells one stimulus from another lies in their small
-differences. `sphere_regions` brings these up before HRT sees them: within each region the known subjects' training
-trials get a covariance near the identity. The paper names no preprocessing; without this step HRT needs several times
-the trials (README). It works region by region, so that no electrode enters another region's extractor, and with one
-matrix for all subjects, so that it aligns nobody to anybody (that is C-SA's and New2Source's part).
+differences. `sphere_groups` brings these up before HRT sees them: the known subjects' training trials get a covariance
+near the identity. The paper names no preprocessing; without this step HRT needs several times the trials (README). One
+matrix serves all subjects, so that it aligns nobody to anybody (that is C-SA's and New2Source's part). Over all
+electrodes together it reads more than region by region (README), though each region's extractor is then given a little
+of other regions; where a region is taken away, its electrodes are not looked at.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-
-from methods.sam_net.hrt import assign_regions
 
 ChannelMap = Float[Tensor, "channel channel"]  # f64; applied from the left
 Signals = Float[Tensor, "trial channel time"]
@@ -47,13 +46,15 @@ def raise_power(covariance: ChannelMap, exponent: float) -> ChannelMap:
     return vectors * values.pow(exponent) @ vectors.T
 
 
-def sphere_regions(covariance: ChannelMap, channels: Sequence[str], *, shrinkage: float) -> ChannelMap:
-    """Symmetric whitening within each region: as close to the electrodes themselves as any whitening can be."""
+def sphere_groups(covariance: ChannelMap, groups: Sequence[Sequence[int]], shrinkage: float) -> ChannelMap:
+    """Symmetric whitening within each group of electrodes: as close to themselves as any whitening can be.
+
+    Electrodes of no group give nothing.
+    """
     matrix = torch.zeros_like(covariance)
-    for indices in assign_regions(channels).values():
-        if indices:
-            block = torch.meshgrid(torch.tensor(indices), torch.tensor(indices), indexing="ij")
-            matrix[block] = raise_power(shrink(covariance[block], shrinkage), -0.5)
+    for indices in groups:
+        block = torch.meshgrid(torch.tensor(indices), torch.tensor(indices), indexing="ij")
+        matrix[block] = raise_power(shrink(covariance[block], shrinkage), -0.5)
     return matrix
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.views import Views
 
 
 class LowRankHead(nn.Module):
@@ -106,11 +107,15 @@ def find_directions(
 
 
 class Decoder(nn.Module):
-    """An encoder with both heads: what is trained on known subjects and frozen for new ones."""
+    """Encoders with their heads: what is trained on known subjects and frozen for new ones.
+
+    `encoder` gives E and `visual` gives L (Figure 2b); without `visual` one encoder gives both.
+    """
 
     def __init__(
         self,
         encoder: HybridRegionTemporalEncoder | PlainEncoder,
+        visual: HybridRegionTemporalEncoder | PlainEncoder | None,
         *,
         features: int,
         text_shape: Sequence[int],
@@ -121,15 +126,18 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.visual = visual
         self.text = LowRankHead(features, text_shape, rank=text_rank, group_rank=concepts)
         self.latents = LowRankHead(features, latent_shape, rank=latent_rank)
 
     def forward(
-        self, signals: Float[Tensor, "trial channel time"]
-    ) -> tuple[Float[Tensor, "trial query width"], Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
-        """Features, and the coefficients of E and of L."""
-        features = self.encoder(signals)
-        return features, self.text(features), self.latents(features)
+        self, views: Views
+    ) -> tuple[list[Float[Tensor, "trial query width"]], Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
+        """Features of each encoder, and the coefficients of E and of L."""
+        features = [self.encoder(views)]
+        if self.visual is not None:
+            features.append(self.visual(views))
+        return features, self.text(features[0]), self.latents(features[-1])
 
     @property
     def parameter_count(self) -> int:
@@ -142,9 +150,3 @@ def measure_error(
     """MSE of the full targets as a share of their variance (up to the constant outside the basis): 1 for a constant
     guess at the mean, 0 for perfection."""
     return ((predicted - true).square() * head.weights).sum(dim=1).mean()
-
-
-def relative_variance(head: LowRankHead, coefficients: Float[Tensor, "trial rank"]) -> float:
-    """Variance of predictions over trials, as a share of the training targets' variance."""
-    centred = coefficients - coefficients.mean(dim=0)
-    return float((centred.square().mean(dim=0) * head.weights).sum())

@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from bench.core.errors import BenchError, UnknownElectrode
 from methods.sam_net.parameters import REGIONS
+from methods.sam_net.views import Views
 
 REGION_OF = {
     **dict.fromkeys(("FP", "AF", "F"), "frontal"),
@@ -42,6 +43,7 @@ REGION_OF = {
     **dict.fromkeys(("PO", "O", "CB", "I"), "occipital"),
 }
 SCALES = (5, 11, 21)  # kernels of (4), in steps
+POWER_KERNEL = 5  # of (3) for powers, in steps
 
 
 def assign_regions(channels: Sequence[str]) -> dict[str, list[int]]:
@@ -74,8 +76,10 @@ class ElectrodeAttention(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
-        return self.weigh(signals)[:, :, None] * signals
+    def forward(self, views: Views) -> Views:
+        weights = self.weigh(views.waveforms)
+        powers = None if views.powers is None else weights[:, None, :, None] * views.powers
+        return Views(weights[:, :, None] * views.waveforms, powers)
 
     def weigh(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel"]:
         if self.pool == "mean":
@@ -89,25 +93,44 @@ class RegionExtractors(nn.Module):
     """Conv → GELU → BN → dropout for each region, concatenated and projected, equations (2) and (3)."""
 
     def __init__(
-        self, sizes: Sequence[int], *, filters: int, kernel: int, stride: int, width: int, dropout: float
+        self, sizes: Sequence[int], *, bands: int, filters: int, kernel: int, stride: int, width: int, dropout: float
     ) -> None:
         super().__init__()
         self.sizes = list(sizes)  # electrodes of each region; they come region by region
         self.extractors = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv1d(size, filters, kernel, stride=stride, padding=kernel // 2),
-                nn.GELU(),
-                nn.BatchNorm1d(filters),
-                nn.Dropout(dropout),
-            )
-            for size in self.sizes
+            make_extractor(size, filters, kernel, stride=stride, dropout=dropout) for size in self.sizes
         )
-        self.project = nn.Linear(filters * len(self.sizes), width)
+        self.power_extractors = nn.ModuleList(
+            make_extractor(bands * size, filters, POWER_KERNEL, stride=1, dropout=dropout)
+            for size in self.sizes
+            if bands
+        )
+        self.project = nn.Linear(filters * (len(self.extractors) + len(self.power_extractors)), width)
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial step width"]:
-        parts = signals.split(self.sizes, dim=1)
+    def forward(self, views: Views) -> Float[Tensor, "trial step width"]:
+        parts = views.waveforms.split(self.sizes, dim=1)
         regions = [extract(part) for extract, part in zip(self.extractors, parts, strict=True)]
+        if self.power_extractors:
+            assert views.powers is not None, "built for powers"
+            powers = views.powers.split(self.sizes, dim=2)
+            regions += [
+                extract(part.flatten(1, 2)) for extract, part in zip(self.power_extractors, powers, strict=True)
+            ]
         return self.project(torch.cat(regions, dim=1).transpose(1, 2))  # (B, R*F, S) -> (B, S, width)
+
+
+def make_extractor(channels: int, filters: int, kernel: int, *, stride: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv1d(channels, filters, kernel, stride=stride, padding=kernel // 2),
+        nn.GELU(),
+        nn.BatchNorm1d(filters),
+        nn.Dropout(dropout),
+    )
+
+
+def count_steps(samples: int, stride: int) -> int:
+    """How many steps an extractor makes of a trial (an odd kernel keeps the places of its steps)."""
+    return (samples - 1) // stride + 1
 
 
 class TemporalPerception(nn.Module):
@@ -160,7 +183,10 @@ def encode_times(times: Float[Tensor, " token"], width: int, heads: int) -> Floa
 
 
 class HybridRegionTemporalEncoder(nn.Module):
-    """The paper's encoder: features of a trial from the electrodes of the chosen regions."""
+    """The paper's encoder: features of a trial from the electrodes of the chosen regions.
+
+    With `bands`, each region has a second extractor for the powers of its electrodes, which share their weights.
+    """
 
     used: Tensor  # indices of these electrodes, region by region
 
@@ -171,6 +197,7 @@ class HybridRegionTemporalEncoder(nn.Module):
         *,
         regions: Sequence[str],
         attention_pool: str,
+        bands: int,
         filters: int,
         kernel: int,
         stride: int,
@@ -188,19 +215,21 @@ class HybridRegionTemporalEncoder(nn.Module):
         self.attention = ElectrodeAttention(len(self.used), pool=attention_pool)
         self.extractors = RegionExtractors(
             [len(indices) for indices in members],
+            bands=bands,
             filters=filters,
             kernel=kernel,
             stride=stride,
             width=width,
             dropout=dropout,
         )
-        steps = (samples + 2 * (kernel // 2) - kernel) // stride + 1
         self.temporal = TemporalPerception(
-            steps, width=width, queries=queries, layers=layers, heads=heads, dropout=dropout
+            count_steps(samples, stride), width=width, queries=queries, layers=layers, heads=heads, dropout=dropout
         )
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
-        return self.temporal(self.extractors(self.attention(signals[:, self.used])))
+    def forward(self, views: Views) -> Float[Tensor, "trial query width"]:
+        powers = None if views.powers is None else views.powers[:, :, self.used]
+        used = Views(views.waveforms[:, self.used], powers)
+        return self.temporal(self.extractors(self.attention(used)))
 
 
 class PlainEncoder(nn.Module):
@@ -211,17 +240,28 @@ class PlainEncoder(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, filters: int, kernel: int, stride: int, width: int, queries: int, dropout: float
+        self,
+        channels: int,
+        *,
+        bands: int,
+        filters: int,
+        kernel: int,
+        stride: int,
+        width: int,
+        queries: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.extract = nn.Sequential(
-            nn.Conv1d(channels, filters, kernel, stride=stride, padding=kernel // 2),
-            nn.GELU(),
-            nn.BatchNorm1d(filters),
-            nn.Dropout(dropout),
-            nn.AdaptiveAvgPool1d(queries),
+        self.extract = make_extractor(channels, filters, kernel, stride=stride, dropout=dropout)
+        self.extract_powers = (
+            make_extractor(bands * channels, filters, POWER_KERNEL, stride=1, dropout=dropout) if bands else None
         )
-        self.project = nn.Linear(filters, width)
+        self.pool = nn.AdaptiveAvgPool1d(queries)
+        self.project = nn.Linear(filters * (2 if bands else 1), width)
 
-    def forward(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial query width"]:
-        return self.project(self.extract(signals).transpose(1, 2))
+    def forward(self, views: Views) -> Float[Tensor, "trial query width"]:
+        parts = [self.extract(views.waveforms)]
+        if self.extract_powers is not None:
+            assert views.powers is not None, "built for powers"
+            parts.append(self.extract_powers(views.powers.flatten(1, 2)))
+        return self.project(self.pool(torch.cat(parts, dim=1)).transpose(1, 2))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
@@ -34,18 +34,16 @@ from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
 from methods.sam_net.covariance import (
     ChannelMap,
-    apply_map,
-    average_covariance,
     measure_covariance,
     recolour,
-    sphere_regions,
 )
-from methods.sam_net.heads import Decoder, relative_variance
-from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
+from methods.sam_net.heads import Decoder
+from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder, assign_regions, count_steps
 from methods.sam_net.new2source import gather_sources, map_new_to_source
-from methods.sam_net.parameters import Parameters, read_parameters
+from methods.sam_net.parameters import REGIONS, Parameters, read_parameters
 from methods.sam_net.subjects import (
     SubjectClassifier,
+    draw_other,
     find_centre,
     mean_trials,
     measure_similarity,
@@ -53,6 +51,7 @@ from methods.sam_net.subjects import (
     plan_stages,
 )
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
+from methods.sam_net.views import Recording, Viewer, join_recordings, rows_by_subject
 
 ENCODED = 64  # clips encoded at once
 
@@ -61,7 +60,7 @@ class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 2
+    version = 3
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -73,44 +72,49 @@ class SamNet:
         self.maps: dict[int, ChannelMap] = {}
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
-        """Stage 1: train HRT on the known subjects. The validation trials only measure how far predictions shrink."""
+        """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
-        signals = self.prepare(train.brain, train.sampling_rate)
-        numbers, index = np.unique(train.subject, return_inverse=True)
+        parts = [train, validation] if parameters.use_validation else [train]
+        recording = join_recordings([self.prepare(part.brain, part.sampling_rate) for part in parts])
+        numbers, index = np.unique(np.concatenate([part.subject for part in parts]), return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
-        classifier = None
+        rate = min(parameters.sampling_rate, train.sampling_rate)
         with seeded(self.device, "sam_net", "network", self.seed):
-            rate = min(parameters.sampling_rate, train.sampling_rate)
-            decoder = build_decoder(parameters, train.channels, signals.shape[2], rate, self.suite.geometry)
-            if parameters.adversary > 0 and len(numbers) > 1:
-                classifier = SubjectClassifier(
-                    parameters.queries * parameters.width, len(numbers), hidden=parameters.adversary_width
-                )
-                classifier.to(self.device)
+            samples = recording.slow.shape[2]
+            decoder = build_decoder(parameters, train.channels, samples, rate, self.suite.geometry)
+            classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
-        text, latents = self.encode(train)
-        concepts = torch.from_numpy(train.concepts).to(self.device)
+        text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
+        concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts])).to(self.device)
         text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
         self.concepts = torch.stack([text[concepts == one][0, : parameters.concept_rank] for one in concepts.unique()])
         latents = self.decoder.latents.learn_basis(latents)
-        clip = torch.from_numpy(train.clip)
-        covariance = average_covariance(signals, subject)
-        self.sphere = sphere_regions(covariance, train.channels, shrinkage=parameters.sphering_shrinkage)
-        examples = Examples(
-            signals=self.to_encoder(signals),
-            subject=subject,
-            text=text[clip],
-            latents=latents[clip],
+        starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
+        clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
+        who = numbers[index]
+        self.viewer = Viewer(
+            self.group_electrodes(train.channels),
+            parameters.power_bands,
+            steps=count_steps(samples, count_stride(parameters, rate)),
+            shrinkage=(parameters.sphering_shrinkage, parameters.band_shrinkage),
         )
-        similarity = measure_similarity(mean_trials(signals, subject, len(numbers)))
-        order = order_subjects(similarity, find_centre(similarity) if parameters.centred else 0)
+        self.viewer.learn_spheres(recording, who)
+        self.viewer.learn_levels(recording, who)
+        examples = Examples(
+            views=self.viewer.see(recording, who), subject=subject, text=text[clip], latents=latents[clip]
+        )
+        similarity = measure_similarity(mean_trials(recording.slow, subject, len(numbers)))
+        start = find_centre(similarity)
+        if not parameters.centred:
+            start = draw_other(len(numbers), start, make_generator("sam_net", "start", self.seed))
+        order = order_subjects(similarity, start)
         self.order = tuple(int(numbers[one]) for one in order)
-        steps = max(len(order), round(parameters.epochs * len(signals) / parameters.batch_size))
+        steps = max(len(order), round(parameters.epochs * len(recording.slow) / parameters.batch_size))
         with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
-                classifier,
+                [classifier.to(self.device) for classifier in classifiers],
                 examples,
                 plan_stages(order, steps=steps, progressive=parameters.progressive, last_share=parameters.last_share),
                 take_fields(Recipe, parameters),
@@ -118,16 +122,15 @@ class SamNet:
                 augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
-        seen = predict(self.decoder, self.to_encoder(self.prepare(validation.brain, validation.sampling_rate)))
-        heads = (self.decoder.text, self.decoder.latents)
-        self.spread = [relative_variance(head, values) for head, values in zip(heads, seen, strict=True)]
-        self.sources = gather_sources(signals, digest_clips(train), subject, source=parameters.mapping_source)
+        clips = [clip for part in parts for clip in digest_clips(part)]
+        self.sources = gather_sources(recording.slow, clips, subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
         parameters = self.parameters
         self.trained()
-        signals = self.prepare(calibration.brain, calibration.sampling_rate)
+        recording = self.prepare(calibration.brain, calibration.sampling_rate)
+        signals = recording.slow
         clips = digest_clips(calibration)
         for number in np.unique(calibration.subject):
             rows = np.flatnonzero(calibration.subject == number)
@@ -144,6 +147,7 @@ class SamNet:
                 self.maps[int(number)] = recolour(
                     covariance, self.sources.covariance, shrinkage=parameters.recolour_shrinkage
                 )
+        self.viewer.learn_levels(self.map(recording, calibration.subject), calibration.subject)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
@@ -183,8 +187,7 @@ class SamNet:
         if parameters.concept_reading == "nearest":
             between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
             text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
-        gains = [spread ** (-0.5 * share) for spread, share in zip(self.spread, parameters.rescales, strict=True)]
-        return decoder.text.expand(gains[0] * text), decoder.latents.expand(gains[1] * latents)
+        return decoder.text.expand(text), decoder.latents.expand(latents)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
         """E as regressed, without the training captions' mean, averaged over the tokens."""
@@ -194,12 +197,8 @@ class SamNet:
 
     def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Coefficients of E and L of each trial, through the subject's map where it has one."""
-        signals = self.prepare(brain.brain, brain.sampling_rate)
-        for number, matrix in self.maps.items():
-            rows = np.flatnonzero(brain.subject == number)
-            if len(rows):
-                signals[rows] = apply_map(matrix, signals[rows])
-        return predict(self.trained(), self.to_encoder(signals))
+        recording = self.map(self.prepare(brain.brain, brain.sampling_rate), brain.subject)
+        return predict(self.trained(), self.viewer.see(recording, brain.subject))
 
     @property
     def parameter_count(self) -> int:
@@ -212,12 +211,29 @@ class SamNet:
     def trained(self) -> Decoder:
         return require_fitted(self.decoder, "sam_net")
 
-    def prepare(self, brain: Signals, rate: float) -> Float[Tensor, "trial channel time"]:
-        """All trials in memory at the encoder's sampling rate, on the device."""
-        return torch.from_numpy(read_resampled(brain, rate, self.parameters.sampling_rate)).to(self.device)
+    def prepare(self, brain: Signals, rate: float) -> Recording:
+        """All trials in memory, on the device, at the encoder's rate, and as they are where powers are looked at."""
+        slow, fast = (
+            torch.from_numpy(read_resampled(brain, rate, wanted)).to(self.device)
+            for wanted in (self.parameters.sampling_rate, rate)
+        )
+        return Recording(slow, fast if self.parameters.power_bands else None, rate)
 
-    def to_encoder(self, signals: Float[Tensor, "trial channel time"]) -> Float[Tensor, "trial channel time"]:
-        return apply_map(self.sphere, signals) if self.parameters.sphering else signals
+    def map(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Recording:
+        """The trials as the known subjects would have had them, of subjects that have a map."""
+        parts = rows_by_subject(subject)
+        maps = [self.maps.get(number) for number in parts]
+        own = [recording[rows] for rows in parts.values()]
+        mapped = [one if matrix is None else one.mix(matrix) for one, matrix in zip(own, maps, strict=True)]
+        return join_recordings(mapped)[np.argsort(np.concatenate(list(parts.values())))]
+
+    def group_electrodes(self, channels: Sequence[str]) -> list[list[int]]:
+        """Which of the electrodes in use are sphered together: none are, by `sphering="none"`."""
+        if self.parameters.sphering == "none":
+            return []
+        chosen = self.parameters.regions if self.parameters.encoder == "hrt" else REGIONS
+        regions = [indices for region, indices in assign_regions(channels).items() if region in chosen and indices]
+        return regions if self.parameters.sphering == "regions" else [[index for part in regions for index in part]]
 
     @torch.inference_mode()
     def encode(
@@ -244,31 +260,43 @@ def nearest_concepts(
     return concepts[(coefficients @ concepts.T).argmax(dim=1)]
 
 
+def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:
+    """The adversary of each encoder; none where there is nobody to tell apart."""
+    if parameters.adversary == 0 or subjects < 2:
+        return []
+    features = parameters.queries * parameters.width
+    encoders = 2 if parameters.encoders == "two" else 1
+    return [SubjectClassifier(features, subjects, hidden=parameters.adversary_width) for _ in range(encoders)]
+
+
 def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int, rate: float, geometry: Any) -> Decoder:
     """The untrained network for these electrodes, `samples` at `rate` Hz, and a suite's geometry."""
-    shared: dict[str, Any] = {
-        "filters": parameters.filters,
-        "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
-        "stride": max(1, round(parameters.stride_seconds * rate)),
-        "width": parameters.width,
-        "queries": parameters.queries,
-        "dropout": parameters.dropout,
-    }
-    encoder: HybridRegionTemporalEncoder | PlainEncoder
-    if parameters.encoder == "hrt":
-        encoder = HybridRegionTemporalEncoder(
+
+    def build_encoder(bands: int) -> HybridRegionTemporalEncoder | PlainEncoder:
+        if parameters.encoder == "plain":
+            return PlainEncoder(len(channels), bands=bands, **shared)
+        return HybridRegionTemporalEncoder(
             channels,
             samples,
             regions=parameters.regions,
             attention_pool=parameters.attention_pool,
+            bands=bands,
             layers=parameters.layers,
             heads=parameters.heads,
             **shared,
         )
-    else:
-        encoder = PlainEncoder(len(channels), **shared)
+
+    shared: dict[str, Any] = {
+        "filters": parameters.filters,
+        "kernel": 2 * round(parameters.kernel_seconds * rate / 2) + 1,  # odd, so that steps keep their place
+        "stride": count_stride(parameters, rate),
+        "width": parameters.width,
+        "queries": parameters.queries,
+        "dropout": parameters.dropout,
+    }
     return Decoder(
-        encoder,
+        build_encoder(len(parameters.power_bands)),
+        build_encoder(0) if parameters.encoders == "two" else None,
         features=parameters.queries * parameters.width,
         text_shape=(geometry.tokens, geometry.text_width),
         latent_shape=(geometry.frames, geometry.latent_channels, geometry.latent_height, geometry.latent_width),
@@ -276,6 +304,10 @@ def build_decoder(parameters: Parameters, channels: Sequence[str], samples: int,
         latent_rank=parameters.latent_rank,
         concepts=parameters.concept_rank,
     )
+
+
+def count_stride(parameters: Parameters, rate: float) -> int:
+    return max(1, round(parameters.stride_seconds * rate))
 
 
 def digest_clips(data: TrainingSet) -> list[str]:

@@ -19,14 +19,18 @@ class Parameters:
 
     # Input
     sampling_rate: float = limited(50.0, above=0)  # Hz; signals above it are low-passed and resampled
-    sphering: bool = True  # within regions, by the known subjects' mean covariance
+    power_bands: tuple[tuple[float, float], ...] = ((8.0, 13.0), (14.0, 30.0), (35.0, 80.0))  # Hz; () is the paper's
+    sphering: Literal["all", "regions", "none"] = "all"  # the electrodes that are used, by the known subjects' mean
+    # covariance: all of them together, or within regions
     sphering_shrinkage: float = limited(0.01, least=0, most=1)
+    band_shrinkage: float = limited(0.1, least=0, most=1)  # the same for powers, where a band has its own covariance
     noise_mean: float = limited(0.0, least=None)  # augmentation, in deviations of the signal
     noise_deviation: float = 1.2
     electrode_dropout: float = limited(0.05, least=0, most=1)  # share of electrodes silenced in a training trial
 
     # HRT (§3.1)
     encoder: Literal["hrt", "plain"] = "hrt"  # "plain" is what stands in for HRT in "w/o HRT"
+    encoders: Literal["two", "one"] = "two"  # one for E and one for L (Figure 2b), or one for both
     regions: tuple[Region, ...] = REGIONS
     attention_pool: Literal["mean", "log_power"] = "mean"
     filters: int = 24  # of each region's extractor ("plain": of the one extractor)
@@ -42,14 +46,15 @@ class Parameters:
     latent_rank: int = 64
 
     # C-SA (§3.2)
-    centred: bool = True  # False: the first subject by number starts
+    centred: bool = True  # False: another than the most central subject starts, drawn with the seed
     progressive: bool = True  # False: all subjects train from the first step
     adversary: float = 0.05  # lambda; 0 trains no subject classifier
     adversary_width: int = 64
-    last_share: float = limited(0.5, least=0, most=1)  # of the steps that are made with all subjects
+    last_share: float = limited(0.75, least=0, most=1)  # of the steps that are made with all subjects
 
     # Training stage 1 (§3.5)
     epochs: float = limited(20.0, above=0)  # steps = epochs × training trials / batch_size, whatever the stages
+    use_validation: bool = True  # train on the validation block too: nothing is chosen on it
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 2.0
@@ -74,14 +79,8 @@ class Parameters:
     guidance: float | None = None
     keyframe_steps: int | None = None
     keyframe_guidance: float | None = None
-    keyframe_strength: float = limited(0.8, above=0, most=1)
+    keyframe_strength: float = limited(0.4, above=0, most=1)
     concept_reading: Literal["nearest", "mean"] = "nearest"  # "mean": the concept block of E as regressed
-    text_rescale: float = 0.0  # 0: predictions as they are; 1: with the variance of the training targets
-    latent_rescale: float = 0.0
-
-    @property
-    def rescales(self) -> tuple[float, float]:
-        return self.text_rescale, self.latent_rescale
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:

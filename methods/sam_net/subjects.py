@@ -55,6 +55,12 @@ def find_centre(similarity: Float64[np.ndarray, "subject subject"]) -> int:
     return int(np.argmax((similarity.sum(axis=1) - np.diag(similarity)) / (subjects - 1)))
 
 
+def draw_other(subjects: int, centre: int, generator: torch.Generator) -> int:
+    """Any subject but the centre: where training starts in "w/o Center"."""
+    others = [one for one in range(subjects) if one != centre] or [centre]
+    return others[int(torch.randint(len(others), (1,), generator=generator))]
+
+
 def order_subjects(similarity: Float64[np.ndarray, "subject subject"], start: int) -> list[int]:
     """The order of joining, equation (6): always the one nearest to any that has joined."""
     distance = 1.0 - similarity

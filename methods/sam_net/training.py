@@ -18,13 +18,14 @@ from bench.core.progress import track
 from methods.sam_net.augmentation import augment
 from methods.sam_net.heads import Decoder, measure_error
 from methods.sam_net.subjects import Stage, SubjectClassifier, ramp, reverse_gradient, subject_loss
+from methods.sam_net.views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Training trials on the device, with the coefficients of what they should give."""
 
-    signals: Float[Tensor, "trial channel time"]
+    views: Views
     subject: Int64[Tensor, " trial"]  # 0-based index of the subject
     text: Float[Tensor, "trial rank"]
     latents: Float[Tensor, "trial rank"]
@@ -47,7 +48,7 @@ class Recipe:
 
 def train_decoder(
     decoder: Decoder,
-    classifier: SubjectClassifier | None,
+    classifiers: Sequence[SubjectClassifier],
     examples: Examples,
     stages: Sequence[Stage],
     recipe: Recipe,
@@ -56,34 +57,37 @@ def train_decoder(
     augmentation: torch.Generator,
     phase: str,
 ) -> None:
-    """Train in place through all stages. `classifier` None: no adversary."""
-    modules = [decoder] if classifier is None else [decoder, classifier]
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    """Train in place through all stages; `classifiers` are the adversaries, one for each encoder, or none.
+
+    The learning rate rises until everybody has joined, and falls from there on.
+    """
+    parameters = [parameter for module in (decoder, *classifiers) for parameter in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     total = sum(stage.steps for stage in stages)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=total + 1, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=total + 1, pct_start=max(0.1, 1 - stages[-1].steps / total)
     )
     subjects = int(examples.subject.max()) + 1
     decoder.train()
     walk = walk_stages(stages, examples.subject.cpu(), recipe.batch_size, batches)
     for step, (rows, stage) in enumerate(track(walk, phase, total=total)):
-        rows = rows.to(examples.signals.device)
-        signals = augment(
-            examples.signals[rows],
+        rows = rows.to(examples.subject.device)
+        views = augment(
+            examples.views[rows],
             noise_mean=recipe.noise_mean,
             noise_deviation=recipe.noise_deviation,
             electrode_dropout=recipe.electrode_dropout,
             generator=augmentation,
         )
-        features, text, latents = decoder(signals)
+        features, text, latents = decoder(views)
         loss = recipe.text_weight * measure_error(decoder.text, text, examples.text[rows])
         loss = loss + recipe.latent_weight * measure_error(decoder.latents, latents, examples.latents[rows])
-        if classifier is not None and len(stage.subjects) > 1:
+        if classifiers and len(stage.subjects) > 1:
             present = torch.zeros(subjects, dtype=torch.bool, device=rows.device)
             present[list(stage.subjects)] = True
-            hidden = reverse_gradient(features, recipe.adversary * ramp(step / total))
-            loss = loss + subject_loss(classifier(hidden), examples.subject[rows], present)
+            for classifier, shown in zip(classifiers, features, strict=True):
+                hidden = reverse_gradient(shown, recipe.adversary * ramp(step / total))
+                loss = loss + subject_loss(classifier(hidden), examples.subject[rows], present)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -112,9 +116,9 @@ def walk_stages(
 
 @torch.inference_mode()
 def predict(
-    decoder: Decoder, signals: Float[Tensor, "trial channel time"], *, batch_size: int = 256
+    decoder: Decoder, views: Views, *, batch_size: int = 256
 ) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
     """Coefficients of E and of L for each trial, independent of the other trials."""
     decoder.eval()
-    made = [decoder(part)[1:] for part in signals.split(batch_size)]
+    made = [decoder(part)[1:] for part in views.split(batch_size)]
     return torch.cat([text for text, _ in made]), torch.cat([latents for _, latents in made])

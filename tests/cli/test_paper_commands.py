@@ -13,7 +13,7 @@ import pytest
 from bench.cli import main
 from bench.harness.executor import Outcome
 from leaderboard.papers import measure as papers
-from leaderboard.results import Committed
+from leaderboard.results import Committed, read_manifests
 
 
 def run_main(*arguments) -> tuple[int, str]:
@@ -91,6 +91,23 @@ def test_tables_of_what_is_committed(capsys):
     assert base["value"] == pytest.approx(row["video_50way"], rel=1e-5)
     assert main(["table", "--published", "--dataset", "seed_dv"]) == 1
     assert "what is committed holds no scores for seed_dv" in capsys.readouterr().err
+
+
+def test_retired_results_are_read_where_they_are_asked_for(capsys):
+    """Their scores are of other data than the board's, and stand in no table with these."""
+    (folder,) = (papers_folder() / "retired").glob("2026-11-26")
+    asked = ("--method", "sam_net", "--split", "cross_subject", "--metric", "video_40way", "--format", "json")
+    code, text = run_main("table", *asked, "--results", folder)
+    assert code == 0
+    (base,) = [row for row in json.loads(text) if row["variant"] == "base"]
+    assert base["value"] == pytest.approx(0.0848, abs=5e-5)  # as the page of SAM-Net says
+    code, text = run_main("table", "--paper", "sam_net.3", "--results", folder, "--format", "json")
+    assert code == 0 and any(one["value"] is not None for one in json.loads(text))
+    assert main(["compare", "sam_net", "retrieval", "--results", str(folder), "--split", "cross_subject"]) == 0
+    assert main(["table", *asked[:2], "--results", str(folder), "--runs", "runs"]) == 1
+    assert "--results" in capsys.readouterr().err
+    data = {one["spec"]["data_digest"] for one in read_manifests(folder)}
+    assert not data & {one["spec"]["data_digest"] for one in read_manifests()}
 
 
 def test_the_page_of_all_tables_is_of_what_is_committed():

@@ -30,6 +30,14 @@ def fitted(world: World, **parameters: Any) -> SamNet:
     return method
 
 
+def fitted_to(train: TrainingSet, world: World) -> SamNet:
+    loud = np.where(world.record(first_clip=50).subject == 2, 5.0, 1.0)[:, None, None].astype(np.float32)
+    validation = world.record(first_clip=50)
+    method = SamNet(suite=FakeSuite(), seed=0, **{**SMALL, "epochs": 0.1})
+    method.fit(train, replace(validation, brain=validation.brain * loud))
+    return method
+
+
 def concept_accuracy(method: SamNet, test: TrainingSet) -> float:
     """Share of trials whose E is nearest to that of the right concept."""
     embeddings, _ = method.decode(hide_answers(test))
@@ -126,6 +134,25 @@ def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None
         assert method.parameter_count - before == (0 if adaptation == "none" else 62 * 62)
     assert not torch.equal(results["none"], results["new2source"])
     assert not torch.equal(results["none"], results["recolour"])
+
+
+def test_each_subject_s_powers_are_brought_to_its_own_level(world: World, method: SamNet) -> None:
+    """A subject that is louder by a constant gain in all it was recorded with is seen alike in its powers."""
+    recorded = world.record()
+    seen = method.viewer.see(method.prepare(recorded.brain, recorded.sampling_rate), recorded.subject)
+    for number in np.unique(recorded.subject):
+        own = seen.powers[recorded.subject == number]
+        assert own.shape[1] == 3
+        assert own.mean(dim=(0, 3)).abs().max() < 0.5  # the validation trials had a part in the level
+    loud = recorded.brain * np.where(recorded.subject == 2, 5.0, 1.0)[:, None, None].astype(np.float32)
+    again = fitted_to(replace(recorded, brain=loud), world)
+    louder = again.viewer.see(again.prepare(loud, recorded.sampling_rate), recorded.subject)
+    rows = recorded.subject == 2
+    powers, waveforms = (
+        (one[rows] - other[rows]).abs().mean()
+        for one, other in ((louder.powers, seen.powers), (louder.waveforms, seen.waveforms))
+    )
+    assert powers < 0.5 < waveforms
 
 
 def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -> None:

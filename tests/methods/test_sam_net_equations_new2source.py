@@ -16,6 +16,7 @@ from sam_world import FakeSuite, World
 from methods.sam_net.covariance import ChannelMap, apply_map
 from methods.sam_net.method import SamNet
 from methods.sam_net.new2source import Sources, fit_channel_map, gather_sources, map_new_to_source
+from methods.sam_net.views import Recording
 
 TINY: dict[str, Any] = {
     "epochs": 0.2, "width": 8, "queries": 2, "layers": 1, "heads": 2, "filters": 2, "adversary_width": 4,
@@ -134,14 +135,16 @@ def test_a_new_subject_s_trials_and_no_others_are_mapped_before_the_encoder(monk
     calibration = world.record(subjects=(9,))
     method.adapt(calibration)
     assert set(method.maps) == {9}
-    seen: list[torch.Tensor] = []
-    monkeypatch.setattr(method, "to_encoder", lambda signals: seen.append(signals.clone()) or signals)
+    seen: list[Recording] = []
+    whole = method.viewer.see
+    monkeypatch.setattr(method.viewer, "see", lambda recording, who: seen.append(recording) or whole(recording, who))
     both = world.record(first_clip=70, subjects=(2, 9))
     method.decode(hide_answers(both))
     plain = method.prepare(both.brain, both.sampling_rate)
-    mapped = torch.from_numpy(np.einsum("dc,nct->ndt", method.maps[9].numpy(), plain[8:].numpy())).float()
-    torch.testing.assert_close(seen[0], torch.cat([plain[:8], mapped]), atol=1e-4, rtol=1e-4)
-    trained = method.prepare(world.record().brain, 40.0).split(8)
-    known = np.mean([spread(part) ** 2 for part in trained], axis=0)
-    own = spread(apply_map(method.maps[9], method.prepare(calibration.brain, 40.0)))
+    for got, told in ((seen[0].slow, plain.slow), (seen[0].fast, plain.fast)):
+        mapped = torch.from_numpy(np.einsum("dc,nct->ndt", method.maps[9].numpy(), told[8:].numpy())).float()
+        torch.testing.assert_close(got, torch.cat([told[:8], mapped]), atol=1e-4, rtol=1e-4)
+    trained = [method.prepare(one.brain, 40.0).slow for one in (world.record(), world.record(first_clip=50))]
+    known = np.mean([spread(part) ** 2 for both in trained for part in both.split(8)], axis=0)
+    own = spread(apply_map(method.maps[9], method.prepare(calibration.brain, 40.0).slow))
     np.testing.assert_allclose(own, np.sqrt(known), rtol=1e-4)

@@ -175,7 +175,7 @@ def fitted(phantom: Any) -> tuple[SamNet, torch.Tensor]:
     method = SamNet(suite=CheapSuite(), **SMALL)
     train, validation = (training_set(phantom, rows, scalings) for rows in (fold.train, fold.validation))
     method.fit(train, validation)
-    return method, method.to_encoder(method.prepare(validation.brain, validation.sampling_rate))
+    return method, method.viewer.see(method.prepare(validation.brain, validation.sampling_rate), validation.subject)
 
 
 def test_what_hrt_reads_is_what_its_equations_say(phantom: Any, fitted: Any) -> None:
@@ -185,9 +185,10 @@ def test_what_hrt_reads_is_what_its_equations_say(phantom: Any, fitted: Any) -> 
     unread = 14 + 3  # the fourth parietal electrode, after fourteen frontal ones
     with torch.no_grad():  # neither the gate nor its extractor reads it
         encoder.extractors.extractors[1][0].weight[:, 3] = 0
+        encoder.extractors.power_extractors[1][0].weight[:, 3::16] = 0  # in none of its bands
         gate[0].weight[:, unread] = 0
     table = electrodes.read_network(method, signals, phantom.channels)
-    pooled = signals[:, encoder.used].mean(dim=2)
+    pooled = signals.waveforms[:, encoder.used].mean(dim=2)
     hidden = torch.relu(pooled @ gate[0].weight.T + gate[0].bias)
     gates = torch.sigmoid(hidden @ gate[2].weight.T + gate[2].bias)
     np.testing.assert_allclose(table["attention"], gates.mean(dim=0).detach(), rtol=1e-5)
@@ -207,7 +208,7 @@ def test_the_truth_is_the_variance_that_planted_responses_make(phantom: Any, fit
     scalings = {one: scaling for one, scaling in fold_scalings(phantom, fold).items() if one in (1, 2)}
     found = electrodes.measure_truth(phantom, method, scalings)
     shares = []
-    sphere = method.sphere.numpy()
+    sphere = method.viewer.sphere.numpy()
     for subject, scaling in scalings.items():
         head = draw_head(phantom.truth.spec, subject)
         evoked = head.field @ head.moments(phantom.truth.features)[..., :400]  # µV, every clip and sample in full

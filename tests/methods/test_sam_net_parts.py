@@ -11,16 +11,17 @@ import torch
 from asking import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sam_world import CAP
+from sam_world import CAP, FakeSuite
 
 from bench.core.errors import BenchError
-from methods.sam_net.covariance import measure_covariance, recolour, sphere_regions
+from methods.sam_net.covariance import measure_covariance, recolour, sphere_groups
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import assign_regions
-from methods.sam_net.method import Parameters, build_decoder, nearest_concepts
+from methods.sam_net.method import Parameters, SamNet, build_decoder, nearest_concepts
 from methods.sam_net.new2source import gather_sources, map_new_to_source
 from methods.sam_net.subjects import plan_stages
 from methods.sam_net.training import walk_stages
+from methods.sam_net.views import Views
 
 # ---- regions and heads
 
@@ -84,24 +85,35 @@ def test_it_is_built_at_the_papers_sizes() -> None:
     )
     with torch.device("meta"):
         decoder = build_decoder(Parameters(sampling_rate=200.0), CAP, 400, 200.0, geometry)
-        _, text, latents = decoder(torch.zeros(2, 62, 400))
+        _, text, latents = decoder(Views(torch.zeros(2, 62, 400), torch.zeros(2, 3, 62, 25)))
         assert decoder.text.expand(text).shape == (2, 77, 768)
         assert decoder.latents.expand(latents).shape == (2, 6, 4, 36, 64)
     print(f"SAM-Net at the paper's sizes: {decoder.parameter_count:,} parameters")
     assert 100_000 < decoder.parameter_count < 10_000_000
 
 
-def test_sphering_whitens_each_region_and_mixes_none_with_another() -> None:
+@pytest.mark.parametrize("sphering", ["all", "regions"])
+def test_sphering_whitens_the_electrodes_in_use_together_or_by_region(sphering: str) -> None:
     rng = np.random.default_rng(0)
     mixture = np.eye(62) + 0.2 * rng.standard_normal((62, 62))
     covariance = torch.from_numpy(mixture @ mixture.T)
-    sphere = sphere_regions(covariance, CAP, shrinkage=0.0)
+    seen = ["occipital", "temporal"]
+    method = SamNet(suite=FakeSuite(), sphering=sphering, regions=seen)
+    groups = method.group_electrodes(CAP)
+    sphere = sphere_groups(covariance, groups, 0.0)
     whitened = sphere @ covariance @ sphere.T
     members = assign_regions(CAP)
-    for region, own in members.items():
+    used = sorted(index for region in seen for index in members[region])
+    assert sorted(index for group in groups for index in group) == used
+    assert len(groups) == (1 if sphering == "all" else 2)
+    unused = sorted(set(range(62)) - set(used))
+    assert (sphere[unused] == 0).all() and (sphere[:, unused] == 0).all()  # a region that is taken away is not seen
+    for own in groups:
         assert torch.allclose(whitened[own][:, own], torch.eye(len(own), dtype=torch.float64), atol=1e-8)
-        others = [index for other, indices in members.items() if other != region for index in indices]
+        others = sorted(set(used) - set(own))
         assert (sphere[own][:, others] == 0).all()
+    plain = SamNet(suite=FakeSuite(), sphering=sphering, encoder="plain", regions=seen)
+    assert sum(map(len, plain.group_electrodes(CAP))) == 62  # it has no regions
 
 
 # ---- stages of C-SA

@@ -33,8 +33,9 @@ from bench.core.errors import BenchError
 from bench.core.splits import make_folds, part_blocks, part_subjects, trial_table
 from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import normalised
-from methods.sam_net.covariance import ChannelMap, apply_map
+from methods.sam_net.covariance import ChannelMap
 from methods.sam_net.method import SamNet
+from methods.sam_net.views import Recording
 
 FOLDS = 5  # runs of clips
 RIDGE = 0.3  # of the classifiers, in units of the features' mean power
@@ -103,11 +104,11 @@ def collect_stages(
     for subject in np.unique(trials.subject):  # one in memory at a time
         mine = rows[trials.subject == subject]
         recorded = normalised(dataset, mine, np.full(len(mine), subject), scalings)
-        signals = method.prepare(recorded, dataset.sampling_rate)
-        parts["signals"].append(measure_log_covariance(signals))
-        parts["without"].append(encode(networks["without"], signals))
-        parts["with"].append(encode(method, signals, before.get(int(subject))))
-        parts["mapped"].append(encode(method, signals, after.get(int(subject))))
+        recording = method.prepare(recorded, dataset.sampling_rate)
+        parts["signals"].append(measure_log_covariance(recording.slow))
+        parts["without"].append(encode(networks["without"], recording))
+        parts["with"].append(encode(method, recording, before.get(int(subject))))
+        parts["mapped"].append(encode(method, recording, after.get(int(subject))))
     found = {name: np.concatenate(part) for name, part in parts.items()}
     known, everybody = ~trials.new, np.ones_like(trials.new)
     stage = Stage(title="", trials=trials, features=found["with"], plane=known)
@@ -130,12 +131,15 @@ def describe_held_out(dataset: Dataset, classes: int) -> tuple[Int64[np.ndarray,
 
 
 @torch.inference_mode()
-def encode(method: SamNet, signals: Tensor, matrix: ChannelMap | None = None) -> Features:
-    """The encoder's features of prepared trials, laid out in a row; through a subject's map where it has one."""
+def encode(method: SamNet, recording: Recording, matrix: ChannelMap | None = None) -> Features:
+    """The encoder's features of one subject's trials, laid out in a row; through a map where it has one.
+
+    Powers are brought to the level of these very trials.
+    """
     decoder = method.trained()
     if matrix is not None:
-        signals = apply_map(matrix, signals)
-    parts = [decoder.encoder(part).flatten(1) for part in method.to_encoder(signals).split(BATCH)]
+        recording = recording.mix(matrix)
+    parts = [decoder.encoder(part).flatten(1) for part in method.viewer.view(recording).split(BATCH)]
     return torch.cat(parts).double().cpu().numpy()
 
 

@@ -43,6 +43,7 @@ from bench.harness.normalise import Scaling
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, assign_regions
 from methods.sam_net.method import SamNet
 from methods.sam_net.training import predict
+from methods.sam_net.views import Views
 
 MEASURES = ("attention", "reading", "silenced")
 BATCH = 256  # trials at once
@@ -62,22 +63,20 @@ def measure_electrodes(
         raise BenchError(f"encoder {method.parameters.encoder!r} has no electrode attention; leave it at 'hrt'")
     train, validation = (training_set(dataset, rows, scalings) for rows in (fold.train, fold.validation))
     method.fit(train, validation)
-    signals = method.to_encoder(method.prepare(validation.brain, validation.sampling_rate))
-    table = read_network(method, signals, dataset.channels)
+    views = method.viewer.see(method.prepare(validation.brain, validation.sampling_rate), validation.subject)
+    table = read_network(method, views, dataset.channels)
     truth = measure_truth(dataset, method, {one: scalings[one] for one in np.unique(train.subject).tolist()})
     return table if truth is None else table.assign(truth=truth[table["index"].to_numpy()])
 
 
-def read_network(
-    method: SamNet, signals: Float[Tensor, "trial channel time"], channels: tuple[str, ...]
-) -> pd.DataFrame:
-    """The columns of a fitted network for signals as its encoder gets them."""
+def read_network(method: SamNet, views: Views, channels: tuple[str, ...]) -> pd.DataFrame:
+    """The columns of a fitted network for trials as its encoder gets them."""
     encoder = method.trained().encoder
     assert isinstance(encoder, HybridRegionTemporalEncoder)
     used = encoder.used.cpu().numpy()
     region = {index: name for name, indices in assign_regions(channels).items() for index in indices}
     with torch.inference_mode():
-        gates = torch.cat([encoder.attention.weigh(part) for part in signals[:, encoder.used].split(BATCH)])
+        gates = torch.cat([encoder.attention.weigh(part.waveforms[:, encoder.used]) for part in views.split(BATCH)])
     attention = gates.mean(dim=0)
     return pd.DataFrame(
         {
@@ -87,13 +86,13 @@ def read_network(
             "attention": attention.double().cpu().numpy(),
             "varies": gates.std(dim=0).double().cpu().numpy(),
             "reading": (attention * measure_weights(encoder)).double().cpu().numpy(),
-            "silenced": silence_each(method, signals, used),
+            "silenced": silence_each(method, views, used),
         }
     )
 
 
 def measure_weights(encoder: HybridRegionTemporalEncoder) -> Float[Tensor, " channel"]:
-    """Of each used electrode, the root mean square of its extractor's weights over filters and lags.
+    """Of each used electrode, the root mean square of its extractor's weights (of waveforms) over filters and lags.
 
     In units of the untrained weights' own: those are smaller in a region of many electrodes.
     """
@@ -108,15 +107,17 @@ def measure_weights(encoder: HybridRegionTemporalEncoder) -> Float[Tensor, " cha
     return torch.cat(squares).sqrt()
 
 
-def silence_each(method: SamNet, signals: Float[Tensor, "trial channel time"], used: np.ndarray) -> np.ndarray:
+def silence_each(method: SamNet, views: Views, used: np.ndarray) -> np.ndarray:
     """For each used electrode, the mean squared change of E's concept coefficients as a share of their variance."""
     decoder, rank = method.trained(), method.parameters.concept_rank
-    whole = predict(decoder, signals)[0][:, :rank]
+    whole = predict(decoder, views)[0][:, :rank]
     variance = (whole - whole.mean(dim=0)).square().sum(dim=1).mean().clamp_min(1e-12)
     effects = []
     for index in track(used, "silencing electrodes"):
-        silent = signals.clone()
-        silent[:, index] = 0
+        silent = Views(views.waveforms.clone(), None if views.powers is None else views.powers.clone())
+        silent.waveforms[:, index] = 0
+        if silent.powers is not None:
+            silent.powers[:, :, index] = 0
         moved = predict(decoder, silent)[0][:, :rank] - whole
         effects.append(float(moved.square().sum(dim=1).mean() / variance))
     return np.array(effects)
@@ -141,7 +142,7 @@ def measure_truth(dataset: Dataset, method: SamNet, scalings: Mapping[int, Scali
         inner = np.einsum("ndt,net->de", moments, moments, optimize=True) / (len(moments) * WINDOW)
         field = head.field / (1e6 * scaling.deviation[:, None])  # µV at the electrode -> deviations of the recording
         responses.append(field @ inner @ field.T)
-    mixture = method.sphere.cpu().numpy() if method.parameters.sphering else np.eye(len(dataset.channels))
+    mixture = method.viewer.sphere.cpu().numpy()
     evoked = np.diag(mixture @ np.mean(responses, axis=0) @ mixture.T)
     whole = np.diag(mixture @ method.sources.covariance.cpu().numpy() @ mixture.T)
     return evoked / np.maximum(whole, 1e-12)
