@@ -250,7 +250,7 @@ STAND_INS = {
     "cinebrain_eeg": "phantom_cinebrain_eeg",
 }
 
-# a name of before -> the role of its committed cells, which stand until their board is made again
+# a name of before -> its role in retired results
 RETIRED = {"label_prior": "control"}
 
 DEFAULT_SIZE = "small"  # of a phantom that is named without one
