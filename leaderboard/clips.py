@@ -4,6 +4,8 @@ A metric's row says whether a floor that needs no brain scores as well:
 
 - "below X": the floor X scores better on average;
 - "not above X": the prediction scores better, but its paired 95 % interval over the clips does not exclude zero.
+
+A metric that a clip made without a brain wins by definition, as a still one does in consistency, has no mark.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ FLOORS = ("constant_grey", "still_frame", "shuffled")
 NOTES = [
     "Floors need no brain: constant_grey, still_frame (another true clip's middle frame, held), shuffled (the "
     "prediction made for another clip). below X: X scores better on average; not above X: the 95 % interval of the "
-    "paired difference does not exclude zero."
+    "paired difference does not exclude zero; a metric that a clip made without a brain wins by definition has no mark."
 ]
 SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOORS, "clips", "mark"]
 
@@ -25,8 +27,9 @@ SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOO
 def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
     """A row a metric: its mean with the interval over clips, its chance level, its floors, and a mark.
 
-    scored: rows of `bench.doors.videos.score_videos`: clip, protocol, metric, direction, chance, status, value and a
-    column for each floor. A floor is averaged over the clips that have it. An arrow says which direction is better.
+    scored: rows of `bench.doors.videos.score_videos`: clip, protocol, metric, direction, chance, held, status, value
+    and a column for each floor. A floor is averaged over the clips that have it. An arrow says which direction is
+    better.
     """
     floors = [floor for floor in FLOORS if floor in scored]
     rows = []
@@ -44,7 +47,7 @@ def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
                 "chance": first["chance"],
                 **{floor: group[floor].mean() for floor in floors},
                 "clips": f"{ok}/{len(group)}",
-                "mark": mark(group, floors),
+                "mark": mark(group, floors) if first["held"] else "",
             }
         )
     table = pd.DataFrame(rows, columns=[name for name in SUMMARY_COLUMNS if name not in FLOORS or name in floors])

@@ -32,7 +32,8 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - **tier**: methods that the data cannot tell from the best of them share one; so one with wide intervals can be in the
   first tier below another that is shown to be worse. Behind it the ranks that a method can have, all of a section
   together with 95 %. Methods are ranked among themselves: the first tier may be no better than a floor.
-- **brain share**: (score − best floor) / (ceiling − best floor), with its interval.
+- **brain share**: (score − best floor) / (ceiling − best floor), with its interval, bounded to −1..1. *share
+  meaningless*: the best floor is not worse than the best ceiling, so nothing can be told of a brain.
 - **coverage**: share of trials with a reconstruction, over all folds of the split; below 1 a row is listed, not ranked.
 - **door**: *reproduced* here from code, or *submitted* as videos.
 - *copies*, *no generator*, *above ceiling*: flags, no proofs. Videos that are near-copies of the true clips; that no

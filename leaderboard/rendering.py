@@ -19,6 +19,7 @@ from tabulate import tabulate
 
 from bench.core.errors import BenchError
 from bench.store import disk
+from leaderboard.tables import NO_ROOM
 
 Format = Literal["md", "csv", "json", "latex"]
 
@@ -33,8 +34,9 @@ NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_s
 NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
 MARKS = (
     " n.s.: not above the method's own shuffled brain. below floor: worse than the best floor; not above floor: not "
-    "surely better than it."
+    "surely better than it. share meaningless: the best floor is not worse than the best ceiling."
 )
+NO_SHARE = "meaningless"  # where the best floor is not worse than the best ceiling
 TITLES = {
     "best_value": "best (subject, chosen on test)",
     "difference": "base − variant",
@@ -85,6 +87,9 @@ def write(text: str, output: Path | None) -> None:
 def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[str]]:
     """All cells as text, columns merged, and the lines of notes."""
     text = pd.DataFrame({name: [_cell(v, digits) for v in table[name]] for name in table}, dtype=object)
+    if {"brain_share", "mark"} <= set(text):
+        crossed = [NO_ROOM in str(mark).split(", ") for mark in table["mark"]]
+        text["brain_share"] = [NO_SHARE if no else v for v, no in zip(text["brain_share"], crossed, strict=True)]
     for name, ends in INTERVALS.items():
         if {name, *ends} <= set(text):
             low, high = (text.pop(end) for end in ends)

@@ -5,10 +5,13 @@ clips within a subject, then over subjects, seeds averaged inside; its interval 
 with the clips of a concept as one cluster. Beside it stand
 
 - `floor`: the best of the controls' means and of the method's own shuffled brain; `ceiling`: the best of the ceilings;
-  `brain_share` between the two, with the interval of `statistics.brain_share_interval`. Taking the best floor and the
-  best ceiling errs towards smaller shares. A baseline sees the brain, so it is no floor. References that see no brain
-  (subject 0, split "clips") belong to every split of the same data set, classes and suite; they count only over the
-  very clips (and subjects) of the row.
+  `brain_share` between the two, with the interval of `statistics.brain_share_interval`, both bounded to −1..1: beyond,
+  it would tell how little room there is and not what was read. Taking the best floor and the best ceiling errs towards
+  smaller shares. A baseline sees the brain, so it is no floor. References that see no brain (subject 0, split "clips")
+  belong to every split of the same data set, classes and suite; they count only over the very clips (and subjects) of
+  the row. No floor is held against a metric that a clip made without a brain wins by definition (`MetricSpec.floor`);
+  where the best floor is not worse than the best ceiling the row is marked "share meaningless", and there is no
+  share: between the two nothing can be told of a brain.
 - `difference_to_shuffled` with its paired interval; a method not above its own shuffled brain is marked "n.s.".
   One whose mean is worse than the best floor's is marked "below floor", and one whose paired difference to it may be 0
   or less "not above floor".
@@ -19,7 +22,7 @@ with the clips of a concept as one cluster. Beside it stand
 - A row of cells that were made by code changed since its commit is marked "dirty".
 - A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
 - Marks of what looks like no decoding: "above ceiling" where the paired difference to the ceiling is surely positive
-  and the ceiling binds (the metric looks at the truth, and the ceiling is above the floor), and what
+  and the ceiling binds (the metric looks at the truth and can be held to a floor, which is below it), and what
   `bench.scoring.flags` found in the videos.
 """
 
@@ -61,6 +64,7 @@ RESULT_COLUMNS = [
     *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
 ]
 SHUFFLED = "shuffled_brain"
+NO_ROOM = "share meaningless"
 SEEDS_NEEDED = 3
 
 
@@ -119,7 +123,9 @@ def _result_row(
     weights, interval = weigh(panels), mean_interval(panels)
     versus = paired_difference(panels, [panel.shuffled for panel in panels])
     floors, ceilings = (levels_over(panels, references, role, first["split"]) for role in ("control", "ceiling"))
-    if first["role"] in SEES_BRAIN:
+    if not metric.floor:
+        floors = {}
+    elif first["role"] in SEES_BRAIN:
         floors[SHUFFLED, "", first["split"]] = [panel.shuffled for panel in panels]
     pick = max if metric.direction == "higher" else min
     (floor, best_floor), (ceiling, best_ceiling) = (
@@ -144,6 +150,7 @@ def _result_row(
     coverage = measure_coverage(group)
     tested = first["role"] in SEES_BRAIN and metric.paired  # other metrics are the same for a shuffled brain
     share = statistics.brain_share(interval.mean, floor, ceiling, metric.direction)
+    share, share_low, share_high = np.clip([share, share_low, share_high], -1.0, 1.0).tolist()
     marks = ["n.s."] if tested and not _is_better(versus, metric) else []
     if first["role"] in SEES_BRAIN and best_floor[0]:
         worse = interval.mean < floor if metric.direction == "higher" else interval.mean > floor
@@ -157,7 +164,9 @@ def _result_row(
     older = group["version"].min() if "version" in group else np.nan  # rows of a store are of today's version
     if older < metric.version:
         marks.append(f"metric v{older:.0f} (now v{metric.version})")
-    if tested and best_ceiling in ceilings and not is_ahead(floor, ceiling, metric):
+    if best_floor in floors and best_ceiling in ceilings and is_ahead(floor, ceiling, metric):
+        marks += [NO_ROOM]
+    elif tested and metric.floor and best_ceiling in ceilings:
         beyond = paired_difference(panels, ceilings[best_ceiling])
         marks += ["above ceiling"] if _is_better(beyond, metric) else []
     marks += list_flags(group)

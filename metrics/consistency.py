@@ -229,6 +229,7 @@ def adjacent_spec(name: str, view: str, *, version: int = 1) -> MetricSpec:
         worst=-1.0,
         views=(view,),
         paired=False,
+        floor=False,
         least_frames=2,
     )
 
@@ -247,6 +248,7 @@ CLIP_PCC_ALL_PAIRS = MetricSpec(
     worst=-1.0,
     views=("clip_large_neurons",),
     paired=False,
+    floor=False,
     least_frames=2,
 )
 CLIP_PCC_GATED = MetricSpec(
@@ -257,6 +259,7 @@ CLIP_PCC_GATED = MetricSpec(
     lo=-1.0,
     worst=-1.0,
     views=("clip", "vifi_mind_animator"),
+    floor=False,
     least_frames=2,
 )
 VIFI_SCORE = MetricSpec(
@@ -275,6 +278,7 @@ SUBJECT_CONSISTENCY = MetricSpec(
     summary="half the cosine to the previous and half to the first frame, DINO; a still video scores 1",
     views=("dino_vbench",),
     paired=False,
+    floor=False,
     least_frames=2,
 )
 BACKGROUND_CONSISTENCY = replace(
@@ -291,5 +295,6 @@ FLICKERING = MetricSpec(
     summary="255 − mean difference of adjacent frames, over 255; a still video scores 1",
     pixels=True,
     paired=False,
+    floor=False,
     least_frames=2,
 )

@@ -204,6 +204,33 @@ def _check_flows(flows: npt.NDArray) -> None:
 # The metrics of the protocols
 
 
+def error_table(prediction: Scored, target: Scored, *, flow: FlowOf) -> Array:
+    """`end_point_error` of every prediction with every target, f64 [n, m]: the flow of each clip is found once.
+
+    >>> moving = np.zeros((2, 2, 16, 16, 3), np.uint8)
+    >>> moving[1, 1] = 9
+    >>> flow = lambda clip: np.full((1, 16, 16, 2), (3.0, 4.0)) * (clip[0] != clip[1]).any()
+    >>> error_table(Scored(video=moving), Scored(video=moving), flow=flow).tolist()
+    [[0.0, 5.0], [5.0, 0.0]]
+    """
+    assert prediction.video is not None and target.video is not None, "needs the videos"
+    of_target = [flow(clip) for clip in target.video]
+    return np.array([[_flow_error(flow_of, other) for other in of_target] for flow_of in map(flow, prediction.video)])
+
+
+def difference_table(prediction: Scored, target: Scored, *, flow: FlowOf) -> Array:
+    """`dynamic_difference` of every prediction with every target, f64 [n, m]: each clip's degree is found once.
+
+    >>> moving = np.zeros((2, 2, 256, 256, 3), np.uint8)
+    >>> moving[1, 1] = 9
+    >>> flow = lambda clip: np.full((1, 256, 256, 2), (3.0, 4.0)) * (clip[0] != clip[1]).any()
+    >>> difference_table(Scored(video=moving), Scored(video=moving), flow=flow).tolist()
+    [[0.0, 5.0], [5.0, 0.0]]
+    """
+    assert prediction.video is not None and target.video is not None, "needs the videos"
+    return np.abs(dynamic_degree(prediction.video, flow)[:, None] - dynamic_degree(target.video, flow))
+
+
 def raft_error(prediction: Scored, target: Scored) -> Array:
     """`flow_difference` of view "raft" of both, f [n, f−1, h, w, 2] in pixels. Returns f64 [n] from 0.
 
@@ -232,6 +259,7 @@ def raft_dynamic(prediction: Scored, target: Scored) -> Array:
 EPE_FARNEBACK = MetricSpec(
     name="epe",
     compute=on_videos(partial(end_point_error, flow=flow_farneback)),
+    across=partial(error_table, flow=flow_farneback),
     summary="end-point error in pixels of Farneback's flow, as Mind-Animator calls it; a still video often wins",
     direction="lower",
     hi=LARGEST_ERROR,
@@ -244,6 +272,7 @@ EPE_DIS = replace(
     EPE_FARNEBACK,
     name="epe_dis",
     compute=on_videos(partial(end_point_error, flow=flow_dis)),
+    across=partial(error_table, flow=flow_dis),
     summary="end-point error in pixels of DIS flow; read it beside dynamic_difference",
     least_size=(SMALLEST, SMALLEST),
 )
@@ -253,6 +282,7 @@ EPE_RAFT = replace(
     views=("raft",),
     pixels=False,
     compute=raft_error,
+    across=None,
     summary="end-point error in pixels of RAFT's flow",
 )
 SMOOTHNESS_DIS = MetricSpec(
@@ -261,6 +291,7 @@ SMOOTHNESS_DIS = MetricSpec(
     summary="likeness of every second frame to the midpoint of its neighbours by DIS flow; a still video scores 1",
     pixels=True,
     paired=False,
+    floor=False,
     least_frames=3,
     least_size=(SMALLEST, SMALLEST),
 )
@@ -270,6 +301,7 @@ SMOOTHNESS_AMT = MetricSpec(
     summary="VBench's motion smoothness, frames interpolated by AMT-S; a still video scores about 1",
     views=("amt",),
     paired=False,
+    floor=False,
     least_frames=3,
 )
 MAGNITUDE = MetricSpec(
@@ -279,12 +311,14 @@ MAGNITUDE = MetricSpec(
     hi=float("inf"),
     pixels=True,
     paired=False,
+    floor=False,
     least_frames=2,
     least_size=(SMALLEST, SMALLEST),
 )
 DIFFERENCE_DIS = MetricSpec(
     name="dynamic_difference",
     compute=on_videos(partial(dynamic_difference, flow=flow_dis)),
+    across=partial(difference_table, flow=flow_dis),
     summary="difference of the dynamic magnitude to the true clip's",
     direction="lower",
     hi=LARGEST_ERROR,
@@ -302,6 +336,7 @@ DYNAMIC_RAFT = MetricSpec(
     views=("raft_vbench",),
     pixels=True,
     paired=False,
+    floor=False,
     least_frames=2,
 )
 DYNAMIC_DIS = MetricSpec(
@@ -310,6 +345,7 @@ DYNAMIC_DIS = MetricSpec(
     summary="VBench's rule with DIS flow in RAFT's place",
     pixels=True,
     paired=False,
+    floor=False,
     least_frames=2,
     least_size=(SMALLEST, SMALLEST),
 )

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from metrics.specs import Array, MetricSpec, Scored
+from metrics.specs import Array, Compute, MetricSpec, Scored
 
 
 def top_classes(logits: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
@@ -70,6 +70,28 @@ def n_way_accuracy(scores: npt.ArrayLike, targets: npt.ArrayLike, *, n_way: int,
         weight = _first_right_after(j, tied, right_tied)
         accuracy += weight * hit[np.minimum(above + j, n_classes - n_right)]  # beyond `tied` the weight is 0
     return np.where(np.isnan(scores).any(axis=1), np.nan, np.clip(accuracy, 0.0, 1.0))
+
+
+def n_way_table(scores: npt.ArrayLike, targets: npt.ArrayLike, *, n_way: int, top_k: int = 1) -> Array:
+    """`n_way_accuracy` of every row of scores with every row of targets, f64 [n, m]; ties fall by the class number.
+
+    scores: f [n, C], without NaN. targets: int [m, G], the right classes of each target. Raises ValueError for
+    N−1 > C−G.
+
+    The right class first, second and last of three:
+
+    >>> n_way_table([[0.5, 0.3, 0.2]], [[0], [1], [2]], n_way=2).tolist()
+    [[1.0, 0.5, 0.0]]
+    """
+    scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets)
+    others = scores.shape[1] - targets.shape[1]
+    if n_way - 1 > others:
+        raise ValueError(f"{n_way}-way needs {n_way - 1} distractors, and there are {others}")
+    above = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")  # classes before each
+    best = above[:, targets[:, 0]]
+    for right in targets.T[1:]:
+        best = np.minimum(best, above[:, right])
+    return _hit_by_rank(others, n_way - 1, top_k)[best]
 
 
 def sample_n_way_accuracy(
@@ -241,6 +263,31 @@ def _accuracy(predicted: npt.NDArray, true: npt.NDArray, *, n_way: int, right: i
     return np.where(np.isnan(true).any(axis=1), np.nan, accuracy)
 
 
+def video_table(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
+    """`video_accuracy` of every prediction with every target, f64 [n, m]: see `n_way_table`.
+
+    >>> truth = Scored(views={"video": np.array([[0.0, 9.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]])})
+    >>> second = Scored(views={"video": np.array([[0.4, 0.3, 0.2, 0.1]])})
+    >>> video_table(second, truth, n_way=2, right=1).round(4).tolist()
+    [[0.6667, 1.0]]
+    """
+    return n_way_table(prediction["video"], top_classes(target["video"], right), n_way=n_way)
+
+
+def frame_table(prediction: Scored, target: Scored, *, n_way: int, right: int) -> Array:
+    """`frame_accuracy` of every prediction with every target, f64 [n, m]: the mean over the frames' own tables.
+
+    >>> truth = Scored(views={"frame": np.array([[[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]]])})
+    >>> first_frame_right = Scored(views={"frame": np.array([[[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]]])})
+    >>> frame_table(first_frame_right, truth, n_way=2, right=1).tolist()
+    [[0.5]]
+    """
+    classes = top_classes(target["frame"], right)
+    frames = range(classes.shape[1])
+    tables = [n_way_table(prediction["frame"][:, frame], classes[:, frame], n_way=n_way) for frame in frames]
+    return np.mean(tables, axis=0)
+
+
 def concept_accuracy(prediction: Scored, target: Scored, *, n_way: int) -> Array:
     """N-way accuracy over the benchmark's own concepts, named to CLIP in words; the true concept is right.
 
@@ -255,6 +302,17 @@ def concept_accuracy(prediction: Scored, target: Scored, *, n_way: int) -> Array
     return n_way_accuracy(prediction["concept"], target.concept, n_way=n_way, top_k=1)
 
 
+def concept_table(prediction: Scored, target: Scored, *, n_way: int) -> Array:
+    """`concept_accuracy` of every prediction with every target, f64 [n, m]: see `n_way_table`.
+
+    >>> likeness = Scored(views={"concept": np.array([[0.2, 0.9, 0.1]])})
+    >>> concept_table(likeness, Scored(concept=np.array([1, 0])), n_way=2).tolist()
+    [[1.0, 0.5]]
+    """
+    assert target.concept is not None, "needs the true concepts"
+    return n_way_table(prediction["concept"], target.concept[:, None], n_way=n_way)
+
+
 def accuracy_spec(judge: str, n_way: int, right: int) -> MetricSpec:
     """The spec of `video_accuracy` or `frame_accuracy`, for judge "video" or "frame".
 
@@ -262,11 +320,12 @@ def accuracy_spec(judge: str, n_way: int, right: int) -> MetricSpec:
     >>> spec.name, round(spec.chance, 4)
     ('video_40way', 0.0714)
     """
-    compute = partial(video_accuracy if judge == "video" else frame_accuracy, n_way=n_way, right=right)
+    compute, across = (video_accuracy, video_table) if judge == "video" else (frame_accuracy, frame_table)
     classes = "best class" if right == 1 else f"{right} best classes"
     return MetricSpec(
         name=f"{judge}_{n_way}way",
-        compute=compute,
+        compute=partial(compute, n_way=n_way, right=right),
+        across=partial(across, n_way=n_way, right=right),
         summary=f"{n_way}-way accuracy of the {judge} judge, its {classes} of the true clip count as right",
         views=(judge,),
         chance=chance(n_way, targets_per_clip=right),
@@ -283,10 +342,15 @@ def concept_spec(n_way: int) -> MetricSpec:
     return MetricSpec(
         name=f"concept_{n_way}way",
         compute=partial(concept_accuracy, n_way=n_way),
+        across=partial(concept_table, n_way=n_way),
         summary=f"{n_way}-way accuracy over the benchmark's own concepts, named to CLIP in words",
         views=("concept",),
         chance=chance(n_way),
     )
+
+
+def _normalised_table(prediction: Scored, target: Scored, *, raw: Compute, level: float) -> Array:
+    return normalise_by_chance(raw(prediction, target), level)
 
 
 def normalised_spec(spec: MetricSpec) -> MetricSpec:
@@ -297,13 +361,14 @@ def normalised_spec(spec: MetricSpec) -> MetricSpec:
     ('video_2way_normalised', 0.0, -1.0)
     """
     assert isinstance(spec.chance, float), "only an exact chance level normalises"
-    level = spec.chance
+    level, raw = spec.chance, spec.across
     worst = float(normalise_by_chance(0.0, level))
     return replace(
         spec,
         name=f"{spec.name}_normalised",
         summary=f"{spec.name}, 0 at chance and 1 when always right",
         compute=lambda prediction, target: normalise_by_chance(spec.compute(prediction, target), level),
+        across=None if raw is None else partial(_normalised_table, raw=raw, level=level),
         lo=worst,
         worst=worst,
         chance=0.0,

@@ -104,6 +104,19 @@ def gallery_accuracy(prediction: Scored, target: Scored, *, k: int) -> Array:
     return retrieval_accuracy(prediction["gallery"], target.clip, k)
 
 
+def gallery_table(prediction: Scored, target: Scored, *, k: int) -> Array:
+    """`gallery_accuracy` of every prediction with every target, f64 [n, m], 0 or 1; ties fall by the place in the
+    gallery.
+
+    >>> likeness = Scored(views={"gallery": np.array([[0.9, 0.5, 0.1]])})
+    >>> gallery_table(likeness, Scored(clip=np.array([0, 1, 2])), k=2).tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+    assert target.clip is not None, "needs the place of each true clip in the gallery"
+    above = np.argsort(np.argsort(-prediction["gallery"], axis=1, kind="stable"), axis=1, kind="stable")
+    return (above[:, target.clip] < k).astype(np.float64)
+
+
 def gallery_spec(k: int) -> MetricSpec:
     """The spec of `gallery_accuracy`; its chance depends on the gallery and is measured.
 
@@ -113,6 +126,7 @@ def gallery_spec(k: int) -> MetricSpec:
     return MetricSpec(
         name=f"retrieval_top{k}",
         compute=partial(gallery_accuracy, k=k),
+        across=partial(gallery_table, k=k),
         summary=f"share of clips whose true clip is among the {k} most alike of all true clips, by CLIP",
         views=("gallery",),
     )

@@ -88,6 +88,10 @@ class MetricSpec:
     function of how many clips there are, or "measured" by the floors. `version` is raised whenever values for the same
     input change. A metric that is not `paired` never looks at the target, so a shuffled brain scores the same.
     `shuffles` is over how many permutations of the brain its shuffled floor is averaged: few where every pair is dear.
+    `across(prediction, target)` is f64 [n, m], every prediction against every target, where that can be had at once;
+    it chooses the best answers without a brain (`bench.scoring.answers`), so ties may fall either way.
+    `floor` is False where an answer without a brain scores best by definition (a still clip is perfectly consistent,
+    and a clip that is drawn to flicker moves most): no floor is held against such values, and no share is taken.
     A clip of fewer than `least_frames` frames, or smaller than `least_size` (height, width in pixels), is none that the
     metric is defined for: it is invalid, and scores `worst`. Whoever scores asks `refuses` before anything is computed.
 
@@ -112,6 +116,8 @@ class MetricSpec:
     chance: float | Callable[[int], float] | Literal["measured"] = "measured"
     least_frames: int = 1
     least_size: tuple[int, int] = (1, 1)
+    across: Compute | None = None
+    floor: bool = True
 
     def refuses(self, shape: Sequence[int]) -> str:
         """Why a clip of this shape (frames, height, width, …) cannot be scored; empty where it can."""

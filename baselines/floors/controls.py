@@ -1,8 +1,11 @@
 """Controls: methods without a brain. A score that is not above theirs says nothing about a brain.
 
-Weak controls flatter a method, so these are as strong as can be made: `label_prior` is the best single answer to all
-trials, and `position_only` all that the clock knows. `noise_brain` is the other kind: a method that was trained on
-brains as it should be, and is then fed noise. What it still scores, it scores without a brain.
+Weak controls flatter a method, so these are as strong as can be made. `best_constant` and `position_only` show a clip,
+as any method does, and are held to more: their class says `answers`, and under each metric they score what the best
+single answer does, or the best answer to each place in the block (`bench.scoring.answers`). `train_mean` is the
+strongest picture of no clip in particular. `noise_brain` is the other kind: a method that was trained on brains as it
+should be, and is then fed noise. What it still scores, it scores without a brain. `random_clip` and `constant_grey` are
+what the others are seldom below: real footage of the wrong clip, and a picture that is the same for every data set.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, UInt8
 
 from baselines.floors.noise import Noise, measure_noise
 from baselines.floors.parameters import WRAPPED, read_noise_brain
@@ -18,12 +21,12 @@ from baselines.floors.position import choose_bandwidth, vote
 from bench.core.contracts import BrainData, Modality, Schedule, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 from bench.core.registry import resolve
-from metrics.n_way import n_way_accuracy, top_classes
+from bench.toolbox.average import BLURS, average_clips, blur_clip
+from metrics.ssim import SSIM, ssim
 
 Clip = UInt8[np.ndarray, "frame height width 3"]
 GREY = 128  # the middle of the range 0..255
-N_WAY = 40  # what `label_prior` aims at
-CHUNK = 64  # clips judged or compared at once
+COMPARED = 100  # validation clips at most by which `train_mean` chooses its blur
 
 
 class Control:
@@ -62,13 +65,23 @@ class StillControl(Control):
 
 
 class TrainMean(StillControl):
-    """Shows the mean of all training clips, frame by frame: hard to beat in pixel metrics."""
+    """Shows the mean of all training clips, frame by frame, with the blur that is best for SSIM on validation clips.
+
+    Hard to beat in pixel metrics: what the clips do not share is averaged away, and of what is left SSIM rewards the
+    smooth part.
+    """
+
+    version = 2  # 1: without blur
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
-        total = np.zeros(train.video.shape[1:])
-        for clip in train.video:  # one at a time: the clips may lie in a file larger than memory
-            total += clip
-        self.clip = np.round(total / len(train.video)).astype(np.uint8)
+        mean = average_clips(train.video)
+        shown = [blur_clip(mean, blur) for blur in BLURS]
+        some = validation.video[np.unique(np.linspace(0, len(validation.video) - 1, COMPARED).astype(int))]
+        if SSIM.refuses(mean.shape):  # frames smaller than its window
+            self.clip = shown[0]
+            return
+        score = [ssim(np.broadcast_to(clip, some.shape), some).mean() for clip in shown]
+        self.clip = shown[int(np.argmax(score))]
 
 
 class ConstantGrey(StillControl):
@@ -78,24 +91,13 @@ class ConstantGrey(StillControl):
         self.clip = np.full(train.video.shape[1:], GREY, dtype=np.uint8)
 
 
-class LabelPrior(StillControl):
-    """Shows the one clip that would score best if it were shown for every clip known: the best constant answer.
+class BestConstant(StillControl):
+    """Shows the training clip that is nearest to their mean; scored by the best constant answer under each metric."""
 
-    The score is the expected 40-way accuracy of the suite's video judge, the judge's own top class of each training
-    and validation clip being right (the `corrected` protocol). It exploits that classes are not equally frequent and
-    that a clip can look like several of them. Needs no concepts, no captions and no blocks. Where the suite has no
-    video judge it is the clip with the smallest mean squared pixel distance to all others.
-    """
-
-    asks = ("video",)  # the runner puts this judge's digest into the cell's key
+    answers = "constant"
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
-        if self.suite is None or not self.suite.judges.available("video"):
-            self.clip = train.video[find_medoid(train.video)]
-            return
-        candidates, others = (judge_clips(self.suite, part.video) for part in (train, validation))
-        scores = expected_accuracy(candidates, top_classes(np.concatenate([candidates, others]), 1)[:, 0])
-        self.clip = train.video[int(np.argmax(scores))]
+        self.clip = train.video[find_medoid(train.video)]
 
 
 class PositionOnly(Control):
@@ -103,8 +105,11 @@ class PositionOnly(Control):
 
     It knows when the trial was shown and when the known clips were, and nothing else: not which concepts the tested
     block has already shown. Ties are broken by the trial's seed. Of the concept's known clips it shows the nearest in
-    time. Without concepts (all clips of one, as in films) it shows the clip nearest in time, of any block.
+    time. Without concepts (all clips of one, as in films) it shows the clip nearest in time, of any block. It is scored
+    by the best answer to each place under each metric.
     """
+
+    answers = "position"
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         self.train, self.validation = train, validation
@@ -189,24 +194,7 @@ class NoiseBrain:
         )
 
 
-def judge_clips(suite: Any, video: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n classes"]:
-    parts = [suite.video_logits(video[start : start + CHUNK]) for start in range(0, len(video), CHUNK)]
-    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
-
-
-def expected_accuracy(
-    logits: Float32[np.ndarray, "n classes"], targets: Int64[np.ndarray, " m"]
-) -> Float64[np.ndarray, " n"]:
-    """Of each row of logits: its mean `N_WAY` accuracy over the right classes `targets`; exact."""
-    right, count = np.unique(targets, return_counts=True)
-    n_way = min(N_WAY, logits.shape[1])
-    accuracy = [
-        n_way_accuracy(np.broadcast_to(row, (len(right), len(row))), right, n_way=n_way) @ count for row in logits
-    ]
-    return np.asarray(accuracy) / len(targets)
-
-
 def find_medoid(video: UInt8[np.ndarray, "n f h w 3"]) -> int:
     """The clip with the smallest mean squared distance to all clips, which is the one nearest to their mean."""
-    mean = sum(clip.astype(np.float64) for clip in video) / len(video)
+    mean = average_clips(video)
     return int(np.argmin([((clip - mean) ** 2).mean() for clip in video]))

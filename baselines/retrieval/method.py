@@ -16,6 +16,8 @@ footage. A method that generates should beat it. What follows was chosen on the 
   its likeliest clip. Showing the clip nearest to ŷ instead: 8 %, since ridge shrinks ŷ and the clips near the mean win.
 
 A new subject gets the common model and its own correction from the calibration trials, with the strength of the others.
+Voxels of different subjects do not correspond: there each subject has a ridge of its own and nothing is common; a new
+subject's is fitted on its calibration trials, its strength chosen by leaving out a fifth of their clips in turn.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Retrieval:
     """
 
     modality: Modality = "any"
-    version = 1
+    version = 2  # 1: a common model for voxels too
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any = None, seed: int = 0) -> None:
@@ -62,7 +64,8 @@ class Retrieval:
 
     @property
     def parameter_count(self) -> int:
-        return int(self.common.size + sum(weights.size for weights in self.corrections.values()))
+        common = 0 if self.apart else self.common.size
+        return int(common + sum(weights.size for weights in self.corrections.values()))
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         self.video, self.concepts = train.video, train.concepts
@@ -75,11 +78,15 @@ class Retrieval:
         x_validation = self._features(validation)
 
         groups = self.describer.groups
-        strength, predicted = choose_strength(fit_ridge(x, y, STRENGTHS), x_validation, y_validation, groups)
         subjects = np.unique(train.subject)
+        self.apart = bool(train.rois)
+        if self.apart:
+            strength, predicted = np.ones(y.shape[1]), np.zeros_like(y_validation)
+        else:
+            strength, predicted = choose_strength(fit_ridge(x, y, STRENGTHS), x_validation, y_validation, groups)
         left = np.empty_like(y)
-        if len(subjects) > 1:
-            left = y - predict_unseen(x, y, train.clip * PARTS // len(train.video), strength)
+        if self.apart or len(subjects) > 1:
+            left = y if self.apart else y - predict_unseen(x, y, train.clip * PARTS // len(train.video), strength)
             corrections = np.zeros((len(STRENGTHS), *predicted.shape), np.float32)
             for one in subjects:
                 here, there = train.subject == one, validation.subject == one
@@ -94,7 +101,7 @@ class Retrieval:
         if self.correction_strength is not None:
             left = np.concatenate([left, left_validation])
         x, y = np.concatenate([x, x_validation]), np.concatenate([y, y_validation])
-        self.common = fit_mixed(x, y, strength)
+        self.common = np.zeros((x.shape[1], y.shape[1]), np.float32) if self.apart else fit_mixed(x, y, strength)
         if self.correction_strength is not None:
             who = np.concatenate([train.subject, validation.subject])
             self.corrections = {
@@ -109,9 +116,15 @@ class Retrieval:
             return
         x = scale_features(raw, calibration.subject, self.scales)
         left = self.describer.describe(calibration)[calibration.clip] - x @ self.common
+        part = calibration.clip * PARTS // len(calibration.video)
         for one in np.unique(calibration.subject):
-            rows = calibration.subject == one
-            self.corrections[int(one)] = fit_mixed(x[rows], left[rows], self.correction_strength)
+            rows, strength = calibration.subject == one, self.correction_strength
+            if self.apart:
+                held = [
+                    predict_unseen(x[rows], left[rows], part[rows], np.full(left.shape[1], some)) for some in STRENGTHS
+                ]
+                strength, _ = pick_strength(np.stack(held), left[rows], self.describer.groups)
+            self.corrections[int(one)] = fit_mixed(x[rows], left[rows], strength)
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         likelihood = score_clips(self.predict(brain), self.described, self.slope, self.noise)

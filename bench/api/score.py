@@ -29,8 +29,9 @@ def score(
 ) -> pd.DataFrame:
     """Score a folder of videos against a folder of true ones that carry the same names.
 
-    Returns a row for each clip and metric: clip, protocol, metric, direction, chance, status (ok, missing or invalid),
-    value, and a column for each floor. A missing or broken clip scores the metric's worst value and is counted.
+    Returns a row for each clip and metric: clip, protocol, metric, direction, chance, held (whether floors are held
+    against it), status (ok, missing or invalid), value, and a column for each floor. A missing or broken clip scores
+    the metric's worst value and is counted.
 
     `predictions` and `targets` are folders of mp4, gif, webm or npy files or of folders of frames; with `side_by_side`
     the truth is in the same picture. `protocol` is a name, `path/file.py:NAME`, or "all"; `metrics` names separated by

@@ -59,10 +59,13 @@ def table(
     protocol: str = "corrected",
     metric: str | None = None,
     references: bool = False,
+    floors: bool = False,
     published: bool = False,
     results: str | Path | None = None,
 ) -> pd.DataFrame:
     """A row for each method, variant, split and metric; or, with `ablation`, paired differences to the group's base.
+
+    `floors` asks for a row for each split and metric with a column for each floor in its place.
 
     Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
     `protocol` is a name, `path/file.py:NAME` or "all". `references` adds rows of floors and ceilings. `published` reads
@@ -72,6 +75,8 @@ def table(
     """
     if ablation and references:
         raise BenchError("a table of an ablation has its variants alone; leave the references out")
+    if floors and (ablation or method or references):
+        raise BenchError("a table of the floors has nothing else; leave out --method, --ablation and --references")
     if ablation:
         method = method or find_owner(ablation)
         find_group(method, ablation)
@@ -85,7 +90,14 @@ def table(
     question = ask(setting, protocols, rules, metric, published, results)
     if ablation and method:
         return ablate(question, method, ablation, split)
-    return tabulate(question, method, split, references)
+    if not floors:
+        return tabulate(question, method, split, references)
+    from leaderboard.floors import floor_table
+
+    rows = tabulate(question, None, split, references=True)
+    made = floor_table(rows, rules)
+    made.attrs["notes"] += rows.attrs["notes"]
+    return made
 
 
 def ask(

@@ -42,7 +42,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "train_mean": Entry(
             "baselines.floors.controls:TrainMean",
-            "floor: the mean of the training clips, no brain",
+            "floor: the mean of the training clips, blurred as validation has it, no brain",
             "control",
             beside=True,
             modality="none",
@@ -54,16 +54,16 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
             beside=True,
             modality="none",
         ),
-        "label_prior": Entry(
-            "baselines.floors.controls:LabelPrior",
-            "floor: the one clip that is the best answer to all, no brain",
+        "best_constant": Entry(
+            "baselines.floors.controls:BestConstant",
+            "floor: under each metric the one answer that is best for all, no brain",
             "control",
             beside=True,
             modality="none",
         ),
         "position_only": Entry(
             "baselines.floors.controls:PositionOnly",
-            "floor: what the place in the block tells, no brain",
+            "floor: under each metric the best answer given the place in the block, no brain",
             "control",
             beside=True,
             modality="none",
@@ -80,6 +80,18 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
             "baseline: ridge from the brain to the likeliest training clip",
             "baseline",
             beside=True,
+            modality="any",
+        ),
+        "lda": Entry(
+            "baselines.linear.method:Lda",
+            "baseline: linear discriminant analysis of the concept, shown as a training clip",
+            "baseline",
+            modality="any",
+        ),
+        "ridge": Entry(
+            "baselines.linear.method:Ridge",
+            "baseline: ridge regression to the concept, shown as a training clip",
+            "baseline",
             modality="any",
         ),
         "eeg2video": Entry(
@@ -291,5 +303,8 @@ STAND_INS = {
     "cinebrain": "phantom_cinebrain",
     "cinebrain_eeg": "phantom_cinebrain_eeg",
 }
+
+# a name of before -> its role in retired results
+RETIRED = {"label_prior": "control"}
 
 DEFAULT_SIZE = "small"  # of a phantom that is named without one

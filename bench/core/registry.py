@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.core.built_in import BUILT_IN, Entry
+from bench.core.built_in import BUILT_IN, RETIRED, Entry
 from bench.core.errors import BenchError
 
 GROUP = "brain2video_bench."  # of the groups of entry points; the kind follows
@@ -78,7 +78,7 @@ def modality_of(kind: str, name: str) -> str:
 def role_of(method: str) -> str:
     """What a method is in the tables: "method", "baseline", "control" or "ceiling". Only this table gives a role."""
     entry = BUILT_IN["methods"].get(method)
-    return entry.role if entry else "method"
+    return entry.role if entry else RETIRED.get(method, "method")
 
 
 def references() -> list[str]:

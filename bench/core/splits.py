@@ -115,6 +115,16 @@ def trial_table(dataset: Dataset, classes: int) -> pd.DataFrame:
     return trials.sort_values("trial", ignore_index=True)
 
 
+def show_places(dataset: Dataset) -> pd.DataFrame:
+    """Block and slot of each clip, by clip. A data set without blocks is one; without slots, as films are, a clip's
+    slot is its place in the order of its block."""
+    stimuli = dataset.stimuli.to_pandas().set_index("clip")
+    block = stimuli["block"] if "block" in stimuli else pd.Series(0, index=stimuli.index)
+    order = block.sort_index().groupby(block.sort_index()).cumcount()
+    slot = stimuli["slot"] if "slot" in stimuli else order.reindex(stimuli.index)
+    return pd.DataFrame({"block": block, "slot": slot})
+
+
 def part_subjects(subjects: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Known and new subjects: the first three quarters, rounded down, and the rest."""
     known = max(1, int(len(subjects) * KNOWN_SHARE))

@@ -44,7 +44,9 @@ Columns = dict[str, Scored]  # what is scored, by the name of its column: "value
 def score_videos(
     pairs: Pairs, viewer: Viewer, *, protocol: str, metrics: str = "all", floors: bool = True
 ) -> pd.DataFrame:
-    """Rows of clip, protocol, metric, direction, chance, status, value and a column for each floor.
+    """Rows of clip, protocol, metric, direction, chance, held, status, value and a column for each floor.
+
+    `held` is False of a metric that a clip made without a brain wins by definition (`MetricSpec.floor`).
 
     Raises BenchError for unknown names and where no clip at all could be scored.
     """
@@ -197,7 +199,7 @@ def show_party(
 
 def about(metric: MetricSpec) -> dict[str, Any]:
     chance = metric.chance if isinstance(metric.chance, float) else np.nan
-    return {"metric": metric.name, "direction": metric.direction, "chance": chance}
+    return {"metric": metric.name, "direction": metric.direction, "chance": chance, "held": metric.floor}
 
 
 def score_party(

@@ -12,7 +12,7 @@ from jaxtyping import Int64, UInt8
 from bench.core.contracts import Dataset, Schedule, TrainingSet
 from bench.core.seeds import derive_seed
 from bench.core.spec import CellSpec
-from bench.core.splits import Fold
+from bench.core.splits import Fold, show_places
 from bench.datasets.catalogue import open_dataset
 from bench.harness.normalise import Scaling, measure_scalings, normalised
 
@@ -56,11 +56,7 @@ def describe_trials(dataset: Dataset, trials: np.ndarray, spec: CellSpec) -> Any
 
 def read_schedule(dataset: Dataset, fold: Fold, clips: np.ndarray) -> Schedule:
     """When the clips of the fold's training and validation trials were shown, and these `clips`: no label of any."""
-    places = dataset.stimuli.to_pandas().set_index("clip")
-    if "block" not in places:
-        places["block"] = 0
-    if "slot" not in places:  # no slots, as in films: the clips of a block in order of presentation
-        places["slot"] = places.sort_index().groupby("block").cumcount()
+    places = show_places(dataset)
     shown = np.asarray(dataset.trials["clip"], dtype=np.int64)
     learned = {"train_": np.unique(shown[fold.train]), "validation_": np.unique(shown[fold.validation]), "": clips}
     return Schedule(

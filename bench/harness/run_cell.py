@@ -18,6 +18,7 @@ from bench.core.contracts import Answers, BrainData, Dataset, Schedule, Space
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import track
+from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
 from bench.core.spec import EMBEDDING
 from bench.core.splits import Fold, make_folds
@@ -104,6 +105,8 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
         "provenance": provenance.describe(),
         "peak_memory_bytes": predicted.peak_memory_bytes,
     }
+    if job.role == "control" and (kind := getattr(resolve("methods", spec.method), "answers", "")):
+        about["answers"] = kind  # how the answers that it is scored by are chosen (`bench.scoring.answers`)
     alone = replace(spec, output=EMBEDDING)
     if predicted.embedding is not None and job.space is not None and store.find(alone.key) is None:
         with store.publishing(alone.key) as draft:

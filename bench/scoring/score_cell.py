@@ -4,6 +4,8 @@
 of the same subject. A reconstruction depends on its own trial and seed alone, so permuting the brain trials is
 permuting the predictions: no second generation is needed, and the score is averaged over several permutations.
 
+A floor that answers as well as can be known (`bench.scoring.answers`) is scored by another answer under each metric.
+
 One subject is in memory at a time: its predictions, the true clips, and what the judges say of both.
 """
 
@@ -18,6 +20,7 @@ import pandas as pd
 from bench.core.contracts import Dataset
 from bench.core.progress import say
 from bench.core.seeds import permute
+from bench.scoring.answers import Answers, answers_of, chooses
 from bench.scoring.embeddings import score_embeddings
 from bench.scoring.score_pairings import describe_scores, score_pairings
 from bench.scoring.stored import list_scores
@@ -43,6 +46,8 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
     trials = cell.trials()
     clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
     target, gallery = show_targets(clips, dataset, viewer, views)
+    metrics = [metric for _, metric, _ in wanted if not metric.refuses(shape)]
+    answers = Answers(cell, dataset, viewer, metrics) if answers_of(cell) else None
     subjects = trials["subject"].to_numpy()
     parts: dict[str, list[pd.DataFrame]] = {key: [] for _, _, key in wanted}
     for subject in np.unique(subjects):
@@ -56,7 +61,10 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
         computed: dict[int, pd.DataFrame] = {}  # protocols share metrics
         for _, metric, key in wanted:
             if id(metric) not in computed:
-                values = score_pairings(metric, prediction, target, place[rows], there, pairings)
+                told, at = prediction, there
+                if answers is not None and chooses(metric) and not metric.refuses(shape):
+                    told, at = answers.give(metric, clips[place[rows]], gallery), np.arange(len(rows))
+                values = score_pairings(metric, told, target, place[rows], at, pairings)
                 computed[id(metric)] = describe_scores(trials.iloc[rows], metric, values)
             parts[key].append(computed[id(metric)])
     for protocol, metric, key in wanted:

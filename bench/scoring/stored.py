@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.core.spec import digest
 from bench.core.splits import make_folds
+from bench.scoring.answers import answers_of
 from bench.scoring.flags import read_flags
 from bench.scoring.identity import identify_score
 from bench.scoring.lookup import find_protocol
@@ -33,6 +34,8 @@ def list_scores(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> Iterato
         spec = cell.manifest["spec"]
         judge = BEHIND.get(embedding["space"])
         scored = digest([scored, spec["data_digest"], viewer.judges.digest(judge) if judge else spec["suite_digest"]])
+    if answers_of(cell):  # chosen on the known clips of its data and split, which its key tells
+        scored = digest([scored, cell.key])
     for name in protocols:
         protocol = find_protocol(name)
         if (protocol.name == EMBEDDING.name) != (embedding is not None):

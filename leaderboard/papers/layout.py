@@ -9,6 +9,7 @@ import pandas as pd
 
 from leaderboard.papers.measure import MEASURED, NOT_HERE, REPORTED, UNAVAILABLE
 from leaderboard.papers.reported import ReportedTable
+from leaderboard.tables import NO_ROOM
 
 SHOWN_MARK = "†"  # measured by another metric
 
@@ -98,7 +99,8 @@ def show_measured(record: pd.Series) -> str:
     if pd.notna(record["low"]):
         text += f" [{show_number(record['low'])}, {show_number(record['high'])}]"
     text += SHOWN_MARK if pd.notna(record["instead"]) else ""
-    text += f" {record['mark']}" if record["mark"] else ""
+    marks = [mark for mark in str(record["mark"] or "").split(", ") if mark not in ("", NO_ROOM)]  # no share is shown
+    text += f" {', '.join(marks)}" if marks else ""
     if record["cells_there"] < record["cells"]:
         text += f" ({record['cells_there']} of {record['cells']} cells)"
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ from baselines.ceilings.methods import Caption, Codec, IdealObserver
 from baselines.floors.controls import ConstantGrey, NoiseBrain, RandomClip, TrainMean
 from bench.core.contracts import Answers, BrainData, TrainingSet
 from bench.core.errors import BenchError
+from bench.toolbox.average import BLURS, blur_clip
+from metrics.ssim import ssim
 
 SHAPE = (2, 4, 4, 3)  # frames, height, width, colours
 CLIPS = (30, 10, 20, 60)  # the brightness of each
@@ -65,6 +68,22 @@ def test_the_mean_is_over_clips_however_often_each_was_shown_and_grey_is_the_mid
     for control, wanted in ((TrainMean(), 30), (ConstantGrey(), 128)):
         control.fit(make_set(), make_set())
         assert read(control.reconstruct(make_brain([1, 2, 3]))) == [wanted] * 3
+
+
+def test_the_mean_is_blurred_as_validation_likes_it() -> None:
+    """Clips share a slope and nothing else: of their mean only what is smooth is worth showing."""
+    rng = np.random.default_rng(0)
+    slope = np.linspace(0, 200, 32)[None, None, :, None, None]
+    parts = [(slope + rng.normal(0, 25, (12, 2, 32, 32, 3))).clip(0, 255).astype(np.uint8) for _ in range(3)]
+    train, validation, unseen = (replace(make_set(), video=video) for video in parts)
+    control = TrainMean()
+    control.fit(train, validation)
+    plain = np.round(train.video.mean(axis=0)).astype(np.uint8)
+    made, mean = (ssim(np.broadcast_to(one, unseen.video.shape), unseen.video).mean() for one in (control.clip, plain))
+    assert made > mean + 0.005
+    shown = [blur_clip(train.video.mean(axis=0), blur) for blur in BLURS]
+    scores = [ssim(np.broadcast_to(one, validation.video.shape), validation.video).mean() for one in shown]
+    np.testing.assert_array_equal(control.clip, shown[int(np.argmax(scores))])
 
 
 class Echo:

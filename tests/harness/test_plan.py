@@ -67,7 +67,7 @@ def test_every_reference_has_the_role_that_it_is_held_against_in(plan: Any) -> N
         assert job.spec.seed == 0 or job.spec.method == "sam_net"
     assert roles == {
         "method": {"sam_net"},
-        "control": {"random_clip", "train_mean", "constant_grey", "label_prior", "position_only", "noise_brain"},
+        "control": {"random_clip", "train_mean", "constant_grey", "best_constant", "position_only", "noise_brain"},
         "baseline": {"retrieval"},
         "ceiling": {"codec", "caption"},  # without a truth there is no ideal observer
     }

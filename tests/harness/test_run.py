@@ -105,7 +105,7 @@ def test_controls_and_codec_run_once_for_a_set_of_clips(phantom):
         by_method.setdefault(job.spec.method, []).append(job.spec.split)
     assert by_method["train_mean"] == ["clips"]
     assert by_method["codec"] == ["clips"]
-    assert by_method["label_prior"] == by_method["position_only"] == ["clips"]
+    assert by_method["best_constant"] == by_method["position_only"] == ["clips"]
     assert by_method["ideal_observer"] == ["single_subject"] * len(phantom.subjects)
     assert by_method["noise_brain"] == by_method["retrieval"] == ["single_subject"] * len(phantom.subjects)
     assert {job.spec.method for job in jobs if job.role == "baseline"} == {"retrieval"}  # sees the brain: no floor

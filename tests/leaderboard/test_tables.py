@@ -136,11 +136,38 @@ def test_being_above_the_floor_does_not_hang_on_the_ceiling(parts):
     wide = np.random.default_rng(0).normal(0, 3, len(floor))
     unsure = parts["codec"].assign(value=floor["value"].to_numpy() + 0.01 + wide - wide.mean())
     row = select(result_table(pd.concat([ours, floor, unsure])), "sam_net")
-    assert row["brain_share_low"] == -np.inf and row["mark"] == ""
+    assert (row["brain_share_low"], row["brain_share_high"]) == (-1, 1) and row["mark"] == ""
     below = parts["codec"].assign(value=floor["value"].to_numpy() - 0.2)  # a ceiling that is none
     level = floor.assign(value=ours["value"].mean() - 0.002)
     row = select(result_table(pd.concat([ours, level, below])), "sam_net")
-    assert np.isnan(row["brain_share"]) and row["mark"] == "not above floor"
+    assert np.isnan(row["brain_share"]) and row["mark"] == "not above floor, share meaningless"
+
+
+def test_where_the_floor_is_above_the_ceiling_the_share_is_said_to_be_meaningless(parts):
+    crossed = pd.concat([parts["sam_net"], parts["train_mean"].assign(value=0.5), parts["codec"].assign(value=0.4)])
+    table = result_table(crossed)
+    row = select(table, "sam_net")
+    assert "share meaningless" in row["mark"] and np.isnan(row["brain_share"])
+    shown = render(table)
+    assert "meaningless" in shown and "meaningless" in shown.splitlines()[2]
+    assert "meaningless" not in render(result_table(pd.concat(parts.values()))).split("value [low")[0]
+
+
+def test_a_share_is_bounded(parts):
+    """A method far below a floor that is hardly below the ceiling: how far says nothing of a brain."""
+    for value, share in ((0.0, -1.0), (1.0, 1.0)):
+        ours = parts["sam_net"].assign(value=value)
+        near = parts["codec"].assign(value=0.51)
+        row = select(result_table(pd.concat([ours, parts["train_mean"].assign(value=0.5), near])), "sam_net")
+        assert (row["brain_share"], row["brain_share_low"], row["brain_share_high"]) == (share, share, share)
+
+
+def test_no_floor_is_held_against_a_metric_that_a_still_clip_wins(parts):
+    floor = parts["train_mean"].assign(value=1.0)
+    rows = pd.concat([parts["sam_net"], floor, parts["codec"]]).assign(metric="clip_consistency")
+    row = select(result_table(rows), "sam_net")
+    assert np.isnan([row["floor"], row["brain_share"]]).all() and (row["floor_name"], row["mark"]) == ("", "")
+    assert "below floor" in select(result_table(rows.assign(metric="ssim")), "sam_net")["mark"]
 
 
 def test_coverage_counts_the_folds_and_seeds_that_were_not_run(parts):
@@ -212,7 +239,7 @@ def test_lower_is_better(parts):
     for name in ("brain_share", "brain_share_low", "brain_share_high"):
         assert row[name] == pytest.approx(mirror[name])
     worse = scores.assign(shuffled=0.0)
-    assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s., below floor"
+    assert select(result_table(worse, protocols=protocols), "sam_net")["mark"] == "n.s., below floor, share meaningless"
 
 
 @pytest.mark.parametrize(

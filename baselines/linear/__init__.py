@@ -1,0 +1,1 @@
+"""Linear readers of the concept: LDA and ridge, as textbooks have them."""
