@@ -5,7 +5,8 @@ here) or of LoRA's rate. At 1e-6, the rate of stage 2, LoRA and the zero-convolu
 what starts at zero there (router, fusion, LoRA) has a rate of its own, and the Brain Model the paper's.
 
 In stage 2, L_stage1 keeps the Brain Model where retrieval works while the decoder's loss shapes f^e. The loss of the
-mixture scores, which the router learns by, is explained in memory.py.
+mixture scores, which the router learns by, is explained in memory.py; where the first layer is solved, the router
+learns by it before stage 2 too, and the transformer's share of f^c is chosen (`keep_gain`).
 """
 
 from __future__ import annotations
