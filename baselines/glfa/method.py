@@ -201,8 +201,9 @@ class Glfa:
         return self.alignment.parameter_count + count_parameters(encoder) + lora
 
     def trained(self) -> MapEncoder | AtlasEncoder:
-        encoder: MapEncoder | AtlasEncoder = require_fitted(self.encoder, "glfa")
-        return encoder
+        require_fitted(self.encoder, "glfa")
+        assert self.encoder is not None
+        return self.encoder
 
 
 def build_alignment(parameters: Parameters) -> FunctionalAlignment:
