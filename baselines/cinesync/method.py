@@ -122,7 +122,7 @@ class CineSync:
         number = require_one_subject([int(one) for one in encoder.subjects], released.CHECKPOINT)
         load_released(
             encoder,
-            weights.format(subject=number),
+            weights.replace("{subject}", str(number)),
             released.list_renames(number),
             released.CHECKPOINT,
             fresh=released.FRESH,

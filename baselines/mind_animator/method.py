@@ -287,7 +287,7 @@ class MindAnimator:
 def start_from(weights: str, name: str, decoder: nn.Module, subjects: list[int]) -> None:
     """Put the authors' numbers into the decoder of that name; theirs adds to no mean (the start token stays)."""
     number = require_one_subject(subjects, released.RELEASED[name])
-    path, renames = weights.format(subject=number), released.list_renames(name, number)
+    path, renames = weights.replace("{subject}", str(number)), released.list_renames(name, number)
     load_released(decoder, path, renames, released.RELEASED[name], fresh=["mean"])
     if isinstance(decoder, SemanticDecoder):
         decoder.mean[1:] = 0.0

@@ -111,7 +111,7 @@ class MindVideo:
             ).to(self.device)
         if parameters.weights is not None:
             number = require_one_subject(list(voxels), released.ENCODER)
-            path, renames = parameters.weights.format(subject=number), released.list_renames(number)
+            path, renames = parameters.weights.replace("{subject}", str(number)), released.list_renames(number)
             load_released(encoder, path, renames, released.ENCODER, fresh=released.FRESH)
             encoder.mean_text.zero_()
         self.encoder = encoder

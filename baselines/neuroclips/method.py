@@ -94,12 +94,18 @@ class NeuroClips:
         parameters, networks = self.parameters, self.networks
         if parameters.semantic_weights is not None:
             number = require_one_subject(subjects, released.SEMANTIC)
-            path, renames = parameters.semantic_weights.format(subject=number), released.list_semantic(number)
+            path, renames = (
+                parameters.semantic_weights.replace("{subject}", str(number)),
+                released.list_semantic(number),
+            )
             parts = nn.ModuleDict({name: networks[name] for name in ("semantic", "prior") if name in networks})
             load_released(parts, path, renames, released.SEMANTIC, fresh=released.FRESH)
         if parameters.perception_weights is not None:
             number = require_one_subject(subjects, released.PERCEPTION)
-            path, renames = parameters.perception_weights.format(subject=number), released.list_perception(number)
+            path, renames = (
+                parameters.perception_weights.replace("{subject}", str(number)),
+                released.list_perception(number),
+            )
             load_released(networks["perception"], path, renames, released.PERCEPTION)
 
     def learn(

@@ -2,6 +2,7 @@
 
 A method says how the authors name their numbers (`Rename`, one a pattern) and what file it is (`Released`); the rest
 is here. Nothing is downloaded: the user names a file. It is read as weights and nothing else, so no code in it runs.
+The key of a cell holds the file's path, not what is in it: another file should have another name.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from asking import hide_answers
 from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
+from baselines.encoders import brain_tokens
 from baselines.encoders.brain_tokens import Recipe, Targets, measure_alignment
 from baselines.glfa import method as method_module
 from baselines.glfa.alignment import (
@@ -33,6 +35,7 @@ from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.sizes import count_paper_size, count_parameters
+from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
     "patch": 4, "global_patches": 2, "width": 16, "layers": 1, "heads": 2, "feedforward": 24, "dropout": 0.0,
@@ -399,10 +402,11 @@ def test_partners_are_other_subjects_who_saw_the_same_clip(
 ) -> None:
     made, train, seen = Glfa(suite=painted, **ATLAS), record(), []
     train.brain[:, 0, 0] = np.arange(len(train.brain))  # so that a trial is known by its first voxel
-    monkeypatch.setattr(method_module, "measure_map", lambda *given: seen.append(given[1:]) or torch.zeros(2))
+    losses = torch.tensor(2.0), torch.tensor(3.0)
+    monkeypatch.setattr(method_module, "measure_map", lambda *given: seen.append(given[1:]) or losses)
     read = method_module.read_trials(train, torch.device("cpu"))
     rows = np.array([0, 5, 100, 159])
-    made.pair_subjects(None, train, read)(rows)  # type: ignore[arg-type]
+    assert float(made.pair_subjects(None, train, read)(rows)) == pytest.approx(2.0 + 0.1 * 3.0)  # type: ignore[arg-type]
     [(signals, partner, paired)] = seen
     others = partner[:, 0, 0].numpy().astype(int)
     assert paired.tolist() == [0, 1, 2, 3] and signals[:, 0, 0].tolist() == rows.tolist()
@@ -410,6 +414,23 @@ def test_partners_are_other_subjects_who_saw_the_same_clip(
     alone = replace(train, subject=np.ones_like(train.subject))
     made.pair_subjects(None, alone, read)(rows)  # type: ignore[arg-type]
     assert len(seen[1][1]) == 0 == len(seen[1][2])
+
+
+def test_what_is_measured_beside_takes_the_place_of_the_first_stage_s_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, train, stepped = PaintedSuite(), record(), []
+    decoder = PaintedDecoder(suite)
+    monkeypatch.setattr(PaintedDecoder, "measure_loss", lambda self, *rest: torch.tensor(5.0))
+    monkeypatch.setattr(brain_tokens, "Optimiser", lambda *rest, **options: SimpleNamespace(step=stepped.append))
+    recipe = take_fields(Recipe, method_module.read_parameters({"joint_steps": 2, "joint_batch_size": 4}))
+    encoder = build_atlas(method_module.read_parameters(ATLAS), volumes=2, embedding=24, text=10, text_tokens=6)
+    read = method_module.read_trials(train, torch.device("cpu"))
+    targets = brain_tokens.encode_targets(suite, decoder, train, frames=2)
+    options = {"batches": make_generator("a"), "noise": make_generator("b"), "phase": "joint"}
+    given = (encoder, decoder, read, torch.from_numpy(train.clip), targets, torch.zeros(40, 1), recipe)
+    brain_tokens.train_with_decoder(*given, **options, beside=lambda rows: torch.tensor(float(len(rows))))
+    assert [float(one) for one in stepped] == [9.0, 9.0]
+    brain_tokens.train_with_decoder(*given, **options)
+    assert float(stepped[2].detach()) == pytest.approx(5.0 + 3 * 5.0)  # all three, each as large as the decoder's
 
 
 def test_more_voxels_than_pixels_are_refused(painted: PaintedSuite) -> None:
