@@ -153,7 +153,9 @@ class Glfa:
                     partner.append(others[int(torch.randint(len(others), (), generator=draw))])
             signals = read(rows)[0]
             beside = read(np.array(partner))[0] if partner else signals[:0]
-            moved, apart = measure_map(encoder, signals, beside, torch.tensor(paired, dtype=torch.int64))
+            moved, apart = measure_map(
+                encoder, signals, beside, torch.tensor(paired, dtype=torch.int64, device=signals.device)
+            )
             return parameters.move_weight * moved + parameters.align_weight * apart
 
         return measure
