@@ -27,6 +27,7 @@ Other choices:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from baselines.cinesync import released
 from baselines.cinesync.encoders import BrainEncoder, ChannelLayer, SampleStem, VolumeStem, VoxelLayer
 from baselines.cinesync.parameters import Parameters, read_parameters
 from baselines.encoders.brain_tokens import Recipe, encode_targets, train_alone, train_both
@@ -42,6 +44,7 @@ from bench.core.errors import BenchError, UnknownRegion, require_fitted
 from bench.pretrained.decoders import WanDecoder, attach_lora, list_lora
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import read_trials
+from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded
@@ -96,6 +99,8 @@ class CineSync:
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
         encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
+        if parameters.weights is not None:
+            self.start_from(parameters.weights, encoder)
         self.recipe = take_fields(Recipe, parameters)
         self.losses, self.joint_losses = train_both(
             "cinesync",
@@ -111,6 +116,19 @@ class CineSync:
             phases=("aligning recordings (stage 1)", "training with the video model (stage 2)"),
         )
         self.encoder = encoder
+
+    def start_from(self, weights: str, encoder: BrainEncoder) -> None:
+        """Put the authors' numbers into the encoder; `{subject}` in the path is the subject's number."""
+        number = require_one_subject([int(one) for one in encoder.subjects], released.CHECKPOINT)
+        load_released(
+            encoder,
+            weights.replace("{subject}", str(number)),
+            released.list_renames(number),
+            released.CHECKPOINT,
+            fresh=released.FRESH,
+            prepare=partial(released.prepare, fmri=isinstance(encoder.stem, VolumeStem)),
+        )
+        encoder.head.mean.zero_()
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A fresh first layer for every subject here, from its own trials by the losses of stage 1; all else stays."""

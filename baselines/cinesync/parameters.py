@@ -23,6 +23,7 @@ class Parameters:
     noise: float = 0.3  # deviation of the noise that training adds to the signals
 
     # Transformer
+    weights: str | None = None  # the authors' checkpoint to start from, of the paper's size; {subject} for each its own
     width: int = 128  # paper: 2048
     layers: int = 2  # paper: 12
     heads: int = 4  # paper: 32

@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.eeg2video import released
 from baselines.eeg2video.dynamics import add_released_noise, draw_dynamic_noise, measure_motion, split_fast
 from baselines.eeg2video.features import (
     BANDS,
@@ -46,6 +47,7 @@ from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
 from bench.toolbox.read_signals import read_resampled
+from bench.toolbox.released import load_released
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded, train_steps
@@ -105,6 +107,8 @@ class EEG2Video:
 
         if networks.seq2seq is not None:
             networks.seq2seq.start_at(latents.mean(dim=(0, 1)).to(self.device))
+        start_from(parameters, networks)
+        if networks.seq2seq is not None:
             read = lambda rows: torch.from_numpy(np.ascontiguousarray(windows[rows])).to(self.device)  # noqa: E731
             self.train("seq2seq", networks.seq2seq, read, regress(latents), len(clip))
         self.train("semantic", networks.semantic, lambda rows: scaled[rows], regress(text), len(clip))
@@ -226,6 +230,16 @@ class Networks(nn.Module):
     def __init__(self, seq2seq: Seq2Seq | None, semantic: SemanticPredictor, dynamic: GLMNet | None) -> None:
         super().__init__()
         self.seq2seq, self.semantic, self.dynamic = seq2seq, semantic, dynamic
+
+
+def start_from(parameters: Parameters, networks: Networks) -> None:
+    """Put the authors' numbers into the networks where the parameters name files of them."""
+    if networks.seq2seq is not None and parameters.seq2seq_weights is not None:
+        load_released(networks.seq2seq, parameters.seq2seq_weights, released.TO_SEQ2SEQ, released.SEQ2SEQ)
+    if parameters.semantic_weights is not None:
+        load_released(networks.semantic, parameters.semantic_weights, released.TO_SEMANTIC, released.SEMANTIC)
+    if networks.dynamic is not None and parameters.dynamic_weights is not None:
+        load_released(networks.dynamic, parameters.dynamic_weights, released.TO_DYNAMIC, released.DYNAMIC)
 
 
 def build_networks(

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.core.errors import BenchError
 from bench.toolbox.parameters import check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """Every parameter of EEG2Video with its default; an ablation is a change of these. Published values in comments."""
+
+    # Numbers that the authors' code saved, of the paper's size, to start from
+    seq2seq_weights: str | None = None
+    semantic_weights: str | None = None
+    dynamic_weights: str | None = None
 
     # Seq2seq: EEG windows to frame latents
     seq2seq: bool = True  # False: the video starts from noise alone
@@ -70,4 +76,8 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
     parameters = read_given(Parameters, given, method="eeg2video")
     check_heads(parameters, "width")
+    if parameters.seq2seq_weights is not None and not parameters.seq2seq:
+        raise BenchError("seq2seq_weights are for the seq2seq model, which seq2seq=False leaves out")
+    if parameters.dynamic_weights is not None and not (parameters.seq2seq and parameters.dana):
+        raise BenchError("dynamic_weights are for the dynamic predictor, which DANA with seq2seq alone has")
     return parameters

@@ -15,7 +15,7 @@ Trials of the same clip, or of clips with the same caption, are no wrong answers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,16 @@ def train_both(
     steps: int,
     seed: int,
     phases: tuple[str, str],
+    late: nn.Module | None = None,
+    beside: Callable[[np.ndarray], Float[Tensor, ""]] | None = None,
 ) -> tuple[list[float], list[float]]:
     """Train the network alone for `steps`, then with the decoder's LoRA, in place.
 
-    `method` names the generators, `phases` what is shown of the progress. Returns the losses of both stages.
+    `method` names the generators, `phases` what is shown of the progress; `late` is a part of the network that learns
+    in the second stage alone, `beside`: see `train_with_decoder`. Returns the losses of both stages.
     """
+    if late is not None:
+        late.requires_grad_(False)
     clip = torch.from_numpy(data.clip).to(suite.device)
     with seeded(torch.device(suite.device), method, "dropout", seed):
         losses = train_alone(
@@ -137,6 +142,8 @@ def train_both(
         )
         if not recipe.joint_steps:
             return losses, []
+        if late is not None:
+            late.requires_grad_(True)
         latents = clip_targets.encode_clips(suite, decoder, data.video)
         joint_losses = train_with_decoder(
             network,
@@ -149,6 +156,7 @@ def train_both(
             batches=make_generator(method, "joint batches", seed),
             noise=make_generator(method, "diffusion noise", seed),
             phase=phases[1],
+            beside=beside,
         )
     return losses, joint_losses
 
@@ -206,10 +214,12 @@ def train_with_decoder(
     batches: torch.Generator,
     noise: torch.Generator,
     phase: str,
+    beside: Callable[[np.ndarray], Float[Tensor, ""]] | None = None,
 ) -> list[float]:
     """Train network and LoRA in place by the decoder's loss and the rescaled losses of the first stage.
 
-    Returns the decoder's loss at each step.
+    `beside` measures the rows of a batch; it takes the place of the losses of the first stage. Returns the decoder's
+    loss at each step.
     """
     steps, lora = recipe.joint_steps, list_lora(decoder.network)
     groups = [(list(network.parameters()), recipe.joint_learning_rate), (lora, recipe.decoder_learning_rate)]
@@ -224,8 +234,12 @@ def train_with_decoder(
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             embedding, tokens = network(signals, subject)
             drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens.float(), noise)
-        parts = measure_alignment(embedding.float(), tokens.float(), shown, targets, recipe)
-        optimise.step(torch.stack([drawn, *(weight * rescale(loss, drawn) for weight, loss in parts)]).sum())
+        if beside is not None:
+            loss = drawn + beside(rows)
+        else:
+            parts = measure_alignment(embedding.float(), tokens.float(), shown, targets, recipe)
+            loss = torch.stack([drawn, *(weight * rescale(part, drawn) for weight, part in parts)]).sum()
+        optimise.step(loss)
         losses.append(float(drawn.detach()))
     network.eval()
     decoder.network.eval()

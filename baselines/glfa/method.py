@@ -4,38 +4,46 @@ Li et al., *Enhancing Cross-Subject fMRI-to-Video Decoding with Global-Local Fun
 
     fMRI of a subject → common map (alignment.py) → vision transformer (encoder.py) → text tokens → video diffusion
 
-It is built from a description, not from the authors' code. Where that is silent:
+Two forms, by the parameter `form`. "atlas" is the released one (atlas.py): one map for all subjects and an encoder of
+each volume; contrast with CLIP first, then the video model's loss with those of the map. "canonical", the default, is
+for voxels that have no place on an atlas:
 
 - The alignment is solved first and stays; the networks then learn on aligned trials (alignment.py says why).
 - The encoder is trained on the captions' tokens and by contrast with CLIP, then together with LoRA on the video model
   by the diffusion loss (`baselines.encoders.brain_tokens`).
 - AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
-- Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw.
+- Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw
+  (on an atlas none: everybody's map is the same).
 - The validation trials are not used: the numbers of steps are fixed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.encoders.brain_tokens import Recipe, encode_targets, train_both
+from baselines.glfa import released
 from baselines.glfa.alignment import WHOLE, FunctionalAlignment
+from baselines.glfa.atlas import AtlasEncoder, measure_map
 from baselines.glfa.encoder import MapEncoder
 from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.released import load_released
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
-from bench.toolbox.training import digest_video, seeded
+from bench.toolbox.training import digest_video, make_generator, seeded
 from bench.toolbox.voxels import require_regions
 
 DECODED = 32  # trials decoded at once
@@ -46,7 +54,7 @@ class Glfa:
     """GLFA. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 1
+    version = 2
     asks = ("clip_large",)  # the judge whose embeddings are a target: it keys the predictions
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -54,7 +62,7 @@ class Glfa:
         self.suite = suite
         self.seed = seed
         self.device = torch.device(suite.device)
-        self.encoder: MapEncoder | None = None
+        self.encoder: MapEncoder | AtlasEncoder | None = None
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
@@ -70,34 +78,27 @@ class Glfa:
                 steps=parameters.steps,
                 guidance=parameters.guidance,
             )
-        regions = name_regions(train, parameters)
-        self.alignment = build_alignment(parameters)
-        maps = torch.from_numpy(
-            self.alignment.fit(
-                read_all(train.brain),
-                train.subject,
-                train.clip,
-                len(train.video),
-                regions,
-                folds=parameters.folds,
-            )
-        )
         targets = encode_targets(self.suite, self.decoder, train, frames=parameters.alignment_frames)
         widths = {
-            "volumes": maps.shape[2],
+            "volumes": train.brain.shape[2],
             "embedding": targets.text.shape[1],
             "text_tokens": targets.tokens.shape[1],
             "text": targets.tokens.shape[2],
         }
-        sized = match_capacity(parameters, regions, **widths) if parameters.match_base else parameters
-        with seeded(self.device, "glfa", "network", self.seed):
-            encoder = build_encoder(sized, regions, **widths).to(self.device)
-        encoder.head.learn_axes(targets.tokens[targets.caption])
-        subject = torch.from_numpy(train.subject)
-
-        def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-            return maps[rows].to(self.device), subject[rows].to(self.device)
-
+        read: Reader
+        encoder: MapEncoder | AtlasEncoder
+        late: nn.Module | None = None  # what learns beside the video model alone
+        beside = None
+        if parameters.form == "atlas":
+            read = read_trials(train, self.device)
+            with seeded(self.device, "glfa", "network", self.seed):
+                encoder = build_atlas(parameters, **widths).to(self.device)
+            if parameters.weights is not None:
+                load_released(encoder, parameters.weights, released.RULES, released.ENCODER, fresh=released.FRESH)
+            late, beside = encoder.map, self.pair_subjects(encoder, train, read)
+        else:
+            read, encoder = self.align(train, **widths)
+            encoder.head.learn_axes(targets.tokens[targets.caption])
         self.losses, self.joint_losses = train_both(
             "glfa",
             encoder,
@@ -110,12 +111,59 @@ class Glfa:
             steps=parameters.train_steps,
             seed=self.seed,
             phases=("training the encoder on the common map", "training with the video model"),
+            late=late,
+            beside=beside,
         )
         self.encoder = encoder
 
+    def align(self, train: TrainingSet, **widths: int) -> tuple[Reader, MapEncoder]:
+        """The canonical form: training trials on the common map, read by rows, and the untrained encoder of it."""
+        parameters, regions = self.parameters, name_regions(train, self.parameters)
+        self.alignment = build_alignment(parameters)
+        maps = torch.from_numpy(
+            self.alignment.fit(
+                read_all(train.brain),
+                train.subject,
+                train.clip,
+                len(train.video),
+                regions,
+                folds=parameters.folds,
+            )
+        )
+        sized = match_capacity(parameters, regions, **widths) if parameters.match_base else parameters
+        with seeded(self.device, "glfa", "network", self.seed):
+            encoder = build_encoder(sized, regions, **widths).to(self.device)
+        subject = torch.from_numpy(train.subject)
+        return lambda rows: (maps[rows].to(self.device), subject[rows].to(self.device)), encoder
+
+    def pair_subjects(
+        self, encoder: AtlasEncoder, train: TrainingSet, read: Reader
+    ) -> Callable[[np.ndarray], Float[Tensor, ""]]:
+        """Measures the map on the trials of a batch, each beside a trial of another subject who saw its clip."""
+        parameters, draw = self.parameters, make_generator("glfa", "partners", self.seed)
+        shown: dict[int, np.ndarray] = {clip: np.flatnonzero(train.clip == clip) for clip in np.unique(train.clip)}
+
+        def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+            paired, partner = [], []
+            for place, row in enumerate(rows.tolist()):
+                others = shown[train.clip[row]]
+                others = others[train.subject[others] != train.subject[row]]
+                if len(others):
+                    paired.append(place)
+                    partner.append(others[int(torch.randint(len(others), (), generator=draw))])
+            signals = read(rows)[0]
+            beside = read(np.array(partner))[0] if partner else signals[:0]
+            moved, apart = measure_map(
+                encoder, signals, beside, torch.tensor(paired, dtype=torch.int64, device=signals.device)
+            )
+            return parameters.move_weight * moved + parameters.align_weight * apart
+
+        return measure
+
     def adapt(self, calibration: TrainingSet) -> None:
-        """A map for each new subject, by the clips that known subjects saw; all else stays."""
-        self.trained()
+        """A map for each new subject, by the clips that known subjects saw; all else stays. On an atlas: nothing."""
+        if isinstance(self.trained(), AtlasEncoder):
+            return
         shown = np.array([self.known.get(digest_video(video), -1) for video in calibration.video], dtype=np.int64)
         regions = name_regions(calibration, self.parameters)
         for number in np.unique(calibration.subject).tolist():
@@ -139,18 +187,25 @@ class Glfa:
         self, brain: BrainData, rows: np.ndarray
     ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
         """What the encoder makes of these trials: embeddings, and tokens for the video model."""
-        maps = self.alignment.apply(read_all(brain.brain, rows), brain.subject[rows])
+        encoder, signals = self.trained(), read_all(brain.brain, rows)
+        if isinstance(encoder, MapEncoder):
+            signals = self.alignment.apply(signals, brain.subject[rows])
         subject = torch.from_numpy(brain.subject[rows])
-        return self.trained()(torch.from_numpy(maps).to(self.device), subject.to(self.device))
+        return encoder(torch.from_numpy(signals).to(self.device), subject.to(self.device))
 
     @property
     def parameter_count(self) -> int:
         """Learned numbers that a reconstruction passes through: maps of all subjects, encoder, LoRA."""
-        lora = count_parameters(list_lora(self.decoder.network))
-        return self.alignment.parameter_count + count_parameters(self.trained()) + lora
+        encoder, lora = self.trained(), count_parameters(list_lora(self.decoder.network))
+        if isinstance(encoder, AtlasEncoder):  # whose path to CLIP's embedding is for training alone
+            unused = count_parameters(encoder.pool) + count_parameters(encoder.project)
+            return count_parameters(encoder) - unused + lora
+        return self.alignment.parameter_count + count_parameters(encoder) + lora
 
-    def trained(self) -> MapEncoder:
-        return require_fitted(self.encoder, "glfa")
+    def trained(self) -> MapEncoder | AtlasEncoder:
+        require_fitted(self.encoder, "glfa")
+        assert self.encoder is not None
+        return self.encoder
 
 
 def build_alignment(parameters: Parameters) -> FunctionalAlignment:
@@ -176,6 +231,21 @@ def build_encoder(parameters: Parameters, regions: Mapping[int, Sequence[str]], 
         dropout=parameters.dropout,
         noise=parameters.noise,
         text_rank=parameters.text_rank,
+        **widths,
+    )
+
+
+def build_atlas(parameters: Parameters, **widths: int) -> AtlasEncoder:
+    """The untrained map and encoder of the released form; `widths` as for `build_encoder`."""
+    return AtlasEncoder(
+        side=parameters.side,
+        patch=math.isqrt(parameters.patch),
+        kernel=parameters.kernel,
+        width=parameters.width,
+        layers=parameters.layers,
+        heads=parameters.heads,
+        feedforward=parameters.feedforward,
+        dropout=parameters.dropout,
         **widths,
     )
 
@@ -218,15 +288,14 @@ def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray
     return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
 
 
-def list_paper_parts(parameters: Parameters, *, voxels: int = 13447, volumes: int = 5) -> list[PaperPart]:
-    """The parts for one subject of so many voxels (cc2017's first) in ten regions, and a window of so many volumes.
+def list_paper_parts(parameters: Parameters, *, volumes: int = 5) -> list[PaperPart]:
+    """The parts for a window of so many volumes; the voxels are pixels of the atlas, whoever's they are.
 
     OpenCLIP's ViT-H, which zeroscope reads texts by, gives 77 tokens of 1,024.
     """
     from diffusers import UNet3DConditionModel
 
-    regions = {1: [f"region {voxel * 10 // voxels}" for voxel in range(voxels)]}
-    encoder = build_encoder(parameters, regions, volumes=volumes, embedding=1024, text_tokens=77, text=1024)
+    encoder = build_atlas(parameters, volumes=volumes, embedding=1024, text_tokens=77, text=1024)
     video, rank = UNet3DConditionModel(attention_head_dim=64), parameters.lora_rank  # the rest as the class has it
     adapted = [  # each gets two factors; this class has no adapters of its own
         layer
@@ -234,13 +303,17 @@ def list_paper_parts(parameters: Parameters, *, voxels: int = 13447, volumes: in
         if name.endswith(tuple(LORA_TARGETS)) and isinstance(layer, torch.nn.Linear)
     ]
     lora = sum(rank * (layer.in_features + layer.out_features) for layer in adapted)
+    transformer = nn.ModuleList([encoder.embed, encoder.layers, encoder.norm])
+    to_text = nn.ModuleList([encoder.over_volumes, encoder.to_tokens, encoder.head])
     return [
+        ("functional map", encoder.map, "11,141,120 released"),
+        ("vision transformer", [*transformer.parameters(), encoder.global_token], "302,575,616 released"),
+        ("volumes to text tokens", to_text, "13,036,498 released"),
         (
-            f"map of a subject of {voxels:,} voxels",
-            build_alignment(parameters).count(regions),
-            "kernels of 13 x 13 pixels",
+            "tokens to CLIP's embedding, in training alone",
+            nn.ModuleList([encoder.pool, encoder.project]),
+            "1,051,143 released",
         ),
-        ("vision transformer", encoder, "24 layers, width 1024, patches of 16 x 16"),
         (f"LoRA, rank {rank}", lora, "rank 4, scale 16"),
         ("zeroscope's UNet, frozen", video, "zeroscope_v2_576w"),
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench.core.errors import BenchError
 from bench.toolbox.parameters import Precision, check_heads, limited, read_given
@@ -15,7 +16,14 @@ class Parameters:
     """Every parameter of GLFA with its default; the paper's values in the comments."""
 
     # Functional alignment
+    form: Literal["canonical", "atlas"] = "canonical"  # "atlas": map and encoder as released
+    side: int = 256  # of the atlas, in pixels; these five are of the released form alone
+    kernel: int = 13  # of its local map, in pixels
+    move_weight: float = 1.0  # of the loss on what the map moves, beside the video model's
+    align_weight: float = 0.1  # of the loss on what differs between subjects
+    weights: str | None = None  # a released encoder to start from
     patch: int = 16  # sites of a patch (paper: 256, a square of 16 × 16 pixels)
+    # the next five: of the canonical form
     local_patches: int = limited(1, least=0)  # of each region; 0: no local part
     global_patches: int = limited(4, least=0)  # of the whole cortex; 0: no global part (all together, paper: 256)
     ridge: float = 0.3  # in variances of a voxel
@@ -30,7 +38,7 @@ class Parameters:
     feedforward: int = 256
     dropout: float = limited(0.1, least=0, most=1)
     noise: float = 0.3  # deviation of the noise that training adds to a map of unit deviation
-    text_rank: int = 64  # axes of the text tokens
+    text_rank: int = 64  # axes of the text tokens; of the canonical form
 
     # Video model
     lora_rank: int = limited(4, least=0)  # 0: none (paper: 4)
@@ -59,6 +67,16 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
     parameters = read_given(Parameters, given, method="glfa")
     check_heads(parameters, "width")
-    if parameters.local_patches + parameters.global_patches == 0:
+    if parameters.form == "atlas":
+        side = math.isqrt(parameters.patch)
+        if side**2 != parameters.patch or parameters.side % side or not parameters.kernel % 2 or parameters.width % 4:
+            raise BenchError(
+                f"an atlas of {parameters.side} pixels a side cannot be cut into patches of {parameters.patch}, with a "
+                f"kernel of {parameters.kernel} and a width of {parameters.width}: a patch is a square whose side "
+                "divides the atlas, a kernel has a middle, a width divides by 4"
+            )
+    elif parameters.weights is not None:
+        raise BenchError("weights are of the released form; set form='atlas', as the variant `paper` does")
+    elif parameters.local_patches + parameters.global_patches == 0:
         raise BenchError("local_patches=0 and global_patches=0 leave no map; raise one of them")
     return parameters

@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from baselines.mind_animator import released
 from baselines.mind_animator.decoders import MotionDecoder, SemanticDecoder, StructureDecoder, add_inputs
 from baselines.mind_animator.losses import (
     Loss,
@@ -41,6 +42,7 @@ from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
 from bench.toolbox.read_signals import read_trials
+from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.targets import encode_targets
@@ -87,16 +89,19 @@ class MindAnimator:
         with torch.no_grad():
             mean_text = self.suite.encode_text(list(dict.fromkeys(train.captions))).float().mean(dim=0)
         embedding = self.suite.judges.embed_captions("clip", [train.captions[0]]).shape[1]
+        voxels = choose_voxels(train, leave_out=self.parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "mind_animator", "decoders", self.seed):
             self.decoders = build_decoders(
                 self.parameters,
                 volumes=train.brain.shape[2],
-                voxels=choose_voxels(train, leave_out=self.parameters.leave_out, usual=Parameters.leave_out),
+                voxels=voxels,
                 embedding=embedding,
                 mean_text=mean_text,
                 mean_first=self.mean_first.cpu(),
                 frames=latents.shape[1],
             )
+        for name, weights in self.parameters.weights.items():
+            start_from(weights, name, self.decoders[name], list(voxels))
         for name, part in self.list_parts(train, latents).items():
             self.losses[name] = self.train_part(name, part, train, None)
         self.generator = inflate(self.suite.unet)
@@ -277,6 +282,17 @@ class MindAnimator:
 
     def trained(self) -> InflatedUNet:
         return require_fitted(self.generator, "mind_animator")
+
+
+def start_from(weights: str, name: str, decoder: nn.Module, subjects: list[int]) -> None:
+    """Put the authors' numbers into the decoder of that name; theirs adds to no mean (the start token stays)."""
+    number = require_one_subject(subjects, released.RELEASED[name])
+    path, renames = weights.replace("{subject}", str(number)), released.list_renames(name, number)
+    load_released(decoder, path, renames, released.RELEASED[name], fresh=["mean"])
+    if isinstance(decoder, SemanticDecoder):
+        decoder.mean[1:] = 0.0
+    elif isinstance(decoder, StructureDecoder):
+        decoder.mean.zero_()
 
 
 def build_decoders(

@@ -22,6 +22,11 @@ class Parameters:
     structure: bool = True
     motion: bool = True
 
+    # The authors' numbers to start from, of the paper's size; {subject} in a path is the subject's number
+    semantic_weights: str | None = None
+    structure_weights: str | None = None
+    motion_weights: str | None = None
+
     # Sizes; the released values in the comments
     width: int = 256  # of the semantic decoder, and of CLIP's embedding (512)
     blocks: int = 3  # 3
@@ -69,6 +74,12 @@ class Parameters:
     weight_decay: float = 0.01
     calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
 
+    @property
+    def weights(self) -> dict[str, str]:
+        """The files that are named, by decoder."""
+        named = {name: getattr(self, f"{name}_weights") for name in ("semantic", "structure", "motion")}
+        return {name: path for name, path in named.items() if path is not None}
+
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
@@ -77,4 +88,6 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
         raise BenchError(f"motion_heads={parameters.motion_heads} does not divide {parameters.motion_attention}")
     if not (parameters.semantic or parameters.structure or parameters.motion):
         raise BenchError("semantic, structure and motion are all off: nothing would see the brain; leave one on")
+    if without := [name for name in parameters.weights if not getattr(parameters, name)]:
+        raise BenchError(f"{without[0]}_weights are for the {without[0]} decoder, which {without[0]}=False leaves out")
     return parameters

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from baselines.mind_video import released
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from baselines.mind_video.parameters import Parameters, read_parameters
@@ -34,6 +35,7 @@ from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.targets import ClipTargets, encode_targets
@@ -107,6 +109,11 @@ class MindVideo:
                 embedding=targets.image.shape[1],
                 mean_text=targets.tokens.mean(dim=0),
             ).to(self.device)
+        if parameters.weights is not None:
+            number = require_one_subject(list(voxels), released.ENCODER)
+            path, renames = parameters.weights.replace("{subject}", str(number)), released.list_renames(number)
+            load_released(encoder, path, renames, released.ENCODER, fresh=released.FRESH)
+            encoder.mean_text.zero_()
         self.encoder = encoder
         self.means.update(self.measure_means(train))
         if parameters.masked_steps:

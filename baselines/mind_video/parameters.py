@@ -28,6 +28,8 @@ class Parameters:
     feedforward: int = 128  # 4,096
     dropout: float = limited(0.1, least=0, most=1)
 
+    weights: str | None = None  # the authors' encoder to start from, of the paper's size; {subject} for each its own
+
     # Masked brain modelling
     masked_steps: int = limited(100, least=0)  # 0: none
     mask_ratio: float = limited(0.75, least=0, below=1)  # share of patches that are hidden
@@ -66,5 +68,10 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
         raise BenchError(
             "contrast_weight and token_weight are both 0: a new subject's layers would have nothing to learn from; "
             "leave one on"
+        )
+    if parameters.weights is not None and (parameters.token_weight or parameters.own_patches):
+        raise BenchError(
+            "released weights have no path from a caption's embedding and one filter for all patches; set "
+            "token_weight=0 and own_patches=False, as the variant `paper` does"
         )
     return parameters

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
+from baselines.neuroclips import released
 from baselines.neuroclips.networks import build_networks, list_subject_layers
 from baselines.neuroclips.parameters import Parameters, read_parameters
 from baselines.neuroclips.perception import interpolate_frames
@@ -36,6 +37,7 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.toolbox.read_signals import Reader, read_trials
+from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import make_generator, seeded
@@ -81,10 +83,30 @@ class NeuroClips:
                 latent=tuple(targets.latents.shape[2:]),
                 targets=self.token_count,
             ).to(self.device)
+        self.start_from(list(voxels))
         clip = torch.from_numpy(train.clip).to(self.device)
         with seeded(self.device, "neuroclips", "dropout", self.seed):
             self.losses = self.learn(read_trials(train, self.device), clip, targets)
         self.networks.eval().requires_grad_(False)
+
+    def start_from(self, subjects: list[int]) -> None:
+        """Put the authors' numbers into the networks where the parameters name files of them."""
+        parameters, networks = self.parameters, self.networks
+        if parameters.semantic_weights is not None:
+            number = require_one_subject(subjects, released.SEMANTIC)
+            path, renames = (
+                parameters.semantic_weights.replace("{subject}", str(number)),
+                released.list_semantic(number),
+            )
+            parts = nn.ModuleDict({name: networks[name] for name in ("semantic", "prior") if name in networks})
+            load_released(parts, path, renames, released.SEMANTIC, fresh=released.FRESH)
+        if parameters.perception_weights is not None:
+            number = require_one_subject(subjects, released.PERCEPTION)
+            path, renames = (
+                parameters.perception_weights.replace("{subject}", str(number)),
+                released.list_perception(number),
+            )
+            load_released(networks["perception"], path, renames, released.PERCEPTION)
 
     def learn(
         self, read: Reader, clip: Int64[Tensor, " trial"], targets: Targets, *, subject: int | None = None

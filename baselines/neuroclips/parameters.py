@@ -19,6 +19,10 @@ class Parameters:
     target: Literal["pooled", "tokens"] = "pooled"  # of key frames: CLIP's embedding, or its patches' tokens ("tokens")
     mixer: Literal["residual", "released"] = "residual"  # wiring of the mixer blocks ("released")
 
+    # The authors' numbers to start from, of the paper's size; {subject} in a path is the subject's number
+    semantic_weights: str | None = None  # with the prior's, where the file has them
+    perception_weights: str | None = None
+
     # Semantic reconstructor
     hidden: int = 256  # 4,096
     blocks: int = 2  # 4
@@ -88,6 +92,10 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
     parameters = read_given(Parameters, given, method="neuroclips")
     if not parameters.reads_meaning and not parameters.reads_sight:
         raise BenchError("without key frame, caption and blurry video no brain is left; keep one of them")
+    if parameters.semantic_weights is not None and not parameters.reads_meaning:
+        raise BenchError("semantic_weights are for the semantic reconstructor, which these parameters have none of")
+    if parameters.perception_weights is not None and not parameters.reads_sight:
+        raise BenchError("perception_weights are for the perception reconstructor, which start='noise' has none of")
     channels = parameters.decoder_channels
     for name, divisor in (("decoder_heads", parameters.decoder_heads), ("decoder_groups", parameters.decoder_groups)):
         if any(width % divisor for width in channels):

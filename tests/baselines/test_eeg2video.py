@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 import torch
 from asking import hide_answers
 
+from baselines.eeg2video import method as method_module
 from baselines.eeg2video.dynamics import (
     add_released_noise,
     draw_dynamic_noise,
@@ -148,13 +150,30 @@ def test_each_subject_is_standardised_by_itself() -> None:
 # Networks
 
 
-def test_published_sizes() -> None:
+def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EEG2Video 7254ad8: `my_autoregressive_transformer.py`, `eeg_text.py`, `EEG-VP/models.py`; on the meta device."""
     counted = count_paper_size("eeg2video")
     assert counted["semantic predictor"] == 894_559_136
     assert counted["GLMNet, 40 classes"] == 491_176
-    rest = 32_611_917 - counted["seq2seq"]  # the released module holds layers that no forward pass reads:
-    image = 9216 * 512 + 512  # one of them goes back from a frame's latents to the width
-    assert 0 < rest - image < 20_000
+    assert counted["GLMNet, fast or slow"] == 491_176 - 38 * 129
+    unread = 10 * 512 + (9216 + 1) * 512 + (512 + 1) * 13  # embedding, img_embedding, txtpredictor of the seq2seq model
+    assert counted["seq2seq"] == 32_611_917 - unread
+
+    def zeros(*shape: int) -> Any:
+        return lambda suite, given, *rest, **options: torch.zeros(len(given), *shape)
+
+    suite = SimpleNamespace(device="meta", encode_text=lambda captions: torch.zeros(len(captions), 77, 768))
+    monkeypatch.setattr(method_module, "encode_clips", zeros(6, 4, 36, 64))
+    monkeypatch.setattr(method_module, "tune", lambda *rest, **options: SimpleNamespace(trained_parameters=list))
+    monkeypatch.setattr(EEG2Video, "train", lambda self, *rest: None)
+    monkeypatch.setattr(EEG2Video, "flag", lambda self, train: torch.zeros(len(train.video), dtype=torch.bool))
+    brain = np.random.default_rng(0).normal(size=(4, 62, 400)).astype(np.float32)
+    data = replace(Recording().record(clips=4), brain=brain, channels=CAP)
+    made = EEG2Video(suite=suite, **load_variants("eeg2video")["size"]["paper"])
+    with torch.device("meta"):
+        made.fit(data, data)
+    parts = ("seq2seq", "semantic predictor", "GLMNet, fast or slow")
+    assert made.parameter_count == sum(counted[name] for name in parts)
 
 
 def test_glmnet_sees_visual_cortex_twice() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from asking import hide_answers
 from painted import PaintedDecoder, PaintedSuite, record, share_right, share_right_shuffled
 
+from baselines.encoders import brain_tokens
 from baselines.encoders.brain_tokens import Recipe, Targets, measure_alignment
 from baselines.glfa import method as method_module
 from baselines.glfa.alignment import (
@@ -23,8 +25,9 @@ from baselines.glfa.alignment import (
     find_template,
     solve_ridge,
 )
+from baselines.glfa.atlas import FunctionalMap, encode_grid, measure_map
 from baselines.glfa.encoder import TextProjection
-from baselines.glfa.method import Glfa, build_alignment, build_encoder, match_capacity
+from baselines.glfa.method import Glfa, build_alignment, build_atlas, build_encoder, match_capacity
 from baselines.glfa.parameters import Parameters
 from bench.core.errors import BenchError
 from bench.core.spec import check_plain
@@ -32,6 +35,7 @@ from bench.core.variants import read_group, read_toml
 from bench.pretrained.suite import load_suite
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.sizes import count_paper_size, count_parameters
+from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
     "patch": 4, "global_patches": 2, "width": 16, "layers": 1, "heads": 2, "feedforward": 24, "dropout": 0.0,
@@ -278,14 +282,160 @@ def test_matched_variants_have_the_base_s_parameters(name: str) -> None:
     assert abs(count(match_capacity(own, regions, **widths)) - base) < 0.003 * base
 
 
-def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
-    counts = count_paper_size("glfa", voxels=1000, volumes=5)
-    assert counts["map of a subject of 1,000 voxels"] == 1000 * 256 * (16 + 96)
-    layer = 12 * 1024**2 + 13 * 1024
-    embed, positions, norms = (256 * 5 + 1) * 1024, 258 * 1024, 2 * 1024
-    heads = 1025 * 1024 + 1025 * 512
-    assert counts["vision transformer"] == 24 * layer + embed + positions + norms + heads
+ATLAS: dict[str, Any] = {
+    "form": "atlas", "side": 8, "patch": 16, "kernel": 3, "width": 16, "heads": 2, "layers": 1, "feedforward": 24,
+}  # fmt: skip
+
+
+def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GLFA 4536398, `models/utils.py` and `models/transformer_models.py` with the configuration of sub12-funcalign:
+    through `fit`, on the meta device. LoRA is peft's, of the layers that the pipeline's loader names."""
+    counts = count_paper_size("glfa", volumes=5)
+    assert counts["functional map"] == 256**2 * 13**2 + 256**2 == 11_141_120
+    assert counts["vision transformer"] == 302_575_616  # forward_encoder_wo_pred's, fixed positions aside
+    assert counts["volumes to text tokens"] == 13_036_498  # fmriEncoderProjection(257, 77, window_size=5, with_attn)
+    assert counts["tokens to CLIP's embedding, in training alone"] == 1_051_143  # fmri2clip
     assert counts["zeroscope's UNet, frozen"] == pytest.approx(1.41e9, rel=0.01)
+
+    class Decoder(PaintedDecoder):
+        def encode_text(self, captions: Any) -> torch.Tensor:
+            return torch.zeros(len(captions), 77, 1024)
+
+    class Suite(PaintedSuite):
+        device = "meta"
+
+        def embed_images(self, frames: np.ndarray) -> np.ndarray:
+            return np.ones((len(frames), 1024), np.float32)
+
+        def embed_texts(self, captions: Any) -> np.ndarray:
+            return np.ones((len(captions), 1024), np.float32)
+
+    monkeypatch.setattr(method_module, "AnimateDiffDecoder", Decoder)
+    monkeypatch.setattr(method_module, "encode_targets", meta_targets)
+    monkeypatch.setattr(method_module, "train_both", lambda *rest, **options: ([], []))
+    made = Glfa(suite=Suite(), **variants()["paper"])
+    with torch.device("meta"):
+        made.fit(record((40, 52), volumes=5), record())
+    network = count_parameters(made.decoder.network)
+    assert made.parameter_count == 11_141_120 + 302_575_616 + 13_036_498 + network
+    assert count_parameters(made.trained()) == 11_141_120 + 302_575_616 + 13_036_498 + 1_051_143
+
+
+def meta_targets(suite: Any, decoder: Any, data: Any, *, frames: int) -> Targets:
+    tokens, unit = torch.zeros(4, 77, 1024), torch.zeros(len(data.video), 1024)
+    return Targets(image=unit, text=unit, tokens=tokens, caption=torch.zeros(len(data.video)).long(), spread=1.0)
+
+
+# The released form
+
+
+def test_a_fresh_map_moves_nothing_and_a_trained_one_mixes_patches_then_neighbours() -> None:
+    torch.manual_seed(0)
+    pictures, made = torch.randn(3, 8, 8), FunctionalMap(side=8, patch=4, kernel=3)
+    pictures[:, 2, 5] = 0.0
+    assert (made(pictures) - pictures).abs().max() < 1e-2
+    torch.nn.init.normal_(made.among_patches)
+    torch.nn.init.normal_(made.around)
+    expected = np.zeros((3, 8, 8))
+    mixed = np.zeros((3, 8, 8))
+    shares = np.eye(4) + made.among_patches.detach().numpy()
+    corners = [(y, x) for y in (0, 4) for x in (0, 4)]
+    for row, (y, x) in enumerate(corners):
+        for column, (v, u) in enumerate(corners):
+            mixed[:, y : y + 4, x : x + 4] += shares[row, column] * pictures[:, v : v + 4, u : u + 4].numpy()
+    mixed[:, 2, 5] = 0.0  # blank pixels stay blank
+    local = made.around.detach().numpy()
+    for y in range(8):
+        for x in range(8):
+            weights = local[y, x].copy()
+            weights[4] += 1.0
+            weights = np.abs(weights) / np.abs(weights).sum()
+            around = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+            for weight, (v, u) in zip(weights, around, strict=True):
+                if 0 <= v < 8 and 0 <= u < 8:
+                    expected[:, y, x] += weight * mixed[:, v, u]
+    expected[:, 2, 5] = 0.0
+    np.testing.assert_allclose(made(pictures).detach().numpy(), expected, atol=1e-5)
+
+
+def test_losses_of_the_map_are_of_drawn_pixels_alone() -> None:
+    encoder = build_atlas(method_module.read_parameters(ATLAS), volumes=2, embedding=3, text=4, text_tokens=5)
+    signals, partner = torch.randn(3, 20, 2), torch.randn(2, 30, 2)
+    signals[:, 11] = 0.0
+    aligned = [encoder.align(one).detach().flatten(2) for one in (signals, partner)]
+    own = torch.tensor([column for column in range(20) if column != 11])
+    moved = (aligned[0][:, :, own] - signals.transpose(1, 2)[:, :, own]).square().mean()
+    apart = (aligned[0][[2, 0]][:, :, own] - aligned[1][:, :, own]).square().mean()
+    found = measure_map(encoder, signals, torch.nn.functional.pad(partner, (0, 0, 0, 0)), torch.tensor([2, 0]))
+    torch.testing.assert_close(torch.stack(found).detach(), torch.stack([moved, apart]))
+    alone = measure_map(encoder, signals, signals[:0], torch.zeros(0, dtype=torch.int64))
+    assert float(alone[1]) == 0.0
+
+
+def test_positions_of_the_atlas_are_masked_autoencoders() -> None:
+    made, rate = encode_grid(3, 8), 10000 ** -(1 / 2)
+    assert not made[0].any()
+    row, column = 2, 1
+    place = [np.sin(column), np.sin(column * rate), np.cos(column), np.cos(column * rate)]
+    place += [np.sin(row), np.sin(row * rate), np.cos(row), np.cos(row * rate)]
+    torch.testing.assert_close(made[1 + 3 * row + column], torch.tensor(place, dtype=torch.float32))
+
+
+def test_the_released_form_learns_its_map_beside_the_video_model_alone(painted: PaintedSuite) -> None:
+    made = Glfa(suite=painted, **{**SMALL, **ATLAS, "joint_learning_rate": 1e-2})
+    made.fit(record(), record(seed=1))
+    assert made.losses[-1] < 0.7 * made.losses[0]
+    video = made.reconstruct(hide_answers(record(seed=5), slice(0, 3)))
+    assert video.shape == (3, 4, 16, 16, 3)
+    first = Glfa(suite=painted, **{**SMALL, **ATLAS, "joint_steps": 0})
+    first.fit(record(), record(seed=1))
+    moved = [one.trained().map.around.abs().max() for one in (made, first)]  # type: ignore[union-attr]
+    assert moved[0] > 1e-3 > moved[1]
+    before = {name: one.clone() for name, one in made.trained().state_dict().items()}
+    made.adapt(record((36,), first_subject=9))  # which a map for all does not need
+    assert all(torch.equal(one, before[name]) for name, one in made.trained().state_dict().items())
+    assert made.reconstruct(hide_answers(record((36,), first_subject=9), slice(0, 2))).shape == (2, 4, 16, 16, 3)
+
+
+def test_partners_are_other_subjects_who_saw_the_same_clip(
+    painted: PaintedSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, train, seen = Glfa(suite=painted, **ATLAS), record(), []
+    train.brain[:, 0, 0] = np.arange(len(train.brain))  # so that a trial is known by its first voxel
+    losses = torch.tensor(2.0), torch.tensor(3.0)
+    monkeypatch.setattr(method_module, "measure_map", lambda *given: seen.append(given[1:]) or losses)
+    read = method_module.read_trials(train, torch.device("cpu"))
+    rows = np.array([0, 5, 100, 159])
+    assert float(made.pair_subjects(None, train, read)(rows)) == pytest.approx(2.0 + 0.1 * 3.0)  # type: ignore[arg-type]
+    [(signals, partner, paired)] = seen
+    others = partner[:, 0, 0].numpy().astype(int)
+    assert paired.tolist() == [0, 1, 2, 3] and signals[:, 0, 0].tolist() == rows.tolist()
+    assert (train.clip[others] == train.clip[rows]).all() and (train.subject[others] != train.subject[rows]).all()
+    alone = replace(train, subject=np.ones_like(train.subject))
+    made.pair_subjects(None, alone, read)(rows)  # type: ignore[arg-type]
+    assert len(seen[1][1]) == 0 == len(seen[1][2])
+
+
+def test_what_is_measured_beside_takes_the_place_of_the_first_stage_s_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, train, stepped = PaintedSuite(), record(), []
+    decoder = PaintedDecoder(suite)
+    monkeypatch.setattr(PaintedDecoder, "measure_loss", lambda self, *rest: torch.tensor(5.0))
+    monkeypatch.setattr(brain_tokens, "Optimiser", lambda *rest, **options: SimpleNamespace(step=stepped.append))
+    recipe = take_fields(Recipe, method_module.read_parameters({"joint_steps": 2, "joint_batch_size": 4}))
+    encoder = build_atlas(method_module.read_parameters(ATLAS), volumes=2, embedding=24, text=10, text_tokens=6)
+    read = method_module.read_trials(train, torch.device("cpu"))
+    targets = brain_tokens.encode_targets(suite, decoder, train, frames=2)
+    options = {"batches": make_generator("a"), "noise": make_generator("b"), "phase": "joint"}
+    given = (encoder, decoder, read, torch.from_numpy(train.clip), targets, torch.zeros(40, 1), recipe)
+    brain_tokens.train_with_decoder(*given, **options, beside=lambda rows: torch.tensor(float(len(rows))))
+    assert [float(one) for one in stepped] == [9.0, 9.0]
+    brain_tokens.train_with_decoder(*given, **options)
+    assert float(stepped[2].detach()) == pytest.approx(5.0 + 3 * 5.0)  # all three, each as large as the decoder's
+
+
+def test_more_voxels_than_pixels_are_refused(painted: PaintedSuite) -> None:
+    with pytest.raises(BenchError, match="52 voxels do not fit into 4 x 4 pixels; set a larger side"):
+        Glfa(suite=painted, **{**SMALL, **ATLAS, "side": 4, "patch": 4}).fit(record(), record())
 
 
 @pytest.mark.parametrize(
@@ -295,6 +445,9 @@ def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
         ({"heads": 3}, "3 heads do not divide a width of 64"),
         ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
         ({"local_patches": 0, "global_patches": 0}, "leave no map"),
+        ({"form": "atlas", "patch": 12}, "cannot be cut into patches of 12"),
+        ({"form": "atlas", "kernel": 4}, "with a kernel of 4"),
+        ({"weights": "some.pth"}, "weights are of the released form"),
     ],
 )
 def test_bad_parameters_are_named(given: dict[str, Any], said: str) -> None:

@@ -156,6 +156,6 @@ def test_recolouring_gives_the_known_subjects_covariance() -> None:
 
 def test_new2source_without_a_shared_clip_says_what_to_do() -> None:
     signals = torch.randn(4, 3, 5)
-    sources = gather_sources(signals, list("abcd"), torch.zeros(4, dtype=torch.int64), source="mean")
+    sources = gather_sources(signals, None, list("abcd"), torch.zeros(4, dtype=torch.int64), source="mean")
     with pytest.raises(BenchError, match="recolour"):
-        map_new_to_source(sources, signals, list("efgh"), ridge=0.1, rescale=True)
+        map_new_to_source(sources, signals, None, list("efgh"), ridge=0.1, rescale=True)
