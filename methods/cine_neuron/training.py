@@ -127,7 +127,7 @@ def keep_gain(
         brain.gain.fill_(share * learned)
         losses.append(float(measure_stage1(networks.alignment, look(rows)[0].float(), clip[rows], targets, plain)))
     best = SHARES[int(np.argmin(losses))]
-    brain.gain.fill_(best * learned)
+    brain.gain.fill_(best * learned).requires_grad_(False)  # nor does stage 2 change it
     return best
 
 

@@ -207,9 +207,10 @@ def test_a_trial_that_is_told_its_caption_is_given_that_text_and_the_memories_th
     given: list[torch.Tensor] = []
     networks.fusion.register_forward_pre_hook(lambda module, parts: given.extend(parts))
     networks.make_condition(f_c, f_e, memories)
-    networks.make_condition(f_c, f_e, memories, told=torch.tensor([4, -1]))
+    networks.make_condition(f_c, f_e, memories, told=torch.tensor([2, -1]))
     torch.testing.assert_close(given[5], given[1])
-    torch.testing.assert_close(given[7], torch.stack([texts[3], given[3][1]]))
+    torch.testing.assert_close(given[7], torch.stack([texts[1], given[3][1]]))
+    assert not torch.equal(given[3][0], texts[1])
 
 
 @pytest.mark.parametrize("honest", ["text", "image", "action"])

@@ -147,6 +147,7 @@ def test_stages_leave_the_solved_layer_and_validation_trials_are_in_it() -> None
     assert not torch.equal(
         method.trained().brain.state_dict()["inputs.1.regress.weight"], now["inputs.1.regress.weight"]
     )
+    assert not method.trained().brain.gain.requires_grad
     assert len(method.memories.pool) == 2 * len(again.memories.pool) == 48
 
 
