@@ -114,11 +114,11 @@ def solve_layer(
     ridges = [Ridge(x[rows], y[rows]) for rows in splits]
     rest = [np.setdiff1d(np.arange(len(part)), rows) for rows in splits]
     strength = torch.full((y.shape[1],), STRENGTHS[-1])
-    errors = torch.zeros(len(STRENGTHS), y.shape[1])
+    errors = y.new_zeros(len(STRENGTHS), y.shape[1])
     for ridge, rows in zip(ridges, rest, strict=True):
         along = ridge.look(x[rows])
         for place, one in enumerate(STRENGTHS):
-            errors[place] += (ridge.predict(along, one) - y[rows]).square().sum(dim=0).cpu()
+            errors[place] += (ridge.predict(along, one) - y[rows]).square().sum(dim=0)
     for one in slices:
         strength[one] = STRENGTHS[int(errors[:, one].sum(dim=1).argmin())]
     weights, offset = Ridge(x, y).solve(strength)
