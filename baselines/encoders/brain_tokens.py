@@ -31,7 +31,7 @@ from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.read_signals import Reader
-from bench.toolbox.training import Optimiser, make_generator, seeded, train_steps, walk_batches
+from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Recipe:
     precision: str
     batch_size: int
     learning_rate: float
-    joint_steps: int
+    joint_epochs: float
     joint_batch_size: int
     joint_learning_rate: float
     decoder_learning_rate: float
@@ -113,11 +113,11 @@ def train_both(
     targets: Targets,
     recipe: Recipe,
     *,
-    steps: int,
+    epochs: float,
     seed: int,
     phases: tuple[str, str],
 ) -> tuple[list[float], list[float]]:
-    """Train the network alone for `steps`, then with the decoder's LoRA, in place.
+    """Train the network alone for so many epochs of the trials, then with the decoder's LoRA, in place.
 
     `method` names the generators, `phases` what is shown of the progress. Returns the losses of both stages.
     """
@@ -130,12 +130,12 @@ def train_both(
             targets,
             recipe,
             parameters=list(network.parameters()),
-            steps=steps,
+            epochs=epochs,
             learning_rate=recipe.learning_rate,
             batches=make_generator(method, "batches", seed),
             phase=phases[0],
         )
-        if not recipe.joint_steps:
+        if not recipe.joint_epochs:
             return losses, []
         latents = clip_targets.encode_clips(suite, decoder, data.video)
         joint_losses = train_with_decoder(
@@ -161,7 +161,7 @@ def train_alone(
     recipe: Recipe,
     *,
     parameters: Sequence[nn.Parameter],
-    steps: int,
+    epochs: float,
     learning_rate: float,
     batches: torch.Generator,
     phase: str,
@@ -185,7 +185,7 @@ def train_alone(
         measure,
         parameters=parameters,
         trials=len(clip),
-        steps=steps,
+        steps=plan_steps(epochs, len(clip), recipe.batch_size),
         batch_size=recipe.batch_size,
         learning_rate=learning_rate,
         weight_decay=recipe.weight_decay,
@@ -211,7 +211,8 @@ def train_with_decoder(
 
     Returns the decoder's loss at each step.
     """
-    steps, lora = recipe.joint_steps, list_lora(decoder.network)
+    steps = plan_steps(recipe.joint_epochs, len(clip), recipe.joint_batch_size)
+    lora = list_lora(decoder.network)
     groups = [(list(network.parameters()), recipe.joint_learning_rate), (lora, recipe.decoder_learning_rate)]
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     network.train()

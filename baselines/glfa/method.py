@@ -11,7 +11,7 @@ It is built from a description, not from the authors' code. Where that is silent
   by the diffusion loss (`baselines.encoders.brain_tokens`).
 - AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
 - Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw.
-- The validation trials are not used: the numbers of steps are fixed.
+- Nothing is chosen by the validation trials, so they are learned from; the numbers of epochs are fixed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import digest_video, seeded
@@ -46,7 +48,7 @@ class Glfa:
     """GLFA. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 1
+    version = 2
     asks = ("clip_large",)  # the judge whose embeddings are a target: it keys the predictions
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -59,6 +61,7 @@ class Glfa:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
         parameters = self.parameters
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         self.known = {digest_video(video): number for number, video in enumerate(train.video)}
         with seeded(self.device, "glfa", "lora", self.seed):
@@ -92,7 +95,9 @@ class Glfa:
         sized = match_capacity(parameters, regions, **widths) if parameters.match_base else parameters
         with seeded(self.device, "glfa", "network", self.seed):
             encoder = build_encoder(sized, regions, **widths).to(self.device)
-        encoder.head.learn_axes(targets.tokens[targets.caption])
+        text = targets.tokens[targets.caption]
+        encoder.head.learn_axes(text)
+        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         subject = torch.from_numpy(train.subject)
 
         def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -107,7 +112,7 @@ class Glfa:
             read,
             targets,
             take_fields(Recipe, parameters),
-            steps=parameters.train_steps,
+            epochs=parameters.train_epochs,
             seed=self.seed,
             phases=("training the encoder on the common map", "training with the video model"),
         )
@@ -130,7 +135,8 @@ class Glfa:
         self.trained()
 
         def make(rows: np.ndarray) -> VideoBatch:
-            return self.decoder.generate(self.read_brain(brain, rows)[1], brain.seed[rows].tolist())
+            text = read_out(self.read_brain(brain, rows)[1], self.captions, self.parameters.read_out)
+            return self.decoder.generate(text, brain.seed[rows].tolist())
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 

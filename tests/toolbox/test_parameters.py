@@ -117,7 +117,7 @@ def test_limits_that_do_not_exist_are_an_error_of_the_author() -> None:
 
 
 def test_every_file_of_variants_belongs_to_a_registered_method() -> None:
-    assert {variant_file(name) for name in METHODS} == set(FILES) and len(FILES) == 10
+    assert {variant_file(name) for name in METHODS} == set(FILES) and len(FILES) == 11
     encoders = [name for name in METHODS if variant_file(name).parent.name == "encoders"]
     assert len(encoders) == 10 and set(METHODS) - set(encoders) == {path.parent.name for path in FILES} - {"encoders"}
 
@@ -146,7 +146,8 @@ WRONG = [
     ("dynamind", {"layout": "released", "leave_out": ["temporal"]}, "layout 'released' has frontal"),
     ("dynamind", {"token_rank": 90}, "no multiple of code_length=8"),
     ("dynamind_oracle", {"alpha": 0.3}, "dynamind_oracle has no parameter alpha; it has guidance, latents, steps"),
-    ("dynamind_oracle", {"tuning_steps": 0}, "tuning_steps=0 is refused"),
+    ("dynamind_oracle", {"tuning_epochs": 0}, "tuning_epochs=0 is refused"),
+    ("dynamind", {"stopping": "validation"}, "set use_validation=false too"),
     ("neuroclips", {"decoder_channels": [64, 32, 21]}, "multiples of decoder_heads"),
     ("cinesync", {"kernel": 8}, "has no middle"),
     ("glfa", {"local_patches": 0, "global_patches": 0}, "leave no map"),
