@@ -12,8 +12,8 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 - Visual regions are read. The paper takes the 4,500 voxels whose repeats agree best, most of them visual.
 - Without semantics (`semantic=False`) the text is the empty caption's; without structure the first frame is the
   training clips' mean; without motion every frame is the first.
-- Nothing is chosen by the validation trials, so they are learned from. Repeats of a clip, and other subjects' trials, are so many trials with the same
-  targets; the paper averages the repeats.
+- Nothing is chosen by the validation trials, so they are learned from. Repeats of a clip, and other subjects' trials,
+  are so many trials with the same targets; the paper averages the repeats.
 - New subjects: a fresh input layer in each decoder, trained on the calibration trials, all else frozen.
 """
 

@@ -11,9 +11,9 @@ Built from a description of paper and released code; the README says what is fai
   low_strength = 0.3 too, but takes the first, noisiest timestep and runs all steps, so that only a trace of the blurry
   video is left: strength 1 here, the variant `released_strength`.
 - *Noise*: each trial's own. The released script seeds every clip alike: the variant `shared_noise`.
-- *Captioner*: a ridge from key frames' embeddings to the captions' tokens, learned on the training clips, and a read-out
-  of what it says (`read_out`), in place of BLIP-2 on the key frame that unCLIP draws. The key frame is then drawn under
-  that text by the suite's image model, which knows text alone.
+- *Captioner*: a ridge from key frames' embeddings to the captions' tokens, learned on the training clips, and a
+  read-out of what it says (`read_out`), in place of BLIP-2 on the key frame that unCLIP draws. The key frame is then
+  drawn under that text by the suite's image model, which knows text alone.
 - *`keyframe` false* leaves the caption as prompt; with `caption` false as well nothing semantic is left.
 - *New subjects* get a fresh layer in each reconstructor from their calibration trials; all else stays.
 - Nothing is chosen by the validation trials, so they are learned from: the released code stops after fixed numbers of

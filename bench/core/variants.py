@@ -13,8 +13,8 @@
 The last line adds a variant `wo_frontal_matched` with `parameters` and `capacity_matched` together, so that a
 difference can be told from one of size alone.
 
-The group `readouts` is written here, once for every method that gives a generator text (`SHARED`): what the generator is
-given of them is a factor that is crossed with methods, and belongs to none.
+The group `readouts` is written here, once for every method that gives a generator text (`SHARED`): what the generator
+is given of what was read is a factor that is crossed with methods, and belongs to none.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ A squared error's minimiser is the mean over all that a trial may have been, and
 captions' own tokens makes mush of such a mean; so a read-out is worth as much as many an encoder, and belongs to none
 of them. Any method whose reading is text tokens can be run with each of the three.
 
-Nearness is the cosine over all tokens, whitened over the training clips with a ridge: most of what captions differ by is
-not what they are about, and whitening gives every direction its say. A reading that has shrunk towards the mean along
-directions that the brain does not tell keeps little weight there; along directions in which captions hardly differ, the
-ridge keeps a reading's noise small. (Over the mean token alone, concepts are told apart less well: on a development
+Nearness is the cosine over all tokens, whitened over the training clips with a ridge: most of what captions differ by
+is not what they are about, and whitening gives every direction its say. A reading that has shrunk towards the mean
+along directions that the brain does not tell keeps little weight there; along directions in which captions hardly
+differ, the ridge keeps a reading's noise small. (Over the mean token alone, concepts are told apart less well: on a development
 phantom, `phantom_eeg:small` with seed 101, validation block, 720 trials, .256 against .294 of SAM-Net's readings and
 .126 against .172 of a ridge's to the tokens.)
 
@@ -115,9 +115,9 @@ def weigh_candidates(
 ) -> Float[Tensor, "clip candidate"]:
     """For each candidate, a mixture of clips, the clips' weights in `find_nearest`.
 
-    With the centred tokens X (clip, number), whose inner products are given, and their covariance S = XᵀX / n, a reading
-    y has with the candidate c = Xᵀa the inner product y (S + λ)⁻¹ c = y Xᵀ (XXᵀ / n + λ)⁻¹ a, whatever the number of
-    tokens; it is divided by the length of c.
+    With the centred tokens X (clip, number), whose inner products are given, and their covariance S = XᵀX / n, a
+    reading y has with the candidate c = Xᵀa the inner product y (S + λ)⁻¹ c = y Xᵀ (XXᵀ / n + λ)⁻¹ a, whatever the
+    number of tokens; it is divided by the length of c.
     """
     products, candidates = products.double() / len(products), candidates.double()
     variances = torch.linalg.eigvalsh(products)
@@ -141,8 +141,8 @@ def read_out(
 
 
 def find_nearest(tokens: Float[Tensor, "n token width"], captions: Captions, how: ReadOut) -> Int64[Tensor, " n"]:
-    """Which training clip (`nearest_caption`) or concept, in the order of its label, has the greatest likeness with each
-    reading; the first of several that are equally near. Raises BenchError for a read-out that does not choose."""
+    """Which training clip (`nearest_caption`) or concept, in the order of its label, has the greatest likeness with
+    each reading; the first of several that are equally near. Raises BenchError for a read-out that does not choose."""
     weights = {"nearest_caption": captions.clip_weights, "nearest_concept": captions.concept_weights}
     if how not in weights:
         raise BenchError(f"unknown read-out {how!r}; there are {', '.join(READ_OUTS)}")

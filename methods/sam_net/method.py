@@ -6,8 +6,9 @@ with SparseCtrl makes the video from E, the key frame, and L.
 
 Where what was measured goes against the paper (figures in the README, all on other seeds than the benchmark's):
 
-- E is read out as the nearest training concept's (`read_out`), as of every method here, not as regressed: the generator,
-  which was trained on captions' own embeddings, makes mush of what a regression gives (`bench.toolbox.read_outs`).
+- E is read out as the nearest training concept's (`read_out`), as of every method here, not as regressed: the
+  generator, which was trained on captions' own embeddings, makes mush of what a regression gives
+  (`bench.toolbox.read_outs`).
 - L stands in for noise after noise was added to it (`start="renoised"`), since a regressed L has not the unit variance
   that the generator expects of noise. `"latents"` is the paper's raw replacement.
 

@@ -29,7 +29,8 @@ SMALL: dict[str, Any] = {
     "patch": 8, "width": 32, "layers": 1, "heads": 2, "feedforward": 48, "dropout": 0.0, "masked_epochs": 10,
     "mask_width": 16, "alignment_epochs": 120, "alignment_frames": 1, "tuning_epochs": 0.1, "together_epochs": 0.12,
     "together_batch_size": 2, "together_learning_rate": 1e-5, "generator_learning_rate": 1e-5, "batch_size": 32,
-    "learning_rate": 3e-3, "calibration_epochs": 60, "use_validation": False, "calibration_learning_rate": 5e-3, "steps": 3,
+    "learning_rate": 3e-3, "calibration_epochs": 60, "calibration_learning_rate": 5e-3, "steps": 3,
+    "use_validation": False,
 }  # fmt: skip
 
 
