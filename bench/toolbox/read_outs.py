@@ -16,9 +16,9 @@ of them. Any method whose reading is text tokens can be run with each of the thr
 Nearness is the cosine over all tokens, whitened over the training clips with a ridge: most of what captions differ by
 is not what they are about, and whitening gives every direction its say. A reading that has shrunk towards the mean
 along directions that the brain does not tell keeps little weight there; along directions in which captions hardly
-differ, the ridge keeps a reading's noise small. (Over the mean token alone, concepts are told apart less well: on a development
-phantom, `phantom_eeg:small` with seed 101, validation block, 720 trials, .256 against .294 of SAM-Net's readings and
-.126 against .172 of a ridge's to the tokens.)
+differ, the ridge keeps a reading's noise small. (Over the mean token alone concepts are told apart less well: on a
+development phantom, `phantom_eeg:small` with seed 101, validation block, 720 trials, .256 against .294 of SAM-Net's
+readings, and .126 against .172 of those of a ridge to the tokens.)
 
     captions = learn_captions(suite.encode_text(list(train.captions)), torch.from_numpy(train.concepts))
     suite.generate_video(read_out(tokens, captions, parameters.read_out), brain.seed)

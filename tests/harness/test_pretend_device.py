@@ -7,8 +7,6 @@ a GPU. `test_pretended_rules.py` holds the pretence itself to what torch does.
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -21,11 +19,10 @@ from pretend_device import FAR, PretendDevice
 from random_judges import describe, draw_video, save_judges
 
 from bench.audit import speed
-from bench.core.contracts import BrainData, TrainingSet
-from bench.core.registry import names, resolve, role_of
-from bench.core.splits import make_folds
+from bench.core.contracts import BrainData
+from bench.core.registry import names
 from bench.datasets.catalogue import open_dataset
-from bench.harness import inputs, inside, run_cell
+from bench.harness import inputs
 from bench.pretrained.generators.pipelines import Start
 from bench.pretrained.judges import networks as judge_networks
 from bench.pretrained.judges.observe import READERS, VIEWS, Judges

@@ -1,4 +1,4 @@
-"""One measure for all methods: read-outs that every one of them takes, budgets in epochs, trials that all learn from."""
+"""One measure for all methods: read-outs that each of them takes, budgets in epochs, trials that all learn from."""
 
 from __future__ import annotations
 
