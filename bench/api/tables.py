@@ -170,8 +170,8 @@ def cross(questions: Sequence[Question], split: str | None) -> pd.DataFrame:
         made[-1].attrs["notes"] += rows.attrs["notes"]
     if not made:
         raise missing[0]
-    for error in missing:
-        say(str(error))
+    for absent in missing:
+        say(str(absent))
     table = pd.concat(made, ignore_index=True)
     table.attrs["notes"] = list(dict.fromkeys(note for part in made for note in part.attrs["notes"]))
     return table
