@@ -165,6 +165,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     suite = SimpleNamespace(device="meta", encode_text=lambda captions: torch.zeros(len(captions), 77, 768))
     monkeypatch.setattr(method_module, "encode_clips", zeros(6, 4, 36, 64))
     monkeypatch.setattr(method_module, "tune", lambda *rest, **options: SimpleNamespace(trained_parameters=list))
+    monkeypatch.setattr(method_module, "learn_captions", lambda *rest: None)  # it looks at numbers
     monkeypatch.setattr(EEG2Video, "train", lambda self, *rest: None)
     monkeypatch.setattr(EEG2Video, "flag", lambda self, train: torch.zeros(len(train.video), dtype=torch.bool))
     brain = np.random.default_rng(0).normal(size=(4, 62, 400)).astype(np.float32)

@@ -314,6 +314,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     monkeypatch.setattr(method_module, "AnimateDiffDecoder", Decoder)
     monkeypatch.setattr(method_module, "encode_targets", meta_targets)
     monkeypatch.setattr(method_module, "train_both", lambda *rest, **options: ([], []))
+    monkeypatch.setattr(method_module, "learn_captions", lambda *rest: None)  # it looks at numbers
     made = Glfa(suite=Suite(), **variants()["paper"])
     with torch.device("meta"):
         made.fit(record((40, 52), volumes=5), record())
