@@ -6,13 +6,13 @@ with SparseCtrl makes the video from E, the key frame, and L.
 
 Where what was measured goes against the paper (figures in the README, all on other seeds than the benchmark's):
 
-- E is read as the embedding nearest to a training concept (`concept_reading="nearest"`), not as regressed. A squared
-  error's minimiser is the posterior mean over concepts, and the generator, which was trained on captions' own
-  embeddings, makes mush of a mean of them. The deviation of the caption from its concept is kept as regressed.
+- E is read out as the nearest training concept's (`read_out`), as of every method here, not as regressed: the
+  generator, which was trained on captions' own embeddings, makes mush of what a regression gives
+  (`bench.toolbox.read_outs`).
 - L stands in for noise after noise was added to it (`start="renoised"`), since a regressed L has not the unit variance
   that the generator expects of noise. `"latents"` is the paper's raw replacement.
 
-Both readings of the paper are variants (`--ablation reading`).
+Both readings of the paper are variants (`--ablation readouts`, `--ablation reading`).
 """
 
 from __future__ import annotations
@@ -22,21 +22,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
-from methods.sam_net.covariance import (
-    ChannelMap,
-    measure_covariance,
-    recolour,
-)
+from methods.sam_net.covariance import measure_covariance, recolour
 from methods.sam_net.heads import Decoder
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder, assign_regions, count_steps
 from methods.sam_net.new2source import gather_sources, map_new_to_source
@@ -51,7 +48,14 @@ from methods.sam_net.subjects import (
     plan_stages,
 )
 from methods.sam_net.training import Examples, Recipe, predict, train_decoder
-from methods.sam_net.views import Recording, Viewer, join_recordings, rows_by_subject
+from methods.sam_net.views import (
+    Mapper,
+    Recording,
+    Viewer,
+    join_recordings,
+    measure_band_covariance,
+    rows_by_subject,
+)
 
 ENCODED = 64  # clips encoded at once
 
@@ -60,7 +64,7 @@ class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 3
+    version = 4
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -69,7 +73,7 @@ class SamNet:
         self.seed = seed
         self.device = torch.device(suite.device)
         self.decoder: Decoder | None = None
-        self.maps: dict[int, ChannelMap] = {}
+        self.maps: dict[int, Mapper] = {}
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
@@ -87,8 +91,8 @@ class SamNet:
         self.decoder = decoder.to(self.device)
         text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
         concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts])).to(self.device)
+        self.captions = learn_captions(text, concepts)
         text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
-        self.concepts = torch.stack([text[concepts == one][0, : parameters.concept_rank] for one in concepts.unique()])
         latents = self.decoder.latents.learn_basis(latents)
         starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
         clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
@@ -110,7 +114,8 @@ class SamNet:
             start = draw_other(len(numbers), start, make_generator("sam_net", "start", self.seed))
         order = order_subjects(similarity, start)
         self.order = tuple(int(numbers[one]) for one in order)
-        steps = max(len(order), round(parameters.epochs * len(recording.slow) / parameters.batch_size))
+        epochs = parameters.epochs * (parameters.alone if len(numbers) == 1 else 1)
+        steps = max(len(order), round(epochs * len(recording.slow) / parameters.batch_size))
         with seeded(self.device, "sam_net", "dropout", self.seed):
             train_decoder(
                 self.decoder,
@@ -123,31 +128,40 @@ class SamNet:
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
         clips = [clip for part in parts for clip in digest_clips(part)]
-        self.sources = gather_sources(recording.slow, clips, subject, source=parameters.mapping_source)
+        powers = examples.views.powers
+        self.sources = gather_sources(recording.slow, powers, clips, subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
         """Stage 2: a map to the known subjects for each new one, from its own calibration trials alone."""
         parameters = self.parameters
         self.trained()
         recording = self.prepare(calibration.brain, calibration.sampling_rate)
-        signals = recording.slow
         clips = digest_clips(calibration)
-        for number in np.unique(calibration.subject):
-            rows = np.flatnonzero(calibration.subject == number)
+        for number, rows in rows_by_subject(calibration.subject).items():
+            own = recording[rows]
             if parameters.adaptation == "new2source":
-                self.maps[int(number)] = map_new_to_source(
+                self.maps[number] = map_new_to_source(
                     self.sources,
-                    signals[rows],
+                    own.slow,
+                    self.viewer.view(own).powers,
                     [clips[row] for row in rows],
                     ridge=parameters.mapping_ridge,
                     rescale=parameters.mapping_rescale,
                 )
             elif parameters.adaptation == "recolour":
-                covariance = measure_covariance(signals[rows])
-                self.maps[int(number)] = recolour(
-                    covariance, self.sources.covariance, shrinkage=parameters.recolour_shrinkage
-                )
-        self.viewer.learn_levels(self.map(recording, calibration.subject), calibration.subject)
+                self.maps[number] = self.recolour(own)
+        self.viewer.learn_levels(recording, calibration.subject, self.maps)
+
+    def recolour(self, own: Recording) -> Mapper:
+        """Gives a new subject's trials the known subjects' covariance, and that of each band: no labels, no pairs."""
+        share, viewer = self.parameters.recolour_shrinkage, self.viewer
+        return Mapper(
+            recolour(measure_covariance(own.slow), self.sources.covariance, shrinkage=share),
+            bands=tuple(
+                recolour(measure_band_covariance(own, band), known, shrinkage=share)
+                for band, known in zip(viewer.bands, viewer.band_covariances, strict=True)
+            ),
+        )
 
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """Video of each trial (§3.4), in the size of the training clips."""
@@ -181,13 +195,11 @@ class SamNet:
     def decode(
         self, brain: BrainData
     ) -> tuple[Float[Tensor, "trial token width"], Float[Tensor, "trial frame channel height width"]]:
-        """E and L of each trial, as they are read."""
-        parameters, decoder = self.parameters, self.trained()
+        """E and L of each trial, as they are read out."""
+        decoder = self.trained()
         text, latents = self.regress(brain)
-        if parameters.concept_reading == "nearest":
-            between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
-            text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
-        return decoder.text.expand(text), decoder.latents.expand(latents)
+        read = read_out(decoder.text.expand(text), self.captions, self.parameters.read_out)
+        return read, decoder.latents.expand(latents)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
         """E as regressed, without the training captions' mean, averaged over the tokens."""
@@ -197,8 +209,8 @@ class SamNet:
 
     def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Coefficients of E and L of each trial, through the subject's map where it has one."""
-        recording = self.map(self.prepare(brain.brain, brain.sampling_rate), brain.subject)
-        return predict(self.trained(), self.viewer.see(recording, brain.subject))
+        recording = self.prepare(brain.brain, brain.sampling_rate)
+        return predict(self.trained(), self.viewer.see(recording, brain.subject, self.maps))
 
     @property
     def parameter_count(self) -> int:
@@ -206,7 +218,7 @@ class SamNet:
 
         The subject classifier is not among them: it is thrown away after training.
         """
-        return self.trained().parameter_count + sum(matrix.numel() for matrix in self.maps.values())
+        return self.trained().parameter_count + sum(map(len, self.maps.values()))
 
     def trained(self) -> Decoder:
         return require_fitted(self.decoder, "sam_net")
@@ -219,14 +231,6 @@ class SamNet:
 
         slow = read(self.parameters.sampling_rate)
         return Recording(slow, read(rate) if self.parameters.power_bands else None, rate)
-
-    def map(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Recording:
-        """The trials as the known subjects would have had them, of subjects that have a map."""
-        parts = rows_by_subject(subject)
-        maps = [self.maps.get(number) for number in parts]
-        own = [recording[rows] for rows in parts.values()]
-        mapped = [one if matrix is None else one.mix(matrix) for one, matrix in zip(own, maps, strict=True)]
-        return join_recordings(mapped)[np.argsort(np.concatenate(list(parts.values())))]
 
     def group_electrodes(self, channels: Sequence[str]) -> list[list[int]]:
         """Which of the electrodes in use are sphered together: none are, by `sphering="none"`."""
@@ -249,16 +253,6 @@ class SamNet:
             shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
             latents.append(self.suite.encode_video(shown))
         return torch.cat(text).to(self.device), torch.cat(latents).to(self.device)
-
-
-def nearest_concepts(
-    coefficients: Float[Tensor, "trial rank"], concepts: Float[Tensor, "concept rank"]
-) -> Float[Tensor, "trial rank"]:
-    """For each trial, the coefficients of the training concept that agrees best with the predicted ones.
-
-    Coefficients have unit variance in every direction, so the concepts are equally long and the inner product decides.
-    """
-    return concepts[(coefficients @ concepts.T).argmax(dim=1)]
 
 
 def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:

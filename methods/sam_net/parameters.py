@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 Region = Literal["frontal", "parietal", "central", "temporal", "occipital"]
 REGIONS: tuple[Region, ...] = get_args(Region)
@@ -54,6 +54,7 @@ class Parameters:
 
     # Training stage 1 (§3.5)
     epochs: float = limited(20.0, above=0)  # steps = epochs × training trials / batch_size, whatever the stages
+    alone: float = limited(3.0, above=0)  # times as many epochs where one subject has only its own trials
     use_validation: bool = True  # train on the validation block too: nothing is chosen on it
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -66,7 +67,7 @@ class Parameters:
     adaptation: Literal["new2source", "recolour", "none"] = "new2source"
     mapping_source: Literal["mean", "each"] = "mean"
     mapping_ridge: float = 0.1
-    mapping_rescale: bool = True
+    mapping_rescale: bool = False  # of waveforms; powers always are brought to unit deviation, which HRT is used to
     recolour_shrinkage: float = limited(0.01, least=0, most=1)
 
     # Video (§3.4)
@@ -80,7 +81,7 @@ class Parameters:
     keyframe_steps: int | None = None
     keyframe_guidance: float | None = None
     keyframe_strength: float = limited(0.4, above=0, most=1)
-    concept_reading: Literal["nearest", "mean"] = "nearest"  # "mean": the concept block of E as regressed
+    read_out: ReadOut = "nearest_concept"  # of E; "regressed" is the paper's
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:

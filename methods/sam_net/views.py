@@ -13,7 +13,7 @@ deviation, as the harness does with the signals themselves: without labels, of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,18 @@ class Recording:
     def __getitem__(self, rows: Any) -> Recording:
         return Recording(self.slow[rows], None if self.fast is None else self.fast[rows], self.rate)
 
-    def mix(self, matrix: ChannelMap) -> Recording:
-        """Another mixture of the channels."""
-        fast = None if self.fast is None else apply_map(matrix, self.fast)
-        return Recording(apply_map(matrix, self.slow), fast, self.rate)
+
+@dataclass(frozen=True)
+class Mapper:
+    """How a new subject's trials are made those of the known ones: mixtures of channels, each for one view."""
+
+    waveforms: ChannelMap
+    bands: tuple[ChannelMap, ...] = ()  # of the signals in each band, before a power is taken
+    powers: Float[Tensor, "band channel channel"] | None = None  # of the powers at the subject's level
+
+    def __len__(self) -> int:
+        """How many numbers it has."""
+        return sum(one.numel() for one in (self.waveforms, *self.bands, self.powers) if one is not None)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,10 @@ class Views:
 
     def split(self, size: int) -> Iterator[Views]:
         return (self[start : start + size] for start in range(0, len(self), size))
+
+
+Maps = Mapping[int, Mapper]  # by subject
+NOBODY: Maps = {}
 
 
 def join_recordings(parts: Sequence[Recording]) -> Recording:
@@ -101,46 +113,52 @@ class Viewer:
         """One sphere of waveforms and one of each band, by the mean over subjects of each one's covariance."""
         index = torch.from_numpy(np.unique(subject, return_inverse=True)[1])
         self.sphere = self.make_sphere(average_covariance(recording.slow, index.to(recording.slow.device)), 0)
-        self.band_spheres = [
-            self.make_sphere(average_band_covariance(recording, subject, band), 1) for band in self.bands
-        ]
+        self.band_covariances = [average_band_covariance(recording, subject, band) for band in self.bands]
+        self.band_spheres = [self.make_sphere(covariance, 1) for covariance in self.band_covariances]
 
     def make_sphere(self, covariance: ChannelMap, kind: int) -> ChannelMap:
         if not self.groups:
             return torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
         return sphere_groups(covariance, self.groups, self.shrinkage[kind])
 
-    def learn_levels(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> None:
+    def learn_levels(self, recording: Recording, subject: Int64[np.ndarray, " trial"], maps: Maps = NOBODY) -> None:
         """Each subject's usual powers."""
         for number, rows in rows_by_subject(subject).items() if self.bands else ():
-            self.levels[number] = measure_level(self.measure(recording[rows]))
+            self.levels[number] = measure_level(self.measure(recording[rows], maps.get(number)))
 
-    def measure(self, recording: Recording) -> Powers:
-        return measure_powers(recording, self.bands, self.band_spheres, self.steps)
+    def measure(self, recording: Recording, mapper: Mapper | None = None) -> Powers:
+        spheres = self.band_spheres
+        if mapper is not None and mapper.bands:
+            spheres = [sphere @ matrix for sphere, matrix in zip(spheres, mapper.bands, strict=True)]
+        return measure_powers(recording, self.bands, spheres, self.steps)
 
-    def see(self, recording: Recording, subject: Int64[np.ndarray, " trial"]) -> Views:
-        """Views of trials, in their order, each with its subject's level."""
+    def see(self, recording: Recording, subject: Int64[np.ndarray, " trial"], maps: Maps = NOBODY) -> Views:
+        """Views of trials, in their order, each with its subject's level and through its map where it has one."""
         parts = rows_by_subject(subject)
-        seen = [self.view(recording[rows], self.levels.get(number)) for number, rows in parts.items()]
+        seen = [self.view(recording[rows], self.levels.get(one), maps.get(one)) for one, rows in parts.items()]
         return join_views(seen)[np.argsort(np.concatenate(list(parts.values())))]
 
-    def view(self, recording: Recording, level: Level | None = None) -> Views:
+    def view(self, recording: Recording, level: Level | None = None, mapper: Mapper | None = None) -> Views:
         """Views of one subject's trials, at this level or at their own."""
         powers = None
         if self.bands:
-            powers = self.measure(recording)
+            powers = self.measure(recording, mapper)
             powers = (level or measure_level(powers)).apply(powers)
-        return Views(apply_map(self.sphere, recording.slow), powers)
+            if mapper is not None and mapper.powers is not None:
+                powers = torch.einsum("bdc,nbct->nbdt", mapper.powers.to(powers), powers)
+        waveforms = recording.slow if mapper is None else apply_map(mapper.waveforms, recording.slow)
+        return Views(apply_map(self.sphere, waveforms), powers)
 
 
 def average_band_covariance(recording: Recording, subject: Int64[np.ndarray, " trial"], band: Band) -> ChannelMap:
-    assert recording.fast is not None, "read without powers"
-    parts = [recording.fast[rows] for rows in rows_by_subject(subject).values()]
-    return torch.stack([measure_band_covariance(part, recording.rate, band) for part in parts]).mean(dim=0)
+    parts = [recording[rows] for rows in rows_by_subject(subject).values()]
+    return torch.stack([measure_band_covariance(part, band) for part in parts]).mean(dim=0)
 
 
-def measure_band_covariance(signals: Signals, rate: float, band: Band) -> ChannelMap:
+def measure_band_covariance(recording: Recording, band: Band) -> ChannelMap:
     """Mean product of channels in the band, over trials and frequencies; zero where it holds no frequency."""
+    assert recording.fast is not None, "read without powers"
+    signals, rate = recording.fast, recording.rate
     kept = find_band(signals.shape[2], rate, band)
     total = torch.zeros(signals.shape[1], signals.shape[1], dtype=torch.float64, device=signals.device)
     for part in signals.split(CHUNK):

@@ -131,7 +131,7 @@ def test_a_new_subject_is_mapped_by_its_calibration_trials(world: World) -> None
         method.adapt(replace(calibration, brain=calibration.brain[rows], subject=calibration.subject[rows],
                              clip=calibration.clip[rows]))  # fmt: skip
         results[adaptation] = method.decode(hide_answers(strange.record(first_clip=100, subjects=(9,))))[1]
-        assert method.parameter_count - before == (0 if adaptation == "none" else 62 * 62)
+        assert method.parameter_count - before == (0 if adaptation == "none" else 4 * 62 * 62)  # waveforms, three bands
     assert not torch.equal(results["none"], results["new2source"])
     assert not torch.equal(results["none"], results["recolour"])
 

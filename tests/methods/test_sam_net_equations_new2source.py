@@ -16,7 +16,8 @@ from sam_world import FakeSuite, World
 from methods.sam_net.covariance import ChannelMap, apply_map
 from methods.sam_net.method import SamNet
 from methods.sam_net.new2source import Sources, fit_channel_map, gather_sources, map_new_to_source
-from methods.sam_net.views import Recording
+from methods.sam_net.training import predict
+from methods.sam_net.views import Views
 
 TINY: dict[str, Any] = {
     "epochs": 0.2, "width": 8, "queries": 2, "layers": 1, "heads": 2, "filters": 2, "adversary_width": 4,
@@ -49,7 +50,7 @@ def make_pairs() -> tuple[torch.Tensor, torch.Tensor, list[str], list[str]]:
 
 
 def gather(known: torch.Tensor, clips: list[str], source: str = "mean") -> Sources:
-    return gather_sources(known, clips, torch.arange(3).repeat_interleave(8), source=source)
+    return gather_sources(known, None, clips, torch.arange(3).repeat_interleave(8), source=source)
 
 
 def test_equation_9_is_the_least_squares_map_between_trials_of_the_same_clip() -> None:
@@ -66,7 +67,7 @@ def test_equations_9_to_11_by_hand(source: str) -> None:
     """Source2New on the calibrated clips, simulated trials of all other clips, New2Source on both kinds together."""
     known, new, clips, calibrated = make_pairs()
     sources = gather(known, clips, source)
-    made = map_new_to_source(sources, new, calibrated, ridge=0.1, rescale=False).numpy()
+    made = map_new_to_source(sources, new, None, calibrated, ridge=0.1, rescale=False).waveforms.numpy()
     by_clip = known.reshape(3, 8, 5, 30)
     shared, others = [5, 0, 2], [1, 3, 4, 6, 7]
     if source == "mean":
@@ -76,16 +77,49 @@ def test_equations_9_to_11_by_hand(source: str) -> None:
         real = new.repeat(3, 1, 1)
     to_new = solve_map(paired, real, 0.1)  # (9)
     simulated = torch.from_numpy(to_new).float() @ rest  # (10)
-    expected = solve_map(torch.cat([simulated, real]), torch.cat([rest, paired]), 0.1)  # (11)
+    ongoing = (real.numpy() - to_new @ paired.numpy()) * np.sqrt(len(rest) / len(real))
+    x, y = np.hstack([flatten(simulated), flatten(real)]), np.hstack([flatten(rest), flatten(paired)])
+    quiet = np.hstack([x, flatten(torch.from_numpy(ongoing))])  # it tells nothing of the target
+    pull = np.sqrt(0.1 * (quiet**2).sum() / len(x)) * np.eye(len(x))
+    wanted = np.hstack([y, np.zeros((len(x), quiet.shape[1] - x.shape[1])), pull])
+    expected = np.linalg.lstsq(np.hstack([quiet, pull]).T, wanted.T, rcond=None)[0].T  # (11)
     np.testing.assert_allclose(made, expected, atol=1e-5)
+
+
+def test_each_band_s_powers_have_a_map_of_their_own_that_is_learnt_from_pairs() -> None:
+    """Two bands whose powers a new subject's electrodes mix in two ways: each map undoes its own, at unit deviation."""
+    clips = [f"clip{n}" for n in range(60)]
+    shared = draw(60, 2, 6, 20, seed=1)
+    sources = gather_sources(draw(60, 6, 20), shared, clips, torch.zeros(60, dtype=torch.int64), source="mean")
+    mixtures = torch.eye(6) + 0.3 * draw(2, 6, 6, seed=2)
+    own = torch.einsum("bdc,nbct->nbdt", mixtures, shared) + 0.2 * draw(60, 2, 6, 20, seed=3)
+    made = map_new_to_source(sources, draw(60, 6, 20)[:20], own[:20], clips[:20], ridge=1e-3, rescale=False)
+    assert made.powers is not None and len(made) == 3 * 36
+    mapped = torch.einsum("bdc,nbct->nbdt", made.powers.float(), own)
+    np.testing.assert_allclose(mapped[:20].square().mean(dim=(0, 3)), 1.0, rtol=1e-4)
+    for band in range(2):
+        for channel in range(6):
+            pair = torch.stack([mapped[20:, band, channel].flatten(), shared[20:, band, channel].flatten()])
+            raw = torch.stack([own[20:, band, channel].flatten(), shared[20:, band, channel].flatten()])
+            assert torch.corrcoef(pair)[0, 1] > max(0.9, torch.corrcoef(raw)[0, 1])
+
+
+def test_a_noisy_subject_s_map_damps_where_it_is_noisy() -> None:
+    """One channel of two is drowned in ongoing activity: simulated trials that had none would leave it as it is."""
+    clips = [f"clip{n}" for n in range(60)]
+    shared = draw(60, 2, 50)
+    sources = gather_sources(shared, None, clips, torch.zeros(60, dtype=torch.int64), source="mean")
+    own = shared[:9] + torch.tensor([0.1, 3.0])[:, None] * draw(9, 2, 50, seed=1)
+    made = map_new_to_source(sources, own, None, clips[:9], ridge=1e-3, rescale=False).waveforms
+    np.testing.assert_allclose(made.diagonal(), [1 / 1.01, 1 / 10], atol=0.05)  # the best estimate's: 1 / (1 + noise)
 
 
 def test_equation_11_without_other_clips_is_the_map_of_the_real_trials() -> None:
     known, new, clips, calibrated = make_pairs()
     few = [row for row, clip in enumerate(clips) if clip in calibrated]
     subject = torch.arange(3).repeat_interleave(3)
-    sources = gather_sources(known[few], [clips[row] for row in few], subject, source="mean")
-    made = map_new_to_source(sources, new, calibrated, ridge=0.1, rescale=False).numpy()
+    sources = gather_sources(known[few], None, [clips[row] for row in few], subject, source="mean")
+    made = map_new_to_source(sources, new, None, calibrated, ridge=0.1, rescale=False).waveforms.numpy()
     np.testing.assert_allclose(made, solve_map(new, known.reshape(3, 8, 5, 30).mean(dim=0)[[5, 0, 2]], 0.1), atol=1e-5)
 
 
@@ -94,10 +128,10 @@ def test_new2source_recovers_a_planted_mixture() -> None:
     clips = [f"clip{n}" for n in range(60)]
     shared = torch.randn(60, 10, 50, generator=generator)
     signals = torch.cat([shared + 0.1 * torch.randn(60, 10, 50, generator=generator) for _ in range(3)])
-    sources = gather_sources(signals, clips * 3, torch.arange(3).repeat_interleave(60), source="mean")
+    sources = gather_sources(signals, None, clips * 3, torch.arange(3).repeat_interleave(60), source="mean")
     mixture = torch.eye(10) + 0.1 * torch.randn(10, 10, generator=generator)
     new = apply_map(mixture, shared + 0.1 * torch.randn(60, 10, 50, generator=generator))
-    learned = map_new_to_source(sources, new[:9], clips[:9], ridge=1e-3, rescale=False)
+    learned = map_new_to_source(sources, new[:9], None, clips[:9], ridge=1e-3, rescale=False).waveforms
     assert (learned.float() @ mixture - torch.eye(10)).abs().max() < 0.05
     rest = slice(9, None)
     error = (apply_map(learned, new[rest]) - shared[rest]).square().mean()
@@ -119,7 +153,7 @@ def test_rescaled_new2source_gives_each_channel_the_known_subjects_deviation() -
     known, new = known * gains * channels.flip(0), new * channels
     wanted = np.sqrt(np.mean([spread(part) ** 2 for part in known.split(8)], axis=0))
     maps: dict[bool, ChannelMap] = {
-        rescale: map_new_to_source(gather(known, clips), new, calibrated, ridge=0.1, rescale=rescale)
+        rescale: map_new_to_source(gather(known, clips), new, None, calibrated, ridge=0.1, rescale=rescale).waveforms
         for rescale in (True, False)
     }
     np.testing.assert_allclose(spread(apply_map(maps[True], new)), wanted, rtol=1e-5)
@@ -130,21 +164,29 @@ def test_rescaled_new2source_gives_each_channel_the_known_subjects_deviation() -
 
 def test_a_new_subject_s_trials_and_no_others_are_mapped_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(subjects=(1, 2), clips=8)
-    method = SamNet(suite=FakeSuite(), **TINY)
+    method = SamNet(suite=FakeSuite(), mapping_rescale=True, **TINY)
     method.fit(world.record(), world.record(first_clip=50))
     calibration = world.record(subjects=(9,))
     method.adapt(calibration)
     assert set(method.maps) == {9}
-    seen: list[Recording] = []
-    whole = method.viewer.see
-    monkeypatch.setattr(method.viewer, "see", lambda recording, who: seen.append(recording) or whole(recording, who))
+    seen: list[Views] = []
+    monkeypatch.setattr(
+        "methods.sam_net.method.predict", lambda decoder, views: seen.append(views) or predict(decoder, views)
+    )
     both = world.record(first_clip=70, subjects=(2, 9))
     method.decode(hide_answers(both))
-    plain = method.prepare(both.brain, both.sampling_rate)
-    for got, told in ((seen[0].slow, plain.slow), (seen[0].fast, plain.fast)):
-        mapped = torch.from_numpy(np.einsum("dc,nct->ndt", method.maps[9].numpy(), told[8:].numpy())).float()
-        torch.testing.assert_close(got, torch.cat([told[:8], mapped]), atol=1e-4, rtol=1e-4)
+    viewer, mapper = method.viewer, method.maps[9]
+    assert mapper.powers is not None and not mapper.bands
+    recording = method.prepare(both.brain, both.sampling_rate)
+    plain = viewer.see(recording, both.subject)
+    waveforms = np.einsum("dc,nct->ndt", (viewer.sphere @ mapper.waveforms).numpy(), recording.slow[8:].numpy())
+    torch.testing.assert_close(seen[0].waveforms[:8], plain.waveforms[:8])
+    torch.testing.assert_close(seen[0].waveforms[8:], torch.from_numpy(waveforms).float(), atol=1e-4, rtol=1e-4)
+    assert seen[0].powers is not None and plain.powers is not None
+    powers = np.einsum("bdc,nbct->nbdt", mapper.powers.numpy(), plain.powers[8:].numpy())
+    torch.testing.assert_close(seen[0].powers[:8], plain.powers[:8])
+    torch.testing.assert_close(seen[0].powers[8:], torch.from_numpy(powers).float(), atol=1e-4, rtol=1e-4)
     trained = [method.prepare(one.brain, 40.0).slow for one in (world.record(), world.record(first_clip=50))]
     known = np.mean([spread(part) ** 2 for both in trained for part in both.split(8)], axis=0)
-    own = spread(apply_map(method.maps[9], method.prepare(calibration.brain, 40.0).slow))
+    own = spread(apply_map(mapper.waveforms, method.prepare(calibration.brain, 40.0).slow))
     np.testing.assert_allclose(own, np.sqrt(known), rtol=1e-4)

@@ -33,9 +33,8 @@ from bench.core.errors import BenchError
 from bench.core.splits import make_folds, part_blocks, part_subjects, trial_table
 from bench.harness.inputs import fold_scalings, training_set
 from bench.harness.normalise import normalised
-from methods.sam_net.covariance import ChannelMap
 from methods.sam_net.method import SamNet
-from methods.sam_net.views import Recording
+from methods.sam_net.views import Mapper, Recording
 
 FOLDS = 5  # runs of clips
 RIDGE = 0.3  # of the classifiers, in units of the features' mean power
@@ -131,15 +130,14 @@ def describe_held_out(dataset: Dataset, classes: int) -> tuple[Int64[np.ndarray,
 
 
 @torch.inference_mode()
-def encode(method: SamNet, recording: Recording, matrix: ChannelMap | None = None) -> Features:
+def encode(method: SamNet, recording: Recording, mapper: Mapper | None = None) -> Features:
     """The encoder's features of one subject's trials, laid out in a row; through a map where it has one.
 
     Powers are brought to the level of these very trials.
     """
     decoder = method.trained()
-    if matrix is not None:
-        recording = recording.mix(matrix)
-    parts = [decoder.encoder(part).flatten(1) for part in method.viewer.view(recording).split(BATCH)]
+    views = method.viewer.view(recording, mapper=mapper)
+    parts = [decoder.encoder(part).flatten(1) for part in views.split(BATCH)]
     return torch.cat(parts).double().cpu().numpy()
 
 
