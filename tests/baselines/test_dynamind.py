@@ -126,7 +126,7 @@ def test_variants_construct_and_matched_ones_count_what_the_base_counts():
                     assert abs(count - base) < 0.01 * base, name
                     assert build(group[name.removesuffix("_matched")]).parameter_count < 0.99 * base, name
                 elif name.startswith("wo_") and f"{name}_matched" not in group:
-                    assert count == base, name  # takes nothing away
+                    assert abs(count - base) < 0.01 * base, name  # takes next to nothing away
 
 
 def test_paper_size_is_the_released_configurations():
