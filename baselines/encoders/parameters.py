@@ -36,7 +36,6 @@ class EEGParameters(Trained):
     sampling_rate: float = limited(200.0, above=0)  # Hz
     components: int = limited(24, least=0)  # of the electrodes, the strongest of the known subjects; 0: all electrodes
     alignment: Literal["subject", "common"] = "subject"  # whose covariance whitens the components
-    noise: float = limited(1.0, least=0)  # added to each sample while training, in deviations of a component
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from bench.toolbox.read_outs import READ_OUTS, find_nearest, learn_captions
 
 EEG = ("EEGNet", "ShallowConvNet", "Deep4", "EEGConformer", "ATCNet", "ContrastiveEEG", "RidgeEEG")
 FMRI = ("RidgeFmri", "SharedRidge", "MLPBackbone")
-BRIEF = {"epochs": 10, "components": 6, "batch_size": 16, "noise": 0.3}
+BRIEF = {"epochs": 10, "components": 6, "batch_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
     **{name: BRIEF for name in EEG if name != "RidgeEEG"},
     "Deep4": BRIEF | {"epochs": 16},
