@@ -135,3 +135,9 @@ class TokenLayer(nn.Module):
         """Features of a token: `channels` numbers for each volume."""
         numbers = self.regress(signals[:, self.columns].transpose(1, 2))  # (n, T, tokens × channels)
         return numbers.unflatten(2, (self.tokens, -1)).transpose(1, 2).flatten(2)
+
+    @torch.no_grad()
+    def set_weights(self, weights: Float[Tensor, "voxel number"], offset: Float[Tensor, " number"]) -> None:
+        """Weights and offset of the tokens × channels numbers, token by token."""
+        self.regress.weight.copy_(weights.T)
+        self.regress.bias.copy_(offset)

@@ -9,7 +9,8 @@ Where the paper leaves a choice:
   with the same caption are no wrong answers: `groups` leaves them out of the denominator.
 - phi_v is the frames' mean plus a learned correction that starts at zero: a random head would throw away at first what
   CLIP knows. Its output is also what the memories hold, so it is trained in stage 1 and frozen in stage 2; otherwise
-  the memories would be out of date after every step.
+  the memories would be out of date after every step. Where the first layer is solved it stays the frames' mean, which
+  is what the layer was solved for.
 - The temperature is 0.07, fixed; lambda_1 and lambda_2 are 1.
 - ViCLIP is in no maintained package. `suite.embed_actions` is the suite's own encoder (X-CLIP). `ViClip` takes the
   model of a local checkout, such as the one that VBench carries, and can be put in its place.

@@ -124,13 +124,16 @@ class Networks(nn.Module):
         memories: Memories,
         *,
         exclude: Int64[Tensor, " trial"] | None = None,
+        told: Int64[Tensor, " trial"] | None = None,
     ) -> Float[Tensor, "trial token text"]:
-        """What the decoder is given; `exclude`: an entry that a trial may not retrieve."""
+        """What the decoder is given; `exclude`: an entry that a trial may not retrieve; `told`: one whose text it is
+        given in place of the best entry's, or −1."""
         if isinstance(self.fusion, ScaledProjection):
             return fill_tokens(self.fusion(f_e), memories.tokens)
         k = self.memories if self.fusion is not None else 1
         _, entries = retrieve(*self.ask(f_c, f_e), memories.pool, k=k, exclude=exclude)
-        text = memories.read_texts(entries[:, 0])
+        best = entries[:, 0] if told is None else torch.where(told < 0, entries[:, 0], told)
+        text = memories.read_texts(best)
         if self.fusion is None:
             return text
         images, actions = (memories.pool.embeddings[name][entries] for name in ("image", "action"))
@@ -170,6 +173,7 @@ def build_networks(
         feedforward=parameters.feedforward,
         dropout=parameters.dropout,
         embedding=embedding,
+        straight=parameters.first_layer == "solved",
     )
     for number, columns in voxels.items():
         brain.add_subject(number, torch.as_tensor(columns))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bench.core.errors import BenchError
 from bench.toolbox.parameters import Precision, check_heads, limited, read_given
 
+POWERS = {"centred": 0.0, "half": 0.5, "full": 1.0}  # of an axis's deviation that it is divided by
 Modality = Literal["text", "image", "action"]  # of a memory
 
 
@@ -20,7 +21,10 @@ class Parameters:
     leave_out: tuple[str, ...] = ("auditory", "mPFC")
     noise_rois: tuple[str, ...] = ()  # regions whose voxels are noise: their parameters stay, their information goes
 
+    use_validation: bool = True  # train on the validation trials too: nothing is chosen on them
+
     # Brain Model (§3.1)
+    first_layer: Literal["solved", "learned"] = "solved"  # by ridge regression, or by gradient as in the paper
     tokens: int = 4  # of f^e, at most as many as the decoder's text tokens (paper: 512)
     token_channels: int = 64  # numbers that the input layer gives a token at each volume
     width: int = 128  # paper: 2048
@@ -31,6 +35,7 @@ class Parameters:
     match_base: bool = False  # True: `feedforward` is set so that there are as many parameters as in the base
 
     # Semantic enrichment, equations (1) to (3)
+    whitening: Literal["none", "centred", "half", "full"] = "half"  # of embeddings; "none": as the encoders give them
     alignment_frames: int = 6  # frames of a clip that CLIP sees
     temperature: float = limited(0.07, above=0)
     action_weight: float = 1.0  # lambda_1; 0 trains no action head
@@ -44,6 +49,9 @@ class Parameters:
     query: Literal["global", "embedding"] = "global"
     memories: int = 5  # K
     own_clip: bool = False  # True: in training a trial may retrieve its parameters clip
+    router_steps: int = 100  # by that loss alone and all trials, before stage 2 (first_layer="solved")
+    router_learning_rate: float = 1e-2
+    true_text: float = limited(0.5, least=0, most=1)  # share of stage 2's trials that are given their own caption
     router_weight: float = 1.0  # of the mixture scores' loss, which the paper does not have
     condition: Literal["fused", "text", "fmri"] = "fused"  # "text": no MoM, "fmri": no integration
     alpha: float = 1.0

@@ -5,13 +5,14 @@ here) or of LoRA's rate. At 1e-6, the rate of stage 2, LoRA and the zero-convolu
 what starts at zero there (router, fusion, LoRA) has a rate of its own, and the Brain Model the paper's.
 
 In stage 2, L_stage1 keeps the Brain Model where retrieval works while the decoder's loss shapes f^e. The loss of the
-mixture scores, which the router learns by, is explained in memory.py.
+mixture scores, which the router learns by, is explained in memory.py; where the first layer is solved, the router
+learns by it before stage 2 too, and the transformer's share of f^c is chosen (`keep_gain`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,13 +21,15 @@ from torch import Tensor, nn
 
 from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
-from bench.toolbox.read_signals import Reader
 from bench.toolbox.training import Optimiser, train_steps, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
 from methods.cine_neuron.memory import make_pool
 from methods.cine_neuron.networks import Memories, Networks
 from methods.cine_neuron.targets import Targets
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the transformer's gain, the least first: of equal ones it is taken
+Look = Callable[[np.ndarray], tuple[Tensor, Tensor]]  # rows of trials -> f^c and f^e
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Recipe:
     focal_gamma: float
     router_weight: float
     own_clip: bool
+    true_text: float
     weight_decay: float
     precision: str
 
@@ -77,7 +81,7 @@ def measure_mixture(
 
 def train_stage1(
     networks: Networks,
-    read: Reader,
+    look: Look,
     clip: Int64[Tensor, " trial"],
     targets: Targets,
     recipe: Recipe,
@@ -92,9 +96,8 @@ def train_stage1(
     """Train `parameters` in place by equation (3), and return the loss of each step."""
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
-        signals, subject = read(rows)
-        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            f_c, _ = networks.brain(signals, subject)
+        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            f_c, _ = look(rows)
         return measure_stage1(networks.alignment, f_c.float(), clip[rows], targets, recipe)
 
     return train_steps(
@@ -111,10 +114,62 @@ def train_stage1(
     )
 
 
+@torch.no_grad()
+def keep_gain(
+    networks: Networks, look: Look, clip: Int64[Tensor, " trial"], targets: Targets, recipe: Recipe, rows: np.ndarray
+) -> float:
+    """Set the transformer's gain to that share of it with the least loss (1) on these trials; returns the share."""
+    brain = networks.brain
+    learned = float(brain.gain)
+    plain = replace(recipe, action_weight=0.0, category_weight=0.0)
+    losses = []
+    for share in SHARES:
+        brain.gain.fill_(share * learned)
+        losses.append(float(measure_stage1(networks.alignment, look(rows)[0].float(), clip[rows], targets, plain)))
+    best = SHARES[int(np.argmin(losses))]
+    brain.gain.fill_(best * learned).requires_grad_(False)  # nor does stage 2 change it
+    return best
+
+
+def train_router(
+    networks: Networks,
+    look: Look,
+    clip: Int64[Tensor, " trial"],
+    memories: Memories,
+    recipe: Recipe,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    batches: torch.Generator,
+    phase: str,
+) -> list[float]:
+    """Train the router in place by its loss alone, on what is there before stage 2; returns the loss of each step."""
+    assert networks.router is not None
+
+    def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+        with torch.no_grad():
+            f_c, f_e = look(rows)
+        return measure_mixture(networks, f_c.float(), f_e.float(), clip[rows], memories, recipe.temperature)
+
+    return train_steps(
+        networks,
+        measure,
+        parameters=list(networks.router.parameters()),
+        trials=len(clip),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=recipe.weight_decay,
+        batches=batches,
+        phase=phase,
+    )
+
+
 def train_stage2(
     networks: Networks,
     decoder: Decoder,
-    read: Reader,
+    look: Look,
     clip: Int64[Tensor, " trial"],
     targets: Targets,
     latents: Float[Tensor, "clip ..."],
@@ -144,14 +199,17 @@ def train_stage2(
     decoder.network.train()
     losses = []
     for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
-        signals, subject = read(rows)
         shown = clip[rows]
-        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            f_c, f_e = networks.brain(signals, subject)
+        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            f_c, f_e = look(rows)
         f_c, f_e = f_c.float(), f_e.float()  # similarities need the digits that bfloat16 lacks
-        condition = networks.make_condition(f_c, f_e, memories, exclude=None if recipe.own_clip else shown)
-        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), condition, noise)
+        told = None
+        if recipe.true_text > 0:
+            told = torch.where(torch.rand(len(rows), generator=noise).to(clip.device) < recipe.true_text, shown, -1)
+        exclude = None if recipe.own_clip else shown
+        condition = networks.make_condition(f_c, f_e, memories, exclude=exclude, told=told)
+        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(f_c), condition, noise)
         loss = drawn + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
         if networks.router is not None and recipe.router_weight > 0:
             found = measure_mixture(networks, f_c, f_e, shown, memories, recipe.temperature)

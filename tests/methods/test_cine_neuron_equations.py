@@ -200,6 +200,19 @@ def test_the_best_entry_gives_its_text_and_the_k_best_their_images_and_actions()
         torch.testing.assert_close(actions, torch.from_numpy(unit(embeddings["action"].numpy())[best]).float())
 
 
+def test_a_trial_that_is_told_its_caption_is_given_that_text_and_the_memories_that_it_found() -> None:
+    networks, f_c, f_e = make_networks(memories=3), draw(2, 6), draw(2, 3, 8, seed=1)
+    texts, caption = draw(4, 9, 5, seed=8), torch.tensor([2, 0, 1, 3, 3, 0, 2])
+    memories = make_memories(make_pool(make_entries(7)), texts, caption)
+    given: list[torch.Tensor] = []
+    networks.fusion.register_forward_pre_hook(lambda module, parts: given.extend(parts))
+    networks.make_condition(f_c, f_e, memories)
+    networks.make_condition(f_c, f_e, memories, told=torch.tensor([2, -1]))
+    torch.testing.assert_close(given[5], given[1])
+    torch.testing.assert_close(given[7], torch.stack([texts[1], given[3][1]]))
+    assert not torch.equal(given[3][0], texts[1])
+
+
 @pytest.mark.parametrize("honest", ["text", "image", "action"])
 def test_the_router_learns_which_modality_to_trust(honest: str) -> None:
     """One modality's queries point at the right entries, the others at random ones; its weight grows towards 1."""

@@ -204,13 +204,13 @@ def test_equation_10_adds_the_loss_of_stage_1_and_the_decoder_s(
     monkeypatch.setattr("methods.cine_neuron.training.Optimiser", Watch)
     order: list[np.ndarray] = []
 
-    def read(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def look(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         order.append(rows)
-        return signals[rows], subject[rows]
+        return networks.brain(signals[rows], subject[rows])
 
     decoder = PlainDecoder()
     own = train_stage2(
-        networks, decoder, read, CLIP, targets, latents, memories, recipe, steps=1, batch_size=6, learning_rate=1e-3,
+        networks, decoder, look, CLIP, targets, latents, memories, recipe, steps=1, batch_size=6, learning_rate=1e-3,
         decoder_learning_rate=1e-3, batches=seeded(), noise=seeded(), phase="stage 2",
     )  # fmt: skip
     (rows,) = order
@@ -237,7 +237,8 @@ def test_equation_10_adds_the_loss_of_stage_1_and_the_decoder_s(
 
 def test_stage_2_trains_all_but_phi_v(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder's loss and the stage's reach Brain Model, router, fusion and LoRA; the memories' maker stays."""
-    method = method_module.CineNeuron(suite=FakeSuite(), **{**SMALL, "stage1_steps": 2, "joint_epochs": 0.5})
+    quick = {**SMALL, "stage1_steps": 2, "joint_epochs": 0.5, "first_layer": "learned"}
+    method = method_module.CineNeuron(suite=FakeSuite(), **quick)
     kept: dict[str, torch.Tensor] = {}
     real = method_module.train_stage2
 

@@ -125,7 +125,7 @@ def make_entries(entries: int, seed: int = 9) -> dict[str, torch.Tensor]:
 def make_recipe(**changes: Any) -> Recipe:
     plain: dict[str, Any] = {
         "temperature": 0.2, "action_weight": 0.0, "category_weight": 0.0, "focal_gamma": 2.0, "router_weight": 0.0,
-        "own_clip": False, "weight_decay": 0.0, "precision": "fp32",
+        "own_clip": False, "true_text": 0.0, "weight_decay": 0.0, "precision": "fp32",
     }  # fmt: skip
     return Recipe(**{**plain, **changes})
 
@@ -134,7 +134,7 @@ def make_networks(**changes: Any) -> Networks:
     """Brain Model, heads, router and fusion of a tiny size, every number random; one subject of ten voxels."""
     options: dict[str, Any] = {
         "tokens": 3, "token_channels": 2, "width": 8, "layers": 1, "heads": 2, "feedforward": 8, "dropout": 0.0,
-        "memories": 2,
+        "memories": 2, "first_layer": "learned",
     }  # fmt: skip
     own = Parameters(**{**options, **changes})
     networks = build_networks(own, volumes=2, voxels={1: np.arange(10)}, embedding=6, action=4, categories=3, text=5)

@@ -9,8 +9,9 @@ The paper averages a voxel's weights and normalises them to [0, 1]. The average 
 signs differ from output to output and would cancel.
 
 What fools it: the weight of a voxel says how much it is read, not how much it says. Correlated voxels share a weight
-that one of them would have alone, so a region of many voxels has small weights. The optimiser's steps have the same
-size for all weights, so a voxel of pure noise gains weight too, if less. Weights start at zero (brain_model.py).
+that one of them would have alone, so a region of many voxels has small weights. A voxel of pure noise gains weight too,
+if less: ridge regression of few trials fits some of its noise, and a learned layer's steps have the same size for all
+weights (they start at zero, brain_model.py).
 """
 
 from __future__ import annotations

@@ -71,11 +71,11 @@ def measure_recall(dataset: Any, suite: Any, split: str, *, k: int = 5, seed: in
         )
         shown = np.unique(np.asarray(dataset.trials["clip"])[fold.test])[test.clip]
         found = find_memories(method, brain, k)
-        chosen = train.concepts[found[LEARNED][:, 0]]
+        chosen = method.concepts[found[LEARNED][:, 0]]
         for way, entries in found.items():
-            right = train.concepts[entries] == test.concepts[test.clip][:, None]  # (trial, K)
+            right = method.concepts[entries] == test.concepts[test.clip][:, None]  # (trial, K)
             part = {"subject": test.subject, "clip": shown, "first": right[:, 0], "any": right.any(axis=1)}
-            part["as_mixture"] = train.concepts[entries[:, 0]] == chosen
+            part["as_mixture"] = method.concepts[entries[:, 0]] == chosen
             rows.append(pd.DataFrame({"way": way, **part}))
     return pd.concat(rows, ignore_index=True)
 
