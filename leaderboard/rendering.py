@@ -29,6 +29,7 @@ INTERVALS = {  # estimate: its lower and upper end
     "difference_to_shuffled": ("difference_low", "difference_high"),
     "difference": ("difference_to_base_low", "difference_to_base_high"),
     "a_minus_b": ("a_minus_b_low", "a_minus_b_high"),
+    **{name: (f"{name}_low", f"{name}_high") for name in ("own", "nearest_concept", "nearest_caption", "regressed")},
 }
 NAMED = {"floor": "floor_name", "ceiling": "ceiling_name", "best_value": "best_subject"}  # number: what it is of
 NOTED = ("generalises_to", "suite", "classes", "seeds", "role")  # moved to the notes where all rows agree
@@ -41,6 +42,7 @@ TITLES = {
     "best_value": "best (subject, chosen on test)",
     "difference": "base − variant",
     "a_minus_b": "A − B",
+    "nearest_concept": "nearest concept (base)",
     "difference_to_shuffled": "minus shuffled",
 }
 

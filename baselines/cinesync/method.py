@@ -22,7 +22,7 @@ Other choices:
 - Visual regions alone are read (CineSync); `regions="visual_auditory"` is CineSync⋆, `"visual_hippocampus"` what
   CineNeuron calls CineSync*. Regions are told by the data set's names; where it names none, all voxels are read.
 - What is slower than 10 samples a second is taken for fMRI.
-- The validation trials are not used: the numbers of steps are fixed.
+- Nothing is chosen by the validation trials, so they are learned from; the numbers of epochs are fixed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ from baselines.encoders.brain_tokens import Recipe, encode_targets, train_alone,
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, UnknownRegion, require_fitted
 from bench.pretrained.decoders import WanDecoder, attach_lora, list_lora
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
@@ -60,7 +62,7 @@ class CineSync:
     """CineSync. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "any"
-    version = 2
+    version = 3
     uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
     asks = ("clip_large",)
 
@@ -74,6 +76,7 @@ class CineSync:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1 without, stage 2 with the video model."""
         parameters = self.parameters
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         with seeded(self.device, "cinesync", "lora", self.seed):
             self.decoder = WanDecoder(
@@ -98,7 +101,9 @@ class CineSync:
             ).to(self.device)
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
-        encoder.head.mean.copy_(targets.tokens[targets.caption].mean(dim=0))
+        text = targets.tokens[targets.caption]
+        encoder.head.mean.copy_(text.mean(dim=0))
+        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         if parameters.weights is not None:
             self.start_from(parameters.weights, encoder)
         self.recipe = take_fields(Recipe, parameters)
@@ -111,7 +116,7 @@ class CineSync:
             read_trials(train, self.device),
             targets,
             self.recipe,
-            steps=parameters.align_steps,
+            epochs=parameters.align_epochs,
             seed=self.seed,
             phases=("aligning recordings (stage 1)", "training with the video model (stage 2)"),
         )
@@ -146,7 +151,7 @@ class CineSync:
                     targets,
                     self.recipe,
                     parameters=list(layer.parameters()),
-                    steps=parameters.calibration_steps,
+                    epochs=parameters.calibration_epochs,
                     learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cinesync", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
@@ -158,7 +163,8 @@ class CineSync:
         self.trained()
 
         def make(rows: np.ndarray) -> VideoBatch:
-            return self.decoder.generate(self.read_brain(brain, rows)[1], brain.seed[rows].tolist())
+            text = read_out(self.read_brain(brain, rows)[1], self.captions, self.parameters.read_out)
+            return self.decoder.generate(text, brain.seed[rows].tolist())
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 

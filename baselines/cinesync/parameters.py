@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import Precision, check_heads, limited, read_given
+from bench.toolbox.parameters import Precision, ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Parameters:
     dropout: float = limited(0.1, least=0, most=1)
 
     # Video model
+    read_out: ReadOut = "nearest_concept"
     lora_rank: int = limited(16, least=0)  # 0: none (paper: 64, its code 128)
     lora_scale: int = 16  # paper: 64
     flow_shift: float = limited(3.0, above=0)  # of Wan's noise levels
@@ -44,16 +45,17 @@ class Parameters:
     image_weight: float = 1.0
     text_weight: float = 1.0
     token_weight: float = 1.0  # paper: 0
-    align_steps: int = 400  # paper: 50 epochs
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
+    align_epochs: float = limited(30.0, above=0)  # paper: 50
     batch_size: int = 64  # paper: 16
     learning_rate: float = 5e-4  # paper: 1e-4
-    joint_steps: int = 80  # paper: 5,000, its code 10,000
+    joint_epochs: float = limited(1.5, least=0)  # 0: none (paper: 5,000 steps, its code 10,000)
     joint_batch_size: int = 16  # paper: 2 on each of 4 GPUs
     joint_learning_rate: float = 1e-5  # paper: 1e-4
     decoder_learning_rate: float = 3e-4  # paper: 1e-4
     weight_decay: float = 0.05  # paper: 1e-4
     precision: Precision = "fp32"  # of the networks in training
-    calibration_steps: int = 200
+    calibration_epochs: float = limited(80.0, above=0)
     calibration_learning_rate: float = 1e-3
 
 

@@ -21,7 +21,7 @@ suite; `ablations.toml` has the paper's size as the variant `paper`. Where the s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,19 +39,31 @@ from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
+from bench.toolbox.joined import join_sets
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import make_generator, remember, seeded
+from bench.toolbox.training import make_generator, plan_steps, remember, seeded
 
 CHUNK = 512  # trials passed through a network at once
+
+
+class Held(NamedTuple):
+    """Validation trials by which weights are chosen (`stopping`), and what their clips are."""
+
+    signals: Float[Tensor, "trial channel time"]
+    clip: Int64[Tensor, " trial"]
+    tokens: Float[Tensor, "clip token d"]
+    answers: Answers
+    latents: Float[Tensor, "clip frame channel y x"]
 
 
 class DynaMind:
     """DynaMind as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 2
+    version = 3
     asks = ("clip_large",)
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -65,6 +77,7 @@ class DynaMind:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Mapper, prior, aligner, generator, one after the other."""
         parameters = self.parameters
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         self.categories = np.unique(train.concepts)
         signals = self.prepare(train.brain, train.sampling_rate)
@@ -82,39 +95,53 @@ class DynaMind:
             )
         self.networks = networks.to(self.device)
         networks.code.learn(tokens)
-        known = np.isin(validation.concepts[validation.clip], self.categories)
-        there = np.flatnonzero(known)
-        held = self.prepare(validation.brain, validation.sampling_rate)[there]
-        held_clip = torch.from_numpy(validation.clip[there]).to(self.device)
-        held_tokens = self.suite.encode_text(list(validation.captions)).to(self.device)
-        answers, held_answers = self.answer(train, tokens, images), self.answer(validation, held_tokens)
-        clip = torch.from_numpy(train.clip).to(self.device)
-        self.fit_mapper(signals, clip, answers, (held, held_clip, held_answers))
-        self.fit_prior(signals, clip, tokens, (held, held_tokens[held_clip]))
+        self.captions = learn_captions(tokens, torch.from_numpy(train.concepts))
+        held = self.hold_out(validation) if parameters.stopping == "validation" else None
+        answers, clip = self.answer(train, tokens, images), torch.from_numpy(train.clip).to(self.device)
+        self.fit_mapper(signals, clip, answers, held)
+        self.fit_prior(signals, clip, tokens, held)
         if networks.aligner is not None:
-            self.fit_aligner(signals, clip, latents, (held, held_clip, encode_clips(self.suite, validation.video)))
+            self.fit_aligner(signals, clip, latents, held)
         self.unet = self.tune(train)
+
+    def hold_out(self, validation: TrainingSet) -> Held | None:
+        """The validation trials of known concepts; None where there are none."""
+        known = np.flatnonzero(np.isin(validation.concepts[validation.clip], self.categories))
+        tokens = self.suite.encode_text(list(validation.captions)).to(self.device)
+        held = Held(
+            signals=self.prepare(validation.brain, validation.sampling_rate)[known],
+            clip=torch.from_numpy(validation.clip[known]).to(self.device),
+            tokens=tokens,
+            answers=self.answer(validation, tokens),
+            latents=encode_clips(self.suite, validation.video),
+        )
+        return held if len(known) else None
 
     def fit_mapper(
         self,
         signals: Float[Tensor, "trial channel time"],
         clip: Int64[Tensor, " trial"],
         answers: Answers,
-        held: tuple[Tensor, Tensor, Answers],
+        held: Held | None,
     ) -> None:
         parameters, mapper = self.parameters, self.trained().mapper
         draw = make_generator("dynamind", "noise", self.seed)
+
+        def check() -> float:
+            assert held is not None
+            return float(self.measure_mapping(held.signals, held.clip, held.answers))
+
         with seeded(self.device, "dynamind", "mapper dropout", self.seed):
             self.mapper_losses = train_network(
                 mapper,
                 lambda rows: self.measure_mapping(self.disturb(signals[rows], draw), clip[rows], answers),
                 trials=len(signals),
-                steps=max(1, round(parameters.mapper_epochs * len(signals) / parameters.mapper_batch_size)),
+                steps=plan_steps(parameters.mapper_epochs, len(signals), parameters.mapper_batch_size),
                 batch_size=parameters.mapper_batch_size,
                 learning_rate=parameters.mapper_learning_rate,
                 weight_decay=parameters.mapper_weight_decay,
                 batches=make_generator("dynamind", "mapper batches", self.seed),
-                check=(lambda: float(self.measure_mapping(*held))) if len(held[0]) else None,
+                check=None if held is None else check,
                 phase="training the regional mapper",
             )
 
@@ -136,28 +163,29 @@ class DynaMind:
         signals: Float[Tensor, "trial channel time"],
         clip: Int64[Tensor, " trial"],
         tokens: Float[Tensor, "clip token d"],
-        held: tuple[Tensor, Float[Tensor, "trial token d"]],
+        held: Held | None,
     ) -> None:
         parameters, networks = self.parameters, self.trained()
         said, code = self.map(signals), networks.code.encode(tokens)[clip]
-        held_said, held_code = self.map(held[0]), networks.code.encode(held[1])
         draw = make_generator("dynamind", "prior noise", self.seed)
 
         def check() -> float:
+            assert held is not None
             fixed = make_generator("dynamind", "prior check", self.seed)
-            return float(measure_prior(networks.prior, held_code, held_said, fixed))
+            true = networks.code.encode(held.tokens)[held.clip]
+            return float(measure_prior(networks.prior, true, self.map(held.signals), fixed))
 
         with seeded(self.device, "dynamind", "prior dropout", self.seed):
             self.prior_losses = train_network(
                 networks.prior,
                 lambda rows: measure_prior(networks.prior, code[rows], [one[rows] for one in said], draw),
                 trials=len(signals),
-                steps=parameters.prior_steps,
+                steps=plan_steps(parameters.prior_epochs, len(signals), parameters.prior_batch_size),
                 batch_size=parameters.prior_batch_size,
                 learning_rate=parameters.prior_learning_rate,
                 weight_decay=parameters.prior_weight_decay,
                 batches=make_generator("dynamind", "prior batches", self.seed),
-                check=check if len(held_code) else None,
+                check=None if held is None else check,
                 phase="training the prior",
             )
 
@@ -166,27 +194,31 @@ class DynaMind:
         signals: Float[Tensor, "trial channel time"],
         clip: Int64[Tensor, " trial"],
         latents: Float[Tensor, "clip frame channel y x"],
-        held: tuple[Tensor, Tensor, Float[Tensor, "clip frame channel y x"]],
+        held: Held | None,
     ) -> None:
         parameters, aligner = self.parameters, self.trained().aligner
         assert aligner is not None
         mean = latents.mean(dim=(0, 1))
         deviation = (latents - mean).square().mean().sqrt().clamp_min(1e-6)
-        true, held_true = ((one.to(self.device) - mean) / deviation for one in (latents, held[2]))
+        true = (latents - mean) / deviation
         options = {"contrast": parameters.contrast, "temperature": parameters.contrast_temperature}
+
+        def check() -> float:
+            assert held is not None
+            shown = (held.latents.to(self.device) - mean) / deviation
+            return float(measure_alignment(aligner, held.signals, held.clip, shown, **options))
+
         with seeded(self.device, "dynamind", "aligner dropout", self.seed):
             self.aligner_losses = train_network(
                 aligner,
                 lambda rows: measure_alignment(aligner, signals[rows], clip[rows], true, **options),
                 trials=len(signals),
-                steps=parameters.aligner_steps,
+                steps=plan_steps(parameters.aligner_epochs, len(signals), parameters.aligner_batch_size),
                 batch_size=parameters.aligner_batch_size,
                 learning_rate=parameters.aligner_learning_rate,
                 weight_decay=parameters.aligner_weight_decay,
                 batches=make_generator("dynamind", "aligner batches", self.seed),
-                check=(lambda: float(measure_alignment(aligner, held[0], held[1], held_true, **options)))
-                if len(held[0])
-                else None,
+                check=None if held is None else check,
                 phase="training the temporal aligner",
             )
         with torch.no_grad():
@@ -199,7 +231,7 @@ class DynaMind:
             self.suite,
             train.video,
             train.captions,
-            steps=parameters.tuning_steps,
+            epochs=parameters.tuning_epochs,
             batch_size=parameters.tuning_batch_size,
             learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
@@ -226,7 +258,7 @@ class DynaMind:
                 measure,
                 parameters=[change],
                 trials=len(trials),
-                steps=parameters.calibration_steps,
+                steps=plan_steps(parameters.calibration_epochs, len(trials), parameters.mapper_batch_size),
                 batch_size=parameters.mapper_batch_size,
                 learning_rate=parameters.calibration_learning_rate,
                 weight_decay=parameters.mapper_weight_decay,
@@ -240,7 +272,7 @@ class DynaMind:
         """From EEG to video, in the size of the training clips."""
         parameters = self.parameters
         signals = self.prepare(brain.brain, brain.sampling_rate, brain.subject)
-        text = self.draw_tokens(signals, brain.seed)
+        text = read_out(self.draw_tokens(signals, brain.seed), self.captions, parameters.read_out)
         start = self.make_start(signals, brain.seed)
         video = sample(self.suite, self.unet, text, start, steps=parameters.steps, guidance=parameters.guidance)
         return fit_clips(video, self.clip_shape)

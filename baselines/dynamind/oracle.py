@@ -16,6 +16,7 @@ from baselines.dynamind.parameters import Parameters, read_oracle_parameters
 from bench.core.contracts import BrainData, TrainingSet, VideoBatch
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import encode_clips, invert, sample, tune
+from bench.toolbox.joined import join_sets
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import count_parameters
 
@@ -23,18 +24,19 @@ from bench.toolbox.sizes import count_parameters
 class DynaMindOracle(CeilingBase):
     """True captions and inverted true latents through the generator that DynaMind tunes."""
 
-    version = 1
+    version = 2
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
         super().__init__(suite=suite, seed=seed)
         self.parameters = read_oracle_parameters(parameters)
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
+        known = join_sets([train, validation])  # as DynaMind has them
         self.unet = tune(
             self.suite,
-            train.video,
-            train.captions,
-            steps=self.parameters.tuning_steps,
+            known.video,
+            known.captions,
+            epochs=self.parameters.tuning_epochs,
             batch_size=Parameters.tuning_batch_size,
             learning_rate=Parameters.tuning_learning_rate,
             seed=self.seed,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from baselines.dynamind.regions import LAYOUTS
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import limited, read_given
+from bench.toolbox.parameters import ReadOut, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Parameters:
     prior_heads: int = 4  # 12
     prior_head_width: int = 16  # 64
     prior_dropout: float = limited(0.1, least=0, most=1)
-    prior_steps: int = 600  # of training; 48 epochs
+    prior_epochs: float = limited(50.0, above=0)  # 48
     prior_batch_size: int = 64  # 14
     prior_learning_rate: float = 2e-3  # 9.5e-5
     prior_weight_decay: float = 0.012
@@ -59,21 +59,26 @@ class Parameters:
     released_axes: bool = False  # True: the scrambled axes of the release
     contrast: float = limited(0.11, least=0, most=1)
     contrast_temperature: float = limited(0.072, above=0)
-    aligner_steps: int = 400  # 96 epochs
+    aligner_epochs: float = limited(30.0, above=0)  # 96
     aligner_batch_size: int = 64  # 10
     aligner_learning_rate: float = 1e-3  # 9.5e-5
     aligner_weight_decay: float = 0.01
 
     # Dual-guidance reconstruction
     alpha: float = 0.3  # of the blueprint in the start
-    tuning_steps: int = 100  # of Tune-A-Video; the paper: 10 epochs of 1,400 clips, one at a time
+    tuning_epochs: float = limited(0.5, above=0)  # of Tune-A-Video, of the clips; 10, of 1,400 clips
     tuning_batch_size: int = 4  # 1
     tuning_learning_rate: float = 3e-4  # 9.5e-6
+    read_out: ReadOut = "nearest_concept"  # of the prior's tokens
     steps: int | None = None  # these two: None is the suite's parameters (48 and 12.2)
     guidance: float | None = None
 
+    # Trials that are learned from
+    use_validation: bool = True  # of the validation block too; nothing is chosen by it, unless:
+    stopping: Literal["none", "validation"] = "none"  # "validation" keeps the weights that did best on it
+
     # New subjects
-    calibration_steps: int = 60
+    calibration_epochs: float = limited(30.0, above=0)
     calibration_learning_rate: float = 1e-3
 
 
@@ -90,6 +95,8 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
         raise BenchError(f"token_rank={rank} is no multiple of code_length={length}; change either")
     if not (parameters.text_weight or parameters.image_weight or parameters.category_weight):
         raise BenchError("text_weight, image_weight and category_weight are all 0: nothing would train the mapper")
+    if parameters.stopping == "validation" and parameters.use_validation:
+        raise BenchError("stopping='validation' chooses by trials that are learned from; set use_validation=false too")
     return parameters
 
 
@@ -98,7 +105,7 @@ class OracleParameters:
     """Every parameter of `dynamind_oracle` with its default."""
 
     latents: bool = True  # False: the video starts from noise, and the true caption alone is known
-    tuning_steps: int = Parameters.tuning_steps
+    tuning_epochs: float = limited(Parameters.tuning_epochs, above=0)
     steps: int | None = None  # these two: None is the suite's parameters
     guidance: float | None = None
 

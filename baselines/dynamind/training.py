@@ -1,7 +1,8 @@
-"""One loop for all three networks, which keeps the weights that did best on the validation block.
+"""One loop for all three networks, which can keep the weights that did best on the validation block.
 
 The released trainers choose their checkpoint on the *test* block (mapper) or on a random share of all clips, tested
-ones among them (prior, aligner). Here the validation block chooses.
+ones among them (prior, aligner). Here the last weights stay, as with every method of the bench, or the validation block
+chooses (`stopping="validation"`).
 """
 
 from __future__ import annotations

@@ -46,11 +46,13 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
+from bench.toolbox.joined import join_sets
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.released import load_released
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
-from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 
 PREDICTED = 128  # trials through the networks at once
 
@@ -59,7 +61,7 @@ class EEG2Video:
     """EEG2Video as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 1
+    version = 2
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -71,8 +73,9 @@ class EEG2Video:
         self.losses: dict[str, list[float]] = {}  # of each network, at each step
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
-        """Tune the video model, then train the networks on EEG. The validation trials are not used."""
+        """Tune the video model, then train the networks on EEG; on the validation trials like on all others."""
         parameters, suite = self.parameters, self.suite
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         latents = encode_clips(suite, train.video)  # (clip, f, c, y, x)
         text = suite.encode_text(list(train.captions))
@@ -80,7 +83,7 @@ class EEG2Video:
             suite,
             train.video,
             train.captions,
-            steps=parameters.tuning_steps,
+            epochs=parameters.tuning_epochs,
             batch_size=parameters.tuning_batch_size,
             learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
@@ -97,6 +100,7 @@ class EEG2Video:
                 text_shape=text.shape[1:],
             ).to(self.device)  # fmt: skip
         self.mean_text = text.mean(dim=0)
+        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         networks.semantic.start_at(self.mean_text.to(self.device))
         clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
         if parameters.semantic_targets == "concept":
@@ -126,7 +130,7 @@ class EEG2Video:
                 lambda rows: measure(network(read(rows)), rows),
                 parameters=list(network.parameters()),
                 trials=trials,
-                steps=getattr(parameters, f"{name}_steps"),
+                steps=plan_steps(getattr(parameters, f"{name}_epochs"), trials, parameters.batch_size),
                 batch_size=parameters.batch_size,
                 learning_rate=getattr(parameters, f"{name}_learning_rate"),
                 weight_decay=parameters.weight_decay,
@@ -153,6 +157,7 @@ class EEG2Video:
         """From EEG to video, in the size of the training clips."""
         parameters = self.parameters
         latents, text, fast = self.decode(brain)
+        text = read_out(text, self.captions, parameters.read_out)
         start, share = self.make_start(latents, fast, brain.seed.tolist())
         video = sample(
             self.suite, self.video_model, text, start, steps=parameters.steps, guidance=parameters.guidance, share=share

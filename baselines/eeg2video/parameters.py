@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +35,24 @@ class Parameters:
     dropout: float = limited(0.1, least=0, most=1)  # 0.1
     window_dropout: float = limited(0.5, least=0, most=1)  # 0.5
     first_token: Literal[0, 1] = 1  # 0: the released form, whose first frame is the same for all EEG
-    seq2seq_steps: int = 200  # 7,500 (200 epochs)
+    seq2seq_epochs: float = limited(20.0, above=0)  # 200
     seq2seq_learning_rate: float = 1e-3  # 5e-4
 
     # Band powers, and the semantic predictor
     whole_trial: bool = True  # False: the released form, which reads the first second
     semantic_targets: Literal["clip", "concept"] = "clip"
+    read_out: ReadOut = "nearest_concept"
     hidden: int = 512  # 10000
     layers: int = 4  # 4
     semantic_dropout: float = limited(0.0, least=0, most=1)  # 0
-    semantic_steps: int = 600  # 7,500 (200 epochs)
+    semantic_epochs: float = limited(50.0, above=0)  # 200
     semantic_learning_rate: float = 5e-4  # 5e-4
 
     # Dynamic predictor and DANA
     dana: bool = True  # False: each frame its parameters noise
     glmnet_hidden: tuple[int, int] = (64, 32)  # (512, 256)
     glmnet_embedding: int = 16  # 64
-    dynamic_steps: int = 200  # 900 (100 epochs)
+    dynamic_epochs: float = limited(20.0, above=0)  # 100
     dynamic_learning_rate: float = 1e-3  # 1e-3
     # shared part of the noise; in the released script .3, and .2 for slow clips
     beta_fast: float = limited(0.2, least=0, most=1)
@@ -61,11 +62,12 @@ class Parameters:
     strength: float = limited(0.8, above=0, most=1)  # share of the steps that "renoised" runs
 
     # Training of the networks on EEG
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
     batch_size: int = 32  # 32, and 256 for the dynamic predictor
     weight_decay: float = 0.0  # 0
 
     # Tune-A-Video
-    tuning_steps: int = 40  # 4,000 (200 clips, 200 epochs)
+    tuning_epochs: float = limited(0.5, above=0)  # of the clips; 200, of 200 clips
     tuning_batch_size: int = 6  # 10
     tuning_learning_rate: float = 1e-3  # 3e-5
     steps: int | None = None  # 100; None is the suite's parameters

@@ -31,7 +31,7 @@ from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.read_signals import Reader
-from bench.toolbox.training import Optimiser, make_generator, seeded, train_steps, walk_batches
+from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Recipe:
     precision: str
     batch_size: int
     learning_rate: float
-    joint_steps: int
+    joint_epochs: float
     joint_batch_size: int
     joint_learning_rate: float
     decoder_learning_rate: float
@@ -113,13 +113,13 @@ def train_both(
     targets: Targets,
     recipe: Recipe,
     *,
-    steps: int,
+    epochs: float,
     seed: int,
     phases: tuple[str, str],
     late: nn.Module | None = None,
     beside: Callable[[np.ndarray], Float[Tensor, ""]] | None = None,
 ) -> tuple[list[float], list[float]]:
-    """Train the network alone for `steps`, then with the decoder's LoRA, in place.
+    """Train the network alone for so many epochs of the trials, then with the decoder's LoRA, in place.
 
     `method` names the generators, `phases` what is shown of the progress; `late` is a part of the network that learns
     in the second stage alone, `beside`: see `train_with_decoder`. Returns the losses of both stages.
@@ -135,12 +135,12 @@ def train_both(
             targets,
             recipe,
             parameters=list(network.parameters()),
-            steps=steps,
+            epochs=epochs,
             learning_rate=recipe.learning_rate,
             batches=make_generator(method, "batches", seed),
             phase=phases[0],
         )
-        if not recipe.joint_steps:
+        if not recipe.joint_epochs:
             return losses, []
         if late is not None:
             late.requires_grad_(True)
@@ -169,7 +169,7 @@ def train_alone(
     recipe: Recipe,
     *,
     parameters: Sequence[nn.Parameter],
-    steps: int,
+    epochs: float,
     learning_rate: float,
     batches: torch.Generator,
     phase: str,
@@ -193,7 +193,7 @@ def train_alone(
         measure,
         parameters=parameters,
         trials=len(clip),
-        steps=steps,
+        steps=plan_steps(epochs, len(clip), recipe.batch_size),
         batch_size=recipe.batch_size,
         learning_rate=learning_rate,
         weight_decay=recipe.weight_decay,
@@ -221,7 +221,8 @@ def train_with_decoder(
     `beside` measures the rows of a batch; it takes the place of the losses of the first stage. Returns the decoder's
     loss at each step.
     """
-    steps, lora = recipe.joint_steps, list_lora(decoder.network)
+    steps = plan_steps(recipe.joint_epochs, len(clip), recipe.joint_batch_size)
+    lora = list_lora(decoder.network)
     groups = [(list(network.parameters()), recipe.joint_learning_rate), (lora, recipe.decoder_learning_rate)]
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     network.train()

@@ -33,7 +33,7 @@ from bench.core.errors import require_fitted
 from bench.toolbox.read_outs import Captions, learn_captions, read_out
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.targets import number_captions
-from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 
 PREDICTED = 128  # trials through a network at once
 
@@ -52,12 +52,12 @@ class Lesson:
 class Encoder:
     """An encoder as the harness runs it; a kind defines `learn` and `predict`, and `adapt` where it can.
 
-    Raises BenchError for unknown parameters or values, and for concepts read out of clips without labels.
+    Raises BenchError for unknown parameters or values.
     """
 
     name: ClassVar[str]  # under which it is registered
     modality: Modality
-    version = 1
+    version = 2
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -73,9 +73,7 @@ class Encoder:
         self.clip_shape = train.video.shape[1:]
         tokens = self.suite.encode_text([caption for part in parts for caption in part.captions])
         concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts]))
-        captions = learn_captions(tokens, concepts)
-        read_out(tokens[:1], captions, self.parameters.read_out)  # refused now rather than after the training
-        self.captions = captions
+        self.captions = learn_captions(tokens, concepts)
         self.learn(self.make_lesson(*parts))
 
     def make_lesson(self, *parts: TrainingSet) -> Lesson:
@@ -150,7 +148,7 @@ class Encoder:
                 measure,
                 parameters=list(parameters),
                 trials=trials,
-                steps=max(1, round(p.epochs * trials / min(p.batch_size, trials))),
+                steps=plan_steps(p.epochs, trials, p.batch_size),
                 batch_size=p.batch_size,
                 learning_rate=p.learning_rate,
                 weight_decay=p.weight_decay,

@@ -24,7 +24,7 @@ from bench.core.contracts import BrainData, Modality, Signals, TrainingSet
 from bench.core.errors import UnknownSubject, require_fitted
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import make_generator, seeded
+from bench.toolbox.training import seeded
 
 CHUNK = 256  # trials read at once
 SHRINKAGE = 0.01  # of a covariance: this share of its mean variance is added before it is inverted
@@ -54,10 +54,9 @@ class EEGEncoder(Encoder):
         with seeded(self.device, self.name, "network", self.seed):
             sizes = {"n_chans": signals.shape[1], "n_times": signals.shape[2], "n_outputs": lesson.targets.shape[1]}
             network = self.build(**sizes, sfreq=rate).to(self.device)
-        noise = make_generator(self.name, "noise", self.seed)
         self.losses = self.train(
             network,
-            lambda rows: (disturb(signals[rows], self.parameters.noise, noise).to(self.device),),
+            lambda rows: (signals[rows].to(self.device),),
             lesson.targets,
             lesson.caption,
             parameters=network.parameters(),
@@ -93,13 +92,6 @@ class EEGEncoder(Encoder):
     @property
     def parameter_count(self) -> int:
         return count_parameters(require_fitted(self.network, self.name))
-
-
-def disturb(
-    signals: Float[Tensor, "trial component time"], deviation: float, generator: torch.Generator
-) -> Float[Tensor, "trial component time"]:
-    """Signals with white noise on top, so that no trial is seen twice."""
-    return signals + deviation * torch.randn(signals.shape, generator=generator) if deviation else signals
 
 
 def walk(trials: int) -> list[Int64[np.ndarray, " row"]]:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.toolbox.parameters import limited, read_given
+from bench.toolbox.parameters import ReadOut, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """What every encoder takes, plain regression too. Published values, where there are some, in comments."""
 
-    read_out: Literal["nearest_concept", "nearest_caption", "regressed"] = "nearest_concept"
+    read_out: ReadOut = "nearest_concept"
     use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
     steps: int | None = None  # of the generator; None is the suite's
     guidance: float | None = None
@@ -36,7 +36,6 @@ class EEGParameters(Trained):
     sampling_rate: float = limited(200.0, above=0)  # Hz
     components: int = limited(24, least=0)  # of the electrodes, the strongest of the known subjects; 0: all electrodes
     alignment: Literal["subject", "common"] = "subject"  # whose covariance whitens the components
-    noise: float = limited(1.0, least=0)  # added to each sample while training, in deviations of a component
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ for voxels that have no place on an atlas:
 - AnimateDiff of the suite stands in for zeroscope_v2_576w: both draw all frames at once under 77 text tokens.
 - Map and encoder know no subject, so a new one needs its map alone, which comes from the clips that known subjects saw
   (on an atlas none: everybody's map is the same).
-- The validation trials are not used: the numbers of steps are fixed.
+- Nothing is chosen by the validation trials, so they are learned from; the numbers of epochs are fixed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released
 from bench.toolbox.resize import make_videos
@@ -67,6 +69,7 @@ class Glfa:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The common map, then the encoder on it, then encoder and LoRA under the video model's loss."""
         parameters = self.parameters
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         self.known = {digest_video(video): number for number, video in enumerate(train.video)}
         with seeded(self.device, "glfa", "lora", self.seed):
@@ -89,6 +92,8 @@ class Glfa:
         encoder: MapEncoder | AtlasEncoder
         late: nn.Module | None = None  # what learns beside the video model alone
         beside = None
+        text = targets.tokens[targets.caption]
+        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         if parameters.form == "atlas":
             read = read_trials(train, self.device)
             with seeded(self.device, "glfa", "network", self.seed):
@@ -98,7 +103,7 @@ class Glfa:
             late, beside = encoder.map, self.pair_subjects(encoder, train, read)
         else:
             read, encoder = self.align(train, **widths)
-            encoder.head.learn_axes(targets.tokens[targets.caption])
+            encoder.head.learn_axes(text)
         self.losses, self.joint_losses = train_both(
             "glfa",
             encoder,
@@ -108,7 +113,7 @@ class Glfa:
             read,
             targets,
             take_fields(Recipe, parameters),
-            steps=parameters.train_steps,
+            epochs=parameters.train_epochs,
             seed=self.seed,
             phases=("training the encoder on the common map", "training with the video model"),
             late=late,
@@ -178,7 +183,8 @@ class Glfa:
         self.trained()
 
         def make(rows: np.ndarray) -> VideoBatch:
-            return self.decoder.generate(self.read_brain(brain, rows)[1], brain.seed[rows].tolist())
+            text = read_out(self.read_brain(brain, rows)[1], self.captions, self.parameters.read_out)
+            return self.decoder.generate(text, brain.seed[rows].tolist())
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import Precision, check_heads, limited, read_given
+from bench.toolbox.parameters import Precision, ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Parameters:
     text_rank: int = 64  # axes of the text tokens; of the canonical form
 
     # Video model
+    read_out: ReadOut = "nearest_concept"
     lora_rank: int = limited(4, least=0)  # 0: none (paper: 4)
     lora_scale: int = 16  # paper: 16
     steps: int | None = None  # None: the suite's parameters (paper: 30)
@@ -52,10 +53,11 @@ class Parameters:
     image_weight: float = 1.0
     text_weight: float = 1.0
     token_weight: float = 1.0
-    train_steps: int = 400
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
+    train_epochs: float = limited(30.0, above=0)
     batch_size: int = 64
     learning_rate: float = 1e-3
-    joint_steps: int = limited(30, least=0)  # 0: none
+    joint_epochs: float = limited(0.3, least=0)  # 0: none
     joint_batch_size: int = 8
     joint_learning_rate: float = 1e-5
     decoder_learning_rate: float = 3e-4

@@ -12,8 +12,8 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 - Visual regions are read. The paper takes the 4,500 voxels whose repeats agree best, most of them visual.
 - Without semantics (`semantic=False`) the text is the empty caption's; without structure the first frame is the
   training clips' mean; without motion every frame is the first.
-- The validation trials are not used. Repeats of a clip, and other subjects' trials, are so many trials with the same
-  targets; the paper averages the repeats.
+- Nothing is chosen by the validation trials, so they are learned from. Repeats of a clip, and other subjects' trials,
+  are so many trials with the same targets; the paper averages the repeats.
 - New subjects: a fresh input layer in each decoder, trained on the calibration trials, all else frozen.
 """
 
@@ -41,12 +41,14 @@ from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
+from bench.toolbox.joined import join_sets
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.targets import encode_targets
-from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 from bench.toolbox.voxels import FlatLayers, Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
@@ -54,12 +56,12 @@ DECODED = 16  # trials decoded at once
 
 @dataclass(frozen=True)
 class Part:
-    """A decoder, how it is trained, and on how many steps."""
+    """A decoder, how it is trained, and for how long."""
 
     decoder: nn.Module
     inputs: FlatLayers
     measure: Loss
-    steps: int
+    epochs: float
     batch_size: int
     learning_rate: float
 
@@ -68,7 +70,7 @@ class MindAnimator:
     """Mind-Animator as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 2
+    version = 3
     uses = ()
     asks = ("clip",)
 
@@ -83,10 +85,12 @@ class MindAnimator:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Trains the decoders that the variant has, each on its own."""
+        train = join_sets([train, validation] if self.parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         latents = encode_clips(self.suite, train.video)
         self.mean_first = latents[:, 0].mean(dim=0).to(self.device)
         with torch.no_grad():
+            text = self.suite.encode_text(list(train.captions))
             mean_text = self.suite.encode_text(list(dict.fromkeys(train.captions))).float().mean(dim=0)
         embedding = self.suite.judges.embed_captions("clip", [train.captions[0]]).shape[1]
         voxels = choose_voxels(train, leave_out=self.parameters.leave_out, usual=Parameters.leave_out)
@@ -102,6 +106,8 @@ class MindAnimator:
             )
         for name, weights in self.parameters.weights.items():
             start_from(weights, name, self.decoders[name], list(voxels))
+        if isinstance(semantic := self.decoders.get("semantic"), SemanticDecoder):
+            self.captions = learn_captions(text[:, : 1 + semantic.tokens], torch.from_numpy(train.concepts))
         for name, part in self.list_parts(train, latents).items():
             self.losses[name] = self.train_part(name, part, train, None)
         self.generator = inflate(self.suite.unet)
@@ -116,7 +122,7 @@ class MindAnimator:
                     decoder,
                     decoder.inputs,
                     self.semantic_loss(decoder, data),
-                    parameters.semantic_steps,
+                    parameters.semantic_epochs,
                     parameters.batch_size,
                     parameters.learning_rate,
                 )
@@ -126,7 +132,7 @@ class MindAnimator:
                     decoder,
                     decoder.inputs,
                     loss,
-                    parameters.structure_steps,
+                    parameters.structure_epochs,
                     parameters.batch_size,
                     parameters.learning_rate,
                 )
@@ -137,7 +143,7 @@ class MindAnimator:
                     decoder,
                     decoder.inputs,
                     loss,
-                    parameters.motion_steps,
+                    parameters.motion_epochs,
                     parameters.motion_batch_size,
                     parameters.motion_learning_rate,
                 )
@@ -184,6 +190,7 @@ class MindAnimator:
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = part.decoder if number is None else part.inputs.find(number)
         whose = "all" if number is None else f"subject {number}"
+        epochs = part.epochs if number is None else parameters.calibration_epochs
         read, clip = read_trials(data, self.device, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_animator", f"{name} dropout {whose}", self.seed):
             return train_steps(
@@ -191,7 +198,7 @@ class MindAnimator:
                 lambda rows: part.measure(*read(rows), clip[rows]),
                 parameters=list(trained.parameters()),
                 trials=len(trials),
-                steps=part.steps if number is None else max(1, round(parameters.calibration_share * part.steps)),
+                steps=plan_steps(epochs, len(trials), part.batch_size),
                 batch_size=part.batch_size,
                 learning_rate=part.learning_rate,
                 weight_decay=parameters.weight_decay,
@@ -233,6 +240,7 @@ class MindAnimator:
         first = self.mean_first.expand(trials, -1, -1, -1)
         if "semantic" in self.decoders:
             text = self.decoders["semantic"](signals, subject)[1]
+            text = read_out(text, self.captions, self.parameters.read_out)
         if "structure" in self.decoders:
             first = self.decoders["structure"](signals, subject)
         latents = first[:, None].expand(-1, frames, -1, -1, -1)

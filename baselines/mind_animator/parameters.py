@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import limited, read_given
+from bench.toolbox.parameters import ReadOut, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class Parameters:
     predict: Literal["change", "frame"] = "change"  # what the motion decoder says of the next frame ("frame")
 
     # Generator
+    read_out: ReadOut = "nearest_concept"
     start: Literal["inversion", "renoised"] = "inversion"
     iterations: int = 1  # of the fixed point in each step of the inversion
     noise_time: int = limited(200, least=0, most=999)  # of the noise on inverted latents; 0: none (200)
@@ -64,15 +65,16 @@ class Parameters:
     guidance: float | None = None
 
     # Training
-    semantic_steps: int = 300
-    structure_steps: int = 200
-    motion_steps: int = 200
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
+    semantic_epochs: float = limited(20.0, above=0)
+    structure_epochs: float = limited(15.0, above=0)
+    motion_epochs: float = limited(4.0, above=0)
     batch_size: int = 64
     motion_batch_size: int = 16
     learning_rate: float = 1e-3
     motion_learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    calibration_share: float = 0.5  # of the steps above, for a new subject's input layers
+    calibration_epochs: float = limited(30.0, above=0)  # of a new subject's own trials, for its input layers
 
     @property
     def weights(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 
 - "No condition" is the mean fMRI of a subject's training (or calibration) trials. The published code takes the mean of
   the split that it is run on: of the test trials in a test. Then a reconstruction would depend on the trials beside it.
-- The validation trials are not used: every stage has a fixed number of steps.
+- Nothing is chosen by the validation trials, so they are learned from; every stage has a fixed number of epochs.
 - Repeats of a clip, and presentations to several subjects, are so many trials with the same targets.
 - A new subject gets fresh layers, trained on its calibration trials by the loss of stage 2 with all else frozen.
 """
@@ -33,13 +33,15 @@ from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.targets import ClipTargets, encode_targets
-from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 from bench.toolbox.voxels import Voxels, choose_voxels
 
 DECODED = 16  # trials decoded at once
@@ -49,7 +51,7 @@ class MindVideo:
     """MinD-Video as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 2
+    version = 3
     uses = ()
     asks = ("clip_large",)
 
@@ -64,18 +66,19 @@ class MindVideo:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """The three stages."""
         parameters = self.parameters
+        train = join_sets([train, validation] if parameters.use_validation else [train])
         encoder = self.align(train)
         tuned = tune(
             self.suite,
             train.video,
             train.captions,
-            steps=max(1, parameters.tuning_steps),
+            epochs=parameters.tuning_epochs,
             batch_size=parameters.together_batch_size,
             learning_rate=parameters.generator_learning_rate,
             seed=self.seed,
         )
         self.generator: InflatedUNet = copy.deepcopy(tuned)
-        if parameters.together_steps:
+        if parameters.together_epochs:
             with seeded(self.device, "mind_video", "dropout together", self.seed):
                 self.together_losses = train_together(
                     encoder,
@@ -86,7 +89,7 @@ class MindVideo:
                     encode_clips(self.suite, train.video),
                     self.means,
                     self.recipe,
-                    steps=parameters.together_steps,
+                    steps=plan_steps(parameters.together_epochs, len(train.clip), parameters.together_batch_size),
                     batch_size=parameters.together_batch_size,
                     learning_rate=parameters.together_learning_rate,
                     generator_learning_rate=parameters.generator_learning_rate,
@@ -100,6 +103,7 @@ class MindVideo:
         self.clip_shape = train.video.shape[1:]
         self.recipe = take_fields(Recipe, parameters)
         targets = encode_targets(self.suite, train, frames=parameters.alignment_frames)
+        self.captions = learn_captions(targets.tokens, torch.from_numpy(train.concepts))
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "mind_video", "encoder", self.seed):
             encoder = build_encoder(
@@ -116,7 +120,7 @@ class MindVideo:
             encoder.mean_text.zero_()
         self.encoder = encoder
         self.means.update(self.measure_means(train))
-        if parameters.masked_steps:
+        if parameters.masked_epochs:
             read, masks = self.reader(train), make_generator("mind_video", "masks", self.seed)
             with seeded(self.device, "mind_video", "masked", self.seed):
                 decoder = MaskedDecoder(encoder, width=parameters.mask_width, heads=parameters.heads).to(self.device)
@@ -125,7 +129,7 @@ class MindVideo:
                     lambda rows: measure_masked(encoder, decoder, *read(rows), parameters.mask_ratio, masks),
                     parameters=[*encoder.parameters(), *decoder.parameters()],
                     trials=len(train.clip),
-                    steps=parameters.masked_steps,
+                    steps=plan_steps(parameters.masked_epochs, len(train.clip), parameters.batch_size),
                     batch_size=parameters.batch_size,
                     learning_rate=parameters.learning_rate,
                     weight_decay=parameters.weight_decay,
@@ -141,6 +145,7 @@ class MindVideo:
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = encoder if number is None else encoder.find(number)
         whose = "all" if number is None else f"subject {number}"
+        epochs = parameters.alignment_epochs if number is None else parameters.calibration_epochs
         read, clip = self.reader(data, trials), torch.from_numpy(data.clip[trials]).to(self.device)
         with seeded(self.device, "mind_video", f"dropout {whose}", self.seed):
             return train_steps(
@@ -148,7 +153,7 @@ class MindVideo:
                 lambda rows: measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, self.recipe),
                 parameters=list(trained.parameters()),
                 trials=len(trials),
-                steps=parameters.alignment_steps if number is None else parameters.calibration_steps,
+                steps=plan_steps(epochs, len(trials), parameters.batch_size),
                 batch_size=parameters.batch_size,
                 learning_rate=parameters.learning_rate if number is None else parameters.calibration_learning_rate,
                 weight_decay=parameters.weight_decay,
@@ -184,7 +189,7 @@ class MindVideo:
                 video = sample(
                     self.suite,
                     self.generator,
-                    encoder(*read(rows)),
+                    read_out(encoder(*read(rows)), self.captions, parameters.read_out),
                     draw_noise(brain.seed[rows].tolist(), shape),
                     steps=parameters.steps,
                     guidance=parameters.guidance,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +31,21 @@ class Parameters:
     weights: str | None = None  # the authors' encoder to start from, of the paper's size; {subject} for each its own
 
     # Masked brain modelling
-    masked_steps: int = limited(100, least=0)  # 0: none
+    masked_epochs: float = limited(10.0, least=0)  # 0: none
     mask_ratio: float = limited(0.75, least=0, below=1)  # share of patches that are hidden
     mask_width: int = 32  # of the decoder (512)
 
     # Alignment
-    alignment_steps: int = 200
+    alignment_epochs: float = limited(20.0, above=0)
     alignment_frames: int = 3  # frames of a clip that CLIP sees
     temperature: float = limited(0.07, above=0)
     contrast_weight: float = 1.0  # 0: no contrastive learning
     token_weight: float = 1.0  # 0: no path from the caption's embedding to text tokens, as published
 
     # Generator
-    tuning_steps: int = limited(20, least=0)  # on clips and captions, before co-training
-    together_steps: int = limited(20, least=0)
+    read_out: ReadOut = "nearest_concept"
+    tuning_epochs: float = limited(0.1, least=0)  # of clips and captions, before co-training
+    together_epochs: float = limited(0.5, least=0)  # 0: none
     together_batch_size: int = 4
     generator_learning_rate: float = 1e-4
     together_learning_rate: float = 1e-4  # of the encoder in co-training
@@ -53,10 +54,11 @@ class Parameters:
     guidance: float | None = None  # None: the suite's parameters (12.5)
 
     # Training
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    calibration_steps: int = 150
+    calibration_epochs: float = limited(60.0, above=0)
     calibration_learning_rate: float = 2e-3
 
 

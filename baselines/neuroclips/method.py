@@ -1,6 +1,6 @@
 """NeuroClips as a baseline: key frame and blurry video from fMRI, video from both.
 
-    voxels → semantic reconstructor → prior → embedding of the key frame → nearest training caption → key frame
+    voxels → semantic reconstructor → prior → embedding of the key frame → text → key frame
     voxels → perception reconstructor → latents of a blurry video
     blurry video, key frame (SparseCtrl), caption → AnimateDiff → video
 
@@ -11,11 +11,13 @@ Built from a description of paper and released code; the README says what is fai
   low_strength = 0.3 too, but takes the first, noisiest timestep and runs all steps, so that only a trace of the blurry
   video is left: strength 1 here, the variant `released_strength`.
 - *Noise*: each trial's own. The released script seeds every clip alike: the variant `shared_noise`.
-- *Captioner*: of the training captions the one nearest to the predicted embedding, in place of BLIP-2 on the key frame
-  that unCLIP draws. The key frame is then drawn from that caption by the suite's image model, which knows text alone.
+- *Captioner*: a ridge from key frames' embeddings to the captions' tokens, learned on the training clips, and a
+  read-out of what it says (`read_out`), in place of BLIP-2 on the key frame that unCLIP draws. The key frame is then
+  drawn under that text by the suite's image model, which knows text alone.
 - *`keyframe` false* leaves the caption as prompt; with `caption` false as well nothing semantic is left.
 - *New subjects* get a fresh layer in each reconstructor from their calibration trials; all else stays.
-- Validation trials are not used: the released code stops after fixed numbers of epochs.
+- Nothing is chosen by the validation trials, so they are learned from: the released code stops after fixed numbers of
+  epochs.
 """
 
 from __future__ import annotations
@@ -31,16 +33,18 @@ from baselines.neuroclips import released
 from baselines.neuroclips.networks import build_networks, list_subject_layers
 from baselines.neuroclips.parameters import Parameters, read_parameters
 from baselines.neuroclips.perception import interpolate_frames
-from baselines.neuroclips.targets import Targets, encode_targets, map_tokens, measure_standard, shorten
+from baselines.neuroclips.targets import Targets, encode_targets, map_captions, map_tokens, measure_standard
 from baselines.neuroclips.training import Schedule, train_backbone, train_perception, train_prior
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
+from bench.toolbox.joined import join_sets
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import make_generator, seeded
+from bench.toolbox.training import make_generator, plan_steps, seeded
 from bench.toolbox.voxels import choose_voxels
 
 DECODED = 32  # trials decoded at once
@@ -51,7 +55,7 @@ class NeuroClips:
     """NeuroClips as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "fmri"
-    version = 2
+    version = 3
     embeds: Space = "image"
     asks = ("clip_large", "clip_big_tokens", "dino")  # judges that the targets come from: they key the predictions
 
@@ -66,13 +70,16 @@ class NeuroClips:
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage A, stage B, then the perception reconstructor."""
         parameters = self.parameters
-        self.clip_shape, self.captions = train.video.shape[1:], train.captions
+        train = join_sets([train, validation] if parameters.use_validation else [train])
+        self.clip_shape = train.video.shape[1:]
         targets = self.encode(train)
         self.images, self.texts = measure_standard(targets.pooled), measure_standard(targets.texts)
         self.token_count = targets.images.shape[2]
         if parameters.target == "tokens":
             self.token_map = map_tokens(targets.images, self.images.apply(targets.pooled))
-        self.gallery = shorten(self.texts.apply(targets.texts))
+        words = self.suite.encode_text([caption + parameters.prompt_suffix for caption in train.captions])
+        self.captions = learn_captions(words, torch.from_numpy(train.concepts))
+        self.captioner = map_captions(self.images.apply(targets.pooled), self.captions.coordinates)
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "neuroclips", "network", self.seed):
             self.networks = build_networks(
@@ -115,10 +122,11 @@ class NeuroClips:
         parameters, networks = self.parameters, self.trained()
         who = "" if subject is None else f" for subject {subject}"
 
-        def plan(phase: str, part: Any, steps: int, batch_size: int, rate: float) -> Schedule:
+        def plan(phase: str, part: Any, epochs: float, batch_size: int, rate: float) -> Schedule:
+            asked = epochs if subject is None else parameters.calibration_epochs
             return Schedule(
                 parameters=list(part.parameters()),
-                steps=steps if subject is None else parameters.calibration_steps,
+                steps=plan_steps(asked, len(clip), batch_size),
                 batch_size=batch_size,
                 learning_rate=rate,
                 weight_decay=parameters.weight_decay,
@@ -143,7 +151,7 @@ class NeuroClips:
                 plan(
                     "backbone",
                     part,
-                    parameters.semantic_steps,
+                    parameters.semantic_epochs,
                     parameters.semantic_batch_size,
                     parameters.semantic_learning_rate,
                 ),
@@ -163,7 +171,7 @@ class NeuroClips:
                 plan(
                     "prior",
                     networks["prior"],
-                    parameters.prior_steps,
+                    parameters.prior_epochs,
                     parameters.prior_batch_size,
                     parameters.prior_learning_rate,
                 ),
@@ -186,7 +194,7 @@ class NeuroClips:
                 plan(
                     "perception",
                     part,
-                    parameters.perception_steps,
+                    parameters.perception_epochs,
                     parameters.perception_batch_size,
                     parameters.perception_learning_rate,
                 ),
@@ -242,7 +250,7 @@ class NeuroClips:
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial embedding"]:
         """The key frame's embedding, centred as the targets are; zeros of a variant that reads none."""
         if not self.parameters.reads_meaning:
-            return np.zeros((len(brain.subject), self.gallery.shape[1]), np.float32)
+            return np.zeros((len(brain.subject), len(self.captioner)), np.float32)
         read, parts = read_trials(brain, self.device), []
         for start in range(0, len(brain.subject), DECODED):
             rows = np.arange(start, min(start + DECODED, len(brain.subject)))
@@ -282,8 +290,10 @@ class NeuroClips:
     ) -> VideoBatch:
         """The video stage, in the suite's size. `meaning` None: an empty prompt; `blurry` None: from noise."""
         parameters, suite, g = self.parameters, self.suite, self.suite.geometry
-        prompts = [""] * len(seeds) if meaning is None else [self.captions[one] for one in self.find_captions(meaning)]
-        embeddings = suite.encode_text([prompt + parameters.prompt_suffix for prompt in prompts])
+        if meaning is None:
+            embeddings = suite.encode_text([parameters.prompt_suffix] * len(seeds))
+        else:
+            embeddings = read_out(self.caption(meaning), self.captions, parameters.read_out)
         keyframes = None
         if parameters.keyframe:
             grey = np.full((len(seeds), g.height, g.width, 3), 128, np.uint8)  # nothing of it is left at strength 1
@@ -299,9 +309,9 @@ class NeuroClips:
             guidance=parameters.guidance,
         )
 
-    def find_captions(self, meaning: Float[Tensor, "trial embedding"]) -> list[int]:
-        """The training caption nearest to each embedding: what stands in for BLIP-2."""
-        return (shorten(meaning) @ self.gallery.T).argmax(dim=1).tolist()
+    def caption(self, meaning: Float[Tensor, "trial embedding"]) -> Float[Tensor, "trial token width"]:
+        """The text tokens that embeddings are put into, before any read-out: what stands in for BLIP-2."""
+        return self.captions.expand(meaning.float().cpu() @ self.captioner)
 
     @property
     def parameter_count(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import limited, read_given
+from bench.toolbox.parameters import ReadOut, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Parameters:
     mix: bool = True  # BiMixCo; False: no mixtures
     temperature: float = limited(0.05, above=0)  # of stage A; 0.006
     text_weight: float = 0.25
-    semantic_steps: int = 300  # 30 epochs
+    semantic_epochs: float = limited(40.0, above=0)  # 30
     semantic_batch_size: int = 128  # 720
     semantic_learning_rate: float = 1e-3  # 1e-4
 
@@ -45,7 +45,7 @@ class Parameters:
     prior_scale: float = 30.0
     prior_text_weight: float = 1.0
     soft_temperatures: tuple[float, float] = limited((0.05, 0.1), above=0)  # from, to; 0.004 to 0.0075
-    prior_steps: int = 600  # 150 epochs
+    prior_epochs: float = limited(40.0, above=0)  # 150
     prior_batch_size: int = 64
     prior_learning_rate: float = 1e-3  # 3e-4
 
@@ -60,16 +60,18 @@ class Parameters:
     features: int = 64  # width of what the contrastive loss compares; 512
     contrast: float = 0.1
     contrast_temperature: float = limited(0.2, above=0)
-    perception_steps: int = 200  # 80 epochs
+    perception_epochs: float = limited(8.0, above=0)  # 80
     perception_batch_size: int = 32  # 40
     perception_learning_rate: float = 1e-3  # 3e-4
 
     weight_decay: float = 0.1
-    calibration_steps: int = 150
+    calibration_epochs: float = limited(60.0, above=0)
+    use_validation: bool = True  # learn from the validation trials too: nothing is chosen by them
 
     # Video
     keyframe: bool = True
     caption: bool = True
+    read_out: ReadOut = "nearest_concept"  # of the caption
     start: Literal["renoised", "noise"] = "renoised"  # "noise": no blurry video
     strength: float = limited(0.3, above=0, most=1)
     steps: int | None = 10  # 25; None is the suite's parameters, here and below

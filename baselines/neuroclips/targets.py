@@ -110,5 +110,15 @@ def map_tokens(
     return torch.linalg.solve(square + ridge, mean.T @ embedded.flatten(0, 1) / len(mean))
 
 
+def map_captions(
+    embedded: Float[Tensor, "clip 2 embedding"], coordinates: Float[Tensor, "clip rank"], *, penalty: float = 0.01
+) -> Float[Tensor, "embedding rank"]:
+    """The ridge regression of captions' coordinates on the embeddings of both key frames; off the device."""
+    x, y = embedded.float().cpu().flatten(0, 1), coordinates.repeat_interleave(embedded.shape[1], dim=0)
+    square = x.T @ x / len(x)
+    ridge = penalty * square.diagonal().mean() * torch.eye(len(square))
+    return torch.linalg.solve(square + ridge, x.T @ y / len(x))
+
+
 def shorten(embeddings: Float[Tensor, "*batch embedding"]) -> Float[Tensor, "*batch embedding"]:
     return torch.nn.functional.normalize(embeddings, dim=-1)

@@ -14,6 +14,7 @@ from bench.api import names
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
+from bench.core.registry import modality_of
 from bench.core.registry import names as registered
 from bench.core.variants import find_group, find_owner, group_split, parse_side
 
@@ -60,12 +61,15 @@ def table(
     metric: str | None = None,
     references: bool = False,
     floors: bool = False,
+    readouts: bool = False,
     published: bool = False,
     results: str | Path | None = None,
 ) -> pd.DataFrame:
     """A row for each method, variant, split and metric; or, with `ablation`, paired differences to the group's base.
 
-    `floors` asks for a row for each split and metric with a column for each floor in its place.
+    `floors` asks for a row for each split and metric with a column for each floor in its place, `readouts` for a row
+    for each method with a column for each read-out, of two metrics unless one is asked for, of both phantoms unless
+    there is a data set.
 
     Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
     `protocol` is a name, `path/file.py:NAME` or "all". `references` adds rows of floors and ceilings. `published` reads
@@ -77,6 +81,10 @@ def table(
         raise BenchError("a table of an ablation has its variants alone; leave the references out")
     if floors and (ablation or method or references):
         raise BenchError("a table of the floors has nothing else; leave out --method, --ablation and --references")
+    if readouts and (ablation or method or references or floors):
+        raise BenchError(
+            "a table of read-outs has all methods; leave out --method, --ablation, --references and --floors"
+        )
     if ablation:
         method = method or find_owner(ablation)
         find_group(method, ablation)
@@ -85,6 +93,10 @@ def table(
     names.check_split(split)
     protocols = tuple(registered("protocols")) if protocol == "all" else (protocol,)
     rules = names.check_metric(metric, protocols)
+    asked = [dataset] if dataset else ["phantom_eeg", "phantom_fmri"] if readouts else []
+    if readouts:
+        settings = [Setting(dataset=one, data_root=data_root, suite=suite, classes=classes, runs=runs) for one in asked]
+        return cross([ask(one, protocols, rules, metric, published, results) for one in settings], split)
     dataset = dataset or (names.default_dataset(method) if method else "phantom_eeg")
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
     question = ask(setting, protocols, rules, metric, published, results)
@@ -138,6 +150,31 @@ def tabulate(question: Question, method: str | None, split: str | None, referenc
     rows = result_table(scores, protocols=question.rules)
     asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
     return with_notes(rows[asked | references].reset_index(drop=True), scores)
+
+
+def cross(questions: Sequence[Question], split: str | None) -> pd.DataFrame:
+    """Methods × read-outs of each data set; that nothing is there of one is said, and refused where it is the only."""
+    import pandas as pd
+
+    from leaderboard.crossing import METRICS, crossing_table
+
+    made, missing = [], []
+    for question in questions:
+        try:
+            rows = tabulate(question, None, split, references=True)
+        except BenchError as error:
+            missing.append(error)
+            continue
+        shown = rows if question.metric else rows[rows["metric"].isin(METRICS)]
+        made.append(crossing_table(shown, modality_of("datasets", question.setting.dataset)))
+        made[-1].attrs["notes"] += rows.attrs["notes"]
+    if not made:
+        raise missing[0]
+    for absent in missing:
+        say(str(absent))
+    table = pd.concat(made, ignore_index=True)
+    table.attrs["notes"] = list(dict.fromkeys(note for part in made for note in part.attrs["notes"]))
+    return table
 
 
 def ablate(question: Question, method: str, ablation: str, split: str | None) -> pd.DataFrame:

@@ -28,7 +28,12 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
     "--split", type=Name("splits"), default="cross_subject", help="single_subject, cross_subject, new_subject."
 )
 @click.option("--variant", multiple=True, metavar="NAME", show_default="base", help="A named variant (again for more).")
-@click.option("--ablation", metavar="GROUP", show_default="none", help="Every variant of a group, with its base.")
+@click.option(
+    "--ablation",
+    metavar="GROUP",
+    show_default="none",
+    help="Every variant of a group, with its base: readouts, of most methods.",
+)
 @options.settings
 @options.setting
 @click.option("--seeds", type=int, default=1, help="How many seeds, from 0; 3 before a difference is one.")

@@ -13,7 +13,7 @@ from bench.cli.options import Name, refuse, show
 from bench.cli.paper import ALL, check_page, show_all_papers, show_differences, show_paper
 from bench.core.errors import BenchError
 
-SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "references", "floors")
+SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "references", "floors", "readouts")
 
 
 @click.command(epilog="Example: python -m bench table --ablation hrt")
@@ -39,6 +39,11 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this metric.")
 @options.references
 @click.option("--floors", is_flag=True, help="Instead: each floor under each metric, the best, and the ceiling.")
+@click.option(
+    "--readouts",
+    is_flag=True,
+    help="Instead: methods × read-outs, of both phantoms unless there is --dataset.",
+)
 @options.output
 def table(paper: str | None, differences: bool, published: bool, format: str, output: Path | None, **asked: Any) -> int:
     """Tables of what the store holds; where it holds nothing of it, of the committed results.

@@ -17,7 +17,13 @@ class Entry(NamedTuple):
     role: str = ""  # of a method: "method", "baseline" (sees the brain), "control" (a floor) or "ceiling"
     beside: bool = False  # run beside every method, as what its scores are held against
     modality: str = ""  # of a method: "eeg", "fmri", "any" or "none"; of a data set: "eeg" or "fmri"
+    reads: str = ""  # of a method: the kind of what it reads from a brain; see `READ_OUT_OF`
 
+
+# What methods read, of kinds: "text" tokens; an "image" embedding that is put into words; "memories" of training clips;
+# a training "clip". Of the first two the generator is given text, which can be read out in three ways
+# (`bench.toolbox.read_outs`).
+READ_OUT_OF = ("text", "image")
 
 BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
     "methods": {
@@ -26,12 +32,14 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
             "SAM-Net: EEG to video through regions, subjects and New2Source",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "cine_neuron": Entry(
             "methods.cine_neuron:CineNeuron",
             "CineNeuron: fMRI to video through semantic enrichment and a mixture of memories",
             "method",
             modality="fmri",
+            reads="memories",
         ),
         "random_clip": Entry(
             "baselines.floors.controls:RandomClip",
@@ -81,120 +89,140 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
             "baseline",
             beside=True,
             modality="any",
+            reads="clip",
         ),
         "lda": Entry(
             "baselines.linear.method:Lda",
             "baseline: linear discriminant analysis of the concept, shown as a training clip",
             "baseline",
             modality="any",
+            reads="clip",
         ),
         "ridge": Entry(
             "baselines.linear.method:Ridge",
             "baseline: ridge regression to the concept, shown as a training clip",
             "baseline",
             modality="any",
+            reads="clip",
         ),
         "eeg2video": Entry(
             "baselines.eeg2video:EEG2Video",
             "baseline: EEG2Video: windows of EEG to latents and text, dynamic-aware noise, Tune-A-Video",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "mind_video": Entry(
             "baselines.mind_video:MindVideo",
             "baseline: MinD-Video: fMRI to video by a brain encoder",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "mind_animator": Entry(
             "baselines.mind_animator:MindAnimator",
             "baseline: Mind-Animator: fMRI to video through semantics, structure and motion",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "dynamind": Entry(
             "baselines.dynamind:DynaMind",
             "baseline: DynaMind: EEG to video by regions, prior and blueprint",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "neuroclips": Entry(
             "baselines.neuroclips:NeuroClips",
             "baseline: NeuroClips: fMRI to key frame and blurry video, then AnimateDiff from both",
             "method",
             modality="fmri",
+            reads="image",
         ),
         "glfa": Entry(
             "baselines.glfa:Glfa",
             "baseline: GLFA: fMRI of several subjects on one common map, then to video",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "cinesync": Entry(
             "baselines.cinesync:CineSync",
             "baseline: CineSync: fMRI or EEG through a transformer to the text tokens of a video transformer",
             "method",
             modality="any",
+            reads="text",
         ),
         "eegnet": Entry(
             "baselines.encoders:EEGNet",
             "encoder: EEGNet before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "shallow_convnet": Entry(
             "baselines.encoders:ShallowConvNet",
             "encoder: ShallowConvNet before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "deep4": Entry(
             "baselines.encoders:Deep4",
             "encoder: Deep4 before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "eeg_conformer": Entry(
             "baselines.encoders:EEGConformer",
             "encoder: EEG-Conformer before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "atcnet": Entry(
             "baselines.encoders:ATCNet",
             "encoder: ATCNet before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "contrastive_eeg": Entry(
             "baselines.encoders:ContrastiveEEG",
             "encoder: contrast in the manner of NICE and ATM, before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "ridge_eeg": Entry(
             "baselines.encoders:RidgeEEG",
             "encoder: one ridge for all subjects, before the shared generator",
             "method",
             modality="eeg",
+            reads="text",
         ),
         "ridge_fmri": Entry(
             "baselines.encoders:RidgeFmri",
             "encoder: each subject's own ridge, as in Brain-Diffuser, before the shared generator",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "shared_ridge": Entry(
             "baselines.encoders:SharedRidge",
             "encoder: linear into one shared space, as in MindEye2, before the shared generator",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "mlp_backbone": Entry(
             "baselines.encoders:MLPBackbone",
             "encoder: an MLP behind the shared space, before the shared generator",
             "method",
             modality="fmri",
+            reads="text",
         ),
         "codec": Entry(
             "baselines.ceilings.methods:Codec",

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.core.built_in import BUILT_IN, RETIRED, Entry
+from bench.core.built_in import BUILT_IN, READ_OUT_OF, RETIRED, Entry
 from bench.core.errors import BenchError
 
 GROUP = "brain2video_bench."  # of the groups of entry points; the kind follows
@@ -79,6 +79,17 @@ def role_of(method: str) -> str:
     """What a method is in the tables: "method", "baseline", "control" or "ceiling". Only this table gives a role."""
     entry = BUILT_IN["methods"].get(method)
     return entry.role if entry else RETIRED.get(method, "method")
+
+
+def what_it_reads(method: str) -> str:
+    """The kind of what a method reads from a brain, as the table says it; empty of a method that is not in it."""
+    entry = BUILT_IN["methods"].get(method)
+    return entry.reads if entry else ""
+
+
+def takes_read_out(method: str) -> bool:
+    """Whether a method gives a generator text, and so takes the parameter `read_out`."""
+    return what_it_reads(method) in READ_OUT_OF
 
 
 def references() -> list[str]:

@@ -12,6 +12,9 @@
 
 The last line adds a variant `wo_frontal_matched` with `parameters` and `capacity_matched` together, so that a
 difference can be told from one of size alone.
+
+The group `readouts` is written here, once for every method that gives a generator text (`SHARED`): what the generator
+is given of what was read is a factor that is crossed with methods, and belongs to none.
 """
 
 from __future__ import annotations
@@ -23,21 +26,39 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import BenchError
-from bench.core.registry import UnknownName, names, suggest, target
+from bench.core.registry import UnknownName, names, suggest, takes_read_out, target
 from bench.core.spec import SpecError, check_plain
 
 Group = dict[str, dict[str, Any]]
 Side = tuple[str, str]  # a method and its variant
 
+READ_OUTS = "readouts"
+BASE_READ_OUT = "nearest_concept"  # of every method
+SHARED: dict[str, dict[str, Any]] = {  # of methods that take read-outs, as `ablations.toml` would say it
+    READ_OUTS: {
+        "split": "cross_subject",
+        "variants": {
+            "nearest_caption": {"label": "nearest training caption", "parameters": {"read_out": "nearest_caption"}},
+            "regressed": {"label": "as regressed", "parameters": {"read_out": "regressed"}},
+        },
+    }
+}
+
 
 def load_variants(method: str) -> dict[str, Group]:
-    """Parameters by group and variant of a method; empty where it has no `ablations.toml`. Imports no method.
+    """Parameters by group and variant of a method; empty where it has none. Imports no method.
 
     A group's base comes first, with no parameters. Raises SpecError for a malformed file, UnknownName for a method
     that does not exist.
     """
     path = variant_file(method)
-    return {name: read_group(path, name, table) for name, table in read_toml(path).items()}
+    return {name: read_group(path, name, table) for name, table in read_tables(method).items()}
+
+
+def read_tables(method: str) -> dict[str, Any]:
+    """What the method's file says of each group, and what is said of `SHARED` groups once for all."""
+    shared = SHARED if takes_read_out(method) else {}
+    return {**read_toml(variant_file(method)), **shared}
 
 
 def read_group(path: Path, name: str, table: Any) -> Group:
@@ -106,7 +127,7 @@ def find_variant(method: str, variant: str) -> dict[str, Any]:
 def group_split(method: str, group: str) -> str | None:
     """The split that a group names for itself, if it does."""
     find_group(method, group)
-    return read_toml(variant_file(method))[group].get("split")
+    return read_tables(method)[group].get("split")
 
 
 def unknown(kind: str, name: str, method: str, known: Sequence[str] | Mapping[str, Any]) -> UnknownName:

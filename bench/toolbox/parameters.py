@@ -29,6 +29,7 @@ from bench.core.errors import BenchError
 from bench.core.registry import resolve, suggest, target
 
 Precision = Literal["fp32", "bf16"]  # of the networks in training
+ReadOut = Literal["nearest_concept", "nearest_caption", "regressed"]  # see `bench.toolbox.read_outs`
 Filled = TypeVar("Filled")
 Reader = Callable[[Mapping[str, Any]], Any]
 Limits = Mapping[str, float | None]

@@ -64,6 +64,11 @@ class Optimiser:
         return float(loss.detach())
 
 
+def plan_steps(epochs: float, trials: int, batch_size: int) -> int:
+    """Steps of so many epochs of a split's own trials, at least one: budgets are in epochs, alike on every split."""
+    return max(1, round(epochs * trials / min(batch_size, trials)))
+
+
 def walk_batches(trials: int, size: int, steps: int, generator: torch.Generator) -> Iterator[np.ndarray]:
     """Rows of each step's batch: all trials shuffled and walked through, again and again, in full batches."""
     size = min(size, trials)

@@ -6,13 +6,13 @@ with SparseCtrl makes the video from E, the key frame, and L.
 
 Where what was measured goes against the paper (figures in the README, all on other seeds than the benchmark's):
 
-- E is read as the embedding nearest to a training concept (`concept_reading="nearest"`), not as regressed. A squared
-  error's minimiser is the posterior mean over concepts, and the generator, which was trained on captions' own
-  embeddings, makes mush of a mean of them. The deviation of the caption from its concept is kept as regressed.
+- E is read out as the nearest training concept's (`read_out`), as of every method here, not as regressed: the
+  generator, which was trained on captions' own embeddings, makes mush of what a regression gives
+  (`bench.toolbox.read_outs`).
 - L stands in for noise after noise was added to it (`start="renoised"`), since a regressed L has not the unit variance
   that the generator expects of noise. `"latents"` is the paper's raw replacement.
 
-Both readings of the paper are variants (`--ablation reading`).
+Both readings of the paper are variants (`--ablation readouts`, `--ablation reading`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSe
 from bench.core.errors import require_fitted
 from bench.core.progress import track
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import digest_video, make_generator, seeded
@@ -90,8 +91,8 @@ class SamNet:
         self.decoder = decoder.to(self.device)
         text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
         concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts])).to(self.device)
+        self.captions = learn_captions(text, concepts)
         text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
-        self.concepts = torch.stack([text[concepts == one][0, : parameters.concept_rank] for one in concepts.unique()])
         latents = self.decoder.latents.learn_basis(latents)
         starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
         clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
@@ -194,13 +195,11 @@ class SamNet:
     def decode(
         self, brain: BrainData
     ) -> tuple[Float[Tensor, "trial token width"], Float[Tensor, "trial frame channel height width"]]:
-        """E and L of each trial, as they are read."""
-        parameters, decoder = self.parameters, self.trained()
+        """E and L of each trial, as they are read out."""
+        decoder = self.trained()
         text, latents = self.regress(brain)
-        if parameters.concept_reading == "nearest":
-            between, within = text[:, : parameters.concept_rank], text[:, parameters.concept_rank :]
-            text = torch.cat([nearest_concepts(between, self.concepts), within], dim=1)
-        return decoder.text.expand(text), decoder.latents.expand(latents)
+        read = read_out(decoder.text.expand(text), self.captions, self.parameters.read_out)
+        return read, decoder.latents.expand(latents)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
         """E as regressed, without the training captions' mean, averaged over the tokens."""
@@ -254,16 +253,6 @@ class SamNet:
             shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
             latents.append(self.suite.encode_video(shown))
         return torch.cat(text).to(self.device), torch.cat(latents).to(self.device)
-
-
-def nearest_concepts(
-    coefficients: Float[Tensor, "trial rank"], concepts: Float[Tensor, "concept rank"]
-) -> Float[Tensor, "trial rank"]:
-    """For each trial, the coefficients of the training concept that agrees best with the predicted ones.
-
-    Coefficients have unit variance in every direction, so the concepts are equally long and the inner product decides.
-    """
-    return concepts[(coefficients @ concepts.T).argmax(dim=1)]
 
 
 def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 Region = Literal["frontal", "parietal", "central", "temporal", "occipital"]
 REGIONS: tuple[Region, ...] = get_args(Region)
@@ -81,7 +81,7 @@ class Parameters:
     keyframe_steps: int | None = None
     keyframe_guidance: float | None = None
     keyframe_strength: float = limited(0.4, above=0, most=1)
-    concept_reading: Literal["nearest", "mean"] = "nearest"  # "mean": the concept block of E as regressed
+    read_out: ReadOut = "nearest_concept"  # of E; "regressed" is the paper's
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:

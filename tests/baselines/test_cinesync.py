@@ -25,8 +25,9 @@ from bench.toolbox.sizes import count_paper_size
 
 SMALL: dict[str, Any] = {
     "channels": 4, "windows": 2, "kernel": 3, "width": 16, "layers": 1, "heads": 2, "feedforward": 24,
-    "dropout": 0.0, "lora_rank": 2, "lora_scale": 2, "align_steps": 80, "batch_size": 32, "learning_rate": 5e-3,
-    "joint_steps": 3, "joint_batch_size": 8, "calibration_steps": 80, "calibration_learning_rate": 1e-2,
+    "dropout": 0.0, "lora_rank": 2, "lora_scale": 2, "align_epochs": 16, "batch_size": 32, "learning_rate": 5e-3,
+    "joint_epochs": 0.15, "joint_batch_size": 8, "calibration_epochs": 32, "calibration_learning_rate": 1e-2,
+    "use_validation": False,
 }  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {"fmri": {}, "eeg": {"voxels": (12, 12), "volumes": 40, "eeg": True, "signal": 1.0}}
 
@@ -89,7 +90,7 @@ def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: P
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trial_does_not_see_its_batch(painted: PaintedSuite, kind: str) -> None:
-    made, test = fit(painted, kind, align_steps=5), record(seed=5, **KINDS[kind])
+    made, test = fit(painted, kind, align_epochs=1), record(seed=5, **KINDS[kind])
     _, whole = made.read_brain(hide_answers(test), np.arange(160))
     _, alone = made.read_brain(hide_answers(test, slice(100, 101)), np.arange(1))
     torch.testing.assert_close(alone[0], whole[100], atol=1e-4, rtol=1e-4)
@@ -116,7 +117,7 @@ def test_the_same_seed_gives_the_same_method(painted: PaintedSuite) -> None:
     tokens = []
     for number, seed in enumerate((3, 3, 4)):
         torch.manual_seed(number)  # torch's own generator must not matter
-        made = fit(painted, seed=seed, align_steps=4, dropout=0.2)
+        made = fit(painted, seed=seed, align_epochs=0.8, dropout=0.2)
         tokens.append(made.read_brain(hide_answers(record(seed=5)), np.arange(8))[1])
     assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
 
@@ -127,7 +128,7 @@ def test_regions_are_chosen_by_name(painted: PaintedSuite) -> None:
     named = replace(data, rois={n: tuple(other.get(name, name) for name in rois) for n, rois in data.rois.items()})
     counts = {}
     for regions in ("visual", "visual_auditory", "visual_hippocampus"):
-        made = CineSync(suite=painted, **{**SMALL, "align_steps": 1, "joint_steps": 1, "regions": regions})
+        made = CineSync(suite=painted, **{**SMALL, "align_epochs": 0.2, "joint_epochs": 0.05, "regions": regions})
         made.fit(named, named)
         layer = made.trained().subjects["1"]
         assert isinstance(layer, VoxelLayer)
@@ -159,7 +160,9 @@ def test_with_the_networks_that_ship() -> None:
     suite, train = load_suite("mini"), record(clips=8)
     captions = tuple(f"a {name} moving {way}" for name in ("cat", "car") for way in ("left", "right", "up", "down"))
     train = replace(train, video=np.repeat(np.repeat(train.video, 4, axis=2), 4, axis=3), captions=captions)
-    made = CineSync(suite=suite, **{**SMALL, "align_steps": 2, "joint_steps": 1, "joint_batch_size": 2, "steps": 1})
+    made = CineSync(
+        suite=suite, **{**SMALL, "align_epochs": 0.4, "joint_epochs": 0.02, "joint_batch_size": 2, "steps": 1}
+    )
     made.fit(train, train)
     asked = hide_answers(train, slice(0, 2))
     video = made.reconstruct(asked)
@@ -183,7 +186,7 @@ def variants() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_variant_trains_and_makes_videos(painted: PaintedSuite, kind: str, name: str) -> None:
     check_plain(variants()[name], name)
-    made = fit(painted, kind, **{"align_steps": 2, **variants()[name]})
+    made = fit(painted, kind, **{"align_epochs": 0.4, **variants()[name]})
     assert made.reconstruct(hide_answers(record(seed=5, **KINDS[kind]), slice(0, 2))).shape == (2, 4, 16, 16, 3)
 
 

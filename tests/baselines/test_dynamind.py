@@ -59,7 +59,7 @@ def test_a_trial_stands_alone_and_its_seed_counts(fitted):
 
 
 def test_same_seed_same_networks_and_videos(suite):
-    quick = {**SMALL, "mapper_epochs": 1, "prior_steps": 3, "aligner_steps": 3}
+    quick = {**SMALL, "mapper_epochs": 1, "prior_epochs": 3, "aligner_epochs": 3}
     made = []
     for _ in range(2):
         method = DynaMind(suite=suite, seed=1, **quick)
@@ -116,7 +116,7 @@ def test_asking_too_early_and_unknown_parameters_are_explained(suite):
 
 def test_variants_construct_and_matched_ones_count_what_the_base_counts():
     groups = load_variants("dynamind")
-    assert {"parts", "released", "size"} == set(groups)
+    assert {"parts", "released", "size", "readouts"} == set(groups)
     with torch.device("meta"):
         base = build({}).parameter_count
         for group in groups.values():
@@ -149,7 +149,7 @@ def test_oracle_comes_back_to_the_true_clip(suite):
     data = record(subjects=(1,), clips=4)
     errors = {}
     for latents in (True, False):
-        oracle = DynaMindOracle(suite=suite, latents=latents, tuning_steps=1)
+        oracle = DynaMindOracle(suite=suite, latents=latents, tuning_epochs=0.1)
         oracle.fit(data, data)
         oracle.reveal(Answers(test=data, trials=np.arange(4), truth=None))
         errors[latents] = float(

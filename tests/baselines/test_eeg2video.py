@@ -46,9 +46,9 @@ CHANNELS = ("FZ", "CZ", "PZ", "O1", "O2", "PO7")
 OBJECTS = (0, 12, 22, 36)  # of the drawn clips, as different as they come
 SMALL: dict[str, Any] = {
     "width": 32, "filters": 4, "feedforward": 64, "encoder_layers": 1, "decoder_layers": 1, "window_dropout": 0.0,
-    "dropout": 0.0, "hidden": 64, "layers": 1, "batch_size": 16, "seq2seq_steps": 60, "seq2seq_learning_rate": 4e-3,
-    "semantic_steps": 60, "semantic_learning_rate": 3e-3, "dynamic_steps": 40, "tuning_steps": 2,
-    "tuning_batch_size": 2,
+    "dropout": 0.0, "hidden": 64, "layers": 1, "batch_size": 16, "seq2seq_epochs": 40, "seq2seq_learning_rate": 4e-3,
+    "semantic_epochs": 40, "semantic_learning_rate": 3e-3, "dynamic_epochs": 27, "tuning_epochs": 0.17,
+    "tuning_batch_size": 2, "use_validation": False,
 }  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     suite = SimpleNamespace(device="meta", encode_text=lambda captions: torch.zeros(len(captions), 77, 768))
     monkeypatch.setattr(method_module, "encode_clips", zeros(6, 4, 36, 64))
     monkeypatch.setattr(method_module, "tune", lambda *rest, **options: SimpleNamespace(trained_parameters=list))
+    monkeypatch.setattr(method_module, "learn_captions", lambda *rest: None)  # it looks at numbers
     monkeypatch.setattr(EEG2Video, "train", lambda self, *rest: None)
     monkeypatch.setattr(EEG2Video, "flag", lambda self, train: torch.zeros(len(train.video), dtype=torch.bool))
     brain = np.random.default_rng(0).normal(size=(4, 62, 400)).astype(np.float32)
@@ -306,7 +307,7 @@ def test_perfect_latents_and_texts_come_out_as_the_clips(suite, fitted) -> None:
 
 
 def test_variants_change_what_they_name(suite) -> None:
-    train, small = Recording().record(), {**SMALL, "seq2seq_steps": 1, "semantic_steps": 1}
+    train, small = Recording().record(), {**SMALL, "seq2seq_epochs": 0.5, "semantic_epochs": 0.5}
     base = EEG2Video(suite=suite, **small)
     assert not torch.equal(base.flag(train), EEG2Video(suite=suite, **small, permuted_flags=True).flag(train))
     none = EEG2Video(suite=suite, **small, seq2seq=False)

@@ -39,8 +39,8 @@ from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
     "patch": 4, "global_patches": 2, "width": 16, "layers": 1, "heads": 2, "feedforward": 24, "dropout": 0.0,
-    "text_rank": 3, "train_steps": 60, "batch_size": 32, "learning_rate": 5e-3, "joint_steps": 3,
-    "joint_batch_size": 8,
+    "text_rank": 3, "train_epochs": 12, "batch_size": 32, "learning_rate": 5e-3, "joint_epochs": 0.15,
+    "joint_batch_size": 8, "use_validation": False,
 }  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def test_planted_concepts_are_reconstructed_and_shuffled_ones_are_not(painted: P
 
 
 def test_a_trial_does_not_see_its_batch(painted: PaintedSuite) -> None:
-    made, test = fit(painted, train_steps=5), record(seed=5)
+    made, test = fit(painted, train_epochs=1), record(seed=5)
     _, whole = made.read_brain(hide_answers(test), np.arange(160))
     _, alone = made.read_brain(hide_answers(test, slice(100, 101)), np.arange(1))
     torch.testing.assert_close(alone[0], whole[100], atol=1e-4, rtol=1e-4)
@@ -194,7 +194,7 @@ def test_the_same_seed_gives_the_same_method(painted: PaintedSuite) -> None:
     tokens = []
     for number, seed in enumerate((3, 3, 4)):
         torch.manual_seed(number)  # torch's own generator must not matter
-        made = fit(painted, seed=seed, train_steps=4, dropout=0.2)
+        made = fit(painted, seed=seed, train_epochs=0.8, dropout=0.2)
         tokens.append(made.read_brain(hide_answers(record(seed=5)), np.arange(8))[1])
     assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
 
@@ -218,8 +218,9 @@ def test_a_decoder_given_the_true_tokens_is_right(painted: PaintedSuite) -> None
     assert share_right(PaintedDecoder(painted).generate(tokens, [0] * len(tokens)), test) == 1.0
 
 
-def test_captions_and_videos_of_the_validation_trials_are_not_needed(painted: PaintedSuite) -> None:
-    one, other = Glfa(suite=painted, **{**SMALL, "train_steps": 2}), Glfa(suite=painted, **{**SMALL, "train_steps": 2})
+def test_validation_trials_that_are_left_out_do_not_matter(painted: PaintedSuite) -> None:
+    brief = {**SMALL, "train_epochs": 0.4}
+    one, other = Glfa(suite=painted, **brief), Glfa(suite=painted, **brief)
     one.fit(record(), record(seed=1))
     other.fit(record(), replace(record(seed=1), captions=("a pizza",) * 40))
     asked = hide_answers(record(seed=5))
@@ -230,7 +231,7 @@ def test_with_the_networks_that_ship() -> None:
     """AnimateDiff of the mini suite: a step of LoRA and two videos, the second by itself as in its batch."""
     suite, train = load_suite("mini"), record(clips=8)
     train = replace(train, video=np.repeat(np.repeat(train.video, 4, axis=2), 4, axis=3), captions=CAPTIONS)
-    made = Glfa(suite=suite, **{**SMALL, "train_steps": 2, "joint_steps": 1, "joint_batch_size": 2, "steps": 1})
+    made = Glfa(suite=suite, **{**SMALL, "train_epochs": 0.4, "joint_epochs": 0.01, "joint_batch_size": 2, "steps": 1})
     made.fit(train, train)
     asked = hide_answers(train, slice(0, 2))
     video = made.reconstruct(asked)
@@ -261,7 +262,7 @@ def variants() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("name", [name for name in variants() if name != "paper"])
 def test_every_variant_trains_and_makes_videos(painted: PaintedSuite, name: str) -> None:
     check_plain(variants()[name], name)
-    made = fit(painted, **{"train_steps": 2, **variants()[name]})
+    made = fit(painted, **{"train_epochs": 0.4, **variants()[name]})
     assert made.reconstruct(hide_answers(record(seed=5), slice(0, 2))).shape == (2, 4, 16, 16, 3)
     parts = set(made.alignment.parts)
     assert (WHOLE in parts) == (name != "wo_global" and name != "wo_global_matched")
@@ -313,6 +314,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     monkeypatch.setattr(method_module, "AnimateDiffDecoder", Decoder)
     monkeypatch.setattr(method_module, "encode_targets", meta_targets)
     monkeypatch.setattr(method_module, "train_both", lambda *rest, **options: ([], []))
+    monkeypatch.setattr(method_module, "learn_captions", lambda *rest: None)  # it looks at numbers
     made = Glfa(suite=Suite(), **variants()["paper"])
     with torch.device("meta"):
         made.fit(record((40, 52), volumes=5), record())
@@ -387,7 +389,7 @@ def test_the_released_form_learns_its_map_beside_the_video_model_alone(painted: 
     assert made.losses[-1] < 0.7 * made.losses[0]
     video = made.reconstruct(hide_answers(record(seed=5), slice(0, 3)))
     assert video.shape == (3, 4, 16, 16, 3)
-    first = Glfa(suite=painted, **{**SMALL, **ATLAS, "joint_steps": 0})
+    first = Glfa(suite=painted, **{**SMALL, **ATLAS, "joint_epochs": 0})
     first.fit(record(), record(seed=1))
     moved = [one.trained().map.around.abs().max() for one in (made, first)]  # type: ignore[union-attr]
     assert moved[0] > 1e-3 > moved[1]
@@ -421,7 +423,7 @@ def test_what_is_measured_beside_takes_the_place_of_the_first_stage_s_losses(mon
     decoder = PaintedDecoder(suite)
     monkeypatch.setattr(PaintedDecoder, "measure_loss", lambda self, *rest: torch.tensor(5.0))
     monkeypatch.setattr(brain_tokens, "Optimiser", lambda *rest, **options: SimpleNamespace(step=stepped.append))
-    recipe = take_fields(Recipe, method_module.read_parameters({"joint_steps": 2, "joint_batch_size": 4}))
+    recipe = take_fields(Recipe, method_module.read_parameters({"joint_epochs": 0.05, "joint_batch_size": 4}))
     encoder = build_atlas(method_module.read_parameters(ATLAS), volumes=2, embedding=24, text=10, text_tokens=6)
     read = method_module.read_trials(train, torch.device("cpu"))
     targets = brain_tokens.encode_targets(suite, decoder, train, frames=2)

@@ -34,8 +34,8 @@ SMALL: dict[str, Any] = {
     "width": 32, "structure_width": 32, "motion_width": 16, "motion_layers": 1, "motion_heads": 2,
     "motion_attention": 16, "motion_feedforward": 64, "fmri_tokens": 2, "dropout": 0.0, "structure_dropout": 0.0,
     "motion_dropout": 0.0, "text_hidden": (32, 32), "alignment_frames": 1, "steps": 3, "batch_size": 32,
-    "semantic_steps": 60, "structure_steps": 60, "motion_steps": 60, "motion_learning_rate": 1e-2,
-    "learning_rate": 3e-3, "calibration_share": 1.0,
+    "semantic_epochs": 60, "structure_epochs": 60, "motion_epochs": 30, "motion_learning_rate": 1e-2,
+    "learning_rate": 3e-3, "calibration_epochs": 60, "use_validation": False,
 }  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_a_reconstruction_depends_on_its_trial_and_seed_alone(fitted: MindAnimat
 
 
 def test_the_same_seed_trains_the_same_decoders_and_answers_do_not_matter(suite: Any) -> None:
-    fast = {**SMALL, "semantic_steps": 3, "structure_steps": 3, "motion_steps": 2}
+    fast = {**SMALL, "semantic_epochs": 3, "structure_epochs": 3, "motion_epochs": 1}
     trained = []
     for validation in (World().record(seed=1), World().record(seed=9)):
         made = MindAnimator(suite=suite, seed=0, **fast)
@@ -229,7 +229,7 @@ def test_every_variant_constructs_and_unknown_values_are_named(suite: Any) -> No
 
 
 def test_variants_without_a_decoder_fill_its_place(suite: Any) -> None:
-    fast = {**SMALL, "semantic_steps": 2, "structure_steps": 2, "motion_steps": 2}
+    fast = {**SMALL, "semantic_epochs": 2, "structure_epochs": 2, "motion_epochs": 1}
     train = World().record()
     for name in ("semantic", "structure", "motion"):
         made = MindAnimator(suite=suite, seed=0, **{**fast, name: False})

@@ -26,10 +26,11 @@ from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
 SMALL: dict[str, Any] = {
-    "patch": 8, "width": 32, "layers": 1, "heads": 2, "feedforward": 48, "dropout": 0.0, "masked_steps": 10,
-    "mask_width": 16, "alignment_steps": 120, "alignment_frames": 1, "tuning_steps": 1, "together_steps": 2,
+    "patch": 8, "width": 32, "layers": 1, "heads": 2, "feedforward": 48, "dropout": 0.0, "masked_epochs": 10,
+    "mask_width": 16, "alignment_epochs": 120, "alignment_frames": 1, "tuning_epochs": 0.1, "together_epochs": 0.12,
     "together_batch_size": 2, "together_learning_rate": 1e-5, "generator_learning_rate": 1e-5, "batch_size": 32,
-    "learning_rate": 3e-3, "calibration_steps": 60, "calibration_learning_rate": 5e-3, "steps": 3,
+    "learning_rate": 3e-3, "calibration_epochs": 60, "calibration_learning_rate": 5e-3, "steps": 3,
+    "use_validation": False,
 }  # fmt: skip
 
 
@@ -198,7 +199,7 @@ def test_a_reconstruction_depends_on_its_trial_and_seed_alone(fitted: MindVideo)
 
 
 def test_the_same_seed_trains_the_same_encoder_and_answers_do_not_matter(suite: Any) -> None:
-    fast = {**SMALL, "alignment_steps": 5, "masked_steps": 3}
+    fast = {**SMALL, "alignment_epochs": 5, "masked_epochs": 3}
     train = World().record()
     encoders = []
     for validation in (World().record(seed=1), World().record(seed=9)):

@@ -66,7 +66,7 @@ def test_mind_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MindVideo, "train_stage2", lambda *rest: [])
     method = MindVideo(
         suite=suite, weights=str(tmp_path / "sub{subject}.pth"), token_weight=0.0, patch=4, width=16, heads=4, layers=2,
-        feedforward=32, masked_steps=0, leave_out=["mPFC"],
+        feedforward=32, masked_epochs=0, leave_out=["mPFC"],
     )  # fmt: skip
     with torch.no_grad():
         encoder = method.align(train).eval()

@@ -17,7 +17,7 @@ from bench.core.errors import BenchError
 from methods.sam_net.covariance import measure_covariance, recolour, sphere_groups
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import assign_regions
-from methods.sam_net.method import Parameters, SamNet, build_decoder, nearest_concepts
+from methods.sam_net.method import Parameters, SamNet, build_decoder
 from methods.sam_net.new2source import gather_sources, map_new_to_source
 from methods.sam_net.subjects import plan_stages
 from methods.sam_net.training import walk_stages
@@ -71,12 +71,6 @@ def test_a_head_with_groups_spans_their_means_first_and_rebuilds_the_targets() -
     assert torch.allclose(head.expand(coefficients * (torch.arange(11) < 2)), means, atol=1e-4)
     assert head.weights[:2].sum().item() == pytest.approx(0.7)
     assert torch.allclose(coefficients.square().mean(dim=0), torch.ones(11), atol=1e-4)
-
-
-def test_a_concept_is_read_as_the_nearest_of_the_training_concepts():
-    concepts = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0)))[0]
-    shrunk = 0.1 * concepts[[3, 0, 5]] + 0.01  # a regression shrinks; the direction tells
-    torch.testing.assert_close(nearest_concepts(shrunk, concepts), concepts[[3, 0, 5]])
 
 
 def test_it_is_built_at_the_papers_sizes() -> None:

@@ -49,7 +49,7 @@ def inflated(suite):
 
 @pytest.fixture(scope="module")
 def tuned(suite, clips):
-    return tune(suite, clips, CAPTIONS, steps=30, batch_size=2, learning_rate=2e-3, seed=1)
+    return tune(suite, clips, CAPTIONS, epochs=15, batch_size=2, learning_rate=2e-3, seed=1)
 
 
 def draw(clips: int, frames: int) -> torch.Tensor:
@@ -122,14 +122,14 @@ def test_tuning_lowers_the_loss_and_is_kept(suite, clips, inflated, tuned):
 
     assert measure(tuned) < 0.9 * measure(inflated)
     assert len(tuned.losses) == 30
-    settings = {"steps": 30, "batch_size": 2, "learning_rate": 2e-3}
+    settings = {"epochs": 15, "batch_size": 2, "learning_rate": 2e-3}
     assert tune(suite, clips, CAPTIONS, seed=1, **settings) is tuned
     with pytest.raises(BadTuning, match="4 clips and 3 texts"):
         tune(suite, clips, CAPTIONS[:3], seed=1, **settings)
 
 
 def test_tuning_repeats_itself_on_the_texts_given(suite, clips):
-    settings = {"steps": 2, "batch_size": 2, "learning_rate": 1e-3, "seed": 3}
+    settings = {"epochs": 1, "batch_size": 2, "learning_rate": 1e-3, "seed": 3}
     with_captions = tune(suite, clips, CAPTIONS, **settings)
     with_text = tune(suite, clips, (), text=suite.encode_text(CAPTIONS), **settings)
     assert with_text is not with_captions

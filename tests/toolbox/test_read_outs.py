@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.core.errors import BenchError
-from bench.toolbox.read_outs import READ_OUTS, learn_captions, read_out
+from bench.toolbox.read_outs import READ_OUTS, RIDGE, find_nearest, learn_captions, read_out
 
 CLIPS, TOKENS, WIDTH, KINDS = 60, 5, 8, 4
 CONCEPTS = torch.arange(CLIPS) % KINDS * 10 + 3  # labels need not be 0, 1, 2, …
@@ -90,8 +90,27 @@ def test_readings_do_not_depend_on_each_other():
 def test_what_cannot_be_read_out_is_said():
     with pytest.raises(BenchError, match="alike"):
         learn_captions(torch.ones(5, TOKENS, WIDTH), torch.arange(5))
-    unlabelled = learn_captions(draw_tokens(), torch.zeros(CLIPS, dtype=torch.int64))
-    with pytest.raises(BenchError, match="one concept only"):
-        read_out(draw_tokens(), unlabelled, "nearest_concept")
     with pytest.raises(BenchError, match="unknown read-out 'nearest'"):
-        read_out(draw_tokens(), unlabelled, "nearest")  # type: ignore[arg-type]
+        read_out(draw_tokens(), learn_captions(draw_tokens(), CONCEPTS), "nearest")  # type: ignore[arg-type]
+
+
+def test_captions_of_clips_without_labels_are_concepts_of_their_own():
+    unlabelled, asked = learn_captions(draw_tokens(), torch.full((CLIPS,), 7)), draw_tokens(seed=5)[:9]
+    chosen = read_out(asked, unlabelled, "nearest_concept")
+    torch.testing.assert_close(chosen, read_out(asked, unlabelled, "nearest_caption"))
+    assert len(chosen.unique(dim=0)) > 4
+
+
+@pytest.mark.parametrize("how", ["nearest_caption", "nearest_concept"])
+def test_nearness_is_the_cosine_in_whitened_tokens(how):
+    """Written out with the covariance of all tokens, as many directions as numbers."""
+    tokens, asked = draw_tokens(filler=2.0), draw_tokens(filler=2.0, seed=5)[:20]
+    centred, read = (one.double().flatten(1) - tokens.double().flatten(1).mean(dim=0) for one in (tokens, asked))
+    covariance = centred.T @ centred / CLIPS
+    ridge = RIDGE * torch.linalg.eigvalsh(covariance).mean()  # more clips than numbers: there are all directions
+    whiten = torch.linalg.inv(torch.linalg.cholesky(covariance + ridge * torch.eye(TOKENS * WIDTH))).T
+    rows = range(CLIPS) if how == "nearest_caption" else [one == CONCEPTS for one in CONCEPTS.unique()]
+    candidates = torch.stack([centred[row].reshape(-1, TOKENS * WIDTH).mean(dim=0) for row in rows])
+    likeness = (read @ whiten) @ torch.nn.functional.normalize(candidates @ whiten, dim=1).T
+    found = find_nearest(asked, learn_captions(tokens, CONCEPTS), how)
+    assert found.tolist() == likeness.argmax(dim=1).tolist() and len(found.unique()) > 3

@@ -14,8 +14,9 @@ from bench.datasets.seed_dv.geometry import CHANNELS
 CAPTIONS = ("a cat", "a pizza", "a guitar", "a ship")
 SMALL: dict[str, Any] = {
     "filters": (8, 16, 16), "hidden": 32, "width": 32, "text_hidden": 32, "mapper_epochs": 17, "mapper_batch_size": 16,
-    "mapper_learning_rate": 5e-3, "prior_width": 32, "prior_steps": 150, "aligner_width": 16, "aligner_steps": 20,
-    "token_rank": 8, "prior_draws": 6, "tuning_steps": 2, "tuning_batch_size": 2, "calibration_steps": 20,
+    "mapper_learning_rate": 5e-3, "prior_width": 32, "prior_epochs": 150, "aligner_width": 16, "aligner_epochs": 20,
+    "token_rank": 8, "prior_draws": 6, "tuning_epochs": 0.17, "tuning_batch_size": 2, "calibration_epochs": 13,
+    "use_validation": False,
 }  # fmt: skip
 
 

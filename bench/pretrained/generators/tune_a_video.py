@@ -39,7 +39,7 @@ from bench.core.errors import BenchError
 from bench.core.progress import track
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.resize import fit_clips
-from bench.toolbox.training import Optimiser, digest_video, make_generator, remember, seeded, walk_batches
+from bench.toolbox.training import Optimiser, digest_video, make_generator, plan_steps, remember, seeded, walk_batches
 
 KEPT = 3  # tuned networks that a process keeps for each suite
 CLIP_CHUNK = 16  # clips through the network at a time
@@ -149,7 +149,7 @@ def tune(
     video: UInt8[np.ndarray, "clip frame height width 3"],
     captions: Sequence[str],
     *,
-    steps: int,
+    epochs: float,
     batch_size: int,
     learning_rate: float,
     seed: int,
@@ -158,11 +158,14 @@ def tune(
 ) -> InflatedUNet:
     """The suite's image UNet, inflated and tuned on these clips and captions (or `text` in the captions' place).
 
+    `epochs` of the clips; at least one step is made.
+
     One and the same network comes back for the same clips, texts and settings in a process, frozen: change a copy.
     `inflated.losses` holds the loss of each step. Raises BadTuning where clips and texts are not as many.
     """
     if len(video) != len(captions if text is None else text):
         raise BadTuning(f"{len(video)} clips and {len(captions if text is None else text)} texts; give each clip one")
+    steps = plan_steps(epochs, len(video), batch_size)
     settings = f"steps={steps} batch={batch_size} rate={learning_rate} seed={seed} decay={weight_decay}"
     texts = "\n".join(captions).encode() if text is None else text.float().cpu().contiguous().numpy().tobytes()
     key = f"{settings} {digest_video(video)} {hashlib.sha256(texts).hexdigest()}"
