@@ -50,7 +50,7 @@ class Parameters:
     memories: int = 5  # K
     own_clip: bool = False  # True: in training a trial may retrieve its parameters clip
     router_steps: int = 100  # by that loss alone and all trials, before stage 2 (first_layer="solved")
-    router_learning_rate: float = 1e-2
+    router_learning_rate: float = 1e-3  # ten times as much lets it choose what its few trials say
     true_text: float = limited(0.5, least=0, most=1)  # share of stage 2's trials that are given their own caption
     router_weight: float = 1.0  # of the mixture scores' loss, which the paper does not have
     condition: Literal["fused", "text", "fmri"] = "fused"  # "text": no MoM, "fmri": no integration
