@@ -18,7 +18,7 @@ from typing import Any, get_origin, get_type_hints
 import numpy as np
 import pandas as pd
 
-from bench.core.built_in import BUILT_IN, DEFAULT_SIZE
+from bench.core.built_in import BUILT_IN, DEFAULT_SIZE, RETIRED
 from bench.core.errors import BenchError
 from bench.core.registry import role_of
 from bench.core.spec import CellSpec, SpecError, canonical_json
@@ -192,7 +192,7 @@ def check_role(manifest: Mapping[str, Any], door: str, what: str) -> None:
     if door == SUBMITTED and role not in SEES_BRAIN:
         raise ResultsError(f"{what} holds a {role}; only methods and baselines are submitted")
     entry = BUILT_IN["methods"].get(spec["method"])
-    blind = entry is not None and entry.modality == "none"
+    blind = entry.modality == "none" if entry else RETIRED.get(spec["method"]) == "control"
     if spec["split"] not in (*SPLITS, CLIPS):
         raise ResultsError(f"{what} is of split {spec['split']!r}; there are {', '.join(SPLITS)}")
     if blind != (spec["split"] == CLIPS):

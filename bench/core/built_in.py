@@ -332,7 +332,6 @@ STAND_INS = {
     "cinebrain_eeg": "phantom_cinebrain_eeg",
 }
 
-# a name of before -> its role in retired results
-RETIRED = {"label_prior": "control"}
+RETIRED = {"label_prior": "control"}  # names of before, with their roles: of results that are kept
 
 DEFAULT_SIZE = "small"  # of a phantom that is named without one

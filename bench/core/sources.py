@@ -141,7 +141,14 @@ def find_editable(top: str) -> Any:
 def is_installed(place: Path) -> bool:
     """Whether a package manager put it there: into this environment, or into another that this one looks into."""
     whole = place.resolve()
-    return bool({"site-packages", "dist-packages"} & set(whole.parts)) or any(map(whole.is_relative_to, INSTALLED))
+    known = {"site-packages", "dist-packages"} & set(whole.parts) or any(map(whole.is_relative_to, INSTALLED))
+    return bool(known) or any(map(holds_installed, whole.parents))
+
+
+@functools.cache
+def holds_installed(folder: Path) -> bool:
+    """Whether packages were installed into a folder, whatever its name: `pip install --target` makes such ones."""
+    return next(folder.glob("*.dist-info"), None) is not None
 
 
 @functools.lru_cache(maxsize=4096)

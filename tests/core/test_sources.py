@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.sources import OURS, read_code, trace, untraced
+from bench.core.sources import OURS, holds_installed, read_code, trace, untraced
 
 METHOD = '''
 """A method."""
@@ -78,6 +78,19 @@ def test_a_helper_where_python_looks_for_modules_is_found(folder: Path, monkeypa
     assert set(trace(folder / "mine.py")) == {"mine"}
     monkeypatch.syspath_prepend(str(lib))
     assert set(trace(folder / "mine.py")) == {"mine", "elsewhere_helper"}
+
+
+def test_libraries_in_a_folder_of_any_name_are_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install --target DIR` leaves a `.dist-info` beside what it installs."""
+    place = folder / "carried"
+    (place / "a_library").mkdir(parents=True)
+    (place / "a_library" / "__init__.py").write_text("x = 1\n")
+    (folder / "far.py").write_text("import a_library\n")
+    monkeypatch.syspath_prepend(str(place))
+    assert "a_library" in trace(folder / "far.py")
+    (place / "a_library-1.0.dist-info").mkdir()
+    holds_installed.cache_clear()
+    assert "a_library" not in trace(folder / "far.py")
 
 
 def test_libraries_of_another_environment_are_libraries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
