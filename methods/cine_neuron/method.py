@@ -30,6 +30,7 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.resize import make_videos
@@ -45,7 +46,6 @@ from methods.cine_neuron.networks import Memories, Networks, build_networks, mak
 from methods.cine_neuron.parameters import POWERS, Parameters, read_parameters
 from methods.cine_neuron.targets import Spaces, Targets, encode_targets, learn_spaces
 from methods.cine_neuron.training import Look, Recipe, keep_gain, train_router, train_stage1, train_stage2
-from methods.cine_neuron.trials import join_sets
 from methods.cine_neuron.voxels import VoxelChoice, choose_inputs, read_signals
 
 DECODED = 32  # trials decoded at once
@@ -73,8 +73,7 @@ class CineNeuron:
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         """Stage 1, the memory pool, stage 2."""
-        if self.parameters.use_validation:
-            train = join_sets([train, validation])
+        train = join_sets([train, validation] if self.parameters.use_validation else [train])
         self.concepts = train.concepts  # of the memories; nothing but analyses looks at them
         targets, texts, look = self.align(train)
         parameters, networks, clip = self.parameters, self.trained(), torch.from_numpy(train.clip).to(self.device)

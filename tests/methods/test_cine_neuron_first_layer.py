@@ -20,7 +20,6 @@ from methods.cine_neuron.method import CineNeuron
 from methods.cine_neuron.parameters import read_parameters
 from methods.cine_neuron.targets import Targets, learn_spaces
 from methods.cine_neuron.training import SHARES, keep_gain
-from methods.cine_neuron.trials import Joined, join_sets
 
 
 def make_targets(clips: int = 60) -> Targets:
@@ -149,18 +148,6 @@ def test_stages_leave_the_solved_layer_and_validation_trials_are_in_it() -> None
     )
     assert not method.trained().brain.gain.requires_grad
     assert len(method.memories.pool) == 2 * len(again.memories.pool) == 48
-
-
-def test_training_and_validation_trials_are_read_one_behind_the_other() -> None:
-    first, second = World().record(), World(clips=8).record(seed=1)
-    joined = join_sets([first, second])
-    rows = np.array([3, 60, 0, 50])
-    assert np.array_equal(joined.brain[rows], np.concatenate([first.brain, second.brain])[rows])
-    assert np.array_equal(joined.video[20:28], np.concatenate([first.video, second.video])[20:28])
-    assert joined.captions[joined.clip[48]] == second.captions[second.clip[0]]
-    assert joined.brain.shape == (64, 40, 2) and len(joined.subject) == 64
-    assert Joined([np.zeros((2, 3), np.uint8)])[np.array([], np.int64)].shape == (0, 3)
-    assert np.asarray(joined.video).dtype == np.uint8
 
 
 def test_a_whitening_that_does_not_exist_is_refused() -> None:
