@@ -17,7 +17,7 @@ Where the paper leaves a choice:
 - Ongoing activity in (11): see `fit_new_to_source`.
 - A regression from noisy trials shrinks. Powers are brought back to the unit deviation that HRT is used to. Waveforms
   stay as the regression has them, where little is read: `rescale` gives every mapped channel the deviation that the
-  known subjects' channel has, measured on the calibration trials, and costs a third of what is read (README).
+  known subjects' channel has, measured on the calibration trials, and costs about half of what is read (README).
 
 The baseline that any claim for New2Source needs is recolouring (`covariance.recolour`): it uses no pairs, only the
 covariance of the calibration trials, whole and in each band.
