@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from asking import hide_answers
+from asking import draw, hide_answers
 from cine_world import SMALL, FakeSuite, World
 
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError
+from bench.core.splits import make_folds
+from bench.datasets.catalogue import open_dataset
 from bench.pretrained.decoders import WanDecoder
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.analysis.embedding_use import (
@@ -30,6 +32,7 @@ from methods.cine_neuron.analysis.embedding_use import (
     imagine,
     make_conditions,
     measure_fold,
+    measure_use,
     recognise,
 )
 from methods.cine_neuron.integration import Fusion
@@ -173,3 +176,18 @@ def test_trained_on_the_oracle_it_is_the_oracle_s_f_e_that_is_learned() -> None:
         plain = CineNeuron.look(method, test, targets)(rows)
     assert torch.equal(f_c, plain[0]) and not torch.allclose(f_e, plain[1], atol=0.1)
     assert torch.allclose(f_e, see(method, test)[torch.from_numpy(rows)], atol=1e-5)
+
+
+def test_a_fold_of_a_phantom_is_measured_from_files_to_table() -> None:
+    class AnyCaption(FakeSuite):
+        def embed_texts(self, captions: list[str]) -> torch.Tensor:
+            return torch.stack([draw(24, seed=sum(caption.encode())) for caption in captions])
+
+    dataset = open_dataset("phantom_fmri:tiny")
+    quick = {**SMALL, "stage1_steps": 2, "joint_epochs": 0.05}
+    use = measure_use(dataset, AnyCaption(), "single_subject", folds=1, videos=False, **quick)
+    table = compare_ways(use)
+    assert list(table["measure"].unique()) == ["loss"] and len(table) == 5
+    assert use["subject"].unique().tolist() == [1] and np.isfinite(use["loss"]).all()
+    fold = make_folds(dataset, "single_subject")[0]
+    assert set(use["clip"]) == set(np.asarray(dataset.trials["clip"])[fold.test].tolist())
