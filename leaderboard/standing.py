@@ -15,6 +15,8 @@ import pandas as pd
 
 from leaderboard.stats import intervals as statistics
 
+ALL_CLIPS = "(all clips)"  # the clip of a row that is of the whole set, as in `bench.doors.videos`
+LEFT_OUT = "left out"  # the status of a metric that could not be computed
 FLOORS = ("constant_grey", "mean_of_others", "still_frame", "shuffled")
 CHANCE = "chance"
 ABOVE = "above"  # of every floor, and of chance
@@ -36,10 +38,11 @@ def stand(scored: pd.DataFrame) -> pd.DataFrame:
 
     `rival` is the floor (or chance) that the score has to be seen beside: the best of those that it is not surely
     above, or the best of all; `rival_value` is what that scores. `ok` of `clips` clips could be scored. NaN and empty
-    where there is none.
+    where there is none. A metric that was left out has no row.
     """
     rows = []
-    for (protocol, metric), group in scored.groupby(["protocol", "metric"], sort=False):
+    computed = scored[scored["status"] != LEFT_OUT]
+    for (protocol, metric), group in computed.groupby(["protocol", "metric"], sort=False):
         first = group.iloc[0]
         interval = statistics.mean_interval(group["value"])
         row = {
