@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 import bench
+from bench.api.names import check_output
 from bench.cli import options
 from bench.cli.options import FOLDER, POSITIVE, Name, refuse
+from bench.core.progress import say
 
 
 @click.command(epilog="Example: python -m bench score --predictions DIR --targets DIR --metrics ssim,psnr")
@@ -34,6 +36,13 @@ from bench.cli.options import FOLDER, POSITIVE, Name, refuse
     show_default="both; csv and json: clips",
     help="One table only.",
 )
+@click.option(
+    "--report",
+    type=options.FILE,
+    metavar="FILE",
+    show_default="none",
+    help="Also one HTML page that opens anywhere: verdict, floors, clips.",
+)
 @options.output
 def score(
     predictions: Path,
@@ -48,12 +57,14 @@ def score(
     threads: int | None,
     no_floors: bool,
     table: str | None,
+    report: Path | None,
     format: str,
     output: Path | None,
 ) -> int:
     """Score videos made elsewhere; a missing or broken clip scores the worst value and is counted."""
     if targets is None:
         refuse(("target_name",), "says how --targets are named")
+    check_output(report, (".html", ".htm"), option="--report")
     scored = bench.score(
         predictions,
         targets,
@@ -75,4 +86,16 @@ def score(
     clips = scored if whole else clip_table(scored)
     tables = {"summary": bench.summarise_scores(scored), "clips": clips}
     write("\n".join(render(tables[name], format) for name in wanted), output)
+    if report is not None:
+        page = bench.report(
+            scored,
+            report,
+            predictions,
+            targets,
+            target_name=target_name,
+            side_by_side=side_by_side,  # type: ignore[arg-type]
+            frames=frames,
+            command=options.quote_command(),
+        )
+        say(f"written: {page}")
     return 0
