@@ -26,7 +26,7 @@ from bench.core.progress import say
 @click.option("--frames", default="same", metavar="RULE", help="Which are compared: same, first:N or even:N.")
 @click.option("--protocol", type=Name("protocols"), default="eeg2video", help="A name, file.py:NAME, or all.")
 @click.option("--metrics", default="all", metavar="NAMES", help="Names or file.py:NAME, separated by commas; or all.")
-@options.suite
+@click.option("--suite", default="light", metavar="NAME", help="light, paper, mini (drawn clips only), or a folder.")
 @click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", help="Of the judges; fp32 is exact.")
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="Threads that the judges compute with.")
 @click.option("--no-floors", is_flag=True, help="Leave the floors out: fewer passes of the judges.")
