@@ -4,7 +4,8 @@
 
     result = bench.run(method="sam_net", split="cross_subject", quick=True)
     result.table                                    # a pandas frame: value, interval, floor, ceiling, brain share
-    bench.score("predictions", "targets")           # videos that were made elsewhere
+    rows = bench.score("predictions", "targets")    # videos that were made elsewhere
+    bench.report(rows, "report.html", "predictions", "targets")
     bench.table(ablation="hrt")                     # paired differences, of the store or of the committed results
     bench.compare("sam_net", "retrieval").table
 
@@ -24,6 +25,7 @@ from bench.core.version import __version__ as __version__
 _DOOR = {
     **dict.fromkeys(("run", "plan_run", "collect", "RunResult", "CellsFailed", "Planned"), "bench.api.run"),
     **dict.fromkeys(("score", "summarise_scores"), "bench.api.score"),
+    "report": "bench.api.report",
     **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from bench.api.packing import pack, verify
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
     from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
+    from bench.api.report import report
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run
     from bench.api.score import score, summarise_scores
     from bench.api.studies import build_study, tally_study

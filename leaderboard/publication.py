@@ -1,7 +1,8 @@
 """The board as files: `LEADERBOARD.md`, a CSV, a JSON, and Hugging Face evaluation results (YAML model index).
 
-All are pure functions of the sections and of the papers' reported numbers: the same results give the same bytes, so CI
-can make them again and compare.
+Published videos stand beside the sections, in files of their own: `published.csv` and `published.json`. All are pure
+functions of the sections, the published sets and the papers' reported numbers: the same results give the same bytes, so
+CI can make them again and compare.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from bench.core.registry import describe, names
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.published_board import ShownSet, set_rows, write_sets
 from leaderboard.rendering import render
 
 FOLDER = Path(__file__).parent
@@ -47,9 +49,10 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - Methods are **rebuilt here** from what papers say of them, at the suite's size; each one's page says what is faithful.
   SAM-Net and CineNeuron were worked on longest. A low place says nothing of the method that its authors published.
 """
-PHANTOMS = (
-    "**All that is measured here is measured on phantoms, synthetic recordings: it says nothing about a brain.**\n"
-)
+PHANTOMS = "**All that is ranked here is measured on phantoms, synthetic recordings: it says nothing about a brain.**\n"
+REAL = """\
+What was published of real recordings stands under *Published videos*: chosen by its authors, ranked with nothing.
+"""
 REPORTED = """\
 ## Reported by papers
 
@@ -72,14 +75,21 @@ COLUMNS = (
 )
 
 
-def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path]:
-    """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths."""
+def write_board(
+    sections: Sequence[Section], folder: Path = FOLDER, *, published: Sequence[ShownSet] = ()
+) -> list[Path]:
+    """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths.
+
+    Where there are published sets, also `published.csv` and `published.json`.
+    """
     rows = board_rows(sections)
     files = {
-        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()]),
+        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()], published),
         "board.csv": render(rows, "csv"),
         "board.json": render(rows, "json"),
     }
+    if published:
+        files |= {f"published.{format}": render(set_rows(published), format) for format in ("csv", "json")}
     for method in sorted({row.method for section in sections for row in section.ranked}):
         files[f"evaluation-results/{method}.yaml"] = write_evaluation(method, sections)
     for name, text in files.items():
@@ -89,10 +99,16 @@ def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path
     return [folder / name for name in files]
 
 
-def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable]) -> str:
+def write_markdown(
+    sections: Sequence[Section], reported: Sequence[ReportedTable], published: Sequence[ShownSet] = ()
+) -> str:
     """The whole of `LEADERBOARD.md`."""
     synthetic = [PHANTOMS] if sections and all(section.phantom for section in sections) else []
+    if synthetic and any(not one.phantom for one in published):
+        synthetic.append(REAL)
     parts = [HEAD, *synthetic, *(write_section(section) for section in sections)]
+    if published:
+        parts.append(write_sets(published))
     if reported:
         parts += [REPORTED, *(write_reported(table) for table in reported)]
     return "\n".join(parts)

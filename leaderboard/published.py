@@ -44,12 +44,11 @@ from leaderboard.admission import (
 )
 from leaderboard.amending import amending, settled
 from leaderboard.results import current_version
+from leaderboard.standing import ALL_CLIPS, FLOORS, LEFT_OUT
 from metrics.protocols import PROTOCOLS
 
 FOLDER = "published"  # below the results
 SCHEMA = 1
-FLOORS = ("constant_grey", "mean_of_others", "still_frame", "shuffled")
-ALL_CLIPS = "(all clips)"  # the clip of a set metric's row, as in `bench.doors.videos`
 TEXTS = ["clip", "protocol", "metric", "direction", "status", "suite", "judge"]
 NUMBERS = ["chance", "value", *FLOORS]
 COLUMNS = [*TEXTS[:3], "direction", "chance", "held", "status", "value", *FLOORS, "suite", "judge"]
@@ -60,8 +59,8 @@ GIVEN = {  # what whoever publishes says of a set
     "suite": str, "judges": dict, "provenance": dict, "video_digest": str,
 }  # fmt: skip
 MADE = {  # what is made of that and of the scores
-    "schema": int, "door": str, "clips": int, "protocols": list, "metric_versions": dict, "scores_sha256": str,
-    "record_digest": str,
+    "schema": int, "door": str, "clips": int, "protocols": list, "metric_versions": dict, "left_out": dict,
+    "scores_sha256": str, "record_digest": str,
 }  # fmt: skip
 ABSENT = ("subject", "of")  # numbers, or None where nobody says them
 URL = re.compile(r"https?://[^\s\"'<>\\^`{|}]{3,500}")
@@ -91,7 +90,8 @@ def write_published(folder: Path, about: Mapping[str, Any], scored: pd.DataFrame
     `about` holds name, dataset, subject (None where nobody says it), method, source (URL of the videos), licence,
     chosen (whether their authors chose them), of (how many the whole set has, or None), owner, suite, judges (name:
     digest), provenance (of the code that scored them) and video_digest (of the names and pixels of what was scored).
-    `scored` is what `bench.score` returned, of one or more protocols. A set of the same name and owner is replaced.
+    `scored` is what `bench.score` returned, of one or more protocols; of metrics that were left out the record keeps
+    why. A set of the same name and owner is replaced.
 
     Raises ResultsError where anything may not be there, and where the name is another owner's; nothing is written then.
     """
@@ -178,6 +178,9 @@ def make_record(about: Mapping[str, Any], scored: pd.DataFrame) -> dict[str, Any
     check_table(given, GIVEN, {}, what)
     if absent := [name for name in NEEDED_COLUMNS if name not in scored]:
         raise ResultsError(f"the scores of {what} lack {absent[0]!r}; give what bench.score returned")
+    absent = scored[scored["status"] == LEFT_OUT]
+    notes = absent["note"] if "note" in absent else [""] * len(absent)
+    scored = scored[scored["status"] != LEFT_OUT]
     named = sorted({*zip(scored["protocol"], scored["metric"], strict=True)})
     record = {
         **given,
@@ -188,6 +191,7 @@ def make_record(about: Mapping[str, Any], scored: pd.DataFrame) -> dict[str, Any
         "clips": int(scored.loc[scored["clip"] != ALL_CLIPS, "clip"].nunique()),
         "protocols": sorted({protocol for protocol, _ in named}),
         "metric_versions": {f"{protocol}.{metric}": current_version(protocol, metric) for protocol, metric in named},
+        "left_out": dict(sorted(zip(absent["protocol"] + "." + absent["metric"], map(str, notes), strict=True))),
     }
     check_record(record, what)
     return record
@@ -268,7 +272,8 @@ def admit_rows(rows: pd.DataFrame, record: Mapping[str, Any], what: str) -> None
     versions = {*(rows["protocol"] + "." + rows["metric"])}
     if versions != set(record["metric_versions"]) or sorted(set(rows["protocol"])) != record["protocols"]:
         raise ResultsError(f"{what} is of other metrics than its record says")
-    if strange := sorted(set(rows["judge"]) - {"", *record["judges"]}):
+    asked = {name for names in rows["judge"].unique() for name in names.split("+") if name}
+    if strange := sorted(asked - set(record["judges"])):
         raise ResultsError(f"{what} was judged by {strange[0]!r:.80}, whose digest its record does not say")
     if set(rows["suite"]) != {record["suite"]}:
         raise ResultsError(f"{what} was scored with another suite than its record says ({record['suite']})")
@@ -276,6 +281,7 @@ def admit_rows(rows: pd.DataFrame, record: Mapping[str, Any], what: str) -> None
 
 def pack_rows(scored: pd.DataFrame, record: Mapping[str, Any]) -> bytes:
     """The same rows give the same bytes: in order, float32, texts as dictionaries, floats split by byte."""
+    scored = scored[scored["status"] != LEFT_OUT]
     blank = {"suite": record["suite"], "judge": "", **dict.fromkeys(FLOORS, np.nan)}
     whole = scored.assign(**{name: value for name, value in blank.items() if name not in scored})[COLUMNS]
     whole = whole.astype({**dict.fromkeys(TEXTS, "object"), **dict.fromkeys(NUMBERS, np.float32), "held": bool})

@@ -122,5 +122,17 @@ def name_authors(method: str) -> str:
 
 
 def digest_judges(scored: pd.DataFrame, judges: Any) -> dict[str, str]:
-    """The digest of each judge that the scores name."""
-    return {}
+    """The digest of the networks behind each name of a judge in the scores."""
+    from bench.core.spec import digest
+    from bench.doors.videos import name_judges
+    from bench.scoring.lookup import find_protocol
+    from bench.scoring.views import BASE, Viewer
+
+    asked: dict[str, set[str]] = {}
+    viewer = Viewer(judges)
+    for protocol, metric, judge in scored[["protocol", "metric", "judge"]].drop_duplicates().itertuples(index=False):
+        views = find_protocol(protocol)[metric].views if judge else ()
+        if views:
+            assert judge == name_judges(find_protocol(protocol)[metric], viewer)
+            asked.setdefault(judge, set()).update(judges.digest(BASE.get(view, view)) for view in views)
+    return {judge: digest(sorted(digests)) for judge, digests in sorted(asked.items())}

@@ -240,7 +240,7 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     """
     place = choose_place(output, "leaderboard", "--output")
     names.check_output(place / "LEADERBOARD.md")
-    written = write_board_files(read_committed(results), results, place)
+    written = write_board_files(read_committed(results, sets=True), results, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
 
@@ -250,7 +250,7 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
     from leaderboard.web.site import list_media
 
     place = choose_place(output, "leaderboard", "--output")
-    scores = read_committed(results)
+    scores = read_committed(results, sets=True)
     with tempfile.TemporaryDirectory() as folder:
         made = write_board_files(scores, results, Path(folder))
         file_names = [str(path.relative_to(folder)) for path in made]
@@ -283,12 +283,14 @@ def choose_place(named: str | Path | None, default: str, option: str) -> Path:
     return checkout / default
 
 
-def read_committed(results: str | Path | None) -> pd.DataFrame:
-    """The committed score rows. Raises BenchError where there are none."""
+def read_committed(results: str | Path | None, *, sets: bool = False) -> pd.DataFrame:
+    """The committed score rows. Raises BenchError without any; `sets`: unless sets of published videos are there."""
+    from leaderboard.published import read_published
     from leaderboard.results import RESULTS, read_results
 
-    scores = read_results(Path(results or RESULTS))
-    if scores.empty:
+    place = Path(results or RESULTS)
+    scores = read_results(place)
+    if scores.empty and not (sets and read_published(place)):
         raise BenchError(f"no committed results below {results or RESULTS}; `publish` puts some there")
     return scores
 
@@ -299,17 +301,24 @@ def write_board_files(
     """All files of a board below `place`, the page first. Raises BenchError where no method stands on it."""
     from leaderboard import publication
     from leaderboard.board import make_board as make_sections
+    from leaderboard.published import read_published
+    from leaderboard.published_board import show_sets
     from leaderboard.results import RESULTS
     from leaderboard.web.clip_wall import read_walls
     from leaderboard.web.site import write_site
 
-    sections, walls = make_sections(scores), read_walls(Path(results or RESULTS))
-    if not sections and not may_be_empty:
+    source = Path(results or RESULTS)
+    sections = [] if scores.empty else make_sections(scores)
+    walls, published = read_walls(source), show_sets(read_published(source))
+    if not sections and not published and not may_be_empty:
         raise BenchError(
             f"{results or RESULTS} holds no method or baseline with its base variant and all classes, so the board "
             "would be empty; run one on single_subject, cross_subject or new_subject, then `publish` and `board`"
         )
-    return [*publication.write_board(sections, place), *write_site(sections, walls, place / "site")]
+    return [
+        *publication.write_board(sections, place, published=published),
+        *write_site(sections, walls, place / "site", published=published),
+    ]
 
 
 def differ(made: Path, there: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -120,6 +121,18 @@ def is_given(name: str) -> bool:
 
     source = click.get_current_context().get_parameter_source(name)
     return source not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def quote_command() -> str:
+    """The command as it was given, quoted for a shell: the verb, and each option that the user gave."""
+    ctx = click.get_current_context()
+    words = ctx.command_path.split()
+    for parameter in ctx.command.params:
+        if isinstance(parameter, click.Option) and is_given(parameter.name):
+            value = ctx.params[parameter.name]
+            for one in value if parameter.multiple else [value]:
+                words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(one)]
+    return shlex.join(words)
 
 
 def show(table: pd.DataFrame, format: str, output: Path | None) -> None:

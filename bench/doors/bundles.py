@@ -144,7 +144,7 @@ def verify_chosen(
     protocols = head["protocols"] if pairs.has_truth else [WITHOUT_TRUTH]
     viewer = Viewer(suite.judges)
     scored = pd.concat(
-        [score_videos(pairs, viewer, protocol=protocol).assign(suite=spec.suite) for protocol in protocols],
+        [score_videos(pairs, viewer, protocol=protocol) for protocol in protocols],
         ignore_index=True,
     )
     flags = flag_chosen(pairs, find_protocol("corrected"))

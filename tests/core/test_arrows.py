@@ -34,7 +34,10 @@ BELOW = {  # a room: the rooms that its files may import, beside its own
         "bench.pretrained",
         "bench.scoring",
     ),
-    "bench.doors": ("bench.core", "bench.store", "bench.datasets", "bench.scoring", "bench.harness", "metrics"),
+    "bench.doors": (
+        *("bench.core", "bench.store", "bench.toolbox.average", "bench.datasets", "bench.scoring", "bench.harness"),
+        "metrics",
+    ),
     "bench.audit": (
         *("bench.core", "bench.store", "bench.toolbox", "bench.datasets", "bench.pretrained", "bench.scoring"),
         *("bench.harness", "bench.doors"),

@@ -9,34 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from published_sets import ABOUT, make_scored
 
 from bench.core.spec import digest
-from leaderboard.published import ALL_CLIPS, FLOORS, ResultsError, read_published, write_published
-
-ABOUT = {
-    "name": "seed_dv-eeg2video", "dataset": "seed_dv", "subject": None, "method": "eeg2video", "of": 200,
-    "source": "https://example.org/videos", "licence": "none stated", "chosen": True, "owner": "somebody",
-    "suite": "mini", "judges": {"vit-judge": "a" * 64}, "provenance": {"commit": "c" * 40}, "video_digest": "b" * 64,
-}  # fmt: skip
-
-
-def make_scored(clips: int = 3, **changes: Any) -> pd.DataFrame:
-    """Rows of `bench.score`: SSIM and a frame accuracy a clip, and a set metric."""
-    rng = np.random.default_rng(clips)
-    names = [f"image{i}" for i in (1, 2, 10, *range(11, 8 + clips))][:clips]
-    parts = [
-        pd.DataFrame(
-            {
-                "clip": names, "protocol": "corrected", "metric": metric, "direction": "higher", "chance": chance,
-                "held": True, "status": "ok", "value": rng.random(clips), "constant_grey": rng.random(clips),
-                "still_frame": rng.random(clips), "shuffled": rng.random(clips), "judge": judge,
-            }
-        )
-        for metric, chance, judge in (("ssim", np.nan, ""), ("frame_40way", 1 / 40, "vit-judge"))
-    ]  # fmt: skip
-    late = {"clip": ALL_CLIPS, "protocol": "corrected", "metric": "fvd", "direction": "lower", "chance": np.nan}
-    late |= {"held": True, "status": "ok", "value": 3.0, "constant_grey": 9.0, "judge": ""}
-    return pd.concat([*parts, pd.DataFrame([late])], ignore_index=True).assign(**changes)
+from leaderboard.published import ResultsError, read_published, write_published
+from leaderboard.standing import ALL_CLIPS, FLOORS
 
 
 def test_what_is_written_is_read_back(tmp_path: Path):
@@ -57,7 +34,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     for column in ("value", "constant_grey", "still_frame", "shuffled", "chance"):
         np.testing.assert_allclose(merged[column], merged[f"{column}_before"], rtol=1e-6)
     assert merged["mean_of_others"].isna().all() and set(FLOORS) <= set(found.rows)
-    assert set(found.rows["suite"]) == {"mini"} and merged["judge"].tolist() == merged["judge_before"].tolist()
+    assert set(found.rows["suite"]) == {"light"} and merged["judge"].tolist() == merged["judge_before"].tolist()
 
 
 def test_the_same_set_gives_the_same_bytes_and_takes_its_own_place(tmp_path: Path):
@@ -100,7 +77,7 @@ def test_another_owner_keeps_out_of_a_name(tmp_path: Path):
         ({"video_digest": "no"}, "must be 16 to 64 hex digits"),
         ({"judges": {"vit-judge": 5}}, "must be 16 to 64 hex digits"),
         ({"judges": {}}, "whose digest its record does not say"),
-        ({"suite": "light"}, "with another suite"),
+        ({"suite": "mini"}, "with another suite"),
         ({"of": 2}, "3 clips of 2"),
         ({"of": True}, "whole number above 0"),
         ({"subject": "one"}, "whole number above 0"),
@@ -112,7 +89,7 @@ def test_another_owner_keeps_out_of_a_name(tmp_path: Path):
     ],
 )  # fmt: skip
 def test_what_may_not_be_there(tmp_path: Path, changed: dict[str, Any], why: str):
-    scored = make_scored(suite="mini")
+    scored = make_scored()
     with pytest.raises(ResultsError, match=why):
         write_published(tmp_path / "results", {**ABOUT, **changed}, scored)
     assert not (tmp_path / "results").exists()
@@ -146,6 +123,25 @@ def test_scores_that_may_not_be_there(tmp_path: Path, changed: dict[str, Any], w
 def test_a_clip_may_not_be_left_out_of_one_metric(tmp_path: Path):
     with pytest.raises(ResultsError, match="2 scores of corrected/ssim; there must be 3"):
         write_published(tmp_path, ABOUT, make_scored().drop(index=1))
+
+
+def test_what_was_left_out_is_kept_with_its_reason(tmp_path: Path):
+    absent = {**make_scored().iloc[0].to_dict(), "metric": "video_40way", "clip": ALL_CLIPS, "value": np.nan}
+    absent |= {"status": "left out", "note": "fetch a judge"}
+    write_published(tmp_path, ABOUT, pd.concat([make_scored(), pd.DataFrame([absent])], ignore_index=True))
+    [found] = read_published(tmp_path)
+    assert found.record["left_out"] == {"corrected.video_40way": "fetch a judge"}
+    assert (
+        "video_40way" not in set(found.rows["metric"])
+        and "corrected.video_40way" not in found.record["metric_versions"]
+    )
+
+
+def test_a_metric_may_ask_two_judges(tmp_path: Path):
+    both = make_scored(judge="vit-judge+other")
+    with pytest.raises(ResultsError, match="judged by 'other'"):
+        write_published(tmp_path, ABOUT, both)
+    write_published(tmp_path, {**ABOUT, "judges": {"vit-judge": "a" * 64, "other": "b" * 64}}, both)
 
 
 def test_a_whole_set_is_not_chosen(tmp_path: Path):

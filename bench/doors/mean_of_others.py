@@ -1,0 +1,36 @@
+"""The blurred mean of all other true clips: what one would show who knows the set of clips and nothing of the brain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import UInt8, UInt32
+
+from bench.toolbox.average import blur_clip
+
+BLUR = 0.05  # deviation of the Gaussian, in shorter sides of a frame
+
+Video = UInt8[np.ndarray, "frame height width 3"]
+
+
+class OtherClips:
+    """Running sums of true clips: the memory of one clip of each shape, however many clips there are."""
+
+    def __init__(self, clips: Iterable[Video]) -> None:
+        self.totals: dict[tuple[int, ...], UInt32[np.ndarray, "frame height width 3"]] = {}
+        self.counts: Counter[tuple[int, ...]] = Counter()
+        for clip in clips:
+            if clip.shape in self.totals:
+                self.totals[clip.shape] += clip
+            else:
+                self.totals[clip.shape] = clip.astype(np.uint32)
+            self.counts[clip.shape] += 1
+
+    def mean_without(self, clip: Video) -> Video | None:
+        """The blurred mean of the others of this clip's shape, which is one of those summed; None if it is alone."""
+        others = self.counts[clip.shape] - 1
+        if others < 1:
+            return None
+        return blur_clip((self.totals[clip.shape] - clip) / others, BLUR)
