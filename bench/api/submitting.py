@@ -198,8 +198,7 @@ def submit_beside(asked: Asked) -> Submission:
     protocols = default_protocols(opened.modality, asked.protocol)
     for fold in used:
         mine = {place: path for place, path in given.items() if place[0] in set(measured_subject(opened, fold.test))}
-        about = {"dataset": asked.setting.dataset, "suite": asked.setting.suite, "classes": asked.setting.classes}
-        spec = describe_whole(opened, loaded, asked.origin, fold, mine, **about)
+        spec = describe_whole(opened, loaded, asked.origin, fold, mine, classes=asked.setting.classes, **asked.about)
         refuse_others(store, spec)
         cell = put_whole(store, opened, fold, spec, asked.origin, mine)
         score_cell(cell, store, opened, loaded, protocols=protocols)
@@ -260,10 +259,9 @@ def submit_chosen(
             numbers.get(subject, {}),
             suite,
             subject=subject,
-            dataset_name=asked.setting.dataset,
-            suite_name=asked.setting.suite,
             data_digest="" if dataset is None else dataset.digest,
             whole=whole,
+            **asked.about,
         )
         refuse_others(store, spec)
         shape = None if dataset is None else dataset.video([0]).shape[1:]

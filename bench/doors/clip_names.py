@@ -88,7 +88,7 @@ def advise(strange: list[int], numbers: Mapping[int, int], naming: Naming) -> st
     """What was most likely meant."""
     if naming.base is None:
         return ""
-    if strange in ([max(numbers) + 1], [min(numbers) - 1]):
+    if strange == ([max(numbers) + 1] if naming.base == 0 else [0]):
         return f"; are they counted from {1 - naming.base} (--base {1 - naming.base})?"
     return f" (--base {naming.base}, --order {naming.order})"
 

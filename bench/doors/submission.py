@@ -134,11 +134,21 @@ def cut_half(video: Video, side: Side) -> Video:
 
 
 def describe_whole(
-    dataset: Any, suite: Any, origin: Origin, fold: Fold, videos: Mapping[Place, Path], **names: Any
+    dataset: Any,
+    suite: Any,
+    origin: Origin,
+    fold: Fold,
+    videos: Mapping[Place, Path],
+    *,
+    dataset_name: str,
+    suite_name: str,
+    classes: int,
 ) -> CellSpec:
-    """The spec of a whole set's cell; `names` are those of the data set, the suite and the classes asked for."""
+    """The spec of a whole set's cell; the names are those that data set and suite were asked for by."""
     return CellSpec(
-        **names,
+        dataset=dataset_name,
+        suite=suite_name,
+        classes=classes,
         data_digest=dataset.digest,
         split=fold.split,
         fold=fold.name,

@@ -28,7 +28,17 @@ from bench.core.seeds import derive_seed
 from bench.core.spec import KEY_LENGTH, digest, is_submitted
 from bench.core.splits import make_folds
 from bench.scoring.likeness import CHANGES, SIMPLE, compare, see, transform
-from bench.scoring.submitted import find_repeated, find_taken, is_copy, is_flat, sketch, tell_filled, tell_renamed
+from bench.scoring.submitted import (
+    SAME,
+    find_repeated,
+    find_taken,
+    is_copy,
+    is_flat,
+    root_mean_square,
+    sketch,
+    tell_filled,
+    tell_renamed,
+)
 from bench.store.cells import Cell
 from bench.toolbox.resize import fit_clips
 
@@ -168,13 +178,12 @@ def examine(cell: Cell, dataset: Any) -> dict[str, str]:
         copied = [int(clips[i]) for i in np.flatnonzero(taken) if nearest(cell, int(rows[i]), dataset) < 1 - NEARER]
         if copied:
             told[COPIES].append(
-                f"{len(copied)} of {len(clips)} predictions are true clips of the test, but for what re-encoding changes "
+                f"{len(copied)} of {len(clips)} predictions are tested true clips, but for what re-encoding changes "
                 f"(the one of clip {copied[0]})"
             )
         repeated = find_repeated(np.stack(made), np.stack(true), flat)
-        some = rows[repeated][spread(int(repeated.sum()), MOST_DECODED)]
-        if all(nearest(cell, int(row), dataset) >= 1 - NEARER for row in some):
-            repeated[:] = False  # training clips, as they are: a retrieval shows one more than once
+        for i in np.flatnonzero(repeated):  # training clips, as they are: a retrieval shows one more than once
+            repeated[i] = root_mean_square(learned_sketches(dataset, *fold_of(cell)) - made[i].ravel()).min() >= SAME
         told[FILLED].append(tell_filled(flat, repeated))
         told[RENAMED].append(tell_renamed(np.stack(made), np.stack(true), clips))
     EXAMINED.clear()
@@ -208,14 +217,25 @@ def changes_of(dataset: Any, clip: int) -> np.ndarray:
 
 def nearest(cell: Cell, row: int, dataset: Any) -> float:
     """The likeness of a prediction to the training clip that it is most alike to."""
-    spec = cell.manifest["spec"]
-    clips, plain = learned_clips(dataset, spec["split"], spec["fold"], int(spec["classes"]))
+    clips, plain = learned_clips(dataset, *fold_of(cell))
     picture = see(cell.read(np.array([row]))[0])
     simple = transform(picture, SIMPLE)
     rough = np.array([compare(one, simple) for one in plain])
     first = np.argsort(-rough)[:SHORTLIST]
     seen = transform(picture, PLAIN)[0]
     return max(float(rough[first[0]]), *(compare(seen, changes_of(dataset, int(clips[one]))) for one in first))
+
+
+def fold_of(cell: Cell) -> tuple[str, str, int]:
+    spec = cell.manifest["spec"]
+    return spec["split"], spec["fold"], int(spec["classes"])
+
+
+@functools.lru_cache(maxsize=1)
+def learned_sketches(dataset: Any, split: str, fold: str, classes: int) -> np.ndarray:
+    """A sketch of each clip that a fold's method may have seen, a row each."""
+    clips, _ = learned_clips(dataset, split, fold, classes)
+    return np.stack([sketch(dataset.video(np.array([clip]))[0]).ravel() for clip in clips])
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,8 +6,8 @@ sketched: `FRAMES` frames of `SIDE` × `SIDE` RGB pixels.
 - *filled*: videos of one colour, and one video (re-encoded or not) under the names of several clips that differ: as if
   a video stood in for clips that were left out. What a missing clip scores is the worst; grey scores more.
 - *renamed*: other names fit far better than those that were given: all one place on, in the order in which computers
-  sort texts, backwards, or any. The best pairing of all always fits better than the given one, by chance alone; so it
-  is held against the best pairing with the same true videos upside down, which have the same colours and movement.
+  sort texts, backwards, or any. The best pairing of all fits better than the given one by chance alone; so it is found
+  by the layout of the pictures without their colours, and tried on their colours.
 - *certain copies*: single videos that differ from their true clip by no more than re-encoding does, or show the true
   clip of another name.
 """
@@ -27,9 +27,9 @@ LEAST_SHARE, LEAST_CLIPS = 0.02, 2  # of the videos, before filled ones are flag
 COPY_LEVELS = 8.0  # root mean square of the pixels' difference to the true clip: 30 dB
 LIVELY = 12.0  # grey levels of deviation that a true clip must have for that to say anything
 TAKEN = 5.0  # grey levels of root mean square between the sketches of a video and of a true clip that is shown in it
-FAR = 5.0  # standard errors by which another pairing must fit better
+FAR = 4.0  # standard errors by which another pairing must fit better
 BETTER = 0.1  # and so much correlation
-MOVED = 0.25  # correlation by which the clips that a free pairing moves must fit better than chance lets them
+AGREED = 0.4  # correlation of colours by which a free pairing must agree better than the names given
 LEAST_MOVED = 4
 
 Sketches = Float32[np.ndarray, "n frame side side 3"]
@@ -106,23 +106,28 @@ def tell_renamed(made: Sketches, true: Sketches, numbers: Int64[np.ndarray, " n"
             )
     from scipy.optimize import linear_sum_assignment
 
-    _, best = linear_sum_assignment(likeness, maximize=True)
-    turned = correlate(made, true[:, :, ::-1])
-    _, lucky = linear_sum_assignment(turned, maximize=True)
-    moved = best != np.arange(n)
-    chance = turned[np.arange(n), lucky]
-    fit = likeness[np.arange(n), best]
-    if (
-        moved.sum() >= LEAST_MOVED
-        and is_far(fit[moved] - chance.mean(), MOVED)
-        and is_far(fit[moved] - given[moved], MOVED)
-    ):
-        return (
-            f"another pairing with the true clips, which moves {moved.sum()} of {n}, fits far better: correlation "
-            f"{fit[moved].mean():.2f} against {given[moved].mean():.2f} of the names given (true clips upside down: "
-            f"{chance.mean():.2f})"
-        )
+    _, paired = linear_sum_assignment(correlate(lay_out(made), lay_out(true)), maximize=True)
+    moved = paired != np.arange(n)
+    if moved.sum() >= LEAST_MOVED:
+        hues = made[moved].mean(axis=(1, 2, 3))
+        other, own = (agree(hues, true[rows].mean(axis=(1, 2, 3))) for rows in (paired[moved], np.flatnonzero(moved)))
+        if other - own > AGREED and np.arctanh(min(other, 0.9999)) * np.sqrt(max(moved.sum() - 3, 0)) > FAR:
+            return (
+                f"paired with true clips by their layout alone, {moved.sum()} of {n} get another clip than their names "
+                f"say, and its colours: correlation {other:.2f} against {own:.2f} of the names given"
+            )
     return ""
+
+
+def lay_out(sketches: Sketches) -> Sketches:
+    """Sketches without the mean colour of each frame."""
+    return sketches - sketches.mean(axis=(2, 3), keepdims=True)
+
+
+def agree(hues: Float32[np.ndarray, "n 3"], others: Float32[np.ndarray, "n 3"]) -> float:
+    """Correlation of mean colours over clips, each colour's own mean taken away."""
+    a, b = (one - one.mean(axis=0) for one in (hues, others))
+    return float((a * b).sum() / max(float(np.sqrt((a**2).sum() * (b**2).sum())), 1e-9))
 
 
 def is_far(gain: Float64[np.ndarray, " n"], least: float) -> bool:
