@@ -69,7 +69,7 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         ),
     ),
     (
-        r"retrieval_top(\d+)",
+        r"(?:frame_)?retrieval_top(\d+)",
         Words(
             title="Finding the clip again, among the first {0}",
             measures="Whether the true clip is among the {0} of all true clips here that a network finds most like "
@@ -158,10 +158,10 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         ),
     ),
     (
-        r"fvd",
+        r"fvd|frame_frechet",
         Words(
-            title="Fréchet distance",
-            measures="How far the reconstructions, as a crowd, are from the true clips in a network's features",
+            title="Fréchet distance ({name})",
+            measures="How far the reconstructions, as a crowd, are from the true clips in what a network sees",
             fooled="It sees no pairs: the right films in the wrong order score as well, and few clips make it large",
         ),
     ),

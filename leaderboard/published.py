@@ -52,7 +52,7 @@ SCHEMA = 1
 TEXTS = ["clip", "protocol", "metric", "direction", "status", "suite", "judge"]
 NUMBERS = ["chance", "value", *FLOORS]
 COLUMNS = [*TEXTS[:3], "direction", "chance", "held", "status", "value", *FLOORS, "suite", "judge"]
-NEEDED_COLUMNS = ["clip", "protocol", "metric", "direction", "chance", "held", "status", "value"]
+NEEDED_COLUMNS = [*COLUMNS[:8], "suite", "judge"]
 
 GIVEN = {  # what whoever publishes says of a set
     "name": str, "dataset": str, "method": str, "source": str, "licence": str, "chosen": bool, "owner": str,
@@ -179,7 +179,7 @@ def make_record(about: Mapping[str, Any], scored: pd.DataFrame) -> dict[str, Any
     if absent := [name for name in NEEDED_COLUMNS if name not in scored]:
         raise ResultsError(f"the scores of {what} lack {absent[0]!r}; give what bench.score returned")
     absent = scored[scored["status"] == LEFT_OUT]
-    notes = absent["note"] if "note" in absent else [""] * len(absent)
+    notes = absent.get("note", pd.Series("", index=absent.index))
     scored = scored[scored["status"] != LEFT_OUT]
     named = sorted({*zip(scored["protocol"], scored["metric"], strict=True)})
     record = {
@@ -282,8 +282,8 @@ def admit_rows(rows: pd.DataFrame, record: Mapping[str, Any], what: str) -> None
 def pack_rows(scored: pd.DataFrame, record: Mapping[str, Any]) -> bytes:
     """The same rows give the same bytes: in order, float32, texts as dictionaries, floats split by byte."""
     scored = scored[scored["status"] != LEFT_OUT]
-    blank = {"suite": record["suite"], "judge": "", **dict.fromkeys(FLOORS, np.nan)}
-    whole = scored.assign(**{name: value for name, value in blank.items() if name not in scored})[COLUMNS]
+    lacking = [floor for floor in FLOORS if floor not in scored]
+    whole = scored.assign(**dict.fromkeys(lacking, np.nan))[COLUMNS]
     whole = whole.astype({**dict.fromkeys(TEXTS, "object"), **dict.fromkeys(NUMBERS, np.float32), "held": bool})
     rank = {name: place for place, name in enumerate(scored["clip"].unique())}  # natural order, as scoring gave it
     whole = whole.sort_values(["protocol", "metric", "clip"], key=lambda c: c.map(rank) if c.name == "clip" else c)

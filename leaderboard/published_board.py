@@ -21,7 +21,8 @@ from leaderboard.standing import ABOVE, ALONE, BELOW, FLOORS, FREE, LEVEL, UNSUR
 from leaderboard.verdict import write_verdict
 
 HEADS = ("metric", "score", "chance", *(FLOOR_WORDS[name].removeprefix("the ") for name in FLOORS), "stands")
-LEFT_OUT = re.compile(r".*_normalised")  # the same numbers on another scale
+RESCALED = r".*_normalised"  # the same numbers on another scale
+OURS = ("corrected", "real")  # protocols of one kind: what both have is shown once
 ABOUT = """\
 ## Published videos{kind}
 
@@ -66,11 +67,13 @@ def show_sets(sets: Sequence[PublishedSet]) -> list[ShownSet]:
 def show_set(one: PublishedSet) -> ShownSet:
     record = one.record
     parts = []
-    for protocol in record["protocols"]:
-        summary = stand(one.rows[one.rows["protocol"] == protocol])
-        verdict = write_verdict(summary, chosen=record["chosen"])
-        shown = summary[~summary["metric"].str.fullmatch(LEFT_OUT)].reset_index(drop=True)
-        parts.append(Part(protocol=protocol, verdict=verdict, summary=shown))
+    seen: set[str] = set()
+    for protocol in sorted(record["protocols"], key=lambda name: (name in OURS, name)):
+        rows = one.rows[one.rows["protocol"] == protocol]
+        if protocol in OURS:
+            rows, seen = rows[~rows["metric"].isin(seen)], seen | set(rows["metric"])
+        summary = stand(rows[~rows["metric"].str.fullmatch(RESCALED)])
+        parts.append(Part(protocol=protocol, verdict=write_verdict(summary, chosen=record["chosen"]), summary=summary))
     return ShownSet(
         name=one.name,
         title=f"{record['dataset']}: {record['method']}",

@@ -21,7 +21,7 @@ HEADLINES: tuple[tuple[str, tuple[str, ...]], ...] = (  # what is spoken of, by 
     ("frames", ("frame_40way", "frame_50way", "frame_2way")),
     ("moving clips", ("video_40way", "video_50way", "video_2way")),
     ("concepts", ("concept_40way", "concept_2way")),
-    ("finding the clip again", ("retrieval_top1", "retrieval_top5")),
+    ("finding the clip again", ("frame_retrieval_top1", "retrieval_top1", "retrieval_top5")),
     ("SSIM", ("ssim", "ssim_grey")),
     ("colour", ("hue_correlation", "hue_pcc")),
     ("motion", ("epe_dis", "epe")),

@@ -54,11 +54,13 @@ Columns = dict[str, Scored]  # what is scored, by the name of its column: "value
 def score_videos(
     pairs: Pairs, viewer: Viewer, *, protocol: str, metrics: str = "all", floors: bool = True
 ) -> pd.DataFrame:
-    """Rows of clip, protocol, metric, direction, chance, held, status, value, a column a floor, suite, judge and note.
+    """A row a clip and metric: clip, protocol, metric, direction, chance, held, status, value, a column a floor.
 
-    `held` is False of a metric that a clip made without a brain wins by definition (`MetricSpec.floor`). `suite` and
-    `judge` name the networks that were asked, `judge` being empty of a metric that asks none. A metric that cannot be
-    computed here has one row of status "left out", without a value, whose `note` says why.
+    Then suite, judge, note and other. `held` is False of a metric that a clip made without a brain wins by definition
+    (`MetricSpec.floor`). `suite` and `judge` name the networks that were asked, `judge` being empty of a metric that
+    asks none. A metric that cannot be computed here has one row of status "left out", without a value, whose `note`
+    says why. `other` is the clip whose truth and prediction stand as `still_frame` and `shuffled`; empty where there is
+    none.
 
     Raises BenchError for unknown names and where no clip at all could be scored.
     """
@@ -78,6 +80,7 @@ def score_videos(
     tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
+    before: dict[str, str] = {}
     others = OtherClips(read_truth(pairs, rules) if floors else ())
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
         seen += [replace(pair, prediction=None, target=None) for pair in party]
@@ -90,6 +93,7 @@ def score_videos(
             views = {view for metric in fit for view in metric.views}
             columns, target = show_party(ok, viewer, views, greys, others, floors=floors)
             names = [pair.name for pair in ok]
+            before |= zip(names, [names[-1], *names[:-1]], strict=True) if "shuffled" in columns else ()
             tables.append(
                 pd.DataFrame(score_party(names, columns, target, [metric for metric in fit if metric not in late]))
             )
@@ -125,6 +129,7 @@ def score_videos(
         suite=viewer.judges.name,
         judge=table["metric"].map(judges).fillna(""),
         note=table["metric"].map(left_out).fillna(""),
+        other=table["clip"].map(before).fillna(""),
     )
 
 
