@@ -26,9 +26,11 @@ _DOOR = {
     **dict.fromkeys(("run", "plan_run", "collect", "RunResult", "CellsFailed", "Planned"), "bench.api.run"),
     **dict.fromkeys(("score", "summarise_scores"), "bench.api.score"),
     "report": "bench.api.report",
+    **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
-    **dict.fromkeys(("publish", "publish_bundle", "pack", "verify"), "bench.api.publishing"),
+    **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
+    **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
     **dict.fromkeys(("make_board", "check_board", "export_hub"), "bench.api.publishing"),
     **dict.fromkeys(("draw_clips", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
     **dict.fromkeys(("build_study", "tally_study"), "bench.api.studies"),
@@ -63,12 +65,14 @@ if TYPE_CHECKING:
         verify_suite,
     )
     from bench.api.figures import Drawing, draw_clips, draw_scalp, draw_voxels
+    from bench.api.packing import pack, verify
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
-    from bench.api.publishing import check_board, export_hub, make_board, pack, publish, publish_bundle, verify
+    from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
     from bench.api.report import report
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run
     from bench.api.score import score, summarise_scores
     from bench.api.studies import build_study, tally_study
+    from bench.api.submitting import Submission, submit
     from bench.api.tables import Comparison, compare, table
     from bench.core.errors import BenchError
 

@@ -204,6 +204,26 @@ def check_output(path: Path | None, suffixes: Iterable[str] = (), *, option: str
         ) from error
 
 
+def find_submitted(method: str, runs: str | Path, results: str | Path | None = None) -> str | None:
+    """The data set on which videos of that name were submitted; None of a method that is registered here.
+
+    It is looked for in the store, then among the committed results. Raises UnknownName for a name of neither.
+    """
+    try:
+        name_of(method)
+    except UnknownName:
+        from bench.store.submitted import list_submitted
+        from leaderboard.results import RESULTS, read_manifests
+
+        if (dataset := list_submitted(runs).get(method)) is not None:
+            return dataset
+        for manifest in read_manifests(Path(results or RESULTS)):
+            if manifest["spec"]["method"] == method:
+                return str(manifest["spec"]["dataset"])
+        raise
+    return None
+
+
 def name_of(method: str | type) -> str:
     """The name of a method, or the name that its class itself is given here."""
     if isinstance(method, str):

@@ -73,6 +73,18 @@ seed = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of th
 table_format = click.option("--format", "format", type=click.Choice(FORMATS), default="md", help="Of the table.")
 
 
+truth = stack(
+    click.option("--targets", type=FOLDER, metavar="DIR", show_default="none", help="True videos of a chosen set."),
+    click.option("--target-name", default="{}", metavar="PATTERN", help="How a target is named after its clip: gt_{}."),
+    click.option(
+        "--side-by-side",
+        type=click.Choice(("truth-left", "truth-right")),
+        show_default="no",
+        help="The targets hold truth and reconstruction in one picture.",
+    ),
+)
+
+
 def check_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a file that cannot be written, before any work is done for it."""
     from bench.api.names import check_output
