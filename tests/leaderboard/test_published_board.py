@@ -98,3 +98,17 @@ def test_a_board_of_published_sets_alone_is_made_and_checked(tmp_path, capsys):
     write_published(results, ABOUT, make_scored(clips=4))
     assert board("--check") == 1 and (place / "published.csv").read_bytes() == before
     assert "published.csv" in "".join(capsys.readouterr())
+
+
+def test_what_two_protocols_of_ours_share_is_shown_once_and_the_paper_s_own_comes_first(tmp_path):
+    ours = make_scored()
+    real = ours.assign(protocol="real").replace({"metric": {"fvd": "frame_frechet"}})
+    found = ours[ours["metric"] == "ssim"].assign(protocol="real", metric="frame_retrieval_top1")
+    paper = ours[ours["metric"] == "frame_40way"].assign(protocol="eeg2video", chance=3 / 42)
+    write_published(tmp_path, ABOUT, pd.concat([ours, real, found, paper], ignore_index=True))
+    (shown,) = show_sets(read_published(tmp_path))
+    assert [part.protocol for part in shown.parts] == ["eeg2video", "corrected", "real"]
+    assert list(shown.parts[0].summary["metric"]) == ["frame_40way"]
+    assert set(shown.parts[1].summary["metric"]) == {"frame_40way", "ssim", "fvd"}
+    assert set(shown.parts[2].summary["metric"]) == {"frame_frechet", "frame_retrieval_top1"}
+    assert "finding the clip again" in shown.parts[2].verdict and "SSIM" not in shown.parts[2].verdict
