@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,12 +92,16 @@ def tell_facts(one: PublishedSet) -> tuple[str, ...]:
     whole = "" if record["of"] is None else f" of {record['of']}"
     clips = f"{record['clips']}{whole} clip{'' if record['clips'] == 1 else 's'}"
     judges = ", ".join(sorted(record["judges"])) or "none"
+    shown = set(one.rows["metric"])
+    absent = dict.fromkeys(name.partition(".")[2] for name in record["left_out"])
+    titles = [explain_metric(name).title for name in absent if name not in shown and not re.fullmatch(RESCALED, name)]
     return (
         f"{clips}, chosen by their authors" if record["chosen"] else f"{clips}, the whole set",
         "subject not said" if record["subject"] is None else f"subject {record['subject']}",
         f"licence: {record['licence']}",
         f"{record['door']} by {record['owner']}",
         f"suite {record['suite']}, judge {judges}",
+        *([f"not computed: {', '.join(titles)}"] if titles else []),
     )
 
 
@@ -117,7 +122,7 @@ def set_rows(shown: Sequence[ShownSet]) -> pd.DataFrame:
     """A row a set, protocol and metric with all its numbers, six digits of each: for programs."""
     parts = []
     for one in shown:
-        about = {"set": one.name, "phantom": one.phantom, "chosen": one.chosen, "source": one.source}
+        about: dict[str, Any] = {"set": one.name, "phantom": one.phantom, "chosen": one.chosen, "source": one.source}
         parts += [part.summary.assign(**about, verdict=part.verdict) for part in one.parts]
     if not parts:
         return pd.DataFrame()

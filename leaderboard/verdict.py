@@ -83,8 +83,8 @@ def tell_clips(summary: pd.DataFrame, *, chosen: bool) -> str:
     """The sentence's end: clips that were lost, and who chose them."""
     if summary.empty:
         return ""
-    widest = summary.loc[summary["clips"].idxmax()]
-    clips, lost = int(widest["clips"]), int(widest["clips"] - widest["ok"])
+    clips = int(summary["clips"].max())
+    lost = clips - int(summary.loc[summary["clips"] == clips, "ok"].min())
     ends = [f"{lost} of {count(clips)} could not be scored and count as the worst"] if lost else []
     if chosen:
         these = "this clip" if clips == 1 else f"these {clips} clips"
