@@ -151,6 +151,7 @@ INSTEAD |= {
     "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
+    "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
     "python -m bench run --method sam_net --split cross_subject --dataset seed_dv --data-root DIR --suite paper": (
         "needs gated data, tens of gigabytes of weights and a GPU",
         None,
