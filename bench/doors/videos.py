@@ -157,8 +157,11 @@ def find_left_out(metrics: Sequence[MetricSpec], pairs: Pairs, viewer: Viewer) -
     """The metrics that cannot be computed here, by name, with the reason, which is said where one can do about it."""
     left_out: dict[str, str] = {}
     by_reason: dict[str, list[str]] = {}
+    remedy = ""
     for metric in metrics:
         why = viewer.missing(metric)
+        if why and "concept" not in metric.views:
+            remedy = "; `python -m bench suite fetch paper --for score` brings judges, --suite paper asks them"
         if not pairs.has_truth and (metric.paired or metric.level == "set"):
             why = "there are no true videos (--targets)"
         if not why:
@@ -168,9 +171,7 @@ def find_left_out(metrics: Sequence[MetricSpec], pairs: Pairs, viewer: Viewer) -
             by_reason.setdefault(why.partition(";")[0], []).append(metric.name)
     if by_reason:
         said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
-        judges = any(viewer.missing(metric) and "concept" not in metric.views for metric in metrics)
-        remedy = "; `python -m bench suite fetch paper --for score` brings judges, --suite paper asks them"
-        say(f"left out {said}{remedy if judges else ''}")
+        say(f"left out {said}{remedy}")
     return left_out
 
 
