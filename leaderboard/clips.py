@@ -11,13 +11,11 @@ could not be computed is marked so, with the reason; what would compute it stand
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
+from leaderboard.standing import FLOORS, LEFT_OUT, gain_over
 from leaderboard.stats import intervals as statistics
 
-FLOORS = ("constant_grey", "still_frame", "shuffled", "mean_of_others")
-LEFT_OUT = "left out"  # the status of a metric that could not be computed, as `bench.doors.videos` gives it
 NOTES = [
     "Floors need no brain: constant_grey, still_frame (another true clip's middle frame, held), shuffled (the "
     "prediction made for another clip), mean_of_others (the blurred mean of the other true clips). below X: X scores "
@@ -72,13 +70,11 @@ def suite_notes(scored: pd.DataFrame) -> list[str]:
 
 def mark(group: pd.DataFrame, floors: list[str]) -> str:
     """Which floors the metric's values are below, and which they are not above for certain."""
-    sign = 1.0 if group["direction"].iloc[0] == "higher" else -1.0
     below, unsure = [], []
     for floor in floors:
-        there = group[np.isfinite(group[floor])]
-        if there.empty:
+        gain = gain_over(group, floor)
+        if gain is None:
             continue
-        gain = statistics.paired_difference(sign * there["value"], sign * there[floor])
         if gain.mean < 0:
             below.append(floor)
         elif not gain.low > 0:

@@ -7,6 +7,7 @@ exactly is computed stands in the metric's own spec and in `metrics.protocols`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 FLOOR_WORDS = {
@@ -27,6 +28,7 @@ class Words:
     fooled: str
 
 
+SUBJECTS = {"frame": "Frames", "video": "Video"}
 JUDGED = (
     "A generator that draws sharp, ordinary scenes is named with ease whatever it was shown: so look at another clip's "
     "reconstruction beside it"
@@ -37,8 +39,7 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         r"frame_(\d+)way",
         Words(
             title="Frames, {0}-way",
-            measures="Whether a network that names pictures gives a frame the true frame's name sooner than {others} "
-            "other names",
+            measures="Whether a network that names pictures gives a frame the true frame's name sooner than {others}",
             fooled=JUDGED,
         ),
     ),
@@ -46,16 +47,15 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         r"video_(\d+)way",
         Words(
             title="Video, {0}-way",
-            measures="Whether a network that names actions gives the clip the true clip's name sooner than {others} "
-            "other names",
+            measures="Whether a network that names actions gives the clip the true clip's name sooner than {others}",
             fooled=JUDGED,
         ),
     ),
     (
         r"(frame|video)_(\d+)way_normalised",
         Words(
-            title="{0}, {1}-way, above chance",
-            measures="The {1}-way accuracy of the {0} moved so that guessing scores 0 and always being right scores 1",
+            title="{subject}, {1}-way, rescaled",
+            measures="The {1}-way accuracy, moved so that guessing scores 0 and always being right scores 1",
             fooled=JUDGED,
         ),
     ),
@@ -63,13 +63,13 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         r"concept_(\d+)way",
         Words(
             title="Own concepts, {0}-way",
-            measures="Whether a network of pictures and words finds the clip more like its own concept than like "
-            "{others} others of the data set",
+            measures="Whether a network of pictures and words finds the clip more like its own concept's name than "
+            "{others}",
             fooled="Whoever knows how often each concept comes may draw the commonest",
         ),
     ),
     (
-        r"retrieval_top(\d+)",
+        r"(?:frame_)?retrieval_top(\d+)",
         Words(
             title="Finding the clip again, among the first {0}",
             measures="Whether the true clip is among the {0} of all true clips here that a network finds most like "
@@ -158,10 +158,10 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         ),
     ),
     (
-        r"fvd",
+        r"fvd|frame_frechet",
         Words(
-            title="Fréchet distance",
-            measures="How far the reconstructions, as a crowd, are from the true clips in a network's features",
+            title="Fréchet distance ({name})",
+            measures="How far the reconstructions, as a crowd, are from the true clips in what a network sees",
             fooled="It sees no pairs: the right films in the wrong order score as well, and few clips make it large",
         ),
     ),
@@ -177,11 +177,17 @@ def explain_metric(name: str) -> Words:
     for pattern, words in ENTRIES:
         if found := re.fullmatch(pattern, name):
             parts = [part or "" for part in found.groups()]
-            others = str(int(parts[0]) - 1) if parts and parts[0].isdigit() else ""
-
-            def fill(text: str, parts: list[str] = parts, others: str = others) -> str:
-                made = text.format(*parts, others=others, name=name)
-                return made[:1].upper() + made[1:]
-
-            return Words(title=fill(words.title), measures=fill(words.measures), fooled=fill(words.fooled))
+            filled = {
+                "name": name,
+                "subject": SUBJECTS.get(parts[0] if parts else "", ""),
+                "others": tell_others(parts),
+            }
+            title, measures, fooled = (text.format(*parts, **filled) for text in vars(words).values())
+            return Words(title=title, measures=measures, fooled=fooled)
     return Words(title=name, measures="", fooled="")
+
+
+def tell_others(parts: Sequence[str]) -> str:
+    """Against how many names an N-way accuracy is held: "1 other name", "39 other names"."""
+    ways = int(parts[0]) if parts and parts[0].isdigit() else 0
+    return f"{ways - 1} other name{'' if ways == 2 else 's'}"

@@ -52,7 +52,7 @@ SCHEMA = 1
 TEXTS = ["clip", "protocol", "metric", "direction", "status", "suite", "judge"]
 NUMBERS = ["chance", "value", *FLOORS]
 COLUMNS = [*TEXTS[:3], "direction", "chance", "held", "status", "value", *FLOORS, "suite", "judge"]
-NEEDED_COLUMNS = ["clip", "protocol", "metric", "direction", "chance", "held", "status", "value"]
+NEEDED_COLUMNS = [*COLUMNS[:8], "suite", "judge", "note"]
 
 GIVEN = {  # what whoever publishes says of a set
     "name": str, "dataset": str, "method": str, "source": str, "licence": str, "chosen": bool, "owner": str,
@@ -176,10 +176,10 @@ def make_record(about: Mapping[str, Any], scored: pd.DataFrame) -> dict[str, Any
     if strange := sorted(set(given) - known):
         raise ResultsError(f"{what} says {strange[0]!r:.80}; known are {', '.join(sorted(known))}")
     check_table(given, GIVEN, {}, what)
-    if absent := [name for name in NEEDED_COLUMNS if name not in scored]:
-        raise ResultsError(f"the scores of {what} lack {absent[0]!r}; give what bench.score returned")
+    if lacking := [name for name in NEEDED_COLUMNS if name not in scored]:
+        raise ResultsError(f"the scores of {what} lack {lacking[0]!r}; give what bench.score returned")
     absent = scored[scored["status"] == LEFT_OUT]
-    notes = absent["note"] if "note" in absent else [""] * len(absent)
+    notes = dict(zip(absent["protocol"] + "." + absent["metric"], absent["note"].map(str), strict=True))
     scored = scored[scored["status"] != LEFT_OUT]
     named = sorted({*zip(scored["protocol"], scored["metric"], strict=True)})
     record = {
@@ -191,7 +191,7 @@ def make_record(about: Mapping[str, Any], scored: pd.DataFrame) -> dict[str, Any
         "clips": int(scored.loc[scored["clip"] != ALL_CLIPS, "clip"].nunique()),
         "protocols": sorted({protocol for protocol, _ in named}),
         "metric_versions": {f"{protocol}.{metric}": current_version(protocol, metric) for protocol, metric in named},
-        "left_out": dict(sorted(zip(absent["protocol"] + "." + absent["metric"], map(str, notes), strict=True))),
+        "left_out": dict(sorted(notes.items())),
     }
     check_record(record, what)
     return record
@@ -282,8 +282,8 @@ def admit_rows(rows: pd.DataFrame, record: Mapping[str, Any], what: str) -> None
 def pack_rows(scored: pd.DataFrame, record: Mapping[str, Any]) -> bytes:
     """The same rows give the same bytes: in order, float32, texts as dictionaries, floats split by byte."""
     scored = scored[scored["status"] != LEFT_OUT]
-    blank = {"suite": record["suite"], "judge": "", **dict.fromkeys(FLOORS, np.nan)}
-    whole = scored.assign(**{name: value for name, value in blank.items() if name not in scored})[COLUMNS]
+    lacking = [floor for floor in FLOORS if floor not in scored]
+    whole = scored.assign(**dict.fromkeys(lacking, np.nan))[COLUMNS]
     whole = whole.astype({**dict.fromkeys(TEXTS, "object"), **dict.fromkeys(NUMBERS, np.float32), "held": bool})
     rank = {name: place for place, name in enumerate(scored["clip"].unique())}  # natural order, as scoring gave it
     whole = whole.sort_values(["protocol", "metric", "clip"], key=lambda c: c.map(rank) if c.name == "clip" else c)

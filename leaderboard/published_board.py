@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ from leaderboard.standing import ABOVE, ALONE, BELOW, FLOORS, FREE, LEVEL, UNSUR
 from leaderboard.verdict import write_verdict
 
 HEADS = ("metric", "score", "chance", *(FLOOR_WORDS[name].removeprefix("the ") for name in FLOORS), "stands")
-LEFT_OUT = re.compile(r".*_normalised")  # the same numbers on another scale
+RESCALED = r".*_normalised"  # the same numbers on another scale
+OURS = ("corrected", "real")  # protocols of one kind: what both have is shown once
 ABOUT = """\
 ## Published videos{kind}
 
@@ -66,11 +68,13 @@ def show_sets(sets: Sequence[PublishedSet]) -> list[ShownSet]:
 def show_set(one: PublishedSet) -> ShownSet:
     record = one.record
     parts = []
-    for protocol in record["protocols"]:
-        summary = stand(one.rows[one.rows["protocol"] == protocol])
-        verdict = write_verdict(summary, chosen=record["chosen"])
-        shown = summary[~summary["metric"].str.fullmatch(LEFT_OUT)].reset_index(drop=True)
-        parts.append(Part(protocol=protocol, verdict=verdict, summary=shown))
+    seen: set[str] = set()
+    for protocol in sorted(record["protocols"], key=lambda name: (name in OURS, name)):
+        rows = one.rows[one.rows["protocol"] == protocol]
+        if protocol in OURS:
+            rows, seen = rows[~rows["metric"].isin(seen)], seen | set(rows["metric"])
+        summary = stand(rows[~rows["metric"].str.fullmatch(RESCALED)])
+        parts.append(Part(protocol=protocol, verdict=write_verdict(summary, chosen=record["chosen"]), summary=summary))
     return ShownSet(
         name=one.name,
         title=f"{record['dataset']}: {record['method']}",
@@ -88,12 +92,16 @@ def tell_facts(one: PublishedSet) -> tuple[str, ...]:
     whole = "" if record["of"] is None else f" of {record['of']}"
     clips = f"{record['clips']}{whole} clip{'' if record['clips'] == 1 else 's'}"
     judges = ", ".join(sorted(record["judges"])) or "none"
+    shown = set(one.rows["metric"])
+    absent = dict.fromkeys(name.partition(".")[2] for name in record["left_out"])
+    titles = [explain_metric(name).title for name in absent if name not in shown and not re.fullmatch(RESCALED, name)]
     return (
         f"{clips}, chosen by their authors" if record["chosen"] else f"{clips}, the whole set",
         "subject not said" if record["subject"] is None else f"subject {record['subject']}",
         f"licence: {record['licence']}",
         f"{record['door']} by {record['owner']}",
         f"suite {record['suite']}, judge {judges}",
+        *([f"not computed: {', '.join(titles)}"] if titles else []),
     )
 
 
@@ -114,7 +122,7 @@ def set_rows(shown: Sequence[ShownSet]) -> pd.DataFrame:
     """A row a set, protocol and metric with all its numbers, six digits of each: for programs."""
     parts = []
     for one in shown:
-        about = {"set": one.name, "phantom": one.phantom, "chosen": one.chosen, "source": one.source}
+        about: dict[str, Any] = {"set": one.name, "phantom": one.phantom, "chosen": one.chosen, "source": one.source}
         parts += [part.summary.assign(**about, verdict=part.verdict) for part in one.parts]
     if not parts:
         return pd.DataFrame()

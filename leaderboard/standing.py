@@ -17,7 +17,7 @@ from leaderboard.stats import intervals as statistics
 
 ALL_CLIPS = "(all clips)"  # the clip of a row that is of the whole set, as in `bench.doors.videos`
 LEFT_OUT = "left out"  # the status of a metric that could not be computed
-FLOORS = ("constant_grey", "mean_of_others", "still_frame", "shuffled")
+FLOORS = ("constant_grey", "still_frame", "shuffled", "mean_of_others")
 CHANCE = "chance"
 ABOVE = "above"  # of every floor, and of chance
 UNSURE = "unsure"  # better than each on average, but not surely

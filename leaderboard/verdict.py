@@ -21,7 +21,7 @@ HEADLINES: tuple[tuple[str, tuple[str, ...]], ...] = (  # what is spoken of, by 
     ("frames", ("frame_40way", "frame_50way", "frame_2way")),
     ("moving clips", ("video_40way", "video_50way", "video_2way")),
     ("concepts", ("concept_40way", "concept_2way")),
-    ("finding the clip again", ("retrieval_top1", "retrieval_top5")),
+    ("finding the clip again", ("frame_retrieval_top1", "retrieval_top1", "retrieval_top5")),
     ("SSIM", ("ssim", "ssim_grey")),
     ("colour", ("hue_correlation", "hue_pcc")),
     ("motion", ("epe_dis", "epe")),
@@ -83,8 +83,8 @@ def tell_clips(summary: pd.DataFrame, *, chosen: bool) -> str:
     """The sentence's end: clips that were lost, and who chose them."""
     if summary.empty:
         return ""
-    widest = summary.loc[summary["clips"].idxmax()]
-    clips, lost = int(widest["clips"]), int(widest["clips"] - widest["ok"])
+    clips = int(summary["clips"].max())
+    lost = clips - int(summary.loc[summary["clips"] == clips, "ok"].min())
     ends = [f"{lost} of {count(clips)} could not be scored and count as the worst"] if lost else []
     if chosen:
         these = "this clip" if clips == 1 else f"these {clips} clips"

@@ -75,13 +75,13 @@ def build_suite(name: str, *, only: str | None = None) -> None:
 def fetch_suite(name: str, *, purpose: Literal["all", "score"] = "all") -> None:
     """Download what a suite lacks; only ever called on request. For the purpose "score", the judges alone that scores
     ask: a tenth of all. What cannot be downloaded is said, with the way to come by it."""
+    from bench.pretrained.roles import ROLES, SCORING, find_suite, make_roles
     from bench.pretrained.roles import fetch_suite as fetch_it
-    from bench.pretrained.roles import find_suite, make_roles
 
     if purpose not in ("all", "score"):
         raise BenchError(f"purpose {purpose!r}: allowed are all and score")
     _, settings, base = find_suite(name)
-    roles = make_roles(settings, base, judges_of_scores()) if purpose == "score" else make_roles(settings, base)
+    roles = make_roles(settings, base, SCORING if purpose == "score" else ROLES)
     absent = [role for role in roles.values() if role.find() is None]
     wanted = [role for role in absent if not role.how]
     if wanted:
@@ -91,18 +91,6 @@ def fetch_suite(name: str, *, purpose: Literal["all", "score"] = "all") -> None:
     for role in absent:
         if role.how:
             say(role.explain())
-
-
-def judges_of_scores() -> list[str]:
-    """The roles of a suite that some metric of a protocol asks."""
-    from bench.pretrained.judges.observe import VIEWS
-    from bench.pretrained.roles import JUDGES
-    from bench.scoring.views import BASE
-    from metrics.protocols import PROTOCOLS
-
-    views = {BASE.get(view, view) for protocol in PROTOCOLS.values() for view in protocol.views}
-    asked = {VIEWS[view].role for view in views}
-    return [role for role in JUDGES if role in asked]
 
 
 def verify_suite(name: str) -> pd.DataFrame:

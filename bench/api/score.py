@@ -31,7 +31,8 @@ def score(
 
     Returns a row for each clip and metric: clip, protocol, metric, direction, chance, held (whether floors are held
     against it), status (ok, missing or invalid), value, a column for each floor, suite, judge (the network that was
-    asked; empty where none is), note. A missing or broken clip scores the metric's worst value and is counted. A metric
+    asked; empty where none is), note, other (the clip whose truth and prediction are the floors `still_frame` and
+    `shuffled`). A missing or broken clip scores the metric's worst value and is counted. A metric
     that cannot be computed here has one row of status "left out", whose note says what it needs.
 
     The suite `light` has a real judge of frames, and only that; `mini` knows drawn clips alone, so that it is asked

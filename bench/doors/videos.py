@@ -54,11 +54,13 @@ Columns = dict[str, Scored]  # what is scored, by the name of its column: "value
 def score_videos(
     pairs: Pairs, viewer: Viewer, *, protocol: str, metrics: str = "all", floors: bool = True
 ) -> pd.DataFrame:
-    """Rows of clip, protocol, metric, direction, chance, held, status, value, a column a floor, suite, judge and note.
+    """A row a clip and metric: clip, protocol, metric, direction, chance, held, status, value, a column a floor.
 
-    `held` is False of a metric that a clip made without a brain wins by definition (`MetricSpec.floor`). `suite` and
-    `judge` name the networks that were asked, `judge` being empty of a metric that asks none. A metric that cannot be
-    computed here has one row of status "left out", without a value, whose `note` says why.
+    Then suite, judge, note and other. `held` is False of a metric that a clip made without a brain wins by definition
+    (`MetricSpec.floor`). `suite` and `judge` name the networks that were asked, `judge` being empty of a metric that
+    asks none. A metric that cannot be computed here has one row of status "left out", without a value, whose `note`
+    says why. `other` is the clip whose truth and prediction stand as `still_frame` and `shuffled`; empty where there is
+    none.
 
     Raises BenchError for unknown names and where no clip at all could be scored.
     """
@@ -78,6 +80,7 @@ def score_videos(
     tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
+    before: dict[str, str] = {}
     others = OtherClips(read_truth(pairs, rules) if floors else ())
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
         seen += [replace(pair, prediction=None, target=None) for pair in party]
@@ -90,6 +93,7 @@ def score_videos(
             views = {view for metric in fit for view in metric.views}
             columns, target = show_party(ok, viewer, views, greys, others, floors=floors)
             names = [pair.name for pair in ok]
+            before |= zip(names, [names[-1], *names[:-1]], strict=True) if "shuffled" in columns else ()
             tables.append(
                 pd.DataFrame(score_party(names, columns, target, [metric for metric in fit if metric not in late]))
             )
@@ -125,6 +129,7 @@ def score_videos(
         suite=viewer.judges.name,
         judge=table["metric"].map(judges).fillna(""),
         note=table["metric"].map(left_out).fillna(""),
+        other=table["clip"].map(before).fillna(""),
     )
 
 
@@ -152,8 +157,11 @@ def find_left_out(metrics: Sequence[MetricSpec], pairs: Pairs, viewer: Viewer) -
     """The metrics that cannot be computed here, by name, with the reason, which is said where one can do about it."""
     left_out: dict[str, str] = {}
     by_reason: dict[str, list[str]] = {}
+    remedy = ""
     for metric in metrics:
         why = viewer.missing(metric)
+        if why and "concept" not in metric.views:
+            remedy = "; `python -m bench suite fetch paper --for score` brings judges, --suite paper asks them"
         if not pairs.has_truth and (metric.paired or metric.level == "set"):
             why = "there are no true videos (--targets)"
         if not why:
@@ -163,9 +171,7 @@ def find_left_out(metrics: Sequence[MetricSpec], pairs: Pairs, viewer: Viewer) -
             by_reason.setdefault(why.partition(";")[0], []).append(metric.name)
     if by_reason:
         said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
-        judges = any(viewer.missing(metric) and "concept" not in metric.views for metric in metrics)
-        remedy = "; `python -m bench suite fetch paper --for score` brings judges, --suite paper asks them"
-        say(f"left out {said}{remedy if judges else ''}")
+        say(f"left out {said}{remedy}")
     return left_out
 
 

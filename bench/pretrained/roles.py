@@ -39,6 +39,7 @@ JUDGES = (
     *("video_judge", "frame_judge", "clip", "clip_large", "clip_big", "vifi", "dino", "dinov2"),
     *("raft", "action", "amt"),
 )
+SCORING = tuple(role for role in JUDGES if role not in ("clip_big", "action"))  # those two only methods ask
 ROLES = (*GENERATORS, *WAN, *JUDGES)
 KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
@@ -121,7 +122,8 @@ class Role:
     def explain(self) -> str:
         """What is missing, its size and licence, and the command that brings it."""
         size = f"about {self.megabytes:g} MB" if self.megabytes else "small"
-        remedy = self.how or "fetch it with `python -m bench suite fetch paper`"
+        judges = " --for score" if self.name in SCORING else ""
+        remedy = self.how or f"fetch it with `python -m bench suite fetch paper{judges}`"
         remedy = remedy.replace("{weights}", str(bench_home() / "weights"))
         return (
             f"the {self.name}, {self.source} (revision {self.revision or UNPINNED}, {size}, licence "

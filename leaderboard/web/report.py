@@ -217,7 +217,7 @@ def view_clips(choice: Choice, pictures: Sequence[Sequence[Picture]]) -> dict[st
         {
             "why": pick.why,
             "clip": pick.clip,
-            "value": write_number(pick.value),
+            "value": "< 0.001" if 0 < pick.value < 0.001 else write_number(pick.value),
             "pictures": [
                 {
                     "label": one.label,

@@ -40,7 +40,7 @@ BELOW = {  # a room: the rooms that its files may import, beside its own
     ),
     "bench.audit": (
         *("bench.core", "bench.store", "bench.toolbox", "bench.datasets", "bench.pretrained", "bench.scoring"),
-        *("bench.harness", "bench.doors"),
+        *("bench.harness", "bench.doors", "metrics"),
     ),
     "leaderboard": ("bench.core", "bench.store", "bench.toolbox.plotting", "metrics"),
     "methods": ("bench.core", "bench.toolbox", "bench.pretrained"),

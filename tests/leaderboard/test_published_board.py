@@ -33,10 +33,17 @@ def test_sets_say_what_they_are(shown):
     assert drawn.facts[:2] == ("3 of 3 clips, the whole set", "subject 2")
     assert (real.title, real.phantom, real.chosen) == ("seed_dv: eeg2video", False, True)
     assert real.facts[:3] == ("3 of 200 clips, chosen by their authors", "subject not said", "licence: none stated")
-    assert real.facts[4] == "suite light, judge vit-judge"
+    assert real.facts[4:] == ("suite light, judge vit-judge",)
     (part,) = real.parts
     assert part.verdict.endswith("their authors chose these 3 clips, so nothing follows for the others.")
     assert "chose" not in drawn.parts[0].verdict
+
+
+def test_what_was_not_computed_is_said(tmp_path):
+    absent = make_scored().iloc[:2].assign(metric=["video_40way", "video_40way_normalised"], status="left out")
+    write_published(tmp_path, ABOUT, pd.concat([make_scored(), absent.assign(clip="(all clips)", value=float("nan"))]))
+    (shown,) = show_sets(read_published(tmp_path))
+    assert shown.facts[-1] == "not computed: Video, 40-way"
 
 
 def test_the_page_tells_real_from_drawn_and_ranks_nothing(shown):
@@ -98,3 +105,17 @@ def test_a_board_of_published_sets_alone_is_made_and_checked(tmp_path, capsys):
     write_published(results, ABOUT, make_scored(clips=4))
     assert board("--check") == 1 and (place / "published.csv").read_bytes() == before
     assert "published.csv" in "".join(capsys.readouterr())
+
+
+def test_what_two_protocols_of_ours_share_is_shown_once_and_the_paper_s_own_comes_first(tmp_path):
+    ours = make_scored()
+    real = ours.assign(protocol="real").replace({"metric": {"fvd": "frame_frechet"}})
+    found = ours[ours["metric"] == "ssim"].assign(protocol="real", metric="frame_retrieval_top1")
+    paper = ours[ours["metric"] == "frame_40way"].assign(protocol="eeg2video", chance=3 / 42)
+    write_published(tmp_path, ABOUT, pd.concat([ours, real, found, paper], ignore_index=True))
+    (shown,) = show_sets(read_published(tmp_path))
+    assert [part.protocol for part in shown.parts] == ["eeg2video", "corrected", "real"]
+    assert list(shown.parts[0].summary["metric"]) == ["frame_40way"]
+    assert set(shown.parts[1].summary["metric"]) == {"frame_40way", "ssim", "fvd"}
+    assert set(shown.parts[2].summary["metric"]) == {"frame_frechet", "frame_retrieval_top1"}
+    assert "finding the clip again" in shown.parts[2].verdict and "SSIM" not in shown.parts[2].verdict

@@ -176,5 +176,6 @@ def test_every_metric_of_the_project_has_words():
             words = explain_metric(metric.name)
             assert words.measures and words.fooled and "{" not in "".join(vars(words).values()), metric.name
     assert explain_metric("frame_50way").measures.endswith("than 49 other names")
-    assert explain_metric("frame_40way_normalised").title == "Frame, 40-way, above chance"
+    assert explain_metric("frame_2way").measures.endswith("than 1 other name")
+    assert explain_metric("frame_40way_normalised").title == "Frames, 40-way, rescaled"
     assert set(FLOOR_WORDS) == {*FLOORS, CHANCE}

@@ -18,14 +18,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor, BitImageProcessor, ResNetConfig, ResNetForImageClassification
 
-from bench.api.data import judges_of_scores
 from bench.core.errors import BenchError
 from bench.pretrained.judges.classifiers import TransformersClassifier, UnknownClassifier, load_classifier
 from bench.pretrained.judges.convert import CannotConvert, convert_lite0
-from bench.pretrained.judges.observe import Judges
+from bench.pretrained.judges.observe import VIEWS, Judges
 from bench.pretrained.judges.preparation import UnknownPreparation, read_timm
-from bench.pretrained.roles import DamagedWeights, MissingWeights, Role, fetch_suite, find_suite, make_roles
+from bench.pretrained.roles import SCORING, DamagedWeights, MissingWeights, Role, fetch_suite, find_suite, make_roles
 from bench.pretrained.suite import load_suite
+from bench.scoring.views import BASE
+from metrics.protocols import PROTOCOLS
 
 PICTURES = ("chelsea", "coffee", "rocket", "astronaut", "camera")
 NAMED = {"chelsea": "Egyptian cat", "coffee": "cup", "rocket": "missile"}  # as ImageNet calls a cat, a cup and a rocket
@@ -234,9 +235,11 @@ def test_judges_of_scores_are_fetched_alone(monkeypatch) -> None:
     monkeypatch.setattr(Role, "find", lambda self: None)
     bench.fetch_suite("paper", purpose="score")
     assert asked == ["video_judge", "frame_judge", "clip", "clip_large", "dino", "dinov2", "raft"]
-    roles = make_roles(*find_suite("paper")[1:], judges_of_scores())
+    views = {BASE.get(view, view) for protocol in PROTOCOLS.values() for view in protocol.views}
+    assert set(SCORING) == {VIEWS[view].role for view in views}
+    roles = make_roles(*find_suite("paper")[1:], SCORING)
     assert set(roles) - set(asked) == {"vifi", "amt"}  # which no hub holds
-    assert 3_500 < sum(role.megabytes for role in roles.values()) < 4_500  # not 41,000, nor the 10,000 of clip_big
+    assert 3_500 < sum(role.megabytes for role in roles.values()) < 4_500  # not 52,000, nor the 10,000 of clip_big
     with pytest.raises(BenchError, match="purpose 'judges': allowed are all and score"):
         bench.fetch_suite("paper", purpose="judges")
     monkeypatch.undo()

@@ -26,10 +26,19 @@ def make_scored(clips: int = 3, **changes: Any) -> pd.DataFrame:
                 "clip": names, "protocol": "corrected", "metric": metric, "direction": "higher", "chance": chance,
                 "held": True, "status": "ok", "value": rng.random(clips), "constant_grey": rng.random(clips),
                 "still_frame": rng.random(clips), "shuffled": rng.random(clips), "suite": "light", "judge": judge,
+                "note": "",
             }
         )
         for metric, chance, judge in (("ssim", np.nan, ""), ("frame_40way", 1 / 40, "vit-judge"))
     ]  # fmt: skip
     late = {"clip": ALL_CLIPS, "protocol": "corrected", "metric": "fvd", "direction": "lower", "chance": np.nan}
-    late |= {"held": True, "status": "ok", "value": 3.0, "constant_grey": 9.0, "suite": "light", "judge": ""}
+    late |= {
+        "held": True,
+        "status": "ok",
+        "value": 3.0,
+        "constant_grey": 9.0,
+        "suite": "light",
+        "judge": "",
+        "note": "",
+    }
     return pd.concat([*parts, pd.DataFrame([late])], ignore_index=True).assign(**changes)
