@@ -7,7 +7,7 @@ their authors chose, and sets of different clips say nothing about each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from leaderboard.published import PublishedSet
 from leaderboard.rendering import render
 from leaderboard.standing import ABOVE, ALONE, BELOW, FLOORS, FREE, LEVEL, UNSURE, stand
 from leaderboard.verdict import write_verdict
+from metrics.protocols import PROTOCOLS
 
 HEADS = ("metric", "score", "chance", *(FLOOR_WORDS[name].removeprefix("the ") for name in FLOORS), "stands")
 RESCALED = r".*_normalised"  # the same numbers on another scale
@@ -73,7 +74,7 @@ def show_set(one: PublishedSet) -> ShownSet:
         rows = one.rows[one.rows["protocol"] == protocol]
         if protocol in OURS:
             rows, seen = rows[~rows["metric"].isin(seen)], seen | set(rows["metric"])
-        summary = stand(rows[~rows["metric"].str.fullmatch(RESCALED)])
+        summary = stand(rows[~rows["metric"].str.fullmatch(RESCALED)].sort_values("metric", key=rank_metrics(protocol)))
         parts.append(Part(protocol=protocol, verdict=write_verdict(summary, chosen=record["chosen"]), summary=summary))
     return ShownSet(
         name=one.name,
@@ -86,6 +87,12 @@ def show_set(one: PublishedSet) -> ShownSet:
     )
 
 
+def rank_metrics(protocol: str) -> Callable[[pd.Series], pd.Series]:
+    """Gives the places of metrics in their protocol's own order."""
+    places = {metric.name: place for place, metric in enumerate(PROTOCOLS[protocol].metrics)}
+    return lambda names: names.map(places)
+
+
 def tell_facts(one: PublishedSet) -> tuple[str, ...]:
     """Short texts about a set: its size, subject, licence, door, suite and judges."""
     record = one.record
@@ -95,13 +102,14 @@ def tell_facts(one: PublishedSet) -> tuple[str, ...]:
     shown = set(one.rows["metric"])
     absent = dict.fromkeys(name.partition(".")[2] for name in record["left_out"])
     titles = [explain_metric(name).title for name in absent if name not in shown and not re.fullmatch(RESCALED, name)]
+    kinds = dict.fromkeys(re.split(r"[,(]", title)[0].strip() for title in titles)
     return (
         f"{clips}, chosen by their authors" if record["chosen"] else f"{clips}, the whole set",
         "subject not said" if record["subject"] is None else f"subject {record['subject']}",
         f"licence: {record['licence']}",
         f"{record['door']} by {record['owner']}",
         f"suite {record['suite']}, judge {judges}",
-        *([f"not computed: {', '.join(titles)}"] if titles else []),
+        *([f"not computed: {', '.join(kinds)}"] if kinds else []),
     )
 
 

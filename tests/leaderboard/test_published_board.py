@@ -35,6 +35,7 @@ def test_sets_say_what_they_are(shown):
     assert real.facts[:3] == ("3 of 200 clips, chosen by their authors", "subject not said", "licence: none stated")
     assert real.facts[4:] == ("suite light, judge vit-judge",)
     (part,) = real.parts
+    assert list(part.summary["metric"]) == ["frame_40way", "ssim", "fvd"]  # as their protocol has them
     assert part.verdict.endswith("their authors chose these 3 clips, so nothing follows for the others.")
     assert "chose" not in drawn.parts[0].verdict
 
@@ -43,7 +44,7 @@ def test_what_was_not_computed_is_said(tmp_path):
     absent = make_scored().iloc[:2].assign(metric=["video_40way", "video_40way_normalised"], status="left out")
     write_published(tmp_path, ABOUT, pd.concat([make_scored(), absent.assign(clip="(all clips)", value=float("nan"))]))
     (shown,) = show_sets(read_published(tmp_path))
-    assert shown.facts[-1] == "not computed: Video, 40-way"
+    assert shown.facts[-1] == "not computed: Video"
 
 
 def test_the_page_tells_real_from_drawn_and_ranks_nothing(shown):
