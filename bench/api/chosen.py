@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.api.names import default_protocols
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
+from bench.core.registry import modality_of
 from bench.core.spec import CHOSEN, is_submitted
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from bench.store.cells import Cell, Store
 
 PUBLISHED_AS = "_published"  # behind the name of a method of the project: those are its authors' own videos
+
+
+def chosen_protocols(dataset: str) -> tuple[str, ...]:
+    """What chosen sets are scored by: ours, the field's own, and what the judge of real frames can say."""
+    more = () if dataset.startswith("phantom_") else ("real",)
+    return default_protocols(modality_of("datasets", dataset), more)
 
 
 def find_chosen(store: Store, method: str, dataset: str) -> list[Cell]:
