@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.api.names import PUBLISHED
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
+from bench.core.registry import modality_of
 from bench.core.spec import CHOSEN, is_submitted
 
 if TYPE_CHECKING:
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
     from bench.doors.video_pairs import Side
     from bench.store.cells import Cell, Store
 
+OF_PAPERS = {"cc2017": "neuroclips"}  # the protocol of a data set's papers, where the field's own is another
 PUBLISHED_AS = "_published"  # behind the name of a method of the project: those are its authors' own videos
+
+
+def chosen_protocols(dataset: str) -> tuple[str, ...]:
+    """What chosen sets are scored by: ours, that of their papers, and what the judge of real frames can say."""
+    papers = OF_PAPERS.get(dataset, PUBLISHED[modality_of("datasets", dataset)])
+    return ("corrected", papers, *(() if dataset.startswith("phantom_") else ("real",)))
 
 
 def find_chosen(store: Store, method: str, dataset: str) -> list[Cell]:

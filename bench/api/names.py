@@ -24,7 +24,6 @@ MOST_SEEDS = 1000
 MOST_PROCESSES = 1024
 MOST_SECONDS = 365 * 86_400
 PUBLISHED = {"eeg": "eeg2video", "fmri": "cinebrain"}  # the field's own protocol, scored beside `corrected`
-OF_PAPERS = {"cc2017": "neuroclips"}  # that of a data set's own papers, where it is another: for what they published
 
 
 def check_setting(*, dataset: str, suite: str, classes: int, data_root: str | Path | None = None) -> None:
@@ -81,13 +80,6 @@ def default_dataset(method: str) -> str:
 def default_protocols(modality: str, more: Sequence[str] = ()) -> tuple[str, ...]:
     """Ours, the field's own for such recordings, and `more`, each once."""
     return tuple(dict.fromkeys(("corrected", PUBLISHED[modality], *more)))
-
-
-def published_protocols(dataset: str) -> tuple[str, ...]:
-    """Ours and that of the data set's papers: what videos that were published of it are scored by."""
-    from bench.core.registry import modality_of
-
-    return "corrected", OF_PAPERS.get(dataset, PUBLISHED[modality_of("datasets", dataset)])
 
 
 def check_output_kind(protocols: Sequence[str], *, video: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import names
-from bench.api.chosen import find_chosen, truth_finder
+from bench.api.chosen import chosen_protocols, find_chosen, truth_finder
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
@@ -60,7 +60,7 @@ def pack(
                 cells.append(cell)
     if not cells and submitted is not None and split is None:
         cells = find_chosen(Store(runs), method, setting.dataset)
-        protocols = names.published_protocols(setting.dataset)
+        protocols = chosen_protocols(setting.dataset)
     if not cells:
         raise BenchError(
             f"{runs} holds no cells of {method} {variant} on {setting.dataset}, {split or 'any split'}, {classes} "

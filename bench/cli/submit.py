@@ -37,7 +37,10 @@ from bench.cli.options import FOLDER, Name, refuse
     help="Whose brain: one for each --videos.",
 )
 @click.option(
-    "--names", metavar="PATTERN", show_default="{}", help="How a video is named after its clip's number: test{}."
+    "--names",
+    metavar="PATTERN",
+    show_default="{}",
+    help="How a video is named after its clip's number: test{}, or {}-*.",
 )
 @click.option("--base", type=click.IntRange(0, 1), show_default="none", help="Number of the first tested clip.")
 @click.option(

@@ -29,8 +29,8 @@ SHOWN = 5  # names in a message
 class Naming:
     """How videos are named: a pattern with {} for the clip's number, the first number, and what is counted.
 
-    `order` "shown" counts the tested clips in the order of the data set, "concept" concept by concept, and "file" takes
-    the number for that of the stimulus itself, which needs no `base`.
+    A * in the pattern stands for any text. `order` "shown" counts the tested clips in the order of the data set,
+    "concept" concept by concept, and "file" takes the number for that of the stimulus itself, which needs no `base`.
     """
 
     pattern: str = "{}"
@@ -48,10 +48,15 @@ class Naming:
         if self.order == "file" and self.base is not None:
             raise BenchError("base: with --order file the number is the stimulus's own, so leave --base out")
 
+    @property
+    def normal(self) -> str:
+        """The pattern in the form of Unicode that names are read in."""
+        return unicodedata.normalize("NFC", self.pattern)
+
     def read_numbers(self, names: Iterable[str]) -> dict[int, str]:
         """The name of each number. Raises BenchError for a name that does not fit, and for two of one number."""
-        before, after = unicodedata.normalize("NFC", self.pattern).split("{}")
-        pattern = re.compile(re.escape(before) + DIGITS + re.escape(after))
+        before, after = (re.escape(part).replace(r"\*", ".*") for part in self.normal.split("{}"))
+        pattern = re.compile(before + DIGITS + after)
         found: dict[int, str] = {}
         strange = []
         for name in names:

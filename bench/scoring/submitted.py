@@ -24,7 +24,8 @@ SIDE, FRAMES = 16, 3
 FLAT = 2.0  # grey levels of deviation within every frame, below which a video is of one colour
 SAME = 1.5  # grey levels of root mean square between sketches, below which two videos are one
 LEAST_SHARE, LEAST_CLIPS = 0.02, 2  # of the videos, before filled ones are flagged
-COPY_LEVELS = 8.0  # root mean square of the pixels' difference to the true clip: 30 dB
+COPY_LEVELS = 14.0  # root mean square of the pixels' difference to the true clip (25 dB; published videos: 11 dB),
+COPY_SHARE = 0.3  # and as a share of the true clip's own deviation: dark clips resemble each other
 LIVELY = 12.0  # grey levels of deviation that a true clip must have for that to say anything
 TAKEN = 5.0  # grey levels of root mean square between the sketches of a video and of a true clip that is shown in it
 FAR = 4.0  # standard errors by which another pairing must fit better
@@ -53,7 +54,8 @@ def is_copy(made: UInt8[np.ndarray, "frame height width 3"], true: UInt8[np.ndar
         return False
     a, b = made.astype(np.float32), true.astype(np.float32)
     pairs = [(a, b)] + [(a[1:], b[:-1]), (a[:-1], b[1:])] * (len(a) > 2)
-    return any(np.sqrt(np.square(one - other).mean()) < COPY_LEVELS for one, other in pairs)
+    most = min(COPY_LEVELS, COPY_SHARE * float(b.std()))
+    return any(np.sqrt(np.square(one - other).mean()) < most for one, other in pairs)
 
 
 def find_taken(made: Sketches, true: Sketches) -> Bool[np.ndarray, " n"]:

@@ -35,6 +35,15 @@ def test_numbers_count_the_tested_clips_from_the_base():
     assert match("test0", "test002", base=0) == {8: "test0", 10: "test002"}
 
 
+def test_any_text_may_stand_beside_a_number():
+    asked = {"pattern": "{}-*", "base": 0}
+    assert match("0-a-cat-on-2-trees", "2-", **asked) == {8: "0-a-cat-on-2-trees", 10: "2-"}
+    with pytest.raises(BenchError, match="'cat-1'"):
+        match("0-a-cat", "cat-1", **asked)
+    with pytest.raises(BenchError, match="are both of clip 1"):
+        match("1-a-cat", "1-a-dog", **asked)
+
+
 def test_concepts_are_counted_as_the_papers_evaluate_them():
     geometry = Geometry()
     clips = geometry.clip_table()

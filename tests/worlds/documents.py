@@ -148,6 +148,11 @@ INSTEAD |= {
         "writes into the checkout",
         "python -m bench publish --bundle theirs.base.zip --results submitted",
     ),
+    "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left": (
+        "writes into the checkout, and the stand-ins are copies",
+        "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left "
+        "--results submitted --accept-flagged",
+    ),
     "python -m bench board": ("writes into the checkout", "python -m bench board --results results --output board"),
     "python -m bench human build --method sam_net --method retrieval --split cross_subject --output study": (
         STORE,

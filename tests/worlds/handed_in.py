@@ -16,14 +16,14 @@ SOURCE = "https://example.org/videos"
 Videos = dict[int, np.ndarray]  # by the place of the tested clip
 
 
-def tested_clips(dataset: Any, subject: int = 1) -> np.ndarray:
+def find_tested(dataset: Any, subject: int = 1) -> np.ndarray:
     """The clips that a subject is tested on, in the order in which they were shown."""
     (fold,) = [one for one in make_folds(dataset, "single_subject") if one.name == f"sub{subject:02d}"]
     return np.unique(np.asarray(dataset.trials["clip"])[fold.test])
 
 
 def true_videos(dataset: Any, subject: int = 1) -> Videos:
-    return dict(enumerate(dataset.video(tested_clips(dataset, subject))))
+    return dict(enumerate(dataset.video(find_tested(dataset, subject))))
 
 
 def vague_videos(dataset: Any, subject: int = 1, *, seed: int = 0, own: float = 0.6) -> Videos:
@@ -31,7 +31,7 @@ def vague_videos(dataset: Any, subject: int = 1, *, seed: int = 0, own: float = 
     rng = np.random.default_rng(seed)
     made = {}
     for place, clip in true_videos(dataset, subject).items():
-        other = dataset.video([int(rng.integers(0, tested_clips(dataset, subject).min()))])[0]
+        other = dataset.video([int(rng.integers(0, find_tested(dataset, subject).min()))])[0]
         rough = np.stack([cv2.GaussianBlur(frame, (0, 0), clip.shape[1] / 5) for frame in clip])
         made[place] = np.clip(own * rough + (1 - own) * other, 0, 255).astype(np.uint8)
     return made
