@@ -99,18 +99,22 @@ def tell_facts(one: PublishedSet) -> tuple[str, ...]:
     whole = "" if record["of"] is None else f" of {record['of']}"
     clips = f"{record['clips']}{whole} clip{'' if record['clips'] == 1 else 's'}"
     judges = ", ".join(sorted(record["judges"])) or "none"
-    shown = set(one.rows["metric"])
-    absent = dict.fromkeys(name.partition(".")[2] for name in record["left_out"])
-    titles = [explain_metric(name).title for name in absent if name not in shown and not re.fullmatch(RESCALED, name)]
-    kinds = dict.fromkeys(re.split(r"[,(]", title)[0].strip() for title in titles)
+    there = {name_kind(name) for name in one.rows["metric"].unique()}
+    absent = dict.fromkeys(name_kind(name.partition(".")[2]) for name in record["left_out"])
+    lacking = [kind for kind in absent if kind not in there]
     return (
         f"{clips}, chosen by their authors" if record["chosen"] else f"{clips}, the whole set",
         "subject not said" if record["subject"] is None else f"subject {record['subject']}",
         f"licence: {record['licence']}",
         f"{record['door']} by {record['owner']}",
         f"suite {record['suite']}, judge {judges}",
-        *([f"not computed: {', '.join(kinds)}"] if kinds else []),
+        *([f"not computed: {', '.join(lacking)}"] if lacking else []),
     )
+
+
+def name_kind(metric: str) -> str:
+    """The first words of a metric's title: `Frames` of "Frames, 40-way", `Consistency` of "Consistency (dtc)"."""
+    return re.split(r"[,(]", explain_metric(metric).title)[0].strip()
 
 
 def tell_standing(standing: str, rival: str) -> str:
