@@ -40,7 +40,8 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - **door**: *reproduced* here from code, or *submitted* as videos.
 - *copies*, *no generator*, *above ceiling*: flags, no proofs. Videos that are near-copies of the true clips; that no
   generator of the suite makes; a score surely above its ceiling. A method is given no true test clip, but its process
-  could read the files of a phantom, and submitted videos could be made by any means: so the videos are looked at.
+  could read the files of a phantom, and submitted videos could be made by any means: so the videos are looked at. Of
+  submitted ones also *filled* (one colour, or one video, for several clips) and *renamed* (other names fit far better).
 - **↓**: worse than the best floor of that column. *not above floor*: not surely better than it.
 - *n.s.*: not above its own shuffled brain. *partial*: some trials have no reconstruction. *one seed*: trained once, so
   nothing is known of its spread between seeds.

@@ -51,11 +51,10 @@ def draw_clips(
     A hash chooses the clips unless `clips` names some. Raises BenchError where the store holds none of what was asked
     for, with the commands that make it.
     """
-    for name in method:
-        names.name_of(name)
+    submitted = [names.find_submitted(name, runs) for name in method]
     names.check_split(split)
     setting = Setting(
-        dataset=dataset or names.default_dataset((*method, "sam_net")[0]),
+        dataset=dataset or next(filter(None, submitted), None) or names.default_dataset((*method, "sam_net")[0]),
         data_root=data_root,
         suite=suite,
         classes=classes,

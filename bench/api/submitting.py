@@ -317,7 +317,7 @@ def find_given(asked: Asked, folder: Path) -> tuple[dict[str, Path], dict[str, P
 
     videos = find_videos(folder)
     truths = {} if asked.targets is None else find_targets(asked.targets, asked.target_name)
-    if asked.targets is not None and asked.targets.resolve() == folder.resolve():
+    if asked.targets is not None and asked.targets.resolve() == folder.resolve() and asked.target_name != "{}":
         shown = set(truths.values())
         videos = {name: path for name, path in videos.items() if path not in shown}
     if not videos:
