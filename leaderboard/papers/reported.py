@@ -133,11 +133,11 @@ class ReportedTable:
     def about(self) -> str:
         """Data, split, protocol and subjects of its numbers, in the order of their appearance, in sentences."""
         cells = [cell for row in self.rows for cell in row.cells]
-        told = {
+        told: dict[str, list[str | None]] = {
             "Data": [cell.dataset for cell in cells],
             "Split": [cell.split and cell.split.replace("_", " ") for cell in cells],
             "Scored by": [cell.metric.partition(".")[0] if cell.metric else "its own definition" for cell in cells],
-            "Subjects": [cell.subjects and str(cell.subjects) for cell in cells],
+            "Subjects": [str(cell.subjects) if cell.subjects else None for cell in cells],
         }
         return " ".join(
             f"{head}: {', '.join(dict.fromkeys(value or 'not stated' for value in values))}."

@@ -19,6 +19,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from leaderboard.papers.reported import ReportedError
 
@@ -62,6 +63,9 @@ def load_unread(path: Path = FILE) -> list[Work]:
             raise ReportedError(
                 f"{path}: {work.get('name', 'a work without name')} {problem}; it has {', '.join(keys)}"
             )
-    return [
-        Work(**{key: tuple(value) if isinstance(value, list) else value for key, value in w.items()}) for w in works
-    ]
+    return [Work(**{key: freeze(value) for key, value in work.items()}) for work in works]
+
+
+def freeze(value: Any) -> Any:
+    """A list as a tuple, anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
