@@ -28,7 +28,7 @@ _DOOR = {
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
     **dict.fromkeys(("publish", "publish_bundle", "pack", "verify"), "bench.api.publishing"),
     **dict.fromkeys(("make_board", "check_board", "export_hub"), "bench.api.publishing"),
-    **dict.fromkeys(("draw_clips", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
+    **dict.fromkeys(("draw_clips", "draw_learning", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
     **dict.fromkeys(("build_study", "tally_study"), "bench.api.studies"),
     **dict.fromkeys(("open_dataset", "make_dataset", "verify_dataset", "describe_dataset"), "bench.api.data"),
     **dict.fromkeys(("load_suite", "build_suite", "fetch_suite", "verify_suite", "describe_suite"), "bench.api.data"),
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         verify_dataset,
         verify_suite,
     )
-    from bench.api.figures import Drawing, draw_clips, draw_scalp, draw_voxels
+    from bench.api.figures import Drawing, draw_clips, draw_learning, draw_scalp, draw_voxels
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
     from bench.api.publishing import check_board, export_hub, make_board, pack, publish, publish_bundle, verify
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run

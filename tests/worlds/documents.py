@@ -126,6 +126,14 @@ INSTEAD |= {
         "fits SAM-Net",
         f"python -m bench figure electrodes --set epochs=1 {TINY}",
     ),
+    "python -m bench figure learning --method sam_net": (
+        "fits SAM-Net five times",
+        f"python -m bench figure learning --method ridge {TINY}",
+    ),
+    "python -m bench figure learning --method sam_net --vary epochs=[5,10,20,40]": (
+        "fits SAM-Net four times",
+        f"python -m bench figure learning --method sam_net --vary epochs=[1,2] --set batch_size=32 {TINY}",
+    ),
     "python -m bench figure voxels": ("fits CineNeuron: more than a minute on the tiny phantom", None),
     "python -m bench pack --method sam_net --split cross_subject": (
         STORE,
