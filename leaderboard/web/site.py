@@ -23,6 +23,7 @@ import numpy as np
 
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.papers.unread import load_unread
 from leaderboard.publication import write_place
 from leaderboard.published_board import HEADS, ShownSet, table_part
 from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
@@ -58,6 +59,7 @@ def write_site(
         roles=ROLES,
         reported=[view_reported(table) for table in reported],
         published=[view_set(one) for one in published],
+        unread=load_unread() if reported else [],
     )
     media = folder / "media"
     media.mkdir(parents=True, exist_ok=True)
@@ -283,7 +285,8 @@ def view_reported(table: ReportedTable) -> Mapping[str, Any]:
     return {
         "id": table.name,
         "title": table.title,
-        "source": table.source,
+        "task": table.task,
+        "source": f"{table.origin} {table.about}",
         "notes": table.notes,
         "stub": table.stub,
         "columns": table.columns,

@@ -74,8 +74,8 @@ def test_the_numbers_for_programs_are_those_of_the_rows(shown, tmp_path):
 
 def test_phantoms_alone_are_ranked_and_the_page_says_where_the_real_ones_are(shown, tmp_path):
     _, sections, _, _ = make_site(tmp_path)
-    assert "of real recordings stands under" in write_markdown(sections, [], shown)
-    assert "of real recordings stands under" not in write_markdown(sections, [], shown[:1])
+    assert "of real recordings stands under" in write_markdown(sections, [], published=shown)
+    assert "of real recordings stands under" not in write_markdown(sections, [], published=shown[:1])
     assert "of real recordings stands under" not in write_markdown(sections, [])
 
 
