@@ -16,6 +16,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from bench.core.registry import describe, names
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.papers.unread import Work, load_unread
 from leaderboard.rendering import render
 
 FOLDER = Path(__file__).parent
@@ -54,8 +55,19 @@ REPORTED = """\
 ## Reported by papers
 
 As printed, on real data; never ranked with what was measured here. Most have no interval, and their metrics differ from
-ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used.
+ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used. Each
+table says where its numbers were read; what a paper leaves open is *not stated*.
 [PAPERS.md](PAPERS.md) has the ten tables of SAM-Net and CineNeuron beside what was measured here.
+"""
+CLASSIFIED = """\
+## Reported by papers: classification
+
+Concepts or properties of a clip, told from the EEG (EEG-VP). No video is made, so it compares with no other table.
+"""
+UNREAD = """\
+## Known, and not read
+
+Works whose numbers are missing above in whole or in part, as their tables could not be read.
 """
 COLUMNS = (
     "section",
@@ -76,7 +88,7 @@ def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path
     """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths."""
     rows = board_rows(sections)
     files = {
-        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()]),
+        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()], load_unread()),
         "board.csv": render(rows, "csv"),
         "board.json": render(rows, "json"),
     }
@@ -89,12 +101,15 @@ def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path
     return [folder / name for name in files]
 
 
-def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable]) -> str:
+def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable], unread: Sequence[Work] = ()) -> str:
     """The whole of `LEADERBOARD.md`."""
     synthetic = [PHANTOMS] if sections and all(section.phantom for section in sections) else []
     parts = [HEAD, *synthetic, *(write_section(section) for section in sections)]
-    if reported:
-        parts += [REPORTED, *(write_reported(table) for table in reported)]
+    for head, task in ((REPORTED, "reconstruction"), (CLASSIFIED, "classification")):
+        tables = [write_reported(table) for table in reported if table.task == task]
+        parts += [head, *tables] if tables else []
+    if unread:
+        parts += [UNREAD, "\n".join(f"- **{work.name}**: {work.text}" for work in unread) + "\n"]
     return "\n".join(parts)
 
 
@@ -146,7 +161,8 @@ def write_reported(table: ReportedTable) -> str:
             ["*chance*", *[""] * (len(table.stub) - 1), *("" if c is None else write_number(c) for c in chances)]
         )
     body = render(pd.DataFrame(rows, columns=pd.Index(heads)), "md")
-    return f"### {table.name}: {table.title}\n\n{table.source}\n\n{body}"
+    notes = f"\n{' '.join(table.notes)}\n" if table.notes else ""
+    return f"### {table.name}: {table.title}\n\n{table.origin} {table.about}\n\n{body}{notes}"
 
 
 def board_rows(sections: Sequence[Section]) -> pd.DataFrame:

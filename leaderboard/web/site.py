@@ -27,6 +27,7 @@ from markupsafe import Markup
 
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.papers.unread import load_unread
 from leaderboard.publication import write_place
 from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
 
@@ -59,6 +60,7 @@ def write_site(
         splits=list(dict.fromkeys(view["split"] for view in views)),
         roles=ROLES,
         reported=[view_reported(table) for table in reported],
+        unread=load_unread() if reported else [],
     )
     media = folder / "media"
     media.mkdir(parents=True, exist_ok=True)
@@ -323,7 +325,8 @@ def view_reported(table: ReportedTable) -> Mapping[str, Any]:
     return {
         "id": table.name,
         "title": table.title,
-        "source": table.source,
+        "task": table.task,
+        "source": f"{table.origin} {table.about}",
         "notes": table.notes,
         "stub": table.stub,
         "columns": table.columns,
