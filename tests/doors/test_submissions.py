@@ -15,7 +15,7 @@ from skimage.color import rgb2gray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.core.errors import BenchError
-from bench.doors.mean_of_others import BLUR, OtherClips
+from bench.doors.mean_of_others import BLUR, MOST_SHAPES, OtherClips
 from bench.doors.video_pairs import find_pairs, parse_rule, split_sides
 from bench.doors.videos import LEFT_OUT, PARTY, score_videos
 from bench.scoring.views import Viewer
@@ -160,6 +160,10 @@ def test_the_mean_of_others_is_of_their_shape_and_needs_one_clip_of_memory_a_sha
     assert [total.nbytes for total in others.totals.values()] == [2 * 4 * 3 * 3 * 4] * 2
     assert (others.mean_without(tall + 180) == 80).all() and (others.mean_without(wide) == 100).all()
     assert OtherClips([tall]).mean_without(tall) is None
+    many = OtherClips(np.zeros((1, 2, width, 3), np.uint8) for _ in range(2) for width in range(1, 40))
+    assert len(many.totals) == MOST_SHAPES
+    assert many.mean_without(np.zeros((1, 2, 1, 3), np.uint8)) is not None
+    assert many.mean_without(np.zeros((1, 2, 39, 3), np.uint8)) is None
 
 
 def test_each_row_names_the_suite_and_the_judge_that_was_asked(tmp_path):
