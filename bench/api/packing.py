@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.doors.bundles import FindTruth, Verified
+    from bench.store.cells import Cell
 
 
 def pack(
@@ -49,7 +50,9 @@ def pack(
         classes=classes,
         runs=runs,
     )
-    cells, viewer, protocols = [], None, ()
+    cells: list[Cell] = []
+    viewer: Viewer | None = None
+    protocols: tuple[str, ...] = ()
     if setting.has_store and (setting.is_here or submitted is None):
         opened, loaded = setting.open(make=False)
         viewer, protocols = Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality)
@@ -59,7 +62,7 @@ def pack(
             if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:
                 cells.append(cell)
     if not cells and submitted is not None and split is None:
-        cells = find_chosen(Store(runs), method, setting.dataset)
+        viewer, cells = None, find_chosen(Store(runs), method, setting.dataset)
         protocols = chosen_protocols(setting.dataset)
     if not cells:
         raise BenchError(

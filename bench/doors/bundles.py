@@ -51,8 +51,11 @@ WITHOUT_TRUTH = "vbench"  # the protocol that asks for no true videos
 TOLERANCE = 1e-3  # of a score: judges round differently on another processor
 
 
-def pack_cells(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str], path: Path) -> None:
-    """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing."""
+def pack_cells(cells: Sequence[Cell], viewer: Viewer | None, protocols: Sequence[str], path: Path) -> None:
+    """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing.
+
+    Chosen sets have no scores, and need no viewer.
+    """
     if not cells:
         raise BadBundle("no cells to pack; run the method first, and name the split and variant that were run")
     with disk.new_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -61,8 +64,7 @@ def pack_cells(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str], 
         for cell in sorted(cells, key=lambda one: one.key):
             for name in ("manifest.json", *sorted(cell.manifest["files"])):
                 add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
-            chosen = cell.manifest["spec"]["split"] == CHOSEN
-            for _, metric, key in () if chosen else list_scores(cell, viewer, protocols):
+            for _, metric, key in () if viewer is None else list_scores(cell, viewer, protocols):
                 content, file = cell.read_scores(key), cell.score_file(key)
                 if content is None:
                     raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
@@ -148,7 +150,8 @@ def verify_chosen(
         ignore_index=True,
     )
     flags = flag_chosen(pairs, find_protocol("corrected"))
-    about = {"cell": key, "method": spec.method, "variant": "base", "split": spec.split, "fold": spec.fold}
+    about: dict[str, Any] = {"cell": key, "method": spec.method, "variant": "base"}
+    about |= {"split": spec.split, "fold": spec.fold}
     about |= {"trials": len(pairs.names), "scores": scored.groupby(["protocol", "metric"]).ngroups}
     told = "; ".join(f"{flag}: {reason}" for flag, reason in flags.items())
     return {**about, "largest_difference": float("nan"), "flags": told}, scored

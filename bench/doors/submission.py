@@ -72,7 +72,7 @@ class Origin:
 
 
 @dataclass
-class Brought(Sequence):  # type: ignore[type-arg]
+class Brought(Sequence[np.ndarray | None]):
     """The submitted videos of trials, read one at a time; None where there is none, `BROKEN` for what cannot be used.
 
     With a `shape` (frame, height, width) they are brought to it by the origin's rules; without one they stay as they
@@ -87,7 +87,7 @@ class Brought(Sequence):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: Any) -> np.ndarray | None:
+    def __getitem__(self, place: int) -> np.ndarray | None:  # type: ignore[override]  # one at a time, no slices
         path = self.paths[place]
         if path is None:
             return None

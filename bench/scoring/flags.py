@@ -166,14 +166,14 @@ def examine(cell: Cell, dataset: Any) -> dict[str, str]:
     told: dict[str, list[str]] = {COPIES: [], FILLED: [], RENAMED: []}
     for _, part in trials[trials["status"] == "ok"].sort_values("clip").groupby("subject"):
         clips = part["clip"].to_numpy(np.int64)
-        made, true, flat, copied = [], [], [], []
+        made, true, flat, same = [], [], [], []
         for row, clip in zip(part["row"], clips, strict=True):
             video, truth = cell.read(np.array([row]))[0], dataset.video(np.array([clip]))[0]
             made.append(sketch(video))
             true.append(sketch(truth))
             flat.append(is_flat(video))
-            copied.append(is_copy(video, truth))
-        taken = np.array(copied) | find_taken(np.stack(made), np.stack(true))
+            same.append(is_copy(video, truth))
+        taken = np.array(same) | find_taken(np.stack(made), np.stack(true))
         rows = part["row"].to_numpy()
         copied = [int(clips[i]) for i in np.flatnonzero(taken) if nearest(cell, int(rows[i]), dataset) < 1 - NEARER]
         if copied:

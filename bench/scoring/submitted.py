@@ -65,7 +65,7 @@ def find_taken(made: Sketches, true: Sketches) -> Bool[np.ndarray, " n"]:
     return np.array([len(lively) > 0 and root_mean_square(lively - row).min() < TAKEN for row in rows])
 
 
-def tell_filled(flat: Sequence[bool], repeated: Sequence[bool]) -> str:
+def tell_filled(flat: Sequence[bool], repeated: Sequence[bool] | np.ndarray) -> str:
     """How many videos are of one colour, and how many are another clip's too; empty where they are few."""
     n = len(flat)
     least = max(LEAST_CLIPS, LEAST_SHARE * n)
