@@ -139,8 +139,10 @@ def check_seeds(seeds: int) -> None:
         raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
 
 
-def check_processes(jobs: int | None, threads: int) -> None:
+def check_processes(jobs: int | None, threads: int, scheduler: str | None = None) -> None:
     """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
+    if jobs is not None and scheduler is not None:
+        raise BenchError("--jobs counts processes of this machine; how many make cells on a cluster are its workers")
     for what, count in (("jobs", jobs), ("threads", threads)):
         if count is not None and not 1 <= count <= MOST_PROCESSES:
             raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")

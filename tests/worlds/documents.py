@@ -96,6 +96,8 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
     for line in (
         "python -m bench run --method sam_net --split cross_subject",
         "python -m bench run --method sam_net --split single_subject",
+        "python -m bench run --method sam_net --split single_subject --scheduler local:2",
+        "python -m bench run --method sam_net --split single_subject --scheduler tcp://head:8786",
         "python -m bench run --method sam_net --split new_subject --ablation new2source",
         "python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3",
         "python -m bench run --method cine_neuron --split single_subject",
