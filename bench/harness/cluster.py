@@ -82,7 +82,7 @@ def connect(scheduler: str, threads: int) -> Iterator[Client]:
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address=None,
-                    memory_limit=None,  # type: ignore[arg-type]  # what is large is in the processes beside them
+                    memory_limit=None,  # what is large is in the processes beside them
                     silence_logs=50,
                 )
             )
