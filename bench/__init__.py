@@ -4,7 +4,8 @@
 
     result = bench.run(method="sam_net", split="cross_subject", quick=True)
     result.table                                    # a pandas frame: value, interval, floor, ceiling, brain share
-    bench.score("predictions", "targets")           # videos that were made elsewhere
+    rows = bench.score("predictions", "targets")    # videos that were made elsewhere
+    bench.report(rows, "report.html", "predictions", "targets")
     bench.table(ablation="hrt")                     # paired differences, of the store or of the committed results
     bench.compare("sam_net", "retrieval").table
 
@@ -24,11 +25,14 @@ from bench.core.version import __version__ as __version__
 _DOOR = {
     **dict.fromkeys(("run", "plan_run", "collect", "RunResult", "CellsFailed", "Planned"), "bench.api.run"),
     **dict.fromkeys(("score", "summarise_scores"), "bench.api.score"),
+    "report": "bench.api.report",
+    **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
-    **dict.fromkeys(("publish", "publish_bundle", "pack", "verify"), "bench.api.publishing"),
+    **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
+    **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
     **dict.fromkeys(("make_board", "check_board", "export_hub"), "bench.api.publishing"),
-    **dict.fromkeys(("draw_clips", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
+    **dict.fromkeys(("draw_clips", "draw_learning", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
     **dict.fromkeys(("build_study", "tally_study"), "bench.api.studies"),
     **dict.fromkeys(("open_dataset", "make_dataset", "verify_dataset", "describe_dataset"), "bench.api.data"),
     **dict.fromkeys(("load_suite", "build_suite", "fetch_suite", "verify_suite", "describe_suite"), "bench.api.data"),
@@ -60,12 +64,15 @@ if TYPE_CHECKING:
         verify_dataset,
         verify_suite,
     )
-    from bench.api.figures import Drawing, draw_clips, draw_scalp, draw_voxels
+    from bench.api.figures import Drawing, draw_clips, draw_learning, draw_scalp, draw_voxels
+    from bench.api.packing import pack, verify
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
-    from bench.api.publishing import check_board, export_hub, make_board, pack, publish, publish_bundle, verify
+    from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
+    from bench.api.report import report
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run
     from bench.api.score import score, summarise_scores
     from bench.api.studies import build_study, tally_study
+    from bench.api.submitting import Submission, submit
     from bench.api.tables import Comparison, compare, table
     from bench.core.errors import BenchError
 

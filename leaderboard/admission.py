@@ -21,7 +21,7 @@ import pandas as pd
 from bench.core.built_in import BUILT_IN, DEFAULT_SIZE, RETIRED
 from bench.core.errors import BenchError
 from bench.core.registry import role_of
-from bench.core.spec import CellSpec, SpecError, canonical_json
+from bench.core.spec import CellSpec, SpecError, canonical_json, is_submitted
 from bench.core.splits import SPLITS
 from bench.core.variants import find_variant
 from metrics.protocols import PROTOCOLS
@@ -191,6 +191,12 @@ def check_role(manifest: Mapping[str, Any], door: str, what: str) -> None:
         raise ResultsError(f"{what} calls itself a {role!r:.40}; {spec['method']} is a {role_of(spec['method'])} here")
     if door == SUBMITTED and role not in SEES_BRAIN:
         raise ResultsError(f"{what} holds a {role}; only methods and baselines are submitted")
+    if is_submitted(spec) and door != SUBMITTED:
+        raise ResultsError(f"{what} holds videos that were submitted: pack them, and `publish --bundle`")
+    if is_submitted(spec) and spec["method"] in BUILT_IN["methods"]:
+        raise ResultsError(
+            f"{what} holds videos made elsewhere, under the name of a method that runs here; submit them again"
+        )
     entry = BUILT_IN["methods"].get(spec["method"])
     blind = entry.modality == "none" if entry else RETIRED.get(spec["method"]) == "control"
     if spec["split"] not in (*SPLITS, CLIPS):

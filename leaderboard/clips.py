@@ -5,66 +5,76 @@ A metric's row says whether a floor that needs no brain scores as well:
 - "below X": the floor X scores better on average;
 - "not above X": the prediction scores better, but its paired 95 % interval over the clips does not exclude zero.
 
-A metric that a clip made without a brain wins by definition, as a still one does in consistency, has no mark.
+A metric that a clip made without a brain wins by definition, as a still one does in consistency, has no mark. One that
+could not be computed is marked so, with the reason; what would compute it stands in the notes.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
+from leaderboard.standing import FLOORS, LEFT_OUT, gain_over
 from leaderboard.stats import intervals as statistics
 
-FLOORS = ("constant_grey", "still_frame", "shuffled")
 NOTES = [
     "Floors need no brain: constant_grey, still_frame (another true clip's middle frame, held), shuffled (the "
-    "prediction made for another clip). below X: X scores better on average; not above X: the 95 % interval of the "
-    "paired difference does not exclude zero; a metric that a clip made without a brain wins by definition has no mark."
+    "prediction made for another clip), mean_of_others (the blurred mean of the other true clips). below X: X scores "
+    "better on average; not above X: the 95 % interval of the paired difference does not exclude zero; a metric that a "
+    "clip made without a brain wins by definition has no mark."
 ]
-SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOORS, "clips", "mark"]
+MINI = "Suite mini: its judges know drawn clips only; what they say of real videos means nothing (--suite light)."
+SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOORS, "clips", "suite", "judge", "mark"]
 
 
 def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
     """A row a metric: its mean with the interval over clips, its chance level, its floors, and a mark.
 
-    scored: rows of `bench.doors.videos.score_videos`: clip, protocol, metric, direction, chance, held, status, value
-    and a column for each floor. A floor is averaged over the clips that have it. An arrow says which direction is
-    better.
+    scored: rows of `bench.doors.videos.score_videos`: clip, protocol, metric, direction, chance, held, status, value, a
+    column for each floor, suite, judge and note. A floor is averaged over the clips that have it. An arrow says which
+    direction is better. `suite` and `judge` name the networks that were asked.
     """
     floors = [floor for floor in FLOORS if floor in scored]
     rows = []
     for (protocol, metric), group in scored.groupby(["protocol", "metric"], sort=False):
         first = group.iloc[0]
+        named = f"{metric} {'↑' if first['direction'] == 'higher' else '↓'}"
+        about = {"protocol": protocol, "metric": named, "chance": first["chance"]}
+        about |= {"suite": first["suite"], "judge": first["judge"]}
+        if first["status"] == LEFT_OUT:
+            rows.append({**about, "mark": f"{LEFT_OUT}: {first['note'].partition(';')[0]}"})
+            continue
         interval = statistics.mean_interval(group["value"])
         ok = int((group["status"] == "ok").sum())
         rows.append(
             {
-                "protocol": protocol,
-                "metric": f"{metric} {'↑' if first['direction'] == 'higher' else '↓'}",
+                **about,
                 "value": interval.mean,
                 "low": interval.low,
                 "high": interval.high,
-                "chance": first["chance"],
                 **{floor: group[floor].mean() for floor in floors},
                 "clips": f"{ok}/{len(group)}",
                 "mark": mark(group, floors) if first["held"] else "",
             }
         )
     table = pd.DataFrame(rows, columns=[name for name in SUMMARY_COLUMNS if name not in FLOORS or name in floors])
-    if floors:
-        table.attrs["notes"] = NOTES
+    table.attrs["notes"] = [*(NOTES if floors else ()), *suite_notes(scored)]
     return table
+
+
+def suite_notes(scored: pd.DataFrame) -> list[str]:
+    """What the suite's judges are worth, where that is little, and what the metrics that are left out need."""
+    absent = scored[scored["status"] == LEFT_OUT]
+    needs = [f"{LEFT_OUT}: {why}" for why in dict.fromkeys(absent["note"]) if ";" in why]
+    return [*([MINI] if "mini" in set(scored["suite"]) else ()), *needs]
 
 
 def mark(group: pd.DataFrame, floors: list[str]) -> str:
     """Which floors the metric's values are below, and which they are not above for certain."""
-    sign = 1.0 if group["direction"].iloc[0] == "higher" else -1.0
     below, unsure = [], []
     for floor in floors:
-        there = group[np.isfinite(group[floor])]
-        if there.empty:
+        gain = gain_over(group, floor)
+        if gain is None:
             continue
-        gain = statistics.paired_difference(sign * there["value"], sign * there[floor])
         if gain.mean < 0:
             below.append(floor)
         elif not gain.low > 0:
@@ -74,7 +84,11 @@ def mark(group: pd.DataFrame, floors: list[str]) -> str:
 
 
 def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
-    """A row a clip and a column a metric (with its protocol, where there are several), rendered with 8 digits."""
+    """A row a clip and a column a metric (with its protocol, where there are several), rendered with 8 digits.
+
+    A note names the suite and its judges. Metrics that were left out have no column.
+    """
+    scored = scored[scored["status"] != LEFT_OUT]
     several = scored["protocol"].nunique() > 1
     name = scored["protocol"] + " " + scored["metric"] if several else scored["metric"]
     named = scored.assign(metric=name)
@@ -84,4 +98,6 @@ def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
     wide.insert(1, "status", wide["clip"].map(named.drop_duplicates("clip").set_index("clip")["status"]))
     wide = wide.rename_axis(columns=None)
     wide.attrs["digits"] = 8
+    judges = ", ".join(one for one in dict.fromkeys(scored["judge"]) if one)
+    wide.attrs["notes"] = [f"Suite {', '.join(dict.fromkeys(scored['suite']))}; judges: {judges or 'none'}."]
     return wide

@@ -1,7 +1,8 @@
 """The board as files: `LEADERBOARD.md`, a CSV, a JSON, and Hugging Face evaluation results (YAML model index).
 
-All are pure functions of the sections and of the papers' reported numbers: the same results give the same bytes, so CI
-can make them again and compare.
+Published videos stand beside the sections, in files of their own: `published.csv` and `published.json`. All are pure
+functions of the sections, the published sets and the papers' reported numbers: the same results give the same bytes, so
+CI can make them again and compare.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from bench.core.registry import describe, names
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.papers.unread import Work, load_unread
+from leaderboard.published_board import ShownSet, set_rows, write_sets
 from leaderboard.rendering import render
 
 FOLDER = Path(__file__).parent
@@ -38,7 +41,8 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - **door**: *reproduced* here from code, or *submitted* as videos.
 - *copies*, *no generator*, *above ceiling*: flags, no proofs. Videos that are near-copies of the true clips; that no
   generator of the suite makes; a score surely above its ceiling. A method is given no true test clip, but its process
-  could read the files of a phantom, and submitted videos could be made by any means: so the videos are looked at.
+  could read the files of a phantom, and submitted videos could be made by any means: so the videos are looked at. Of
+  submitted ones also *filled* (one colour, or one video, for several clips) and *renamed* (other names fit far better).
 - **↓**: worse than the best floor of that column. *not above floor*: not surely better than it.
 - *n.s.*: not above its own shuffled brain. *partial*: some trials have no reconstruction. *one seed*: trained once, so
   nothing is known of its spread between seeds.
@@ -47,15 +51,27 @@ Every score stands between floors that see no brain and ceilings that cheat open
 - Methods are **rebuilt here** from what papers say of them, at the suite's size; each one's page says what is faithful.
   SAM-Net and CineNeuron were worked on longest. A low place says nothing of the method that its authors published.
 """
-PHANTOMS = (
-    "**All that is measured here is measured on phantoms, synthetic recordings: it says nothing about a brain.**\n"
-)
+PHANTOMS = "**All that is ranked here is measured on phantoms, synthetic recordings: it says nothing about a brain.**\n"
+REAL = """\
+What was published of real recordings stands under *Published videos*: chosen by its authors, ranked with nothing.
+"""
 REPORTED = """\
 ## Reported by papers
 
 As printed, on real data; never ranked with what was measured here. Most have no interval, and their metrics differ from
-ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used.
+ours (`python -m bench list protocols`). *chance* is what guessing gets under the definition that the paper used. Each
+table says where its numbers were read; what a paper leaves open is *not stated*.
 [PAPERS.md](PAPERS.md) has the ten tables of SAM-Net and CineNeuron beside what was measured here.
+"""
+CLASSIFIED = """\
+## Reported by papers: classification
+
+Concepts or properties of a clip, told from the EEG (EEG-VP). No video is made, so it compares with no other table.
+"""
+UNREAD = """\
+## Known, and not read
+
+Works whose numbers are missing above in whole or in part, as their tables could not be read.
 """
 COLUMNS = (
     "section",
@@ -72,14 +88,23 @@ COLUMNS = (
 )
 
 
-def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path]:
-    """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths."""
+def write_board(
+    sections: Sequence[Section], folder: Path = FOLDER, *, published: Sequence[ShownSet] = ()
+) -> list[Path]:
+    """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths.
+
+    Where there are published sets, also `published.csv` and `published.json`.
+    """
     rows = board_rows(sections)
     files = {
-        "LEADERBOARD.md": write_markdown(sections, [load_table(name) for name in table_names()]),
+        "LEADERBOARD.md": write_markdown(
+            sections, [load_table(name) for name in table_names()], load_unread(), published=published
+        ),
         "board.csv": render(rows, "csv"),
         "board.json": render(rows, "json"),
     }
+    if published:
+        files |= {f"published.{format}": render(set_rows(published), format) for format in ("csv", "json")}
     for method in sorted({row.method for section in sections for row in section.ranked}):
         files[f"evaluation-results/{method}.yaml"] = write_evaluation(method, sections)
     for name, text in files.items():
@@ -89,12 +114,25 @@ def write_board(sections: Sequence[Section], folder: Path = FOLDER) -> list[Path
     return [folder / name for name in files]
 
 
-def write_markdown(sections: Sequence[Section], reported: Sequence[ReportedTable]) -> str:
+def write_markdown(
+    sections: Sequence[Section],
+    reported: Sequence[ReportedTable],
+    unread: Sequence[Work] = (),
+    *,
+    published: Sequence[ShownSet] = (),
+) -> str:
     """The whole of `LEADERBOARD.md`."""
     synthetic = [PHANTOMS] if sections and all(section.phantom for section in sections) else []
+    if synthetic and any(not one.phantom for one in published):
+        synthetic.append(REAL)
     parts = [HEAD, *synthetic, *(write_section(section) for section in sections)]
-    if reported:
-        parts += [REPORTED, *(write_reported(table) for table in reported)]
+    if published:
+        parts.append(write_sets(published))
+    for head, task in ((REPORTED, "reconstruction"), (CLASSIFIED, "classification")):
+        tables = [write_reported(table) for table in reported if table.task == task]
+        parts += [head, *tables] if tables else []
+    if unread:
+        parts += [UNREAD, "\n".join(f"- **{work.name}**: {work.text}" for work in unread) + "\n"]
     return "\n".join(parts)
 
 
@@ -146,7 +184,8 @@ def write_reported(table: ReportedTable) -> str:
             ["*chance*", *[""] * (len(table.stub) - 1), *("" if c is None else write_number(c) for c in chances)]
         )
     body = render(pd.DataFrame(rows, columns=pd.Index(heads)), "md")
-    return f"### {table.name}: {table.title}\n\n{table.source}\n\n{body}"
+    notes = f"\n{' '.join(table.notes)}\n" if table.notes else ""
+    return f"### {table.name}: {table.title}\n\n{table.origin} {table.about}\n\n{body}{notes}"
 
 
 def board_rows(sections: Sequence[Section]) -> pd.DataFrame:

@@ -44,9 +44,10 @@ def flow_dis(video: Clip) -> Flow:
     _check_clip(video, frames=1)
     grey = _grey(video, cv2.COLOR_RGB2GRAY)
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flows = np.empty((len(video) - 1, *grey.shape[1:], 2), np.float32)
+    flows = np.zeros((len(video) - 1, *grey.shape[1:], 2), np.float32)
     for i in range(len(flows)):
-        flows[i] = estimator.calc(grey[i], grey[i + 1], None)  # type: ignore[call-overload]  # None: no first guess
+        if not np.array_equal(grey[i], grey[i + 1]):  # what DIS says of equal frames is 0, and still floors are many
+            flows[i] = estimator.calc(grey[i], grey[i + 1], None)  # type: ignore[call-overload]  # None: no first guess
     return flows
 
 

@@ -88,3 +88,29 @@ FVD = MetricSpec(
     paired=False,
     least_frames=2,  # VideoMAE joins two frames to a token
 )
+
+
+def frame_distance(prediction: Scored, target: Scored) -> Array:
+    """`frechet_distance` of the clips' mean frames in view "frame_features" of both sets, f [n, f, d] and f [m, g, d].
+
+    Returns f64 [1]. Every clip counts once, however many frames it has.
+
+    >>> views = {"frame_features": np.array([[[0.0, 1.0], [2.0, 1.0]], [[2.0, 0.0], [2.0, 2.0]]])}
+    >>> frame_distance(Scored(views=views), Scored(views=views)).round(6).tolist()
+    [0.0]
+    """
+    ours, true = (scored["frame_features"].mean(axis=1) for scored in (prediction, target))
+    return np.array([frechet_distance(ours, true)])
+
+
+FRAME_DISTANCE = MetricSpec(
+    name="frame_frechet",
+    compute=frame_distance,
+    summary="Fréchet distance of the two sets in the frame judge's features; only equal numbers of clips compare",
+    direction="lower",
+    hi=LARGEST_DISTANCE,
+    worst=LARGEST_DISTANCE,
+    level="set",
+    views=("frame_features",),
+    paired=False,
+)

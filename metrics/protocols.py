@@ -54,6 +54,9 @@ and, on a GPU, CLIP in half precision; here PyAV reads them, and float32 is the 
   given normalised by chance; the same over the benchmark's own concepts; consistency of frames stands beside the degree
   of motion, because a still video is perfectly consistent; grid borders are cut off. Judges see pixels as their own
   processors make them.
+- `real` (ours): what can be said of real videos by an image classifier and by pixels alone, which is what suite `light`
+  has: accuracies as in `corrected`, retrieval of the clip among all that are scored and a Fréchet distance by what the
+  classifier knows before it names a class, colour and motion.
 
 A metric is a pure function of `Scored` rows (`metrics.specs`), so any pairing of rows is computed from the same views.
 """
@@ -80,7 +83,7 @@ from metrics.consistency import (
     SUBJECT_CONSISTENCY,
     VIFI_SCORE,
 )
-from metrics.frechet import FVD
+from metrics.frechet import FRAME_DISTANCE, FVD
 from metrics.motion import (
     DIFFERENCE_DIS,
     DYNAMIC_DIS,
@@ -93,7 +96,7 @@ from metrics.motion import (
 )
 from metrics.n_way import accuracy_spec, concept_spec, normalised_spec
 from metrics.pixel import PIXCORR, PSNR
-from metrics.retrieval import gallery_spec
+from metrics.retrieval import frame_gallery_spec, gallery_spec
 from metrics.specs import MetricSpec, Scored
 from metrics.ssim import SSIM, SSIM_GREY_COLUMNS
 
@@ -193,6 +196,7 @@ def _accuracies(*n_ways: int, right: int) -> tuple[MetricSpec, ...]:
 
 
 _TOP_ONE = _accuracies(2, 40, right=1)
+_OF_FRAMES = tuple(accuracy_spec("frame", n_way, 1) for n_way in (2, 40, 50))
 _TOP_ONE_OF_50 = _accuracies(50, right=1)  # of the fMRI papers
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -278,6 +282,26 @@ PROTOCOLS: dict[str, Protocol] = {
                 DIFFERENCE_DIS,
                 EPE_DIS,
                 FVD,
+            ),
+        ),
+        Protocol(
+            name="real",
+            summary="ours, of real videos: an image classifier's accuracies, retrieval and distance; colour; motion",
+            differs="asks the frame judge alone, which suite light has",
+            border="cut",
+            metrics=(
+                *_OF_FRAMES,
+                *(normalised_spec(spec) for spec in _OF_FRAMES),
+                frame_gallery_spec(1),
+                frame_gallery_spec(5),
+                SSIM,
+                PSNR,
+                HUE_CORRELATION,
+                SMOOTHNESS_DIS,
+                MAGNITUDE,
+                DIFFERENCE_DIS,
+                EPE_DIS,
+                FRAME_DISTANCE,
             ),
         ),
     )

@@ -1,5 +1,6 @@
 """Clip retrieval: is the true clip among the k of a gallery that are most alike the prediction?
 
+
 The number depends on the gallery: 300 clips (NeuroClips: four blocks of its 1,200), 1,200 and 4,240 (Mind-Animator) are
 in use. Chance is k / m, more where clips of the gallery are equal answers. Ties are counted fairly: the value is the
 expectation over a random order of equal scores, so a collapsed prediction that is equally like all scores chance.
@@ -90,21 +91,21 @@ def _unit(vectors: npt.NDArray[np.floating]) -> Array:
 # The metrics of the protocols
 
 
-def gallery_accuracy(prediction: Scored, target: Scored, *, k: int) -> Array:
-    """Whether the true clip is among the k of all true clips that CLIP finds most alike the prediction.
+def gallery_accuracy(prediction: Scored, target: Scored, *, k: int, view: str = "gallery") -> Array:
+    """Whether the true clip is among the k of all true clips that a judge finds most alike the prediction.
 
-    Reads view "gallery" of the prediction, f [n, m], and `clip` of the target. Range, ties and errors are those of
-    `retrieval_accuracy`.
+    Reads the view of the prediction, f [n, m] ("gallery" by CLIP, "frame_gallery" by the frame judge), and `clip` of
+    the target. Range, ties and errors are those of `retrieval_accuracy`.
 
     >>> likeness = Scored(views={"gallery": np.array([[0.9, 0.5, 0.1]])})
     >>> [gallery_accuracy(likeness, Scored(clip=np.array([1])), k=k).item() for k in (1, 2)]
     [0.0, 1.0]
     """
     assert target.clip is not None, "needs the place of each true clip in the gallery"
-    return retrieval_accuracy(prediction["gallery"], target.clip, k)
+    return retrieval_accuracy(prediction[view], target.clip, k)
 
 
-def gallery_table(prediction: Scored, target: Scored, *, k: int) -> Array:
+def gallery_table(prediction: Scored, target: Scored, *, k: int, view: str = "gallery") -> Array:
     """`gallery_accuracy` of every prediction with every target, f64 [n, m], 0 or 1; ties fall by the place in the
     gallery.
 
@@ -113,7 +114,7 @@ def gallery_table(prediction: Scored, target: Scored, *, k: int) -> Array:
     [[1.0, 1.0, 0.0]]
     """
     assert target.clip is not None, "needs the place of each true clip in the gallery"
-    above = np.argsort(np.argsort(-prediction["gallery"], axis=1, kind="stable"), axis=1, kind="stable")
+    above = np.argsort(np.argsort(-prediction[view], axis=1, kind="stable"), axis=1, kind="stable")
     return (above[:, target.clip] < k).astype(np.float64)
 
 
@@ -129,4 +130,29 @@ def gallery_spec(k: int) -> MetricSpec:
         across=partial(gallery_table, k=k),
         summary=f"share of clips whose true clip is among the {k} most alike of all true clips, by CLIP",
         views=("gallery",),
+    )
+
+
+def gallery_chance(clips: int, *, k: int) -> float:
+    """Chance of `gallery_accuracy` among so many clips, each shown once.
+
+    >>> gallery_chance(20, k=5), gallery_chance(4, k=5)
+    (0.25, 1.0)
+    """
+    return min(1.0, k / clips)
+
+
+def frame_gallery_spec(k: int) -> MetricSpec:
+    """The spec of `gallery_accuracy` by the features of the frame judge, what it knows before it names a class.
+
+    >>> frame_gallery_spec(5).name, frame_gallery_spec(5).chance_of(20)
+    ('frame_retrieval_top5', 0.25)
+    """
+    return MetricSpec(
+        name=f"frame_retrieval_top{k}",
+        compute=partial(gallery_accuracy, k=k, view="frame_gallery"),
+        across=partial(gallery_table, k=k, view="frame_gallery"),
+        summary=f"share of clips whose true clip is among the {k} most alike of all true clips, by the frame judge",
+        views=("frame_gallery",),
+        chance=partial(gallery_chance, k=k),
     )

@@ -4,6 +4,7 @@
 
     video       logits of the video judge             f [n, C]
     frame       logits of the frame judge             f [n, f, C]
+    frame_features   what its last layer reads        f [n, f, d]
     clip, clip_large, vifi     CLIP image embeddings  f [n, f, d]
     dino, dinov2               DINO embeddings        f [n, f, d]
     features    mean hidden state of the video judge  f [n, d]
@@ -14,6 +15,7 @@
     amt         motion smoothness, frames drawn by AMT                      f [n]
     concept     likeness to each of the benchmark's concepts, by CLIP       f [n, K]
     gallery     likeness to each of the true clips that are scored, by CLIP f [n, m]
+    frame_gallery    the same by the frame judge's features                 f [n, m]
     embedding   likeness of the method's own embedding to each test clip    f [n, m]
     embedding_concept          the same to each of the test clips' concepts f [n, K]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api.names import check_setting
+from bench.core.errors import BenchError
 from bench.core.progress import say
 
 if TYPE_CHECKING:
@@ -71,11 +72,25 @@ def build_suite(name: str, *, only: str | None = None) -> None:
     build_it(name, only=only)
 
 
-def fetch_suite(name: str) -> None:
-    """Download what a suite lacks; only ever called on request."""
+def fetch_suite(name: str, *, purpose: Literal["all", "score"] = "all") -> None:
+    """Download what a suite lacks; only ever called on request. For the purpose "score", the judges alone that scores
+    ask: a tenth of all. What cannot be downloaded is said, with the way to come by it."""
+    from bench.pretrained.roles import ROLES, SCORING, find_suite, make_roles
     from bench.pretrained.roles import fetch_suite as fetch_it
 
-    fetch_it(name)
+    if purpose not in ("all", "score"):
+        raise BenchError(f"purpose {purpose!r}: allowed are all and score")
+    _, settings, base = find_suite(name)
+    roles = make_roles(settings, base, SCORING if purpose == "score" else ROLES)
+    absent = [role for role in roles.values() if role.find() is None]
+    wanted = [role for role in absent if not role.how]
+    if wanted:
+        size = sum(role.megabytes or 0 for role in wanted)
+        say(f"fetching {', '.join(role.name for role in wanted)}: about {size / 1000:.1f} GB")
+    fetch_it(name, only=[role.name for role in wanted])
+    for role in absent:
+        if role.how:
+            say(role.explain())
 
 
 def verify_suite(name: str) -> pd.DataFrame:

@@ -51,11 +51,10 @@ def draw_clips(
     A hash chooses the clips unless `clips` names some. Raises BenchError where the store holds none of what was asked
     for, with the commands that make it.
     """
-    for name in method:
-        names.name_of(name)
+    submitted = [names.find_submitted(name, runs) for name in method]
     names.check_split(split)
     setting = Setting(
-        dataset=dataset or names.default_dataset((*method, "sam_net")[0]),
+        dataset=dataset or next(filter(None, submitted), None) or names.default_dataset((*method, "sam_net")[0]),
         data_root=data_root,
         suite=suite,
         classes=classes,
@@ -145,6 +144,63 @@ def draw_voxels(
         say(f"Spearman's correlation of a voxel's weight with its true tuning to {groups}: {found}")
     figure = interpretation.draw_regions(tables, describe(setting, opened))
     return save(figure, interpretation.average_subjects(tables), path)
+
+
+def draw_learning(
+    *,
+    method: Sequence[str],
+    split: str = "cross_subject",
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    shares: Sequence[float] | None = None,
+    folds: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    suite: str = "mini",
+    classes: int = 40,
+    output: str | Path | None = None,
+) -> Drawing:
+    """How what methods read of validation trials grows with the clips they are trained on, or with a parameter.
+
+    `vary` is one parameter with its values, such as {"epochs": [5, 10, 20]}; without it, `shares` of the training clips
+    (a fifth to all). `folds` takes the first few of the split. Fits each method once a value and fold, in this process;
+    looks at no test trial. Raises BenchError as `bench.audit.learning.measure_learning` does.
+    """
+    if vary is not None and (len(vary) != 1 or shares is not None):
+        raise BenchError("one parameter is varied, or the shares of clips; not both, and no two parameters")
+    names.check_split(split)
+    for name in method:
+        names.check_modality(name, dataset or names.default_dataset(method[0]))
+    setting = Setting(
+        dataset=dataset or names.default_dataset(method[0]), data_root=data_root, suite=suite, classes=classes
+    )
+    path = choose_path(output, "learning", setting)
+    import pandas as pd
+
+    from bench.audit import learning
+
+    opened, loaded = setting.open(make=True)
+    (parameter, values), *_ = (vary or {"": shares or learning.SHARES}).items()
+    table = pd.concat(
+        [
+            learning.measure_learning(
+                name,
+                opened,
+                loaded,
+                split=split,
+                classes=classes,
+                seed=seed,
+                folds=folds,
+                parameters=parameters,
+                vary=parameter,
+                values=values,
+            )
+            for name in method
+        ],
+        ignore_index=True,
+    )
+    return save(learning.draw_learning(table, describe(setting, opened)), table, path)
 
 
 def find_cells(setting: Setting, seed: int) -> tuple[list[Any], Any]:

@@ -139,8 +139,10 @@ def check_seeds(seeds: int) -> None:
         raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
 
 
-def check_processes(jobs: int | None, threads: int) -> None:
+def check_processes(jobs: int | None, threads: int, scheduler: str | None = None) -> None:
     """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
+    if jobs is not None and scheduler is not None:
+        raise BenchError("--jobs counts processes of this machine; how many make cells on a cluster are its workers")
     for what, count in (("jobs", jobs), ("threads", threads)):
         if count is not None and not 1 <= count <= MOST_PROCESSES:
             raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")
@@ -202,6 +204,26 @@ def check_output(path: Path | None, suffixes: Iterable[str] = (), *, option: str
         raise BenchError(
             f"{option} {path}: nothing can be written there ({why}); name a file in a folder of yours"
         ) from error
+
+
+def find_submitted(method: str, runs: str | Path, results: str | Path | None = None) -> str | None:
+    """The data set on which videos of that name were submitted; None of a method that is registered here.
+
+    It is looked for in the store, then among the committed results. Raises UnknownName for a name of neither.
+    """
+    try:
+        name_of(method)
+    except UnknownName:
+        from bench.store.submitted import list_submitted
+        from leaderboard.results import RESULTS, read_manifests
+
+        if (dataset := list_submitted(runs).get(method)) is not None:
+            return dataset
+        for manifest in read_manifests(Path(results or RESULTS)):
+            if manifest["spec"]["method"] == method:
+                return str(manifest["spec"]["dataset"])
+        raise
+    return None
 
 
 def name_of(method: str | type) -> str:

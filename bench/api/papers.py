@@ -141,9 +141,10 @@ def run_paper(
     threads: int = 1,
     time_limit: str | float | None = None,
     shard: str | None = None,
+    scheduler: str | None = None,
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
-    names.check_processes(jobs, threads)
+    names.check_processes(jobs, threads, scheduler)
     seconds = names.parse_time_limit(time_limit)
     surveyed, planned, todo = plan_paper(
         name,
@@ -158,7 +159,15 @@ def run_paper(
     failures: tuple[str, ...] = ()
     if planned or surveyed.absent:
         ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
-        failures = make_cells(ours, len(planned), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
+        failures = make_cells(
+            ours,
+            len(planned),
+            Path(runs),
+            jobs=jobs,
+            threads=threads,
+            time_limit=seconds,
+            scheduler=scheduler,
+        )
     else:
         say(f"{name} is reported only: nothing of it is run")
     table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, runs=runs)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import names
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.paths import find_checkout
 from bench.core.progress import say
+from bench.core.spec import CHOSEN, is_submitted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.doors.bundles import Verified
     from bench.store.cells import Cell, Store
 
 
@@ -42,7 +40,7 @@ def publish(
     """
     place = choose_place(results, "leaderboard/results", "--results")
     for name in method:
-        names.name_of(name)
+        names.find_submitted(name, runs)
         if is_unnamed(name):
             raise BenchError(f'{name} has no name of its own: register it (README, "Add a method"), and run it again')
     from bench.harness.shelf import current_cells
@@ -65,6 +63,9 @@ def publish(
         if canonical_dataset(cell.manifest["spec"]["dataset"]) == setting.dataset
         and (not method or cell.manifest["spec"]["method"] in method)
     ]
+    if handed := sorted({cell.manifest["spec"]["method"] for cell in whole if is_submitted(cell.manifest["spec"])}):
+        say(f"left out, as they were submitted (`pack`, then `publish --bundle`): {', '.join(handed)}")
+        whole = [cell for cell in whole if not is_submitted(cell.manifest["spec"])]
     named = [cell for cell in whole if not (is_unnamed(cell.manifest["spec"]["method"]) or is_tried(cell))]
     left = {f"{one.manifest['spec']['method']} {one.manifest['variant']}" for one in whole if one not in named}
     if left:
@@ -93,13 +94,17 @@ def publish_bundle(
     results: str | Path | None = None,
     submitter: str | None = None,
     accept_flagged: bool = False,
+    targets: str | Path | None = None,
+    target_name: str = "{}",
+    side_by_side: Literal["truth-left", "truth-right"] | None = None,
 ) -> list[Path]:
     """Verify a submission and put it into the committed results; returns the files.
 
-    `submitter` is whose the method's name is from then on; a bundle without one owns its name by its videos, so only
-    the very same may be published under it again. Raises BenchError for a bundle of several data sets or methods, for
-    what may not be published, and, unless `accept_flagged`, for videos that look like no decoding; nothing has changed
-    then.
+    A chosen set is scored against the true videos that are named (as in `verify`) and stands in the section of what was
+    published. `submitter` is whose the method's name is from then on; a bundle without one owns its name by its videos,
+    so only the very same may be published under it again. Raises BenchError for a bundle of several data sets or
+    methods, for what may not be published, and, unless `accept_flagged`, for videos that look like no decoding; nothing
+    has changed then.
     """
     place = choose_place(results, "leaderboard/results", "--results")
     from bench.core.built_in import BUILT_IN
@@ -108,7 +113,13 @@ def publish_bundle(
     from leaderboard.admission import SUBMITTED, canonical_dataset, check_owner
 
     owner = None if submitter is None else check_owner(submitter)
-    with open_submission(bundle, data_root=data_root, check=check_submission) as verified:
+    from bench.api.chosen import publish_chosen, truth_finder
+    from bench.api.packing import open_submission
+
+    find_truth = truth_finder(targets, target_name, side_by_side, data_root)
+    with open_submission(bundle, data_root=data_root, check=check_submission, find_truth=find_truth) as verified:
+        if verified.scored:
+            return publish_chosen(verified, place, owner=owner, accept_flagged=accept_flagged)
         manifests = [cell.manifest for cell in verified.cells]
         spec = manifests[0]["spec"]
         setting = Setting(dataset=canonical_dataset(spec["dataset"]), data_root=data_root, suite=spec["suite"])
@@ -139,6 +150,8 @@ def check_submission(manifests: Sequence[Mapping[str, Any]]) -> None:
     """Refuse what may not be published, by its manifests alone. Raises BenchError."""
     from leaderboard.admission import SUBMITTED, admit, admit_group, check_variant
 
+    if manifests and all(one["spec"]["split"] == CHOSEN for one in manifests):
+        return  # `leaderboard.published` says what a chosen set must be
     for manifest in manifests:
         admit({name: value for name, value in manifest.items() if name != "manifest_digest"}, door=SUBMITTED)
     for kind, word in (("dataset", "data set"), ("method", "method"), ("suite", "suite")):
@@ -227,7 +240,7 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     """
     place = choose_place(output, "leaderboard", "--output")
     names.check_output(place / "LEADERBOARD.md")
-    written = write_board_files(read_committed(results), results, place)
+    written = write_board_files(read_committed(results, sets=True), results, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
 
@@ -237,7 +250,7 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
     from leaderboard.web.site import list_media
 
     place = choose_place(output, "leaderboard", "--output")
-    scores = read_committed(results)
+    scores = read_committed(results, sets=True)
     with tempfile.TemporaryDirectory() as folder:
         made = write_board_files(scores, results, Path(folder))
         file_names = [str(path.relative_to(folder)) for path in made]
@@ -270,12 +283,14 @@ def choose_place(named: str | Path | None, default: str, option: str) -> Path:
     return checkout / default
 
 
-def read_committed(results: str | Path | None) -> pd.DataFrame:
-    """The committed score rows. Raises BenchError where there are none."""
+def read_committed(results: str | Path | None, *, sets: bool = False) -> pd.DataFrame:
+    """The committed score rows. Raises BenchError without any; `sets`: unless sets of published videos are there."""
+    from leaderboard.published import read_published
     from leaderboard.results import RESULTS, read_results
 
-    scores = read_results(Path(results or RESULTS))
-    if scores.empty:
+    place = Path(results or RESULTS)
+    scores = read_results(place)
+    if scores.empty and not (sets and read_published(place)):
         raise BenchError(f"no committed results below {results or RESULTS}; `publish` puts some there")
     return scores
 
@@ -286,89 +301,25 @@ def write_board_files(
     """All files of a board below `place`, the page first. Raises BenchError where no method stands on it."""
     from leaderboard import publication
     from leaderboard.board import make_board as make_sections
+    from leaderboard.published import read_published
+    from leaderboard.published_board import show_sets
     from leaderboard.results import RESULTS
     from leaderboard.web.clip_wall import read_walls
     from leaderboard.web.site import write_site
 
-    sections, walls = make_sections(scores), read_walls(Path(results or RESULTS))
-    if not sections and not may_be_empty:
+    source = Path(results or RESULTS)
+    sections = [] if scores.empty else make_sections(scores)
+    walls, published = read_walls(source), show_sets(read_published(source))
+    if not sections and not published and not may_be_empty:
         raise BenchError(
             f"{results or RESULTS} holds no method or baseline with its base variant and all classes, so the board "
             "would be empty; run one on single_subject, cross_subject or new_subject, then `publish` and `board`"
         )
-    return [*publication.write_board(sections, place), *write_site(sections, walls, place / "site")]
+    return [
+        *publication.write_board(sections, place, published=published),
+        *write_site(sections, walls, place / "site", published=published),
+    ]
 
 
 def differ(made: Path, there: Path) -> bool:
     return not there.is_file() or made.read_bytes() != there.read_bytes()
-
-
-def pack(
-    method: str,
-    *,
-    variant: str = "base",
-    split: str | None = None,
-    dataset: str | None = None,
-    data_root: str | Path | None = None,
-    suite: str = "mini",
-    classes: int = 40,
-    runs: str | Path = "runs",
-    bundle: str | Path | None = None,
-) -> Path:
-    """Put a method's current cells with their scores and videos into one zip to submit; returns its path."""
-    from bench.doors.bundles import pack_cells
-    from bench.harness.shelf import current_cells
-    from bench.scoring.views import Viewer
-    from bench.store.cells import Store
-
-    names.name_of(method)
-    names.check_split(split)
-    path = Path(bundle or f"{Path(method.partition(':')[0]).stem}.{variant}.zip")
-    names.check_output(path, option="--bundle")
-    setting = Setting(
-        dataset=dataset or names.default_dataset(method), data_root=data_root, suite=suite, classes=classes, runs=runs
-    )
-    cells = []
-    if setting.has_store:
-        opened, loaded = setting.open(make=False)
-        for cell in current_cells(Store(runs), opened, loaded, classes):
-            spec = cell.manifest["spec"]
-            asked = (method, variant, setting.dataset, split or spec["split"])
-            if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:
-                cells.append(cell)
-    if not cells:
-        raise BenchError(
-            f"{runs} holds no cells of {method} {variant} on {setting.dataset}, {split or 'any split'}, {classes} "
-            f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
-        )
-    pack_cells(cells, Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality), path)
-    say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")
-    return path
-
-
-def verify(bundle: str | Path, *, data_root: str | Path | None = None) -> pd.DataFrame:
-    """Check a bundle offline and score it again: a row a cell. Raises BadBundle for the first thing that is wrong.
-
-    The column `flags` says what in the videos looks as if it had not been decoded (`bench.scoring.flags`), and which
-    scores are above the ceilings that are committed for the same data and networks.
-    """
-    with open_submission(bundle, data_root=data_root) as verified:
-        from bench.api.flagging import flag_submission
-
-        flags = flag_submission(verified, data_root)
-        return verified.report.assign(flags=[flags[key] for key in verified.report["cell"]])
-
-
-def open_submission(
-    bundle: str | Path,
-    *,
-    data_root: str | Path | None,
-    check: Callable[[Sequence[Mapping[str, Any]]], None] = lambda manifests: None,
-) -> AbstractContextManager[Verified]:
-    """The bundle that was named, verified on the data that lie here; `check` is shown its manifests first."""
-    from bench.datasets.catalogue import open_dataset
-    from bench.doors.bundles import open_bundle
-    from bench.pretrained.suite import load_suite
-
-    open_data = functools.cache(lambda name: open_dataset(name, data_root=data_root))
-    return open_bundle(Path(bundle), open_data, functools.cache(load_suite), check=check)

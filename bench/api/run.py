@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from bench.core.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.harness.executor import Outcome
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
@@ -69,6 +70,7 @@ def run(
     threads: int = 1,
     time_limit: str | float | None = None,
     shard: str | None = None,
+    scheduler: str | None = None,
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
 
@@ -77,14 +79,16 @@ def run(
     the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. Without `video` the
     methods only embed, which costs no generator, and are scored by retrieval (protocol `embedding`). `seeds` is how
     many, from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h",
-    "90s", or seconds) is what the method of one cell may take. `shard` ("2/8") runs a part.
+    "90s", or seconds) is what the method of one cell may take. `shard` ("2/8") runs a part. With `scheduler`
+    (`tcp://host:8786`, the file of a scheduler, or `local:N`) the workers of a Dask cluster make the cells, in place of
+    `jobs` processes.
 
     Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
     Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
     the result of the others, where cells failed.
     """
-    names.check_processes(jobs, threads)
+    names.check_processes(jobs, threads, scheduler)
     seconds = names.parse_time_limit(time_limit)
     planned = plan_run(
         method,
@@ -103,7 +107,15 @@ def run(
         video=video,
         shard=shard,
     )
-    failures = make_cells(planned.todo, len(planned.jobs), Path(runs), jobs=jobs, threads=threads, time_limit=seconds)
+    failures = make_cells(
+        planned.todo,
+        len(planned.jobs),
+        Path(runs),
+        jobs=jobs,
+        threads=threads,
+        time_limit=seconds,
+        scheduler=scheduler,
+    )
     result = collect(planned, failures)
     if failures:
         raise CellsFailed(result)
@@ -179,15 +191,28 @@ def plan_run(
 
 
 def make_cells(
-    todo: Sequence[Job], planned: int, runs: Path, *, jobs: int | None, threads: int, time_limit: float | None
+    todo: Sequence[Job],
+    planned: int,
+    runs: Path,
+    *,
+    jobs: int | None,
+    threads: int,
+    time_limit: float | None,
+    scheduler: str | None = None,
 ) -> tuple[str, ...]:
-    """Make and score the cells; returns a line for each that failed."""
-    from bench.core.paths import available_cores
-    from bench.harness.executor import execute
-
+    """Make and score the cells, here or on a cluster; returns a line for each that failed."""
     say(f"{planned} cells, {len(todo)} to do, in {runs}")
-    processes = min(jobs or available_cores(), max(1, len(todo)))
-    outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
+    outcomes: Iterator[Outcome]
+    if scheduler is not None:
+        from bench.harness.cluster import execute_on_cluster
+
+        outcomes = execute_on_cluster(todo, runs, scheduler=scheduler, threads=threads, time_limit=time_limit)
+    else:
+        from bench.core.paths import available_cores
+        from bench.harness.executor import execute
+
+        processes = min(jobs or available_cores(), max(1, len(todo)))
+        outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
     return tuple(outcome.error for outcome in outcomes if outcome.error)
 
 

@@ -22,7 +22,7 @@ def score(
     target_name: str = "{}",
     side_by_side: Literal["truth-left", "truth-right"] | None = None,
     frames: str = "same",
-    suite: str = "mini",
+    suite: str = "light",
     precision: Literal["fp32", "bf16"] = "fp32",
     threads: int | None = None,
     floors: bool = True,
@@ -30,8 +30,13 @@ def score(
     """Score a folder of videos against a folder of true ones that carry the same names.
 
     Returns a row for each clip and metric: clip, protocol, metric, direction, chance, held (whether floors are held
-    against it), status (ok, missing or invalid), value, and a column for each floor. A missing or broken clip scores
-    the metric's worst value and is counted.
+    against it), status (ok, missing or invalid), value, a column for each floor, suite, judge (the network that was
+    asked; empty where none is), note, other (the clip whose truth and prediction are the floors `still_frame` and
+    `shuffled`). A missing or broken clip scores the metric's worst value and is counted. A metric
+    that cannot be computed here has one row of status "left out", whose note says what it needs.
+
+    The suite `light` has a real judge of frames, and only that; `mini` knows drawn clips alone, so that it is asked
+    where it is named and nowhere else; `paper` has the judges of the papers (`fetch_suite("paper", purpose="score")`).
 
     `predictions` and `targets` are folders of mp4, gif, webm or npy files or of folders of frames; with `side_by_side`
     the truth is in the same picture. `protocol` is a name, `path/file.py:NAME`, or "all"; `metrics` names separated by
@@ -65,7 +70,7 @@ def score(
     )
     viewer = Viewer(load_suite(suite, precision=precision, threads=threads).judges)
     if suite == "mini":
-        say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite paper)")
+        say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite light, or paper)")
     if protocol == "all" and not pairs.has_truth:
         protocols = ("vbench",)
     return pd.concat(

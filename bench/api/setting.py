@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.names import check_setting
+from bench.core.paths import find_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class Setting:
         if make:
             require_stimuli(dataset)
         return dataset, load_suite(self.suite)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the data set can lie here: a phantom does, real data where a folder is named."""
+        return self.dataset.startswith("phantom_") or find_root(self.data_root) is not None
 
     @property
     def has_store(self) -> bool:

@@ -39,12 +39,11 @@ def build_study(
     it is not given). Raises BenchError where the store holds none of a method, with the command that makes it.
     """
     sides = list(dict.fromkeys(parse_side(one) for one in methods))
-    for method, _ in sides:
-        names.name_of(method)
+    submitted = [names.find_submitted(method, runs) for method, _ in sides]
     names.check_split(split)
     names.check_output(Path(output) / "key.json")
     setting = Setting(
-        dataset=dataset or names.default_dataset(sides[0][0]),
+        dataset=dataset or next(filter(None, submitted), None) or names.default_dataset(sides[0][0]),
         data_root=data_root,
         suite=suite,
         classes=classes,

@@ -88,8 +88,7 @@ def table(
     if ablation:
         method = method or find_owner(ablation)
         find_group(method, ablation)
-    if method:
-        names.name_of(method)
+    submitted = names.find_submitted(method, runs, results) if method else None
     names.check_split(split)
     protocols = tuple(registered("protocols")) if protocol == "all" else (protocol,)
     rules = names.check_metric(metric, protocols)
@@ -97,7 +96,7 @@ def table(
     if readouts:
         settings = [Setting(dataset=one, data_root=data_root, suite=suite, classes=classes, runs=runs) for one in asked]
         return cross([ask(one, protocols, rules, metric, published, results) for one in settings], split)
-    dataset = dataset or (names.default_dataset(method) if method else "phantom_eeg")
+    dataset = dataset or submitted or (names.default_dataset(method) if method else "phantom_eeg")
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
     question = ask(setting, protocols, rules, metric, published, results)
     if ablation and method:
@@ -231,11 +230,10 @@ def compare(
     results hold both sides.
     """
     sides = parse_side(a), parse_side(b)
-    for method, _ in sides:
-        names.name_of(method)
+    submitted = [names.find_submitted(method, runs, results) for method, _ in sides]
     names.check_split(split)
     rules = names.check_metric(metric, (protocol,))
-    dataset = dataset or names.default_dataset(sides[0][0])
+    dataset = dataset or next(filter(None, submitted), None) or names.default_dataset(sides[0][0])
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
     question = ask(setting, (protocol,), rules, metric, published, results)
 

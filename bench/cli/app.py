@@ -30,6 +30,7 @@ from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.speed import speed
 from bench.cli.streams import close_output, drop, open_streams
+from bench.cli.submit import submit
 from bench.cli.suite import suite
 from bench.cli.table import table
 from bench.cli.verify import verify
@@ -38,7 +39,7 @@ from bench.core.progress import say
 from bench.core.version import __version__
 
 VERBS = (
-    *(run, table, score, compare, figure, list_names, new, check, pack, verify, publish, board),
+    *(run, table, score, submit, compare, figure, list_names, new, check, pack, verify, publish, board),
     *(data, suite, audit, human, doctor, speed),
 )
 LIMITS = {  # what the user may raise or free

@@ -81,6 +81,27 @@ def voxels(settings: tuple[str, ...], format: str, **asked: Any) -> int:
     return 0
 
 
+@figure.command(epilog="Example: python -m bench figure learning --method sam_net --vary epochs=[5,10,20]")
+@click.option("--method", type=Name("methods"), multiple=True, required=True, help="Again for more.")
+@click.option("--split", type=Name("splits"), default="cross_subject", help="Whose training trials.")
+@click.option("--vary", metavar="NAME=[V,V]", show_default="shares of the clips", help="A parameter and its values.")
+@click.option("--folds", type=POSITIVE, show_default="all", help="The first few of the split alone.")
+@options.settings
+@click.option("--dataset", type=Name("datasets"), show_default="the phantom of the method", help="Whose trials.")
+@options.data_root
+@options.suite
+@options.classes
+@drawn
+def learning(vary: str | None, settings: tuple[str, ...], classes: str, format: str, **asked: Any) -> int:
+    """Learning curves on validation trials: by clips trained on, or by a parameter; fits the methods."""
+    from bench.core.variants import parse_settings
+
+    values = None if vary is None else parse_settings([vary])
+    drawing = bench.draw_learning(vary=values, parameters=parse_settings(settings), classes=int(classes), **asked)
+    show(drawing.table, format, None)
+    return 0
+
+
 def draw_scalp(kind: Any, asked: dict[str, Any]) -> int:
     from bench.core.variants import parse_settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,6 +73,18 @@ seed = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of th
 table_format = click.option("--format", "format", type=click.Choice(FORMATS), default="md", help="Of the table.")
 
 
+truth = stack(
+    click.option("--targets", type=FOLDER, metavar="DIR", show_default="none", help="True videos of a chosen set."),
+    click.option("--target-name", default="{}", metavar="PATTERN", help="How a target is named after its clip: gt_{}."),
+    click.option(
+        "--side-by-side",
+        type=click.Choice(("truth-left", "truth-right")),
+        show_default="no",
+        help="The targets hold truth and reconstruction in one picture.",
+    ),
+)
+
+
 def check_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a file that cannot be written, before any work is done for it."""
     from bench.api.names import check_output
@@ -108,6 +121,18 @@ def is_given(name: str) -> bool:
 
     source = click.get_current_context().get_parameter_source(name)
     return source not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def quote_command() -> str:
+    """The command as it was given, quoted for a shell: the verb, and each option that the user gave."""
+    ctx = click.get_current_context()
+    words = ctx.command_path.split()
+    for parameter in ctx.command.params:
+        if isinstance(parameter, click.Option) and is_given(parameter.name):
+            value = ctx.params[parameter.name]
+            for one in value if parameter.multiple else [value]:
+                words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(one)]
+    return shlex.join(words)
 
 
 def show(table: pd.DataFrame, format: str, output: Path | None) -> None:

@@ -15,6 +15,7 @@ from bench.cli.options import FILE, FOLDER, Name, refuse
 @click.option("--bundle", type=FILE, metavar="FILE", show_default="none", help="A submission in place of --runs.")
 @click.option("--submitter", metavar="TEXT", show_default="nobody", help="Whose its name is: a name or an address.")
 @click.option("--accept-flagged", is_flag=True, help="Publish a submission whose videos look like no decoding, marked.")
+@options.truth
 @click.option("--results", type=FOLDER, metavar="DIR", show_default="leaderboard/results", help="Where they go.")
 @click.option(
     "--method", "methods", type=Name("methods"), multiple=True, show_default="all", help="Only these, floors too."
@@ -30,6 +31,9 @@ def publish(
     bundle: Path | None,
     submitter: str | None,
     accept_flagged: bool,
+    targets: Path | None,
+    target_name: str,
+    side_by_side: str | None,
     results: Path | None,
     methods: tuple[str, ...],
     dataset: str,
@@ -45,10 +49,17 @@ def publish(
     if bundle is not None:
         refuse(("methods", "dataset", "suite", "classes", "runs"), "is told by the bundle")
         bench.publish_bundle(
-            bundle, data_root=data_root, results=results, submitter=submitter, accept_flagged=accept_flagged
+            bundle,
+            data_root=data_root,
+            results=results,
+            submitter=submitter,
+            accept_flagged=accept_flagged,
+            targets=targets,
+            target_name=target_name,
+            side_by_side=side_by_side,  # type: ignore[arg-type]
         )
         return 0
-    refuse(("submitter", "accept_flagged"), "is about a --bundle")
+    refuse(("submitter", "accept_flagged", "targets", "target_name", "side_by_side"), "is about a --bundle")
     bench.publish(
         method=methods,
         dataset=dataset,

@@ -15,7 +15,7 @@ from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
 
-RESOURCES = ("jobs", "threads", "time_limit")
+RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
 SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references", "video")
 
 
@@ -43,6 +43,12 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
     "--time-limit", metavar="TIME", show_default="none", help="Of the method of one cell: 90s, 30m, 2h, 1h30m."
 )
 @click.option("--shard", metavar="i/n", show_default="all", help="Only this part of the cells, for several machines.")
+@click.option(
+    "--scheduler",
+    metavar="WHERE",
+    show_default="none: --jobs here",
+    help="A Dask cluster makes the cells: tcp://host:8786, the file of a scheduler, or local:N.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")
 @click.option("--no-video", "video", flag_value=False, default=True, help="Embeddings alone, scored by retrieval.")

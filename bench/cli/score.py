@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 import bench
+from bench.api.names import check_output
 from bench.cli import options
 from bench.cli.options import FOLDER, POSITIVE, Name, refuse
+from bench.core.progress import say
 
 
 @click.command(epilog="Example: python -m bench score --predictions DIR --targets DIR --metrics ssim,psnr")
@@ -24,7 +26,7 @@ from bench.cli.options import FOLDER, POSITIVE, Name, refuse
 @click.option("--frames", default="same", metavar="RULE", help="Which are compared: same, first:N or even:N.")
 @click.option("--protocol", type=Name("protocols"), default="eeg2video", help="A name, file.py:NAME, or all.")
 @click.option("--metrics", default="all", metavar="NAMES", help="Names or file.py:NAME, separated by commas; or all.")
-@options.suite
+@click.option("--suite", default="light", metavar="NAME", help="light, paper, mini (drawn clips only), or a folder.")
 @click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", help="Of the judges; fp32 is exact.")
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="Threads that the judges compute with.")
 @click.option("--no-floors", is_flag=True, help="Leave the floors out: fewer passes of the judges.")
@@ -33,6 +35,13 @@ from bench.cli.options import FOLDER, POSITIVE, Name, refuse
     type=click.Choice(("summary", "clips")),
     show_default="both; csv and json: clips",
     help="One table only.",
+)
+@click.option(
+    "--report",
+    type=options.FILE,
+    metavar="FILE",
+    show_default="none",
+    help="Also one HTML page that opens anywhere: verdict, floors, clips.",
 )
 @options.output
 def score(
@@ -48,12 +57,14 @@ def score(
     threads: int | None,
     no_floors: bool,
     table: str | None,
+    report: Path | None,
     format: str,
     output: Path | None,
 ) -> int:
     """Score videos made elsewhere; a missing or broken clip scores the worst value and is counted."""
     if targets is None:
         refuse(("target_name",), "says how --targets are named")
+    check_output(report, (".html", ".htm"), option="--report")
     scored = bench.score(
         predictions,
         targets,
@@ -75,4 +86,16 @@ def score(
     clips = scored if whole else clip_table(scored)
     tables = {"summary": bench.summarise_scores(scored), "clips": clips}
     write("\n".join(render(tables[name], format) for name in wanted), output)
+    if report is not None:
+        page = bench.report(
+            scored,
+            report,
+            predictions,
+            targets,
+            target_name=target_name,
+            side_by_side=side_by_side,  # type: ignore[arg-type]
+            frames=frames,
+            command=options.quote_command(),
+        )
+        say(f"written: {page}")
     return 0

@@ -15,17 +15,22 @@ from bench.cli.options import refuse, show
 @click.argument("action", type=click.Choice(("build", "fetch", "verify", "info")))
 @click.argument("suite")
 @click.option("--only", metavar="NETWORK", show_default="all", help="Build this network only.")
+@click.option(
+    "--for", "purpose", type=click.Choice(("all", "score")), default="all", help="Fetch the judges of `score` alone."
+)
 @options.output
-def suite(action: str, suite: str, only: str | None, format: str, output: Path | None) -> int:
-    """Build the small suite again; fetch, verify or describe a suite: mini, paper or a folder."""
+def suite(action: str, suite: str, only: str | None, purpose: str, format: str, output: Path | None) -> int:
+    """Build the small suite again; fetch, verify or describe a suite: mini, light, paper or a folder."""
     if action in ("build", "fetch"):
         refuse(("format", "output"), f"is about a table, and `suite {action}` prints none")
     if action != "build":
         refuse(("only",), "is about `suite build`")
+    if action != "fetch":
+        refuse(("purpose",), "is about `suite fetch`")
     if action == "build":
         bench.build_suite(suite, only=only)
     elif action == "fetch":
-        bench.fetch_suite(suite)
+        bench.fetch_suite(suite, purpose=purpose)  # type: ignore[arg-type]
     else:
         show(bench.verify_suite(suite) if action == "verify" else bench.describe_suite(suite), format, output)
     return 0

@@ -312,11 +312,15 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         "corrected": Entry(
             "metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"
         ),
+        "real": Entry("metrics.protocols:PROTOCOLS", "ours, of real videos: what suite light's frame judge can say"),
         "embedding": Entry("metrics.embedding:EMBEDDING", "no video: retrieval of clips and concepts (run --no-video)"),
     },
     "metrics": {},  # those of the project come with their protocols
     "suites": {
         "mini": Entry("bench.pretrained.suite:load_suite", "small networks that ship with the project"),
+        "light": Entry(
+            "bench.pretrained.suite:load_suite", "a real judge from the package index, no generators: for `score`"
+        ),
         "paper": Entry(
             "bench.pretrained.suite:load_suite", "the checkpoints that the papers name (fetched on request)"
         ),

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.core.errors import BenchError
 
 EMBEDDING = "embedding"  # the output of a cell without videos
+SUBMITTED = "submitted"  # the source of a cell whose videos were made elsewhere: no code of it ran here
+CHOSEN = "chosen"  # the split of submitted videos that are no whole set, or whose data set does not lie here
 KEY_LENGTH = 16  # hex digits of a key: 64 bits, no collision in any store that fits a disk
 
 
@@ -59,6 +62,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def is_submitted(spec: Mapping[str, Any]) -> bool:
+    """Whether a cell's videos were made elsewhere and submitted; its `source` is then no digest of any code."""
+    return bool(spec.get("source") == SUBMITTED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellSpec:
     """All that determines the predictions of one cell: one method variant on one fold with one seed.
@@ -67,7 +75,8 @@ class CellSpec:
 
     `settings` are the suite's, whichever of them the method reads; `rules` are the split's version and shares; `source`
     is the digest of all code that the cell runs through and of the networks that it asks beside the suite's generators
-    (`bench.harness.identity`). Cells of before `settings` and `rules` were recorded have none, and keep their keys.
+    (`bench.harness.identity`), or `SUBMITTED`. Cells of before `settings` and `rules` were recorded have none, and keep
+    their keys.
     """
 
     dataset: str

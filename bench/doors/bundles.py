@@ -13,7 +13,8 @@ every video must decode to the frames and size of the data set, where decoding s
 promised, and the scores, made again here, must be those that came along. There is no pickle in a bundle, and a parquet
 file is parsed only after its digest agreed and its rows and columns were those of the fold. Whoever made the bundle
 could have made the videos by any means: `verify` says that the scores are those of the videos, not where the videos
-came from.
+came from. Of submitted videos (`bench.doors.submission`) clips may be missing, which are counted; chosen sets of them
+(`bench.doors.chosen`) bring no scores: these are made here, against a truth that is named again.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ import numpy as np
 import pandas as pd
 
 from bench.core.registry import names
-from bench.core.spec import CellSpec
+from bench.core.spec import CHOSEN, CellSpec, is_submitted
 from bench.core.splits import SplitError, make_folds
 from bench.datasets.catalogue import dataset_names
+from bench.doors.chosen import Truth, check_chosen, check_told, flag_chosen, pair_up
 from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, read_json, unpack
+from bench.doors.videos import score_videos
 from bench.harness.inputs import describe_trials
+from bench.scoring.lookup import find_protocol
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer
@@ -43,11 +47,15 @@ from bench.store import disk
 from bench.store.cells import Cell, Store, StoreError, digest_file
 from bench.store.video import VideoError
 
+WITHOUT_TRUTH = "vbench"  # the protocol that asks for no true videos
 TOLERANCE = 1e-3  # of a score: judges round differently on another processor
 
 
-def pack_cells(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str], path: Path) -> None:
-    """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing."""
+def pack_cells(cells: Sequence[Cell], viewer: Viewer | None, protocols: Sequence[str], path: Path) -> None:
+    """Write the cells with their scores into a zip, whole or not at all. Raises BadBundle where a score is missing.
+
+    Chosen sets have no scores, and need no viewer.
+    """
     if not cells:
         raise BadBundle("no cells to pack; run the method first, and name the split and variant that were run")
     with disk.new_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -56,7 +64,7 @@ def pack_cells(cells: Sequence[Cell], viewer: Viewer, protocols: Sequence[str], 
         for cell in sorted(cells, key=lambda one: one.key):
             for name in ("manifest.json", *sorted(cell.manifest["files"])):
                 add_member(archive, f"cells/{cell.key}/{name}", (cell.path / name).read_bytes())
-            for _, metric, key in list_scores(cell, viewer, protocols):
+            for _, metric, key in () if viewer is None else list_scores(cell, viewer, protocols):
                 content, file = cell.read_scores(key), cell.score_file(key)
                 if content is None:
                     raise BadBundle(f"cell {cell.key} has no score of {metric.name}; run it again, then pack")
@@ -80,6 +88,14 @@ class Verified(NamedTuple):
     cells: list[Cell]
     protocols: tuple[str, ...]
     report: pd.DataFrame  # a row a cell: key, method, variant, fold, trials, scores compared, largest difference
+    scored: Mapping[str, pd.DataFrame] = {}  # of each chosen set what `bench.score` gives
+
+
+FindTruth = Callable[[Mapping[str, Any]], Truth]  # of a chosen set's manifest: where its true clips are
+
+
+def find_no_truth(manifest: Mapping[str, Any]) -> Truth:
+    return Truth()
 
 
 @contextmanager
@@ -89,19 +105,56 @@ def open_bundle(
     load_suite: Callable[[str], Any],
     *,
     check: Callable[[Sequence[Mapping[str, Any]]], None] = lambda manifests: None,
+    find_truth: FindTruth = find_no_truth,
 ) -> Iterator[Verified]:
     """The bundle, verified and unpacked for as long as the block lasts.
 
     `open_data` and `load_suite` give the data set and the suite of a name; `check` is shown the manifests of all cells
-    before anything dear is done with them, and may raise. Raises BadBundle with the reason for the
-    first thing that is wrong; nothing is written outside a temporary folder.
+    before anything dear is done with them, and may raise. `find_truth` says where the truth of a chosen set lies.
+    Raises BadBundle with the reason for the first thing that is wrong; nothing is written outside a temporary folder.
     """
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         head = unpack(path, Path(folder))
         store = Store(Path(folder) / "cells")
-        check([read_json(store.root / key / "manifest.json", key) for key in head["cells"]])
-        report = pd.DataFrame([verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]])
-        yield Verified(store, list(store.cells()), tuple(head["protocols"]), report)
+        manifests = [read_json(store.root / key / "manifest.json", key) for key in head["cells"]]
+        check(manifests)
+        chosen = [one["spec"]["split"] == CHOSEN for one in manifests]
+        if any(chosen) and not all(chosen):
+            raise BadBundle(f"{path} holds chosen sets and whole ones; pack one of both")
+        scored: dict[str, pd.DataFrame] = {}
+        if any(chosen):
+            rows = []
+            for key in head["cells"]:
+                row, scored[key] = verify_chosen(store, key, head, find_truth, load_suite)
+                rows.append(row)
+        else:
+            rows = [verify_cell(store, key, head, open_data, load_suite) for key in head["cells"]]
+        yield Verified(store, list(store.cells()), tuple(head["protocols"]), pd.DataFrame(rows), scored)
+
+
+def verify_chosen(
+    store: Store, key: str, head: dict[str, Any], find_truth: FindTruth, load_suite: Callable[[str], Any]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """A row of the report, and the scores of a chosen set, made here under the protocols that its truth allows."""
+    cell = store.find(key)
+    if cell is None:
+        raise BadBundle(f"cell {key}: {read_reason(store)}")
+    spec = check_chosen(cell)
+    check_names(spec)
+    suite = load_suite(spec.suite)
+    pairs = pair_up(cell, find_truth(cell.manifest))
+    protocols = head["protocols"] if pairs.has_truth else [WITHOUT_TRUTH]
+    viewer = Viewer(suite.judges)
+    scored = pd.concat(
+        [score_videos(pairs, viewer, protocol=protocol) for protocol in protocols],
+        ignore_index=True,
+    )
+    flags = flag_chosen(pairs, find_protocol("corrected"))
+    about: dict[str, Any] = {"cell": key, "method": spec.method, "variant": "base"}
+    about |= {"split": spec.split, "fold": spec.fold}
+    about |= {"trials": len(pairs.names), "scores": scored.groupby(["protocol", "metric"]).ngroups}
+    told = "; ".join(f"{flag}: {reason}" for flag, reason in flags.items())
+    return {**about, "largest_difference": float("nan"), "flags": told}, scored
 
 
 def verify_cell(
@@ -143,12 +196,17 @@ def read_spec(cell: Cell) -> CellSpec:
         raise BadBundle(f"cell {cell.key}: its manifest has no spec of this version ({error})") from error
     if spec.key != cell.key:
         raise BadBundle(f"cell {cell.key} is not the cell of its own spec ({spec.key})")
+    check_names(spec)
+    return spec
+
+
+def check_names(spec: CellSpec) -> None:
+    """The data set and the suite are registered ones. Raises BadBundle."""
     datasets, suites = {*dataset_names(), *names("datasets")}, names("suites")  # never a file, which would be run
     if not isinstance(spec.dataset, str) or spec.dataset not in datasets:
-        raise BadBundle(f"cell {cell.key} is of data set {spec.dataset!r}; there are {', '.join(sorted(datasets))}")
+        raise BadBundle(f"cell {spec.key} is of data set {spec.dataset!r}; there are {', '.join(sorted(datasets))}")
     if not isinstance(spec.suite, str) or spec.suite not in suites:
-        raise BadBundle(f"cell {cell.key} is of suite {spec.suite!r}; there are {', '.join(suites)}")
-    return spec
+        raise BadBundle(f"cell {spec.key} is of suite {spec.suite!r}; there are {', '.join(suites)}")
 
 
 def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str]) -> int:
@@ -176,16 +234,19 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str
         raise BadBundle(
             f"cell {cell.key}: trials are named twice or with another clip, subject or seed than the fold's"
         )
-    if broken := trials.index[trials["status"] != "ok"].tolist():
-        row = trials.loc[broken[0]]
+    lacking = trials.index[trials["status"] != "ok"].tolist()
+    if lacking and not is_submitted(cell.manifest["spec"]):
+        row = trials.loc[lacking[0]]
         raise BadBundle(
-            f"cell {cell.key} has no valid video of {len(broken)} trials, the first of trial {row['trial']} "
+            f"cell {cell.key} has no valid video of {len(lacking)} trials, the first of trial {row['trial']} "
             f"({row['status']}: missing, or NaN, or no u8 video); such a run can be shown, not submitted"
         )
+    if is_submitted(cell.manifest["spec"]):
+        check_told(cell, spec)
     shape = dataset.video(wanted["clip"].to_numpy()[:1]).shape[1:]
     if tuple(cell.manifest["video_shape"]) != shape:  # where the store stops decoding
         raise BadBundle(f"cell {cell.key} has videos of {cell.manifest['video_shape']}; clips here are {shape}")
-    for row in range(len(trials)):
+    for row in np.flatnonzero(trials["status"] == "ok"):
         try:
             video = cell.read(np.array([row]))[0]
         except (StoreError, VideoError, FileNotFoundError) as error:

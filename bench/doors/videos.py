@@ -5,16 +5,19 @@ each score stand floors that need no brain, computed on the same clips:
 
 - `constant_grey`: middle grey in place of the prediction;
 - `still_frame`: the middle frame of another true clip, held still;
-- `shuffled`: the prediction made for another clip.
+- `shuffled`: the prediction made for another clip;
+- `mean_of_others`: the blurred mean of all other true clips of the same shape.
 
 Another clip is the one before in its party: clips are read and scored in parties of `PARTY` in natural order of names,
-so memory does not grow with their number. Only CLIP's summary of a clip and the features of the Fréchet distance are
-kept to the end, because they compare each clip with all others.
+so memory does not grow with their number; true clips are read once more before, for their sums. Only the judges'
+summaries of a clip (`SUMMARIES`) are kept to the end, for the metrics that compare each clip with all others.
+
+A metric that cannot be computed here has one row, of status `LEFT_OUT`, whose note says why and what to fetch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,20 +26,27 @@ import pandas as pd
 
 from bench.core.errors import BenchError
 from bench.core.progress import say, track
+from bench.doors.mean_of_others import OtherClips
 from bench.doors.video_pairs import Pair, Pairs, report
 from bench.scoring.lookup import MetricError, find_metric, find_protocol, is_outside
-from bench.scoring.views import Viewer, Views, summarise, unit
+from bench.scoring.views import BASE, GALLERIES, Viewer, Views, summarise, unit
 from metrics.protocols import Protocol
 from metrics.specs import MetricSpec, Scored
 
 GREY = 128  # as in baselines.floors.controls
 PARTY = 8  # clips together: enough for the judges to work at full rate, few enough for large videos
-FLOORS = ("constant_grey", "still_frame", "shuffled")
+FLOORS = ("constant_grey", "still_frame", "shuffled", "mean_of_others")
 PER_FRAME = (  # views of one frame alone
-    *("frame", "clip", "clip_large", "vifi", "dino", "dinov2"),
+    *("frame", "frame_features", "clip", "clip_large", "vifi", "dino", "dinov2"),
     *("clip_vbench", "clip_dynamind", "clip_large_neurons", "vifi_mind_animator", "dino_vbench", "dinov2_dynamind"),
 )
-ALL_CLIPS = "(all clips)"  # the row of a set metric
+ALL_CLIPS = "(all clips)"  # the row of a set metric, and of one that is left out
+LEFT_OUT = "left out"  # status of a metric that cannot be computed here
+SUMMARIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # what is kept of each clip to the end, by view
+    **dict.fromkeys(GALLERIES, summarise),
+    "features": lambda seen: seen,
+    "frame_features": lambda seen: seen.mean(axis=1, keepdims=True),
+}
 
 Columns = dict[str, Scored]  # what is scored, by the name of its column: "value" and the floors
 
@@ -44,25 +54,34 @@ Columns = dict[str, Scored]  # what is scored, by the name of its column: "value
 def score_videos(
     pairs: Pairs, viewer: Viewer, *, protocol: str, metrics: str = "all", floors: bool = True
 ) -> pd.DataFrame:
-    """Rows of clip, protocol, metric, direction, chance, held, status, value and a column for each floor.
+    """A row a clip and metric: clip, protocol, metric, direction, chance, held, status, value, a column a floor.
 
-    `held` is False of a metric that a clip made without a brain wins by definition (`MetricSpec.floor`).
+    Then suite, judge, note and other. `held` is False of a metric that a clip made without a brain wins by definition
+    (`MetricSpec.floor`). `suite` and `judge` name the networks that were asked, `judge` being empty of a metric that
+    asks none. A metric that cannot be computed here has one row of status "left out", without a value, whose `note`
+    says why. `other` is the clip whose truth and prediction stand as `still_frame` and `shuffled`; empty where there is
+    none.
 
     Raises BenchError for unknown names and where no clip at all could be scored.
     """
     rules = find_protocol(protocol)
-    everything = "all" in split_names(metrics)
-    chosen = [
-        metric for metric in choose_metrics(rules, metrics) if can_score(metric, pairs, viewer, needed=not everything)
-    ]
+    asked = choose_metrics(rules, metrics)
+    left_out = find_left_out(asked, pairs, viewer)
+    if left_out and "all" not in split_names(metrics):
+        name, why = next(iter(left_out.items()))
+        raise BenchError(f"{name} cannot be computed: {why}")
+    chosen = [metric for metric in asked if metric.name not in left_out]
     if not chosen:
-        raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here; see above")
-    late = [metric for metric in chosen if metric.level == "set" or "gallery" in metric.views]
+        why = next(iter(left_out.values()))
+        raise BenchError(f"protocol {protocol} has no metric that can be computed from what is here: {why}")
+    late = [metric for metric in chosen if metric.level == "set" or set(GALLERIES) & set(metric.views)]
     seen: list[Pair] = []
     refused: list[tuple[str, MetricSpec, str]] = []  # clips too short or too small for a metric, and why
     tables: list[pd.DataFrame] = []  # one a party: 100,000 rows as dictionaries would be most of the memory
     kept: list[tuple[list[str], dict[str, dict[str, np.ndarray]]]] = []
     greys: dict[tuple[int, ...], Views] = {}
+    before: dict[str, str] = {}
+    others = OtherClips(read_truth(pairs, rules) if floors else ())
     for party in gather(track(pairs.read(rules), "scoring", total=len(pairs.names))):
         seen += [replace(pair, prediction=None, target=None) for pair in party]
         ok = [pair for pair in party if pair.status == "ok"]
@@ -72,8 +91,9 @@ def score_videos(
             unfit = [metric for metric in chosen if metric.refuses(shape)]
             refused += [(pair.name, metric, metric.refuses(shape)) for pair in ok for metric in unfit]
             views = {view for metric in fit for view in metric.views}
-            columns, target = show_party(ok, viewer, views, greys, floors=floors)
+            columns, target = show_party(ok, viewer, views, greys, others, floors=floors)
             names = [pair.name for pair in ok]
+            before |= zip(names, [names[-1], *names[:-1]], strict=True) if "shuffled" in columns else ()
             tables.append(
                 pd.DataFrame(score_party(names, columns, target, [metric for metric in fit if metric not in late]))
             )
@@ -88,17 +108,29 @@ def score_videos(
     bad = [(pair.name, metric, pair.status) for pair in seen if pair.status != "ok" for metric in chosen]
     bad += [(name, metric, "invalid") for name, metric, _ in refused]
     nothing = dict.fromkeys(FLOORS if floors else (), np.nan)
+    clips = sum(len(names) for names, _ in kept)
     rows += [
-        {"clip": name, **about(metric), "status": status, "value": metric.worst, **nothing}
+        {"clip": name, **about(metric, clips), "status": status, "value": metric.worst, **nothing}
         for name, metric, status in bad
         if metric.level == "clip"
+    ]
+    rows += [
+        {"clip": ALL_CLIPS, **about(metric), "status": LEFT_OUT, "value": np.nan, **nothing}
+        for metric in asked
+        if metric.name in left_out
     ]
     order = {name: i for i, name in enumerate([*pairs.names, ALL_CLIPS])}
     tables = [one for one in (*tables, pd.DataFrame(rows)) if len(one)]
     table = pd.concat(tables, ignore_index=True)
     table = table.sort_values("clip", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     table.insert(1, "protocol", rules.name)
-    return table
+    judges = {metric.name: name_judges(metric, viewer) for metric in chosen}
+    return table.reindex(columns=[*table.columns, *(name for name in nothing if name not in table)]).assign(
+        suite=viewer.judges.name,
+        judge=table["metric"].map(judges).fillna(""),
+        note=table["metric"].map(left_out).fillna(""),
+        other=table["clip"].map(before).fillna(""),
+    )
 
 
 def choose_metrics(protocol: Protocol, metrics: str) -> list[MetricSpec]:
@@ -121,16 +153,38 @@ def split_names(metrics: str) -> list[str]:
     return [name.strip() for name in metrics.split(",")]
 
 
-def can_score(metric: MetricSpec, pairs: Pairs, viewer: Viewer, *, needed: bool) -> bool:
-    """Whether the metric can be computed here; says why not, and raises BenchError if it is needed."""
-    why = viewer.missing(metric)
-    if not pairs.has_truth and (metric.paired or metric.level == "set"):
-        why = "there are no true videos (--targets)"
-    if why and needed:
-        raise BenchError(f"{metric.name} cannot be computed: {why}")
-    if why:
-        say(f"left out {metric.name}: {why}")
-    return not why
+def find_left_out(metrics: Sequence[MetricSpec], pairs: Pairs, viewer: Viewer) -> dict[str, str]:
+    """The metrics that cannot be computed here, by name, with the reason, which is said where one can do about it."""
+    left_out: dict[str, str] = {}
+    by_reason: dict[str, list[str]] = {}
+    remedy = ""
+    for metric in metrics:
+        why = viewer.missing(metric)
+        if why and "concept" not in metric.views:
+            remedy = "; `python -m bench suite fetch paper --for score` brings judges, --suite paper asks them"
+        if not pairs.has_truth and (metric.paired or metric.level == "set"):
+            why = "there are no true videos (--targets)"
+        if not why:
+            continue
+        left_out[metric.name] = why
+        if "concept" not in metric.views:  # no folder of videos has concepts
+            by_reason.setdefault(why.partition(";")[0], []).append(metric.name)
+    if by_reason:
+        said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+        say(f"left out {said}{remedy}")
+    return left_out
+
+
+def name_judges(metric: MetricSpec, viewer: Viewer) -> str:
+    """The networks that a metric asks, joined by +; empty where it asks none."""
+    return "+".join(dict.fromkeys(viewer.judges.source(BASE.get(view, view)) for view in metric.views))
+
+
+def read_truth(pairs: Pairs, protocol: Protocol) -> Iterator[np.ndarray]:
+    """The true clips as they are compared, one at a time; those that cannot be are left out."""
+    for pair in track(pairs.read(protocol), "true clips", total=len(pairs.names)) if pairs.has_truth else ():
+        if pair.target is not None:
+            yield pair.target
 
 
 def gather(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
@@ -164,7 +218,13 @@ def same_shape(one: Sequence[Pair], other: Sequence[Pair]) -> bool:
 
 
 def show_party(
-    party: Sequence[Pair], viewer: Viewer, views: set[str], greys: dict[tuple[int, ...], Views], *, floors: bool
+    party: Sequence[Pair],
+    viewer: Viewer,
+    views: set[str],
+    greys: dict[tuple[int, ...], Views],
+    others: OtherClips,
+    *,
+    floors: bool,
 ) -> tuple[Columns, Scored]:
     """The predictions, their floors and the truth, with the judges' views of each; truth is judged once and kept."""
     video = np.stack([pair.prediction for pair in party if pair.prediction is not None])
@@ -183,6 +243,9 @@ def show_party(
         greys[grey.shape] = viewer.look(views, grey)
     repeated = {view: np.repeat(one, n, axis=0) for view, one in greys[grey.shape].items()}
     columns["constant_grey"] = Scored(video=np.repeat(grey, n, axis=0), views=repeated)
+    means = [mean for clip in true if has_truth and (mean := others.mean_without(clip)) is not None]
+    if len(means) == n:
+        columns["mean_of_others"] = Scored(video=np.stack(means), views=viewer.look_once(views, np.stack(means)))
     if n < 2 and has_truth:  # a clip alone: its own frame would be no floor
         return columns, target
     before = np.roll(np.arange(n), 1)
@@ -197,8 +260,9 @@ def show_party(
     return columns, target
 
 
-def about(metric: MetricSpec) -> dict[str, Any]:
-    chance = metric.chance if isinstance(metric.chance, float) else np.nan
+def about(metric: MetricSpec, clips: int = 0) -> dict[str, Any]:
+    """`clips` is how many are compared with each other, where chance depends on it; 0 where that is not known."""
+    chance = metric.chance_of(clips) if clips or not callable(metric.chance) else np.nan
     return {"metric": metric.name, "direction": metric.direction, "chance": chance, "held": metric.floor}
 
 
@@ -226,9 +290,9 @@ def compute(metric: MetricSpec, scored: Scored, target: Scored, column: str) -> 
 
 
 def keep(scored: Scored) -> dict[str, np.ndarray]:
-    """What is needed of a party when all are read: CLIP's summary of each clip, and the features of each."""
-    kept = {"features": scored["features"]} if "features" in scored.views else {}
-    return {**kept, "clip": summarise(scored["clip"])} if "clip" in scored.views else kept
+    """What is needed of a party when all are read: the summaries of each clip."""
+    there = {view: BASE.get(view, view) for view in SUMMARIES if BASE.get(view, view) in scored.views}
+    return {view: SUMMARIES[view](scored[base]) for view, base in there.items()}
 
 
 def score_late(
@@ -237,7 +301,7 @@ def score_late(
     """The metrics that compare each clip with all true clips, and those of the set."""
     everything, rows = kept, []
     for metric in metrics:
-        view = "clip" if "gallery" in metric.views else "features"
+        view = next((view for view in metric.views if view in SUMMARIES), "features")
         kept = [(names, party) for names, party in everything if view in party["target"]]  # not what it refuses
         if not kept:
             rows += [{"clip": ALL_CLIPS, **about(metric), "status": "invalid", "value": metric.worst}] * (
@@ -254,13 +318,13 @@ def score_late(
                 lone = len(rows_of) < 2 or column == "shuffled"  # a set has no pairs to shuffle
                 values_of[column] = [np.nan] if lone else metric.compute(seen(view, rows_of), seen(view, target))
             else:
-                likeness = seen("gallery", unit(rows_of) @ unit(target).T)
+                likeness = seen(view, unit(rows_of) @ unit(target).T)
                 values_of[column] = metric.compute(likeness, Scored(clip=np.arange(len(target))))
         clips = [ALL_CLIPS] if metric.level == "set" else names
         rows += [
             {
                 "clip": clip,
-                **about(metric),
+                **about(metric, len(target)),
                 "status": "ok",
                 **{name: float(value[i]) for name, value in values_of.items()},
             }

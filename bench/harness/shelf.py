@@ -1,7 +1,7 @@
 """The shelf: the cells of a store that are current, which are those that tables, figures and boards are made of.
 
 A cell is current where data, suite, method and variant are what they were when it was made. Nothing is run or made to
-find out.
+find out. Submitted videos have no code: a whole set of them is current where its data, suite and split are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import pandas as pd
 
 from bench.core.progress import say
 from bench.core.registry import UnknownName
+from bench.core.spec import CHOSEN, CellSpec, is_submitted
+from bench.core.splits import describe_rules
 from bench.core.variants import find_variant
 from bench.harness.facts import ask_files
 from bench.harness.identity import identify, remember_sources
@@ -31,6 +33,9 @@ def is_current(
     spec = manifest["spec"]
     if (spec["data_digest"], spec["suite_digest"], spec["classes"]) != (dataset.digest, suite.digest, classes):
         return False  # also told by the key, and at once
+    if is_submitted(spec):
+        whole = spec["split"] != CHOSEN and spec.get("rules") == describe_rules()
+        return whole and CellSpec(**spec).key == manifest["key"]
     find_sources = find_sources or remember_sources(dataset, suite)
     try:
         today = identify(
@@ -68,7 +73,7 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embed
         if cell.shows_videos == embeddings:
             continue
         try:
-            for name in (spec["method"], spec["parameters"].get("method")):
+            for name in () if is_submitted(spec) else (spec["method"], spec["parameters"].get("method")):
                 ask(name)
         except UnknownName as error:
             say_once(f"left out: cells of {spec['method']} ({cell.manifest['variant']}): {error}")

@@ -1,18 +1,20 @@
 """Roles: where each network of a suite comes from, whether it is on this machine, and what to do where it is not.
 
-A suite has three kinds of roles. *Generators* draw videos and are all required; their digest keys predictions. *Wan* is
-another video model with an autoencoder and a text encoder of its own; it is optional, and its digest keys the
-predictions of the methods that use it. *Judges* look at videos and are each optional, because a metric that asks for an
-absent one is left out and the rest goes on; each judge's own digest keys the scores that it gives.
+A suite has three kinds of roles. *Generators* draw videos: a suite has all of them, or none and judges alone; their
+digest keys predictions. *Wan* is another video model with an autoencoder and a text encoder of its own; it is optional,
+and its digest keys the predictions of the methods that use it. *Judges* look at videos and are each optional, because a
+metric that asks for an absent one is left out and the rest goes on; each judge's own digest keys the scores that it
+gives.
 
 A role is looked for as a folder beside the suite's description, then as a folder in the user's own weights
-(`weights/` in the cache folder), then in the local Hugging Face cache (for a role with an address: torch's). Nothing is
-downloaded unless `fetch_suite` is called.
+(`weights/` in the cache folder), then in the local Hugging Face cache; one with an address in torch's, one with a file
+in the installed package of its name, of which no line is run. Nothing is downloaded unless `fetch_suite` is called.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -37,6 +39,7 @@ JUDGES = (
     *("video_judge", "frame_judge", "clip", "clip_large", "clip_big", "vifi", "dino", "dinov2"),
     *("raft", "action", "amt"),
 )
+SCORING = tuple(role for role in JUDGES if role not in ("clip_big", "action"))  # those two only methods ask
 ROLES = (*GENERATORS, *WAN, *JUDGES)
 KINDS = {"generator": GENERATORS, "wan": WAN, "judge": JUDGES}
 UNPINNED = "unpinned"
@@ -71,6 +74,7 @@ class Role:
     megabytes: float | None = None
     settings: dict[str, Any] | None = None  # overrides of the network's config
     url: str = ""  # of a single file of weights that no hub holds; its name ends in its hash
+    file: str = ""  # weights within the installed package that `id` names; its name ends in its hash
     how: str = ""  # how to come by it, where fetching cannot
     own_normalisation: bool = False  # of a judge: trained on values of its own, not on its publisher's
 
@@ -91,6 +95,8 @@ class Role:
 
             path = Path(get_dir()) / "checkpoints" / Path(self.url).name
             return path if path.is_file() else None
+        if self.file:
+            return find_in_package(self.id, self.file)
         return None if self.how else self.find_snapshot()
 
     def find_snapshot(self) -> Path | None:
@@ -116,10 +122,8 @@ class Role:
     def explain(self) -> str:
         """What is missing, its size and licence, and the command that brings it."""
         size = f"about {self.megabytes:g} MB" if self.megabytes else "small"
-        remedy = self.how or (
-            "fetch it with `python -m bench suite fetch paper`, or build the small suite with "
-            "`python -m bench suite build mini`"
-        )
+        judges = " --for score" if self.name in SCORING else ""
+        remedy = self.how or f"fetch it with `python -m bench suite fetch paper{judges}`"
         remedy = remedy.replace("{weights}", str(bench_home() / "weights"))
         return (
             f"the {self.name}, {self.source} (revision {self.revision or UNPINNED}, {size}, licence "
@@ -157,7 +161,7 @@ class Role:
     @property
     def listed(self) -> dict[str, str]:
         """sha256 of each file by the list beside the suite; empty where there is none. The package's own has one."""
-        for root in () if self.url else (self.base, bench_home() / "weights"):
+        for root in () if self.url or self.file else (self.base, bench_home() / "weights"):
             if (root / self.id).is_dir():
                 sums = root / self.id / SUMS
                 if not sums.is_file():
@@ -179,7 +183,7 @@ class Role:
         """The sha256 that a file should have by its name; `sha256` itself where its name promises nothing."""
         if not sha256:  # it cannot be read
             return ""
-        if self.url:
+        if self.url or self.file:
             digits = path.stem.rpartition("-")[2]
             return sha256 if not HEX.fullmatch(digits) or sha256.startswith(digits) else ""
         blob = path.resolve()
@@ -219,6 +223,13 @@ class Role:
             return [f"{self.name} {self.source} {self.pinned}", settings]
         contents = self.read_contents(place)
         return [*(f"{self.name}/{name} {sha256}" for name, sha256 in contents.items()), settings]
+
+
+def find_in_package(package: str, file: str) -> Path | None:
+    """A file of an installed package, found without importing it; None where either is absent."""
+    found = importlib.util.find_spec(package.replace("-", "_"))
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    return next((path for folder in folders if (path := Path(folder) / file).is_file()), None)
 
 
 def list_files(place: Path) -> list[Path]:

@@ -73,8 +73,11 @@ class Suite:
         self.threads = threads
         self.roles = make_roles(settings, base)
         absent = [role for role in GENERATORS if role not in self.roles]
-        if absent:
-            raise MissingWeights(f"suite {name!r} names no {', '.join(absent)}; a suite needs {', '.join(GENERATORS)}")
+        if absent and len(absent) < len(GENERATORS):
+            raise MissingWeights(
+                f"suite {name!r} names no {', '.join(absent)}; a suite needs {', '.join(GENERATORS)}, or none of them "
+                "and judges alone"
+            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __repr__(self) -> str:
@@ -86,14 +89,29 @@ class Suite:
     def digest(self) -> str:
         """Of all files of the generators and of the settings that change what they draw: it keys predictions.
 
-        A judge changes no prediction; `suite.judges.digest(view)` keys the scores that it gives.
+        A judge changes no prediction; `suite.judges.digest(view)` keys the scores that it gives. Suites that have
+        judges alone draw nothing, and are one to predictions.
         """
         total = hashlib.sha256()
-        for key in ("height", "width", "frames", "fps", "repeat_captions"):
-            total.update(f"{key}={self.settings[key]}\n".encode())
-        for role in GENERATORS:
+        if self.draws:
+            for key in ("height", "width", "frames", "fps", "repeat_captions"):
+                total.update(f"{key}={self.settings[key]}\n".encode())
+        for role in GENERATORS if self.draws else ():
             total.update("".join(f"{line}\n" for line in self.roles[role].digest_lines()).encode())
         return total.hexdigest()
+
+    @property
+    def draws(self) -> bool:
+        """Whether the suite has generators; otherwise it has judges alone."""
+        return GENERATORS[0] in self.roles
+
+    def require_generators(self) -> None:
+        """Raises MissingWeights for a suite that has judges alone."""
+        if not self.draws:
+            raise MissingWeights(
+                f"suite {self.name!r} has judges alone and draws no videos: a method that asks for a generator "
+                "runs with --suite mini or --suite paper"
+            )
 
     @property
     def drawing_settings(self) -> dict[str, Any]:
@@ -126,6 +144,7 @@ class Suite:
 
     @cached_property
     def geometry(self) -> SuiteGeometry:
+        self.require_generators()
         height, width = self.settings["height"], self.settings["width"]
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         return SuiteGeometry(
@@ -147,6 +166,7 @@ class Suite:
 
         logging.disable_progress_bar()  # its bars of a few milliseconds would bury the harness's own progress
         if role not in self.roles:
+            self.require_generators()
             named = make_roles(*find_suite("paper")[1:], (role,))[role]
             raise MissingWeights(f"suite {self.name!r} names no {role}; in suite 'paper' {named.explain()}")
         source = self.roles[role]

@@ -24,7 +24,7 @@ from bench.core.contracts import Dataset
 from bench.core.registry import role_of
 from bench.core.splits import make_folds, show_places
 from bench.scoring.best_answer import Counts, Values, choose_by_place, choose_constant, smooth, tune
-from bench.scoring.views import TOO_LARGE, Viewer, Views, summarise
+from bench.scoring.views import TOO_LARGE, Viewer, Views, make_galleries
 from bench.store.cells import Cell
 from bench.toolbox.average import BLURS, average_clips, blur_clip
 from metrics.specs import MetricSpec, Scored
@@ -75,26 +75,26 @@ class Answers:
         self.of_drawn = viewer.look(self.views, self.drawn)
         self.of_known = self.look(self.known)
 
-    def give(self, metric: MetricSpec, clips: Int64[np.ndarray, " trial"], gallery: np.ndarray | None) -> Scored:
+    def give(self, metric: MetricSpec, clips: Int64[np.ndarray, " trial"], galleries: Views) -> Scored:
         """The answers to the trials that showed these clips, of which only the places are looked at.
 
-        `gallery` summarises the true clips that view "gallery" compares with.
+        `galleries` summarise the true clips that views compare with (`bench.scoring.views.GALLERIES`).
         """
         if costs_pixels(metric):
             best = choose_constant(*self.compare_pixels(metric))
             shown = np.concatenate([self.drawn, self.dataset.video(self.few)])[best : best + 1]
             return self.show(shown, metric).take(np.zeros(len(clips), np.int64))
         chosen = self.choose(metric, clips)
-        return Scored(views=self.viewer.compare(metric.views, self.answer(chosen), gallery))
+        return Scored(views=self.viewer.compare(metric.views, self.answer(chosen), galleries))
 
     def choose(self, metric: MetricSpec, clips: Int64[np.ndarray, " trial"]) -> Int64[np.ndarray, " trial"]:
         """The number of each trial's answer: the drawn ones come first, then the training clips."""
         drawn, seen = len(self.drawn), self.of_known
-        gallery = summarise(seen["clip"]) if "gallery" in metric.views else None
+        galleries = make_galleries(metric.views, seen)
         everything = self.answer(np.arange(drawn + len(self.train)))
-        prediction = Scored(views=self.viewer.compare(metric.views, everything, gallery))
+        prediction = Scored(views=self.viewer.compare(metric.views, everything, galleries))
         target = Scored(
-            views=self.viewer.compare(metric.views, seen, gallery),
+            views=self.viewer.compare(metric.views, seen, galleries),
             concept=self.concept,
             clip=np.arange(len(self.known)),
         )

@@ -9,6 +9,8 @@ afterwards, as those of a submission are, which could have been made by any mean
   either. What a generator of the suite made comes out of its decoder, and changes little on another way through: on the
   tiny phantoms 3 to 5 grey levels (median of a cell), real clips 7.6 and more, a little noise 9 and more.
 
+- of submitted videos also `filled` and `renamed` (`bench.scoring.submitted`), and single copies of true clips.
+
 A flag is no proof: a generator of one's own makes videos that no generator of the suite makes, and the next step is to
 ask. What it takes to look is a second a cell and more, so what was found is kept beside the cell's scores.
 """
@@ -23,18 +25,29 @@ import numpy as np
 import pandas as pd
 
 from bench.core.seeds import derive_seed
-from bench.core.spec import KEY_LENGTH, digest
+from bench.core.spec import KEY_LENGTH, digest, is_submitted
 from bench.core.splits import make_folds
 from bench.scoring.likeness import CHANGES, SIMPLE, compare, see, transform
+from bench.scoring.submitted import (
+    SAME,
+    find_repeated,
+    find_taken,
+    is_copy,
+    is_flat,
+    root_mean_square,
+    sketch,
+    tell_filled,
+    tell_renamed,
+)
 from bench.store.cells import Cell
 from bench.toolbox.resize import fit_clips
 
-COPIES, NO_GENERATOR = "copies", "no generator"
+COPIES, NO_GENERATOR, FILLED, RENAMED = "copies", "no generator", "filled", "renamed"
 VERSION = 1  # raised when the same videos come to be flagged otherwise
 ALIKE = 0.7  # likeness to the true clip from which a prediction may be a copy; honest ones reach .62
 NEARER = 0.02  # by which it must be more alike than to any training clip
 LEAST_SHARE, LEAST_CLIPS = 0.05, 2  # of the trials looked at, and of different clips, before a cell is flagged
-MOST_TRIALS = 60  # looked at for copies
+MOST_TRIALS, MOST_SUBMITTED = 60, 400  # looked at for copies
 MOST_EXPLAINED = 16  # of those that are held against the training clips
 SHORTLIST = 8  # training clips that are looked at under all changes
 MOST_DECODED = 8  # predictions that go through the autoencoder
@@ -43,15 +56,16 @@ PLAIN = SIMPLE[:1]
 Find = Callable[[Cell, Any, Any], str]
 
 
-def flag_cell(cell: Cell, dataset: Any, suite: Any, kinds: tuple[str, ...] = (COPIES, NO_GENERATOR)) -> dict[str, str]:
+def flag_cell(cell: Cell, dataset: Any, suite: Any, kinds: tuple[str, ...] = ()) -> dict[str, str]:
     """The reason of each flag of a cell, by flag; empty where there is none. What was found before is not looked for.
 
-    Only videos of what sees a brain are looked at: floors see none, and ceilings cheat openly.
+    Without `kinds` all are looked for that the cell can have. Only videos of what sees a brain are looked at: floors
+    see none, and ceilings cheat openly.
     """
     if cell.manifest["role"] in ("control", "ceiling") or not cell.shows_videos:
         return {}
     found = {}
-    for kind in kinds:
+    for kind in kinds or (ALL if is_submitted(cell.manifest["spec"]) else (COPIES, NO_GENERATOR)):
         key = flag_key(cell, kind)
         kept = cell.scores(key)
         if kept is None:
@@ -75,8 +89,13 @@ def flag_key(cell: Cell, kind: str) -> str:
 
 
 def find_copies(cell: Cell, dataset: Any, suite: Any) -> str:
-    """Which share of the predictions looked at are copies of their true clips; empty below `LEAST_SHARE`."""
-    trials, rows = pick_trials(cell, MOST_TRIALS)
+    """Which share of the predictions looked at are copies of their true clips; empty below `LEAST_SHARE`.
+
+    Of submitted videos all are looked at, and a single one that no decoding makes is enough.
+    """
+    if is_submitted(cell.manifest["spec"]) and (certain := examine(cell, dataset)[COPIES]):
+        return certain
+    trials, rows = pick_trials(cell, MOST_SUBMITTED if is_submitted(cell.manifest["spec"]) else MOST_TRIALS)
     alike = []  # row, clip, likeness
     for row in rows:
         clip = int(trials["clip"].iloc[row])
@@ -118,7 +137,58 @@ def find_foreign(cell: Cell, dataset: Any, suite: Any) -> str:
     return f"no generator of this suite makes such videos: {'; '.join(told)} (medians of {len(rows)})"
 
 
-FINDERS: Mapping[str, Find] = {COPIES: find_copies, NO_GENERATOR: find_foreign}
+def find_filled(cell: Cell, dataset: Any, suite: Any) -> str:
+    """How many submitted videos are of one colour, or another clip's too."""
+    return examine(cell, dataset)[FILLED]
+
+
+def find_renamed(cell: Cell, dataset: Any, suite: Any) -> str:
+    """Which other names fit the submitted videos far better than those that they have."""
+    return examine(cell, dataset)[RENAMED]
+
+
+FINDERS: Mapping[str, Find] = {
+    COPIES: find_copies,
+    NO_GENERATOR: find_foreign,
+    FILLED: find_filled,
+    RENAMED: find_renamed,
+}
+ALL = tuple(FINDERS)
+EXAMINED: dict[tuple[str, str], dict[str, str]] = {}  # of the last submitted cell: videos are decoded once
+
+
+def examine(cell: Cell, dataset: Any) -> dict[str, str]:
+    """What is told of submitted videos by looking at each of them beside its true clip, subject by subject."""
+    about = str(cell.manifest["prediction_digest"]), str(dataset.digest)
+    if about in EXAMINED:
+        return EXAMINED[about]
+    trials = cell.trials().reset_index(names="row")
+    told: dict[str, list[str]] = {COPIES: [], FILLED: [], RENAMED: []}
+    for _, part in trials[trials["status"] == "ok"].sort_values("clip").groupby("subject"):
+        clips = part["clip"].to_numpy(np.int64)
+        made, true, flat, same = [], [], [], []
+        for row, clip in zip(part["row"], clips, strict=True):
+            video, truth = cell.read(np.array([row]))[0], dataset.video(np.array([clip]))[0]
+            made.append(sketch(video))
+            true.append(sketch(truth))
+            flat.append(is_flat(video))
+            same.append(is_copy(video, truth))
+        taken = np.array(same) | find_taken(np.stack(made), np.stack(true))
+        rows = part["row"].to_numpy()
+        copied = [int(clips[i]) for i in np.flatnonzero(taken) if nearest(cell, int(rows[i]), dataset) < 1 - NEARER]
+        if copied:
+            told[COPIES].append(
+                f"{len(copied)} of {len(clips)} predictions are tested true clips, but for what re-encoding changes "
+                f"(the one of clip {copied[0]})"
+            )
+        repeated = find_repeated(np.stack(made), np.stack(true), flat)
+        for i in np.flatnonzero(repeated):  # training clips, as they are: a retrieval shows one more than once
+            repeated[i] = root_mean_square(learned_sketches(dataset, *fold_of(cell)) - made[i].ravel()).min() >= SAME
+        told[FILLED].append(tell_filled(flat, repeated))
+        told[RENAMED].append(tell_renamed(np.stack(made), np.stack(true), clips))
+    EXAMINED.clear()
+    EXAMINED[about] = {kind: "; ".join(filter(None, lines)) for kind, lines in told.items()}
+    return EXAMINED[about]
 
 
 def pick_trials(cell: Cell, most: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -147,14 +217,25 @@ def changes_of(dataset: Any, clip: int) -> np.ndarray:
 
 def nearest(cell: Cell, row: int, dataset: Any) -> float:
     """The likeness of a prediction to the training clip that it is most alike to."""
-    spec = cell.manifest["spec"]
-    clips, plain = learned_clips(dataset, spec["split"], spec["fold"], int(spec["classes"]))
+    clips, plain = learned_clips(dataset, *fold_of(cell))
     picture = see(cell.read(np.array([row]))[0])
     simple = transform(picture, SIMPLE)
     rough = np.array([compare(one, simple) for one in plain])
     first = np.argsort(-rough)[:SHORTLIST]
     seen = transform(picture, PLAIN)[0]
     return max(float(rough[first[0]]), *(compare(seen, changes_of(dataset, int(clips[one]))) for one in first))
+
+
+def fold_of(cell: Cell) -> tuple[str, str, int]:
+    spec = cell.manifest["spec"]
+    return spec["split"], spec["fold"], int(spec["classes"])
+
+
+@functools.lru_cache(maxsize=1)
+def learned_sketches(dataset: Any, split: str, fold: str, classes: int) -> np.ndarray:
+    """A sketch of each clip that a fold's method may have seen, a row each."""
+    clips, _ = learned_clips(dataset, split, fold, classes)
+    return np.stack([sketch(dataset.video(np.array([clip]))[0]).ravel() for clip in clips])
 
 
 @functools.lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ from bench.scoring.answers import Answers, answers_of, chooses
 from bench.scoring.embeddings import score_embeddings
 from bench.scoring.score_pairings import describe_scores, score_pairings
 from bench.scoring.stored import list_scores
-from bench.scoring.views import Viewer, summarise
+from bench.scoring.views import Viewer, Views, make_galleries
 from bench.store.cells import Cell, Store
 from metrics.specs import Scored
 
@@ -45,7 +45,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
             say(f"cell {cell.key}: {reason}: its clips are invalid and score the worst value")
     trials = cell.trials()
     clips, place = np.unique(trials["clip"].to_numpy(), return_inverse=True)
-    target, gallery = show_targets(clips, dataset, viewer, views)
+    target, galleries = show_targets(clips, dataset, viewer, views)
     metrics = [metric for _, metric, _ in wanted if not metric.refuses(shape)]
     answers = Answers(cell, dataset, viewer, metrics) if answers_of(cell) else None
     subjects = trials["subject"].to_numpy()
@@ -55,7 +55,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
         status = trials["status"].to_numpy()[rows]
         there = np.flatnonzero(status == "ok")
         video = cell.read(rows[there])
-        seen = viewer.compare(views, viewer.look(views, video), gallery)
+        seen = viewer.compare(views, viewer.look(views, video), galleries)
         prediction = Scored(video=video, views=seen)
         pairings = [np.arange(len(rows)), *permute(len(rows), int(subject))]
         computed: dict[int, pd.DataFrame] = {}  # protocols share metrics
@@ -63,7 +63,7 @@ def score_cell(cell: Cell, store: Store, dataset: Dataset, suite: Any, *, protoc
             if id(metric) not in computed:
                 told, at = prediction, there
                 if answers is not None and chooses(metric) and not metric.refuses(shape):
-                    told, at = answers.give(metric, clips[place[rows]], gallery), np.arange(len(rows))
+                    told, at = answers.give(metric, clips[place[rows]], galleries), np.arange(len(rows))
                 values = score_pairings(metric, told, target, place[rows], at, pairings)
                 computed[id(metric)] = describe_scores(trials.iloc[rows], metric, values)
             parts[key].append(computed[id(metric)])
@@ -77,18 +77,16 @@ def make_viewer(judges: Any, concepts: tuple[str, ...]) -> Viewer:
     return Viewer(judges, concepts)
 
 
-def show_targets(
-    clips: np.ndarray, dataset: Dataset, viewer: Viewer, views: set[str]
-) -> tuple[Scored, np.ndarray | None]:
-    """The true clips with the judges' views of them, and CLIP's summary of each where a metric retrieves clips."""
+def show_targets(clips: np.ndarray, dataset: Dataset, viewer: Viewer, views: set[str]) -> tuple[Scored, Views]:
+    """The true clips with the judges' views of them, and the summaries of each that metrics retrieve clips by."""
     video = dataset.video(clips)
     seen = viewer.look_once(views, video)
-    gallery = summarise(seen["clip"]) if "gallery" in views else None
+    galleries = make_galleries(views, seen)
     concepts = dataset.stimuli.to_pandas().set_index("clip")["concept"] if "concept" in views else None
     target = Scored(
         video=video,
-        views=viewer.compare(views, seen, gallery),
+        views=viewer.compare(views, seen, galleries),
         concept=None if concepts is None else concepts.loc[clips].to_numpy(np.int64),
         clip=np.arange(len(clips)),
     )
-    return target, gallery
+    return target, galleries

@@ -1,8 +1,9 @@
 """Views: what a suite's judges say of videos, as metrics read it.
 
-Most views are one judge's output (`bench.pretrained.judges.observe`). Three are made of them here: "concept", the
+Most views are one judge's output (`bench.pretrained.judges.observe`). Four are made of them here: "concept", the
 likeness of a clip to each of a data set's concepts, and "gallery", its likeness to each true clip, both by the mean
-CLIP embedding of its frames; and "amt", VBench's smoothness with the user's own AMT.
+CLIP embedding of its frames; "frame_gallery", the same likeness by the frame judge's features; and "amt", VBench's
+smoothness with the user's own AMT.
 
 What is said of true clips is kept in the cache, under the judge (its files and precision) and the clips' pixels, so
 that ground truth is judged once and not once a method.
@@ -23,7 +24,8 @@ from bench.store.provenance import find_versions
 from metrics.motion import motion_smoothness
 from metrics.specs import MetricSpec
 
-BASE = {"concept": "clip", "gallery": "clip"}  # what a view is made of, where it is no judge's own
+GALLERIES = {"gallery": "clip", "frame_gallery": "frame_features"}  # likeness to each true clip, and by which view
+BASE = {"concept": "clip", **GALLERIES}  # what a view is made of, where it is no judge's own
 OWN = {"embedding", "embedding_concept"}  # what a method says itself, and no judge (`bench.scoring.embeddings`)
 BEHIND = {"image": "clip_large", "text": "clip_large", "action": "action"}  # the view that makes a space of embeddings
 PROMPT = "a video of a {}"
@@ -65,7 +67,7 @@ class Viewer:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def look(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
-        """The judges' own views of the videos; "concept" and "gallery" come from `compare`."""
+        """The judges' own views of the videos; "concept" and the galleries come from `compare`."""
         wanted = base_views(views)
         seen: Views = self.judges.observe_many([view for view in wanted if view != "amt"], video)
         if "amt" in wanted:
@@ -99,15 +101,17 @@ class Viewer:
             "versions": {name: versions[name] for name in COMPUTE if name in versions},
         }
 
-    def compare(
-        self, views: Iterable[str], seen: Mapping[str, np.ndarray], gallery: Float32[np.ndarray, "m d"] | None
-    ) -> Views:
-        """`seen` with the views that compare clips with words ("concept") and with true clips ("gallery") added."""
+    def compare(self, views: Iterable[str], seen: Mapping[str, np.ndarray], galleries: Views) -> Views:
+        """`seen` with the views that compare clips with words ("concept") and with true clips added.
+
+        `galleries` holds summaries of the true clips, f32 [m, d], by the view that compares with them.
+        """
         compared = dict(seen)
         if "concept" in views:
             compared["concept"] = summarise(seen["clip"]) @ self.words.T
-        if "gallery" in views and gallery is not None:
-            compared["gallery"] = summarise(seen["clip"]) @ gallery.T
+        for view in galleries:
+            if view in views:
+                compared[view] = summarise(seen[GALLERIES[view]]) @ galleries[view].T
         return compared
 
     @cached_property
@@ -119,6 +123,11 @@ class Viewer:
 def base_views(views: Iterable[str]) -> list[str]:
     """The judges' own views behind `views`, sorted."""
     return sorted({BASE.get(view, view) for view in views})
+
+
+def make_galleries(views: Iterable[str], seen: Mapping[str, np.ndarray]) -> Views:
+    """A summary of each true clip for each view that compares with them, of what the judges say of these clips."""
+    return {view: summarise(seen[base]) for view, base in GALLERIES.items() if view in views}
 
 
 def summarise(embeddings: Float32[np.ndarray, "n f d"]) -> Float32[np.ndarray, "n d"]:

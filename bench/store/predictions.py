@@ -28,18 +28,19 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
     """Write one lossless video a trial, the table of trials, and the digest of both into the manifest.
 
     `trials` has the columns trial, subject, clip, concept, block, seed. `video` is u8 (trial, frame, height, width, 3),
-    or a sequence that has None for a trial without a prediction. A missing prediction, and one that is no u8 video of
-    the others' shape (NaN, floats, …), keeps its row, with status "missing" or "invalid" and no file. Raises StoreError
-    for a table that lacks columns or has another number of rows.
+    or a sequence that has None for a trial without a prediction, of which one is in memory at a time. A missing
+    prediction, and one that is no u8 video of the others' shape (NaN, floats, …), keeps its row, with status "missing"
+    or "invalid" and no file. Raises StoreError for a table that lacks columns or has another number of rows.
     """
     check_table(trials, len(video), "videos")
-    whole = [clip for clip in video if is_video(clip)]
-    shape = whole[0].shape if whole else (0, 0, 0, 3)
-    draft.expected_bytes += sum(clip.nbytes for clip in whole)
+    shape: tuple[int, ...] = (0, 0, 0, 3)
     files, status, pixels, names = [], [], [], set()
     for subject, clip_number, trial, clip in zip(
         trials["subject"], trials["clip"], trials["trial"], video, strict=True
     ):
+        if is_video(clip) and not shape[0]:
+            shape = clip.shape
+            draft.expected_bytes += clip.nbytes * len(video)
         ok = is_video(clip) and clip.shape == shape
         status.append("ok" if ok else "missing" if clip is None else "invalid")
         name = f"predictions/sub{subject:02d}/clip{clip_number:04d}.mp4"

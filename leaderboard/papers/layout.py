@@ -55,7 +55,7 @@ def lay_out(records: pd.DataFrame, table: ReportedTable) -> pd.DataFrame:
 
 def list_notes(records: pd.DataFrame, table: ReportedTable) -> list[str]:
     """Where the numbers are from, what of them was measured on what, and why some are not there."""
-    notes = [f"Reported: {table.source}.", *table.notes]
+    notes = [f"Reported: {table.citation}.", *table.notes]
     ours = records[records["state"] == MEASURED]
     if len(ours):
         where = ours[["dataset", "suite", "phantom"]].drop_duplicates()

@@ -1,7 +1,12 @@
 """What papers report: their tables as TOML files in `reported/`, one file a table, read into frozen dataclasses.
 
     title = "…"                              # what the table is about
-    source = "…"                             # paper and number of the table
+    source = "…"                             # authors and title
+    place = "Table 2"                        # where in it; absent where that is not known
+    published = "NeurIPS 2025, arXiv …"      # venue or arXiv id, or both
+    read = "paper"                           # where the numbers were read: `READ` has the choices
+    review = "fmri2video.md §5"              # with read = "review": where in it
+    task = "classification"                  # optional: of the EEG, with no reconstruction
     common = { dataset = "seed_dv", … }      # optional: holds for every cell, unless its column or row says otherwise
     notes = ["…"]                            # optional: what a reader has to know
     columns = [{ group = "Video-based", name = "2-way", metric = "eeg2video.video_2way" }, …]
@@ -47,7 +52,14 @@ CHOICES["direction"] = ("higher", "lower")
 METRICS = ("metric", "instead", "best_by")
 NUMBERS = ("chance", "subject", "subjects")
 ABOUT = (*TEXTS, *CHOICES, *METRICS, *NUMBERS)
-KEYS = ("title", "source", "common", "notes", "columns", "stub", "grid", "rows")
+READ = {
+    "paper": "Read in the paper.",
+    "abstract": "Read in the abstract alone.",
+    "review": "Copied from the project's review of the field ({review}).",
+}
+TASKS = ("reconstruction", "classification")
+NEEDED = ("title", "source", "published", "read", "columns", "stub", "grid")
+KEYS = (*NEEDED, "place", "review", "task", "common", "notes", "rows")
 
 
 class ReportedError(BenchError):
@@ -97,10 +109,40 @@ class ReportedTable:
     name: str
     title: str
     source: str
+    place: str
+    published: str
+    read: str
+    review: str
+    task: Literal["reconstruction", "classification"]
     notes: tuple[str, ...]
     stub: tuple[str, ...]
     columns: tuple[str, ...]  # "Video-based 2-way"
     rows: tuple[ReportedRow, ...]
+
+    @property
+    def citation(self) -> str:
+        """Authors, title and number of the table."""
+        return ", ".join(filter(None, (self.source, self.place)))
+
+    @property
+    def origin(self) -> str:
+        """The citation, where it was published and where its numbers were read, in sentences."""
+        return f"{self.citation} ({self.published}). {READ[self.read].format(review=self.review)}"
+
+    @property
+    def about(self) -> str:
+        """Data, split, protocol and subjects of its numbers, in the order of their appearance, in sentences."""
+        cells = [cell for row in self.rows for cell in row.cells]
+        told: dict[str, list[str | None]] = {
+            "Data": [cell.dataset for cell in cells],
+            "Split": [cell.split and cell.split.replace("_", " ") for cell in cells],
+            "Scored by": [cell.metric.partition(".")[0] if cell.metric else "its own definition" for cell in cells],
+            "Subjects": [str(cell.subjects) if cell.subjects else None for cell in cells],
+        }
+        return " ".join(
+            f"{head}: {', '.join(dict.fromkeys(value or 'not stated' for value in values))}."
+            for head, values in told.items()
+        )
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -133,11 +175,12 @@ def load_table(name: str, folder: Path | None = None) -> ReportedTable:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReportedError(f"{path} is no valid TOML: {error}") from error
-    lacking = [key for key in ("title", "source", "columns", "stub", "grid") if not content.get(key)]
+    lacking = [key for key in NEEDED if not content.get(key)]
     strange = [key for key in content if key not in KEYS]
     if lacking or strange:
         problem = f"lacks {', '.join(lacking)}" if lacking else f"has the unknown key {strange[0]!r}"
         raise ReportedError(f"{path} {problem}; a table has {', '.join(KEYS)}")
+    check_origin(path, content)
     columns, stub, grid = content["columns"], content["stub"], content["grid"]
     heads = [" ".join(filter(None, (column.get("group"), column.get("name")))) for column in columns]
     if not all(column.get("name") for column in columns) or len(set(heads)) < len(heads):
@@ -150,6 +193,11 @@ def load_table(name: str, folder: Path | None = None) -> ReportedTable:
         name=name,
         title=content["title"],
         source=content["source"],
+        place=content.get("place", ""),
+        published=content["published"],
+        read=content["read"],
+        review=content.get("review", ""),
+        task=content.get("task", TASKS[0]),
         notes=tuple(content.get("notes", ())),
         stub=tuple(stub),
         columns=tuple(heads),
@@ -164,6 +212,19 @@ def load_table(name: str, folder: Path | None = None) -> ReportedTable:
             for label, line, row in zip(labels, grid, rows, strict=True)
         ),
     )
+
+
+def check_origin(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises ReportedError unless it says where the numbers were read, and in which place of that."""
+    read, task = content["read"], content.get("task", TASKS[0])
+    if read not in READ or task not in TASKS:
+        key, value, allowed = ("read", read, READ) if read not in READ else ("task", task, TASKS)
+        raise ReportedError(f"{path}: {key} = {value!r}; allowed are {', '.join(allowed)}")
+    place = "review" if read == "review" else "place"
+    if not content.get(place):
+        raise ReportedError(f"{path}: read = {read!r} needs {place}, where in it the numbers stand")
+    if read != "review" and content.get("review"):
+        raise ReportedError(f"{path}: review = {content['review']!r} goes with read = 'review', not with {read!r}")
 
 
 def read_labels(path: Path, row: Any, labels: int, columns: int) -> tuple[str, ...]:

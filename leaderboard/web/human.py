@@ -36,7 +36,7 @@ from leaderboard import figures
 from leaderboard.stats import intervals as statistics
 from leaderboard.stats.agreement import krippendorff_alpha
 from leaderboard.web.media import encode_poster, encode_webm
-from leaderboard.web.site import fill_page
+from leaderboard.web.page import fill_page
 
 SCHEMA = 1
 COUNT = 12

@@ -1,7 +1,8 @@
-"""Clips for a page: small WebM videos that browsers play, and their posters. The same pixels give the same bytes.
+"""Clips for a page: small WebM videos that browsers play, their posters, and moving pictures to stand in the page.
 
-VP9 with 4:2:0 colour at a constant quality: for the eye, never for a metric. Nothing of the machine, the time or the
-encoder's name is written into a file. A file is named by its content, so equal clips are one file.
+The same pixels give the same bytes. VP9 with 4:2:0 colour at a constant quality: for the eye, never for a metric.
+Nothing of the machine, the time or the encoder's name is written into a file. A file is named by its content, so equal
+clips are one file.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ Video = UInt8[np.ndarray, "frame height width 3"]
 LONGEST = 128  # pixels of the longer side; larger clips are shrunk
 QUALITY = "32"  # VP9's constant quality: 0 is best, 63 worst
 COLOURS = 64  # of a poster
+MOVING = 160  # pixels of the longer side of a moving picture
+MOST_FRAMES = 24  # of a moving picture; of longer clips so many are shown, equally spaced
+DURATION = 2000  # milliseconds that a moving picture takes
 NAME_LENGTH = 24  # characters of a content's sha256
 
 
-def shrink(video: Video) -> Video:
-    """At most LONGEST pixels long and wide, and of even size as 4:2:0 needs (the last row or column may repeat)."""
+def shrink(video: Video, longest: int = LONGEST) -> Video:
+    """At most `longest` pixels long and wide, and of even size as 4:2:0 needs (the last row or column may repeat)."""
     height, width = video.shape[1:3]
-    scale = LONGEST / max(height, width)
+    scale = longest / max(height, width)
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         video = np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.LANCZOS)) for one in video])
@@ -58,6 +62,24 @@ def encode_poster(video: Video) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(shrink(video)[len(video) // 2]))
     buffer = io.BytesIO()
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def encode_moving(video: Video) -> bytes:
+    """An animated WebP of the clip, shrunk, that plays in `DURATION` and again: some ten kilobytes."""
+    if len(video) > MOST_FRAMES:
+        video = video[np.linspace(0, len(video) - 1, MOST_FRAMES).round().astype(int)]
+    first, *rest = (Image.fromarray(np.ascontiguousarray(frame)) for frame in shrink(video, MOVING))
+    buffer = io.BytesIO()
+    duration = round(DURATION / len(video))
+    first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=duration, loop=0, quality=60, method=2)
+    return buffer.getvalue()
+
+
+def encode_still(video: Video) -> bytes:
+    """The middle frame as a WebP, shrunk."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(shrink(video, MOVING)[len(video) // 2])).save(buffer, "WEBP", quality=60)
     return buffer.getvalue()
 
 

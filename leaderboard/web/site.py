@@ -13,25 +13,23 @@ all names are escaped besides. Without a script it is a plain page with players.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from leaderboard.board import Row, Section, write_number
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
+from leaderboard.papers.unread import load_unread
 from leaderboard.publication import write_place
+from leaderboard.published_board import HEADS, ShownSet, table_part
 from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
+from leaderboard.web.page import fill_page
 
 FOLDER = Path(__file__).parents[1] / "site"
-TEMPLATES = Path(__file__).parents[1] / "templates"
 ROLES = {"method": "method", "baseline": "baseline", "control": "floor", "ceiling": "ceiling"}
 EDGE = 2.0  # per cent of a strip left free at both ends
 TICKS = 5  # at most
@@ -43,6 +41,7 @@ def write_site(
     folder: Path = FOLDER,
     *,
     reported: Sequence[ReportedTable] | None = None,
+    published: Sequence[ShownSet] = (),
 ) -> list[Path]:
     """Write the site and return its files. clips: of `clip_wall.read_walls`; those of no section are left out.
 
@@ -59,6 +58,8 @@ def write_site(
         splits=list(dict.fromkeys(view["split"] for view in views)),
         roles=ROLES,
         reported=[view_reported(table) for table in reported],
+        published=[view_set(one) for one in published],
+        unread=load_unread() if reported else [],
     )
     media = folder / "media"
     media.mkdir(parents=True, exist_ok=True)
@@ -75,55 +76,6 @@ def write_site(
 def list_media(folder: Path) -> list[Path]:
     """The files of clips in a site's folder, those that an older board left among them."""
     return sorted(path for path in (folder / "media").glob("*") if MEDIA.fullmatch(path.name))
-
-
-def fill_page(name: str, **content: Any) -> str:
-    """`templates/<name>.html` with its style and script in it, and the policy that allows these two alone.
-
-    Everything of `content` is escaped. Only media beside the page are loaded; no request leaves it.
-    """
-    parts = {suffix: (TEMPLATES / f"{name}.{suffix}").read_text(encoding="utf-8") for suffix in ("css", "js")}
-    parts["css"] = (TEMPLATES / "common.css").read_text(encoding="utf-8") + parts["css"]
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src '{name_digest(parts['js'])}'",
-            f"style-src '{name_digest(parts['css'])}'",
-            "img-src 'self' file:",
-            "media-src 'self' file:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"breakable": mark_breaks, "interval": mark_interval}
-    # ours, read from the package: no text from outside goes into them
-    trusted = {suffix: Markup(text) for suffix, text in parts.items()}
-    return environment.get_template(f"{name}.html").render(policy=policy, **trusted, **content) + "\n"
-
-
-def mark_breaks(text: str) -> Markup:
-    """The text, escaped, with leave to break the line after each underscore."""
-    return Markup("_<wbr>").join(text.split("_"))
-
-
-def mark_interval(text: str) -> Markup:
-    """A score, escaped, with its interval set apart."""
-    value, bracket, rest = text.partition("[")
-    return (
-        Markup('{}<span class="interval">{}</span>').format(value, bracket + rest) if bracket else Markup.escape(text)
-    )
-
-
-def name_digest(text: str) -> str:
-    """As Content-Security-Policy names an inline style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def view_section(section: Section, wall: Wall | None) -> dict[str, Any]:
@@ -316,6 +268,16 @@ def view_tile(tile: Tile, wall: Wall) -> dict[str, Any]:
     }
 
 
+def view_set(one: ShownSet) -> dict[str, Any]:
+    """A published set: its facts, and under each protocol its verdict and table."""
+    parts = [
+        {"protocol": part.protocol, "verdict": part.verdict, "rows": table_part(part).values.tolist()}
+        for part in one.parts
+    ]
+    plain = {name: getattr(one, name) for name in ("name", "title", "phantom", "chosen", "source", "facts")}
+    return {**plain, "heads": HEADS, "parts": parts}
+
+
 def view_reported(table: ReportedTable) -> Mapping[str, Any]:
     """A paper's table as it is printed, with the chance levels beneath where they are known."""
     cells = table.rows[0].cells if table.rows else ()
@@ -323,7 +285,8 @@ def view_reported(table: ReportedTable) -> Mapping[str, Any]:
     return {
         "id": table.name,
         "title": table.title,
-        "source": table.source,
+        "task": table.task,
+        "source": f"{table.origin} {table.about}",
         "notes": table.notes,
         "stub": table.stub,
         "columns": table.columns,

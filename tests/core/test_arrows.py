@@ -34,10 +34,13 @@ BELOW = {  # a room: the rooms that its files may import, beside its own
         "bench.pretrained",
         "bench.scoring",
     ),
-    "bench.doors": ("bench.core", "bench.store", "bench.datasets", "bench.scoring", "bench.harness", "metrics"),
+    "bench.doors": (
+        *("bench.core", "bench.store", "bench.toolbox.average", "bench.datasets", "bench.scoring", "bench.harness"),
+        "metrics",
+    ),
     "bench.audit": (
         *("bench.core", "bench.store", "bench.toolbox", "bench.datasets", "bench.pretrained", "bench.scoring"),
-        *("bench.harness", "bench.doors"),
+        *("bench.harness", "bench.doors", "metrics"),
     ),
     "leaderboard": ("bench.core", "bench.store", "bench.toolbox.plotting", "metrics"),
     "methods": ("bench.core", "bench.toolbox", "bench.pretrained"),

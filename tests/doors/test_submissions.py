@@ -15,11 +15,14 @@ from skimage.color import rgb2gray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.core.errors import BenchError
+from bench.doors.mean_of_others import BLUR, MOST_SHAPES, OtherClips
 from bench.doors.video_pairs import find_pairs, parse_rule, split_sides
-from bench.doors.videos import PARTY, score_videos
+from bench.doors.videos import LEFT_OUT, PARTY, score_videos
 from bench.scoring.views import Viewer
 from bench.store.video import read_video, write_lossless
 from leaderboard.clips import clip_table, summary_table
+from leaderboard.rendering import render
+from metrics.frechet import frechet_distance
 from metrics.protocols import PROTOCOLS
 
 FRAMES, SIZE = 6, 48
@@ -27,6 +30,8 @@ FRAMES, SIZE = 6, 48
 
 class Judges:
     """Stands in for a suite's judges: views that are simple functions of the pixels, counted as they are asked for."""
+
+    name = "stand-in"
 
     def __init__(self, *, without: tuple[str, ...] = ("raft_vbench", "amt", "vifi_mind_animator")) -> None:
         self.without = without
@@ -38,7 +43,10 @@ class Judges:
         return view not in self.without
 
     def explain(self, view):
-        return f"fetch {view}"
+        return f"no {view} here; fetch {view}"
+
+    def source(self, view):
+        return f"nobody/{view}"
 
     def digest(self, view):
         return f"{view}-1"
@@ -138,6 +146,79 @@ def test_floors_are_what_they_say(tmp_path):
     still = np.repeat(clips[0][FRAMES // 2][None], FRAMES, axis=0)
     assert ssim.loc["clip1", "still_frame"] == pytest.approx(reference(still, clips[1]))
     assert ssim.loc["clip1", "shuffled"] == pytest.approx(reference(made[0], clips[1]))
+    mean = [
+        cv2.GaussianBlur(frame, (0, 0), BLUR * SIZE, borderType=cv2.BORDER_REFLECT)
+        for frame in clips[[0, 2, 3]].astype(float).mean(axis=0)
+    ]
+    mean = np.clip(np.round(mean), 0, 255).astype(np.uint8)
+    assert ssim.loc["clip1", "mean_of_others"] == pytest.approx(reference(mean, clips[1]))
+
+
+def test_the_mean_of_others_is_of_their_shape_and_needs_one_clip_of_memory_a_shape():
+    tall, wide = np.zeros((2, 4, 3, 3), np.uint8), np.zeros((2, 3, 4, 3), np.uint8)
+    others = OtherClips(clip + value for value in range(0, 200, 20) for clip in (tall, wide))
+    assert [total.nbytes for total in others.totals.values()] == [2 * 4 * 3 * 3 * 4] * 2
+    assert (others.mean_without(tall + 180) == 80).all() and (others.mean_without(wide) == 100).all()
+    assert OtherClips([tall]).mean_without(tall) is None
+    many = OtherClips(np.zeros((1, 2, width, 3), np.uint8) for _ in range(2) for width in range(1, 40))
+    assert len(many.totals) == MOST_SHAPES
+    assert many.mean_without(np.zeros((1, 2, 1, 3), np.uint8)) is not None
+    assert many.mean_without(np.zeros((1, 2, 39, 3), np.uint8)) is None
+
+
+def test_each_row_names_the_suite_and_the_judge_that_was_asked(tmp_path):
+    clips = draw_clips(3)
+    pairs = find_pairs(*write_folders(tmp_path, clips, clips))
+    scored = score_videos(pairs, Viewer(Judges(without=("video", "features", "dinov2"))), protocol="corrected")
+    assert set(scored["suite"]) == {"stand-in"}
+    judge = scored.groupby("metric")["judge"].unique().map(list)
+    assert judge["frame_40way"] == ["nobody/frame"] and judge["retrieval_top1"] == ["nobody/clip"]
+    assert judge["ssim"] == judge["video_40way"] == [""]  # no judge; none was there to be asked
+    files = {name: make(scored) for name, make in (("summary", summary_table), ("clips", clip_table))}
+    for format in ("md", "csv", "json"):
+        for name, text in {"rows": render(scored, format), "summary": render(files["summary"], format)}.items():
+            assert "stand-in" in text and "nobody/frame" in text, (name, format)
+    assert "Suite stand-in; judges: nobody/frame, nobody/clip." in render(files["clips"], "md")
+
+
+def test_what_is_left_out_has_a_row_that_says_what_it_needs(tmp_path, capsys):
+    clips = draw_clips(3)
+    pairs = find_pairs(*write_folders(tmp_path, clips, clips))
+    scored = score_videos(pairs, Viewer(Judges(without=("video", "features", "dinov2"))), protocol="corrected")
+    absent = scored[scored["status"] == LEFT_OUT].set_index("metric")
+    videos = [name for name in absent.index if name.startswith("video") or name == "fvd"]
+    assert {*videos, "dtc", "concept_2way", "concept_40way"} == set(absent.index) and len(videos) == 6
+    assert absent["value"].isna().all() and (absent["clip"] == "(all clips)").all()
+    assert absent.loc["video_2way", "note"] == "no video here; fetch video"
+    assert scored.loc[scored["status"] == "ok", "note"].eq("").all()
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert "video_2way, video_40way, video_50way" in said and "dtc (no dinov2 here)" in said
+    assert "concept" not in said  # which no folder of videos has
+    summary = summary_table(scored)
+    marks = dict(zip(summary["metric"], summary["mark"], strict=True))
+    assert marks["video_2way ↑"] == "left out: no video here" and "left out" not in marks["frame_2way ↑"]
+    assert "left out: no video here; fetch video" in render(summary, "md")
+    assert set(clip_table(scored).columns).isdisjoint(absent.index)
+
+
+def test_clips_are_found_and_sets_compared_by_what_the_frame_judge_knows(tmp_path):
+    """Retrieval among all clips, in whatever parties they were read, by the direction of the mean of its frames."""
+    clips, made = draw_clips(PARTY + 4), draw_clips(PARTY + 4, seed=1)
+    made[::2] = clips[::2]
+    judges = Judges()
+    scored = score_videos(find_pairs(*write_folders(tmp_path, made, clips)), Viewer(judges), protocol="real")
+    top = scored[scored["metric"] == "frame_retrieval_top1"].set_index("clip")
+    seen = [judges.observe("frame_features", one).astype(float) for one in (made, clips)]
+    ours, true = ((one / np.linalg.norm(one, axis=2, keepdims=True)).mean(axis=1) for one in seen)
+    found = (ours @ true.T / np.linalg.norm(true, axis=1)).argmax(axis=1) == np.arange(len(clips))
+    assert found[::2].all() and not found.all()
+    assert top["value"].to_dict() == {f"clip{i}": float(found[i]) for i in range(len(clips))}
+    assert (top["chance"] == 1 / len(clips)).all()
+    assert top["constant_grey"].mean() == pytest.approx(1 / len(clips))  # it is the same for every clip
+    assert (top["still_frame"] == 0).all()
+    (distance,) = scored[scored["metric"] == "frame_frechet"].to_dict("records")
+    assert distance["value"] == pytest.approx(frechet_distance(*(one.mean(axis=1) for one in seen)), rel=1e-4)
+    assert distance["mean_of_others"] > 0 and np.isnan(distance["shuffled"])
 
 
 def test_missing_and_broken_clips_score_the_worst_whatever_their_place(tmp_path, capsys):
@@ -179,9 +260,9 @@ def test_a_judge_that_is_missing_leaves_its_metrics_out_and_says_so(tmp_path, ca
     pairs = find_pairs(*write_folders(tmp_path, clips, clips))
     judges = Judges(without=("raft_vbench", "amt", "dino_vbench"))
     scored = score_videos(pairs, Viewer(judges), protocol="vbench")
-    assert "left out subject_consistency: fetch dino_vbench" in capsys.readouterr().err
-    assert "subject_consistency" not in set(scored["metric"])
-    with pytest.raises(BenchError, match="clip_pcc cannot be computed: fetch vifi"):
+    assert "left out subject_consistency (no dino_vbench here)" in capsys.readouterr().err
+    assert scored[scored["metric"] == "subject_consistency"]["status"].tolist() == [LEFT_OUT]
+    with pytest.raises(BenchError, match="clip_pcc cannot be computed: no vifi_mind_animator here; fetch vifi"):
         score_videos(pairs, Viewer(Judges()), protocol="mind_animator", metrics="clip_pcc")
 
 
@@ -289,6 +370,7 @@ def test_every_protocol_scores_every_kind_of_real_file(real, protocol):
                    rule=parse_rule("even:6")),
     ):  # fmt: skip
         scored = score_videos(first(pairs, 2), Viewer(judges), protocol=protocol)
+        scored = scored[scored["status"] != LEFT_OUT]
         assert np.isfinite(scored["value"]).all()
         for metric in PROTOCOLS[protocol].metrics:
             values = scored[scored["metric"] == metric.name]["value"]

@@ -13,7 +13,10 @@ from bench.core.registry import resolve
 from bench.core.variants import find_variant
 from leaderboard.board import Section, make_board, write_number
 from leaderboard.publication import FOLDER, board_rows, write_board, write_evaluation, write_markdown
-from leaderboard.results import read_manifests, read_results
+from leaderboard.published import read_published
+from leaderboard.published_board import show_sets
+from leaderboard.results import RESULTS, current_version, read_manifests, read_results
+from leaderboard.standing import FLOORS
 from leaderboard.web.clip_wall import read_walls
 from leaderboard.web.site import list_media, write_site
 
@@ -170,10 +173,30 @@ def test_numbers_have_three_digits(value, text):
 
 
 def test_the_published_board_is_what_the_committed_results_make(tmp_path):
-    sections = make_board(read_results())
-    for path in (*write_board(sections, tmp_path), *write_site(sections, read_walls(), tmp_path / "site")):
+    sections, published = make_board(read_results()), show_sets(read_published(RESULTS))
+    made = write_board(sections, tmp_path, published=published)
+    made += write_site(sections, read_walls(), tmp_path / "site", published=published)
+    for path in made:
         assert (FOLDER / path.relative_to(tmp_path)).read_bytes() == path.read_bytes(), f"stale: {path.name}"
     assert [path.name for path in list_media(FOLDER / "site")] == [path.name for path in list_media(tmp_path / "site")]
+
+
+def test_what_was_published_of_real_recordings_is_committed_with_floors_and_intervals():
+    sets = {one.name: one for one in read_published(RESULTS)}
+    clips = {"seed_dv-eeg2video": 23, "cc2017-mind_video": 8, "cc2017-neuroclips": 11, "cinebrain-cinesync": 4}
+    assert {name: one.record["clips"] for name, one in sets.items() if name in clips} == clips
+    for name in clips:
+        record = sets[name].record
+        assert record["chosen"] and record["suite"] == "light" and not record["provenance"]["dirty"]
+        for metric, version in record["metric_versions"].items():
+            assert version == current_version(*metric.split(".")), f"score and publish {name} again: {metric} changed"
+    shown = {one.name: {part.protocol: part for part in one.parts} for one in show_sets(list(sets.values()))}
+    assert set(shown["cinebrain-cinesync"]) == {"vbench"}
+    for name, own in (("seed_dv-eeg2video", "eeg2video"), ("cc2017-mind_video", "neuroclips")):
+        assert {own, "corrected"} <= set(shown[name])
+    frames = shown["seed_dv-eeg2video"]["corrected"].summary.set_index("metric").loc["frame_40way"]
+    assert frames["value"] == pytest.approx(0.57, abs=0.01) and frames["chance"] == pytest.approx(1 / 40)
+    assert frames["low"] > 0.3 and frames[list(FLOORS)].max() < 0.1
 
 
 def test_committed_results_are_of_the_methods_as_they_are():

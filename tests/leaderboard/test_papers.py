@@ -190,6 +190,9 @@ def hand_made(tmp_path, monkeypatch, text):
 ONE_ROW = """
 title = "t"
 source = "s"
+place = "Table 1"
+published = "arXiv 0000.00000"
+read = "paper"
 common = { dataset = "seed_dv", method = "sam_net", split = "single_subject" }
 columns = [{ name = "2-way", metric = "eeg2video.video_2way" }, { name = "FVMD", defined = "of videos" }]
 stub = ["Method"]
@@ -229,6 +232,9 @@ def test_people_are_reported_only():
 HAND = """
 title = "t"
 source = "s"
+place = "Table 1"
+published = "arXiv 0000.00000"
+read = "paper"
 common = { dataset = "seed_dv", split = "cross_subject" }
 columns = [
   { name = "2-way", metric = "eeg2video.video_2way" },

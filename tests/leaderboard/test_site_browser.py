@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import DESK, PHONE, click, find, list_shown, open_browser, open_page, press, read_console, wait
+from published_sets import ABOUT, make_scored
 from small_site import ALSO_HOSTILE, HOSTILE, Site, make_site
+
+from leaderboard.published import read_published, write_published
+from leaderboard.published_board import show_sets
+from leaderboard.web.site import write_site
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +229,28 @@ def test_without_a_script_it_is_a_page_with_players(chromium, made):
         assert not find(chromium, ".play")[0].is_displayed()
     finally:
         chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_published_videos_stand_apart_and_are_no_rows_of_the_ranking(chromium, made, tmp_path, size):
+    write_published(tmp_path / "results", ABOUT | {"licence": ALSO_HOSTILE}, make_scored())
+    shown = show_sets(read_published(tmp_path / "results"))
+    write_site(made[1], made[2], tmp_path / "site", published=shown)
+    open_page(chromium, tmp_path / "site" / "index.html", size=size)
+    page, screen = chromium.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert page <= screen == size[0]
+    assert chromium.find_element("id", "count").text == "21 rows in 2 of 2 sections"
+    section = chromium.find_element("id", "published")
+    assert [one.text for one in section.find_elements("css selector", ".badge")] == [
+        "real recordings", "real", "chosen by their authors",
+    ]  # fmt: skip
+    assert ALSO_HOSTILE in section.text and shown[0].parts[0].verdict in section.text
+    assert not section.find_elements("css selector", "[data-row]") and not find(chromium, "img")
+    link = section.find_element("css selector", "a")
+    assert link.get_attribute("href") == ABOUT["source"] and "noopener" in link.get_attribute("rel")
+    click(chromium, find(chromium, "nav a[href='#published']")[0])
+    for dark in (False, True):
+        open_page(chromium, tmp_path / "site" / "index.html", size=size, dark=dark)
+        for selector in (".badge.real", ".verdict", "table.published td"):
+            assert measure_contrast(chromium, selector) >= 4.5, selector
+    assert read_console(chromium) == []

@@ -25,10 +25,12 @@ def show(shape: tuple[int, int, int], seed: int) -> Scored:
     shapes = {
         **per_frame,
         "frame": (CLIPS, frames, 60),
+        "frame_features": (CLIPS, frames, 16),
         "video": (CLIPS, 60),
         "features": (CLIPS, 16),
         "concept": (CLIPS, 60),
         "gallery": (CLIPS, CLIPS),
+        "frame_gallery": (CLIPS, CLIPS),
         "raft": (CLIPS, frames - 1, height, width, 2),
         "raft_vbench": (CLIPS, frames - 1, height + 3, width + 3, 2),
         "amt": (CLIPS,),

@@ -22,6 +22,7 @@ def draw_scored(rng, n=12, frames=6):
     views |= {view: rng.normal(size=(n, frames, 8)) + 1 for view in (*prepared, "dinov2_dynamind")}
     views |= {"features": rng.normal(size=(n, 5)), "concept": rng.normal(size=(n, 40)), "amt": rng.random(n)}
     views |= {"raft_vbench": rng.normal(size=(n, frames - 1, SIZE, SIZE, 2)), "gallery": rng.normal(size=(n, n))}
+    views |= {"frame_features": rng.normal(size=(n, frames, 5)), "frame_gallery": rng.normal(size=(n, n))}
     return Scored(
         video=rng.integers(0, 256, (n, frames, SIZE, SIZE, 3), dtype=np.uint8),
         views={name: view.astype(np.float32) for name, view in views.items()},
@@ -61,8 +62,8 @@ def test_every_metric_gives_one_bounded_value_a_clip(protocol, pair):
         assert values.shape == ((12,) if spec.level == "clip" else (1,)) and values.dtype == np.float64
         assert np.all((spec.lo <= values) & (values <= spec.hi)), spec.name
         assert spec.worst == (spec.lo if spec.direction == "higher" else spec.hi) or np.isinf(spec.hi)
-        gated = {"gallery", "concept", "vifi_mind_animator"} & set(spec.views) and spec.name != "vifi_score"
-        if spec.paired and not gated:
+        gated = {"gallery", "frame_gallery", "concept", "vifi_mind_animator"} & set(spec.views)
+        if spec.paired and (not gated or spec.name == "vifi_score"):
             best = spec.hi if spec.direction == "higher" else spec.lo
             assert spec.compute(target, target) == pytest.approx(np.full(12, best)), spec.name
 

@@ -179,7 +179,7 @@ def test_a_build_continues_where_it_stopped(tmp_path, monkeypatch):
 def test_the_mini_suite_is_complete_and_small():
     table = verify_suite("mini")
     assert table["present"].all() and table["megabytes"].sum() <= 80  # a folder that two roles share counts once
-    assert suite_names() == ("mini", "paper")
+    assert suite_names() == ("mini", "light", "paper")
     assert not verify_suite("paper")["licence"].eq("not stated").any()
 
 

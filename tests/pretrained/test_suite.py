@@ -201,7 +201,7 @@ def test_missing_weights_say_what_to_fetch(tiny_folder, tmp_path):
 
 
 def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(UnknownSuite, match="mini, paper"):
+    with pytest.raises(UnknownSuite, match="mini, light, paper"):
         load_suite("midi")
     with pytest.raises(CannotBuild, match="only 'mini'"):
         build_suite("paper")

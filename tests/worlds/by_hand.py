@@ -74,6 +74,12 @@ def retrieval(p: Planted, t: Planted, k: int) -> float:
     return float(sorted(CLIPS, key=lambda clip: -likeness[clip]).index(clip_of(t)) < k)
 
 
+def retrieval_by_frames(p: Planted, t: Planted, k: int) -> float:
+    ours, *true = (unit(unit(one.views["frame_features"]).mean(axis=0)) for one in (p, *TRUTH.values()))
+    likeness = {clip: ours @ one for clip, one in zip(TRUTH, true, strict=True)}
+    return float(sorted(CLIPS, key=lambda clip: -likeness[clip]).index(clip_of(t)) < k)
+
+
 # Pixels
 
 
@@ -246,6 +252,16 @@ def frechet(predictions: list[Planted], truths: list[Planted]) -> float:
     return float(((ours.mean(0) - true.mean(0)) ** 2).sum() + np.trace(a + b - 2 * np.real(sqrtm(a @ b))))
 
 
+def frame_frechet(predictions: list[Planted], truths: list[Planted]) -> float:
+    """Of the mean over each clip's frames."""
+    ours, true = (
+        np.stack([one.views["frame_features"].astype(float).mean(axis=0) for one in side])
+        for side in (predictions, truths)
+    )
+    a, b = np.cov(ours.T), np.cov(true.T)
+    return float(((ours.mean(0) - true.mean(0)) ** 2).sum() + np.trace(a + b - 2 * np.real(sqrtm(a @ b))))
+
+
 # Protocols
 
 
@@ -255,6 +271,7 @@ def accuracies(ways: tuple[int, ...], right: int) -> dict[str, Formula]:
 
 
 TOP_ONE = accuracies((2, 40), 1)
+OF_FRAMES = {name: f for name, f in accuracies((2, 40, 50), 1).items() if name.startswith("frame")}
 PROTOCOL_FORMULAS: dict[str, dict[str, Formula]] = {
     "eeg2video": accuracies((2, 40), 3) | {"ssim": ssim, "psnr": psnr},
     "neuroclips": accuracies((2, 50), 3)
@@ -284,25 +301,31 @@ PROTOCOL_FORMULAS: dict[str, dict[str, Formula]] = {
     | {"clip_consistency": partial(adjacent, view="clip"), "dtc": partial(adjacent, view="dinov2")}
     | {"motion_smoothness_dis": partial(smoothness, middle=halfway), "dynamic_magnitude": magnitude}
     | {"dynamic_difference": magnitude_difference, "epe_dis": partial(end_point_error, estimate=dis)},
+    "real": OF_FRAMES
+    | {f"{name}_normalised": normalised(f, int(name.split("_")[1][:-3])) for name, f in OF_FRAMES.items()}
+    | {f"frame_retrieval_top{k}": partial(retrieval_by_frames, k=k) for k in (1, 5)}
+    | {"ssim": ssim, "psnr": psnr, "hue_correlation": hue_correlation}
+    | {"motion_smoothness_dis": partial(smoothness, middle=halfway), "dynamic_magnitude": magnitude}
+    | {"dynamic_difference": magnitude_difference, "epe_dis": partial(end_point_error, estimate=dis)},
 }
 FORMULAS = {(protocol, name): f for protocol, named in PROTOCOL_FORMULAS.items() for name, f in named.items()}
-SETS = {("cinebrain", "fvd"): frechet, ("corrected", "fvd"): frechet}
+SETS = {("cinebrain", "fvd"): frechet, ("corrected", "fvd"): frechet, ("real", "frame_frechet"): frame_frechet}
 
 UNPAIRED = {  # look at the prediction alone
     *("dtc", "ctc", "clip_consistency", "subject_consistency", "background_consistency", "temporal_flickering"),
     *("motion_smoothness", "motion_smoothness_dis", "dynamic_degree", "dynamic_degree_dis", "dynamic_magnitude"),
     *(("neuroclips", "clip_pcc"), ("neurons", "clip_pcc")),
 }
-LOWER = {"epe", "epe_dis", "dynamic_difference", "fvd"}
+LOWER = {"epe", "epe_dis", "dynamic_difference", "fvd", "frame_frechet"}
 SHUFFLES = {"pixcorr": 1, "epe": 1, "epe_dis": 1, "dynamic_difference": 1}  # the others over all ten
 COSINES = {
     "ssim", "pixcorr", "hue_correlation", "clip_consistency", "dtc", "ctc", "clip_pcc", "vifi_score"
 }  # fmt: skip
 WORST = {
     **dict.fromkeys(COSINES, -1.0),
-    **{f"{judge}_{n}way_normalised": -1 / (n - 1) for judge in ("video", "frame") for n in (2, 40)},
+    **{f"{judge}_{n}way_normalised": -1 / (n - 1) for judge in ("video", "frame") for n in (2, 40, 50)},
     **dict.fromkeys(("epe", "epe_dis", "dynamic_difference"), 100.0),
-    "fvd": 1e6,
+    **dict.fromkeys(("fvd", "frame_frechet"), 1e6),
 }  # all others: 0
 # Fixed-point hues and warps of OpenCV; the rest are rounding errors of float32
 TOLERANCE = {"hue_pcc": 3e-3, "hue_correlation": 1e-4, "motion_smoothness_dis": 5e-3}

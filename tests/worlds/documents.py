@@ -96,6 +96,8 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
     for line in (
         "python -m bench run --method sam_net --split cross_subject",
         "python -m bench run --method sam_net --split single_subject",
+        "python -m bench run --method sam_net --split single_subject --scheduler local:2",
+        "python -m bench run --method sam_net --split single_subject --scheduler tcp://head:8786",
         "python -m bench run --method sam_net --split new_subject --ablation new2source",
         "python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3",
         "python -m bench run --method cine_neuron --split single_subject",
@@ -126,6 +128,14 @@ INSTEAD |= {
         "fits SAM-Net",
         f"python -m bench figure electrodes --set epochs=1 {TINY}",
     ),
+    "python -m bench figure learning --method sam_net": (
+        "fits SAM-Net five times",
+        f"python -m bench figure learning --method ridge {TINY}",
+    ),
+    "python -m bench figure learning --method sam_net --vary epochs=[5,10,20,40]": (
+        "fits SAM-Net four times",
+        f"python -m bench figure learning --method sam_net --vary epochs=[1,2] --set batch_size=32 {TINY}",
+    ),
     "python -m bench figure voxels": ("fits CineNeuron: more than a minute on the tiny phantom", None),
     "python -m bench pack --method sam_net --split cross_subject": (
         STORE,
@@ -140,6 +150,11 @@ INSTEAD |= {
         "writes into the checkout",
         "python -m bench publish --bundle theirs.base.zip --results submitted",
     ),
+    "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left": (
+        "writes into the checkout, and the stand-ins are copies",
+        "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left "
+        "--results submitted --accept-flagged",
+    ),
     "python -m bench board": ("writes into the checkout", "python -m bench board --results results --output board"),
     "python -m bench human build --method sam_net --method retrieval --split cross_subject --output study": (
         STORE,
@@ -151,6 +166,7 @@ INSTEAD |= {
     "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
+    "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
     "python -m bench run --method sam_net --split cross_subject --dataset seed_dv --data-root DIR --suite paper": (
         "needs gated data, tens of gigabytes of weights and a GPU",
         None,

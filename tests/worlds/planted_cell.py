@@ -52,6 +52,7 @@ def draw_views(rng: np.random.Generator) -> dict[str, np.ndarray]:
     own = rng.spawn(1)[0]  # the same judges' of frames prepared in other ways
     for name in ("clip_vbench", "clip_dynamind", "dinov2_dynamind"):
         views[name] = own.normal(size=5) + 0.5 * own.normal(size=(FRAMES, 5))
+    views["frame_features"] = own.normal(size=3) + 0.5 * own.normal(size=(FRAMES, 3))
     return {name: view.astype(np.float32) for name, view in views.items()}
 
 

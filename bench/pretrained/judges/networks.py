@@ -108,38 +108,6 @@ class FrameNetwork(ABC):
         return {self.output: self.look(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])}
 
 
-class FrameClassifier(FrameNetwork):
-    """ViT: `logits` [n, f, classes]."""
-
-    output = "logits"
-
-    def __init__(self, role: Role, dtype: torch.dtype, device: torch.device) -> None:
-        from transformers import ViTForImageClassification
-
-        self.preparation = load_preparation(role)
-        self.module = load_transformer(ViTForImageClassification, role, dtype, device, attn_implementation="sdpa")
-
-    def look(self, frames: Float[Tensor, "m 3 H W"]) -> Float[Tensor, "m classes"]:
-        network = self.module.vit
-        hidden = network.embeddings(frames)  # (m, token, width)
-        for layer in network.layers[:-1]:
-            hidden = layer(hidden)
-        return self.module.classifier(network.layernorm(finish_class_token(network.layers[-1], hidden)))
-
-
-def finish_class_token(layer: Any, hidden: Float[Tensor, "m token width"]) -> Float[Tensor, "m width"]:
-    """The class token after ViT's last layer, the only one that is read: a fifteenth of the network's arithmetic less.
-
-    The same sums as the layer's own `forward`, with one query in place of all; a test holds the two together.
-    """
-    attention, normed, first = layer.attention, layer.layernorm_before(hidden), hidden[:, :1]
-    projected = attention.q_proj(normed[:, :1]), attention.k_proj(normed), attention.v_proj(normed)
-    query, key, value = (part.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for part in projected)
-    seen = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)  # (m, head, 1, head_dim)
-    first = first + attention.o_proj(seen.transpose(1, 2).flatten(2))
-    return (first + layer.mlp(layer.layernorm_after(first)))[:, 0]
-
-
 class DinoEncoder(FrameNetwork):
     """DINO v1 (a ViT) or v2: `embedding` [n, f, width], the class token after the last norm. Frames of any size."""
 

@@ -59,7 +59,10 @@ class View:
 VIEWS: dict[str, View] = {
     "video": View(role="video_judge", output="logits", summary="VideoMAE's logits [n, classes]"),
     "features": View(role="video_judge", output="pooled", summary="VideoMAE's mean last hidden state [n, d]"),
-    "frame": View(role="frame_judge", output="logits", summary="ViT's logits of each frame [n, f, classes]"),
+    "frame": View(
+        role="frame_judge", output="logits", summary="the image classifier's logits of each frame [n, f, classes]"
+    ),
+    "frame_features": View(role="frame_judge", output="features", summary="what its last layer reads [n, f, d]"),
     "clip": View(role="clip", output="embedding", summary="CLIP's embedding of each frame [n, f, d]"),
     "clip_large": View(role="clip_large", output="embedding", summary="the large CLIP's, of each frame [n, f, d]"),
     "clip_big_tokens": View(
@@ -174,8 +177,15 @@ class Judges:
 
         _, settings, base = find_suite("paper")
         named = make_roles(settings, base, (_view(view).role,)).get(_view(view).role)
-        where = f"; in suite 'paper' {named.explain()}" if named is not None else ""
+        where = ""
+        if named is not None:
+            where = f"; in suite 'paper' {named.explain()}" if not named.files else "; suite 'paper' has it here"
         return f"suite {self.name!r} has no {_view(view).role}{where}"
+
+    def source(self, view: str) -> str:
+        """Which network the suite asks for the view: its repository, package or folder; empty where it names none."""
+        role = self.roles.get(_view(view).role)
+        return "" if role is None else role.source
 
     def digest(self, view: str) -> str:
         """Of all that determines the view of a clip: the judge's files and settings, the precision and the preparation.
@@ -270,11 +280,12 @@ class Judges:
         import torch
 
         from bench.pretrained.judges import networks as kinds
+        from bench.pretrained.judges.classifiers import load_classifier
 
         role = self._role(view)
         loaders: dict[str, Callable[..., Any]] = {
             "video_judge": kinds.VideoClassifier,
-            "frame_judge": kinds.FrameClassifier,
+            "frame_judge": load_classifier,
             "dino": kinds.DinoEncoder,
             "dinov2": kinds.DinoEncoder,
             "action": kinds.ActionEncoder,

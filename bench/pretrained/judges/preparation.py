@@ -10,6 +10,8 @@ PIL is part of the metric: torch's and OpenCV's resizing differ from it by whole
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +154,35 @@ def read_processor(processor: Any, source: str | Path) -> Preparation:
         resample=int(processor.resample),
         rounds=False,
         table=np.ascontiguousarray(values, np.float32).tobytes(),
+    )
+
+
+def read_timm(config: Mapping[str, Any], source: str | Path) -> Preparation:
+    """The preparation that a timm `pretrained_cfg` describes (`timm.data.transforms_imagenet_eval`).
+
+    The shorter edge becomes the input's side / `crop_pct`, rounded down, and the middle is cut out ("center"); or both
+    edges do ("squash"). Raises `UnknownPreparation` for other ways, and inputs that are not square.
+    """
+    from timm.data import resolve_data_config
+
+    known = resolve_data_config({}, pretrained_cfg=dict(config))
+    height, width = known["input_size"][1:]
+    resample = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}.get(known["interpolation"])
+    edge = math.floor(height / known["crop_pct"])
+    mode = known["crop_mode"]
+    if height != width or resample is None or mode not in ("center", "squash") or (mode == "squash" and edge != height):
+        raise UnknownPreparation(
+            f"the preparation of {source} ({known}) is not one that is reproduced here: a square input, nearest to "
+            "bicubic, center or squash; add its rule to bench/pretrained/judges/preparation.py"
+        )
+    return Preparation(
+        resize="shortest" if mode == "center" else "squash",
+        height=height,
+        width=width,
+        edge=edge if mode == "center" else 0,
+        resample=resample,
+        rounds=True,
+        table=make_table((known["mean"], known["std"])),
     )
 
 

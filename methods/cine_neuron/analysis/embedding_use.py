@@ -138,8 +138,8 @@ def measure_losses(
     losses = []
     for place, (clip, told) in enumerate(zip(latents, condition, strict=True)):
         noise = torch.Generator().manual_seed(derive_seed("embedding use", "noise", place))
-        repeated = (one.expand(DRAWS, *one.shape) for one in (clip, told))
-        losses.append(float(decoder.measure_loss(*repeated, noise)))
+        clips, tokens = (one.expand(DRAWS, *one.shape) for one in (clip, told))
+        losses.append(float(decoder.measure_loss(clips, tokens, noise)))
     return np.array(losses)
 
 
