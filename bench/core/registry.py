@@ -233,11 +233,11 @@ def find_plugins() -> tuple[dict[tuple[str, str], str], tuple[Problem, ...]]:
     for place, distribution in enumerate(find_distributions()):
         try:
             points = [point for point in distribution.entry_points if point.group.startswith(GROUP)]
-            owner = (distribution.metadata["Name"] or "a package without a name") if points else ""
         except Exception as error:  # metadata that was edited or half deleted
             owner = owner_of(distribution) or f"package {place}"
             wrong.append(Problem("", owner, f"{owner}: its entry points cannot be read ({describe_error(error)})"))
             continue
+        owner = name_package(distribution) if points else ""
         for point in points:
             kind, where = point.group.removeprefix(GROUP), point.value.partition("[")[0].strip()
             says = f"{owner} registers {point.name!r} of {point.group}"
@@ -268,6 +268,17 @@ def find_distributions() -> Iterator[importlib.metadata.Distribution]:
     """Installed packages; the search ends where the folders of packages cannot be read."""
     with contextlib.suppress(OSError):
         yield from importlib.metadata.distributions()
+
+
+def name_package(distribution: importlib.metadata.Distribution) -> str:
+    """What a package calls itself.
+
+    A library that is imported may have put its own reader of metadata in Python's place, which raises where it is gone.
+    """
+    name = None
+    with contextlib.suppress(Exception):
+        name = distribution.metadata["Name"]
+    return name or "a package without a name"
 
 
 def owner_of(distribution: importlib.metadata.Distribution) -> str:
