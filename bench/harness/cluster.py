@@ -7,7 +7,8 @@ worker`, SLURM and other queues (dask-jobqueue), Kubernetes (dask-kubernetes), S
 Each task is one cell and runs `bench.harness.executor.execute`, as a command does for itself: the method is in a
 supervised process beside the worker, so a method that crashes, hangs or takes all memory ends a cell and no worker. A
 worker that is lost (its machine, its time in a queue) loses the cell that it was making: Dask hands it to another, as
-often as `RETRIES` says. Cells are idempotent and published by one rename, so a cell that was made twice is one.
+often as the scheduler's setting `allowed-failures` says (3 by default). Cells are idempotent and published by one
+rename, so a cell that was made twice is one.
 
 Workers see the same store, data and code as the command does, on a file system that they share: whether the code is
 the same is checked for each cell, by digest, before it is published. `BENCH_` variables that a worker lacks are the
@@ -34,7 +35,6 @@ from bench.harness.method_process import PICKLED, pickle_classes
 if TYPE_CHECKING:
     from distributed import Client
 
-RETRIES = 3  # workers that a cell may be lost with, before it is the cell that is thought to end them
 WAIT = 60.0  # seconds for a scheduler to answer
 LOCAL = re.compile(r"local:([1-9][0-9]{0,2})")
 
@@ -51,7 +51,7 @@ def execute_on_cluster(
     if not jobs:
         return
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(connect(scheduler, threads))
+        client = stack.enter_context(connect(scheduler))
         token = secrets.token_hex(4)  # a key that another command has used would be answered with its outcome
         futures = {}
         for job in jobs:
@@ -68,12 +68,11 @@ def execute_on_cluster(
 
 
 @contextlib.contextmanager
-def connect(scheduler: str, threads: int) -> Iterator[Client]:
+def connect(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler; workers of `local:N` live as long as the block."""
-    import dask
     from distributed import Client, LocalCluster
 
-    with contextlib.ExitStack() as stack, dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}):
+    with contextlib.ExitStack() as stack:
         target: Any = scheduler
         if found := LOCAL.fullmatch(scheduler):
             target = stack.enter_context(
@@ -145,6 +144,6 @@ def explain(job: Job, future: Any) -> str:
     with contextlib.suppress(BaseException):
         error = future.exception(timeout=1)
         if type(error).__name__ == "KilledWorker":
-            return f"{name_job(job)}: each of {RETRIES + 1} workers that were to make it was lost; look into their logs"
+            return f"{name_job(job)}: every worker that was to make it was lost; look into their logs"
         return f"{name_job(job)}: {type(error).__name__}: {error}"
     return f"{name_job(job)}: it was {future.status} on the cluster; give the command again"
