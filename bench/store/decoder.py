@@ -9,8 +9,8 @@ What a file may take, unless more is asked for:
 
 - memory: BENCH_VIDEO_MEGABYTES (500), of which 60 % are pixels (48 frames of 1920×1080) and 40 % the decoder's, beside
   the 60 that its process holds when it does nothing;
-- processor time: 1.5 s for each 500 of those megabytes, and a second for every 4 MiB that lie on the disk: what a file
-  says of its length buys no time, what a stranger had to send does;
+- processor time: 1.5 s, more in proportion where more than 500 megabytes are asked for, and a second for every 4 MiB
+  that lie on the disk: what a file says of its length buys no time, what a stranger had to send does;
 - wall-clock time: twenty times that, which only a disk that does not answer can take.
 
 The films of data sets, which their user chose, are decoded by the same process to the same rule, a frame at a time:
@@ -75,7 +75,7 @@ def limits_of(size: int) -> Limits:
         raise BenchError(f"BENCH_VIDEO_MEGABYTES is {text!r}: give whole megabytes, {MEGABYTES} by default")
     megabytes = int(text)
     pixels, memory = (int(megabytes * 10**6 * share) for share in (PIXEL_SHARE, DECODER_SHARE))
-    seconds = SECONDS * megabytes / MEGABYTES + size / BYTES_A_SECOND
+    seconds = SECONDS * max(1.0, megabytes / MEGABYTES) + size / BYTES_A_SECOND  # less room does not make it faster
     return Limits(pixels=pixels, memory=max(LEAST_MEMORY, memory), seconds=seconds)
 
 
