@@ -61,7 +61,7 @@ class EEG2Video:
     """EEG2Video as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 2
+    version = 3  # 2: `embed` was the plain mean of the text's tokens
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -99,9 +99,9 @@ class EEG2Video:
                 rate=min(parameters.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
                 text_shape=text.shape[1:],
             ).to(self.device)  # fmt: skip
-        self.mean_text = text.mean(dim=0)
+        mean = text.mean(dim=0)
         self.captions = learn_captions(text, torch.from_numpy(train.concepts))
-        networks.semantic.start_at(self.mean_text.to(self.device))
+        networks.semantic.start_at(mean.to(self.device))
         clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
         if parameters.semantic_targets == "concept":
             text = average_concepts(text, concepts)
@@ -165,9 +165,9 @@ class EEG2Video:
         return fit_clips(video, self.clip_shape)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
-        """The semantic predictor's text, without the training captions' mean, averaged over the tokens."""
+        """Where the semantic predictor's text is aimed at in the space "words", before any read-out."""
         _, text, _ = self.decode(brain)
-        return (text - self.mean_text.cpu()).mean(dim=1).numpy()
+        return self.captions.aim(self.captions.place(text)).numpy()
 
     @torch.inference_mode()
     def decode(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
 
 from baselines.floors.position import reciprocal_rank
@@ -22,6 +23,7 @@ from baselines.retrieval.features import Scale, measure_scales, read_features, s
 from baselines.retrieval.method import shrink
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
+from bench.toolbox.read_outs import learn_captions
 
 EVERYBODY = 0  # the pooled reader's number; subjects count from 1
 PARTS = 5  # of a new subject's calibration clips, in order of presentation
@@ -31,7 +33,7 @@ class LinearReader:
     """What `lda` and `ridge` share: all but the classifier. Deterministic, whatever the seed."""
 
     modality: Modality = "any"
-    version = 1
+    version = 2  # 1: `embed` weighed plain mean captions
     embeds: Space = "words"
     strengths: ClassVar[Sequence[float]]
 
@@ -57,9 +59,10 @@ class LinearReader:
         self.pooled = self.subjects == "pooled" or (self.subjects is None and not train.rois)
         self.video = train.video[[find_typical(train, label) for label in self.labels]]
         if self.suite is not None:
-            words = self.suite.encode_text(list(train.captions)).float().mean(dim=1).cpu().numpy()
-            means = np.stack([words[train.concepts == label].mean(axis=0) for label in self.labels])
-            self.words = means - means.mean(axis=0)
+            tokens = self.suite.encode_text(list(train.captions))
+            captions = learn_captions(tokens, torch.from_numpy(train.concepts))  # concepts in the order of `labels`
+            aims = captions.aim(captions.place(captions.concept_tokens)).numpy()
+            self.words = aims - aims.mean(axis=0)
         raw = read_features(train.brain, train.sampling_rate)
         self.scales = measure_scales(raw, train.subject)
         x, y = scale_features(raw, train.subject, self.scales), self.number(train)
@@ -107,7 +110,8 @@ class LinearReader:
         return self.video[self.score(brain).argmax(axis=1)]
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial d"]:
-        """The mean caption of each concept, about the mean of all, weighted by what the reader gives the concept."""
+        """Where the mean caption of each concept lies in the whitened space "words", about the mean of all, weighted by
+        what the reader gives the concept."""
         return (self.weigh(self.score(brain)) @ self.words).astype(np.float32)
 
     def weigh(self, scores: Float32[np.ndarray, "trial class"]) -> Float32[np.ndarray, "trial class"]:

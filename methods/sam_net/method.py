@@ -64,7 +64,7 @@ class SamNet:
     """SAM-Net as the harness runs it. Raises BenchError for unknown parameters or values."""
 
     modality: Modality = "eeg"
-    version = 4
+    version = 5  # 4: `embed` was the plain mean of E's tokens
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:
@@ -202,10 +202,10 @@ class SamNet:
         return read, decoder.latents.expand(latents)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
-        """E as regressed, without the training captions' mean, averaged over the tokens."""
+        """Where E is aimed at in the space "words", as regressed: the whitened direction, before any read-out."""
         text, _ = self.regress(brain)
-        head = self.trained().text
-        return (head.expand(text) - head.expand(torch.zeros_like(text))).mean(dim=1).cpu().numpy()
+        captions = self.captions
+        return captions.aim(captions.place(self.trained().text.expand(text))).numpy()
 
     def regress(self, brain: BrainData) -> tuple[Float[Tensor, "trial rank"], Float[Tensor, "trial rank"]]:
         """Coefficients of E and L of each trial, through the subject's map where it has one."""

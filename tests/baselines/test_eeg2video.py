@@ -263,6 +263,9 @@ def test_losses_fall_and_a_planted_object_is_decoded(suite, fitted) -> None:
     latents, text, _ = fitted.decode(hide_answers(test))
     nearest = torch.cdist(text.flatten(1), suite.encode_text(list(test.captions[: len(OBJECTS)])).flatten(1))
     assert (nearest.argmin(1).numpy() == test.concepts).mean() > 0.8
+    words = suite.encode_text(list(test.captions)).mean(dim=1)
+    aimed = fitted.embed(hide_answers(test)) @ (words - words.mean(dim=0)).numpy().T  # (trial, clip)
+    assert (test.concepts[aimed.argmax(1)] == test.concepts).mean() > 0.8
     true = encode_clips(suite, test.video)[: len(OBJECTS)]
     error = (latents[:, None] - true[None]).pow(2).mean(dim=(2, 3, 4, 5))
     assert (error.argmin(1).numpy() == test.concepts).mean() > 0.6  # by chance 0.25

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from asking import hide_answers
 
 from baselines.linear.method import Lda, Ridge
 from baselines.linear.readers import decompose, fit_indicators, fit_lda
@@ -134,6 +136,26 @@ def test_voxels_do_not_correspond_so_each_subject_has_a_reader_of_its_own(Method
         assert read(Method(subjects="own"), world) == (known, new)
         with pytest.raises(BenchError, match="do not correspond"):
             Method(subjects="pooled").fit(world["train"], world["validation"])
+
+
+class Speaker:
+    """A suite that says each caption in tokens of its own; all of them in one direction far more than in the others."""
+
+    def encode_text(self, captions: list[str]) -> torch.Tensor:
+        drawn = [np.random.default_rng(list(one.encode())).normal(size=(2, 8)) for one in captions]
+        return torch.tensor(np.stack(drawn) * [50.0, *[1.0] * 7], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("Method", [Lda, Ridge])
+def test_what_is_embedded_is_the_concept_that_is_shown(Method) -> None:
+    world, suite = make_world(0.9, rois=False), Speaker()
+    method = Method(suite=suite)
+    method.fit(world["train"], world["validation"])
+    brain = hide_answers(world["test"])
+    words = suite.encode_text([f"thing {one}" for one in range(CONCEPTS)]).mean(dim=1).numpy()
+    named = (method.embed(brain) @ (words - words.mean(axis=0)).T).argmax(axis=1)
+    shown = method.reconstruct(brain)[:, 0, 0, 0, 0] // 9
+    assert np.mean(named == shown) > 0.95
 
 
 def test_what_cannot_be_told_or_given_is_refused() -> None:

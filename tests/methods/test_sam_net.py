@@ -92,6 +92,16 @@ def test_it_learns_a_planted_response_and_nothing_from_shuffled_brains(world: Wo
     assert concept_accuracy(method, shuffled) < 0.4
 
 
+def test_what_it_embeds_is_e_whitened_over_the_captions(world: World, method: SamNet) -> None:
+    asked = hide_answers(world.record(first_clip=100))
+    parts = [world.record(), world.record(first_clip=50)]
+    words = torch.cat([FakeSuite().encode_text(list(part.captions)) for part in parts]).mean(dim=1).double()
+    read = method.trained().text.expand(method.regress(asked)[0]).mean(dim=1).double()
+    covariance = torch.cov(words.T, correction=0)
+    whitened = (read - words.mean(dim=0)) @ torch.linalg.pinv(covariance, rtol=1e-9, hermitian=True)
+    np.testing.assert_allclose(method.embed(asked), whitened, rtol=1e-3, atol=1e-3 * whitened.abs().max())
+
+
 def test_its_videos_show_the_right_brightness(world: World, method: SamNet) -> None:
     test = world.record(first_clip=100)
     video = method.reconstruct(hide_answers(test))
