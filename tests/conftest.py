@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: many ti
 os.environ["GIT_CEILING_DIRECTORIES"] = str(Path(__file__).parents[1])
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 settings.register_profile("bench", deadline=None)  # a slow machine is no failure
@@ -37,11 +38,17 @@ def phantom(bench_home: Path):
 
 @pytest.fixture(scope="session")
 def finished(phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the floors, baselines and ceilings of `--quick`, to copy: they take most of its time."""
+    """A store with the floors, baselines and ceilings of `--quick`, to copy: they take most of its time.
+
+    Made once for all processes of the tests, by the first that asks.
+    """
     import bench
 
-    place = tmp_path_factory.mktemp("finished") / "runs"
-    bench.run("retrieval", quick=True, runs=place, jobs=1)
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    place = base / "finished" / "runs"
+    with FileLock(base / "finished.lock"):
+        bench.run("retrieval", quick=True, runs=place, jobs=1)  # the second finds all cells there
     return place
 
 
