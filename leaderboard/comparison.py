@@ -71,6 +71,7 @@ def compare_methods(
     family = [*("dataset", "split", "protocol")]
     table["p_holm"] = table.groupby(family, sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy()))
     table["better"] = [name_better(row, a, b) for _, row in table.iterrows()]
+    table.attrs["sides"] = [name_side(a), name_side(b)]
     return table
 
 

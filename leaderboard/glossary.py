@@ -16,6 +16,12 @@ FLOOR_WORDS = {
     "still_frame": "another clip held still",
     "shuffled": "another clip's reconstruction",
     "chance": "chance",
+    "shuffled_brain": "its own shuffled brain",
+    "random_clip": "a random training clip",
+    "train_mean": "the blurred mean of the training clips",
+    "best_constant": "the best constant answer",
+    "position_only": "the best answer given the position alone",
+    "noise_brain": "a method fed noise",
 }
 
 

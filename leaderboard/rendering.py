@@ -1,6 +1,7 @@
 """Tables as text: Markdown and LaTeX for people, CSV and JSON for programs.
 
-CSV and JSON carry every column at full precision (NaN as an empty field or null). Markdown and LaTeX show three
+CSV and JSON carry every column at full precision (NaN as an empty field or null). What a terminal shows by default is
+`leaderboard.narrow`. Markdown and LaTeX show three
 significant digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and
 leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)".
 """
@@ -109,7 +110,7 @@ def _for_people(table: pd.DataFrame, digits: int) -> tuple[pd.DataFrame, list[st
         if phantom.any():
             notes.append("Rows marked (phantom) are synthetic recordings: they say nothing of real brains.")
     same = {name: text[name].iloc[0] for name in NOTED if name in text and len(text) and text[name].nunique() == 1}
-    text = text.drop(columns=list(same))
+    text = text.drop(columns=[*same, *({"direction"} & set(text))])
     if "value" in text and "low" in table:
         scope = same.pop("generalises_to", "")
         interval = f"95 % interval for new {scope}" if scope not in ("", "nothing") else "95 % interval"

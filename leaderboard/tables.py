@@ -61,7 +61,7 @@ RESULT_COLUMNS = [
     *("floor", "ceiling", "brain_share", "brain_share_low", "brain_share_high", "n_subjects", "n_clips", "coverage"),
     *("floor_name", "ceiling_name"),
     *("shuffled", "difference_to_shuffled", "difference_low", "difference_high", "chance", "best_subject"),
-    *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom"),
+    *("best_value", "parameters", "seeds", "classes", "suite", "role", "generalises_to", "phantom", "direction"),
 ]
 SHUFFLED = "shuffled_brain"
 NO_ROOM = "share meaningless"
@@ -197,6 +197,7 @@ def _result_row(
         "seeds": group.groupby("subject")["seed"].nunique().min(),
         "generalises_to": interval.generalises_to,
         "phantom": bool(first["phantom"]),
+        "direction": metric.direction,
     }
 
 

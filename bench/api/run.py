@@ -220,6 +220,7 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     """The tables of what the store holds of the planned cells; empty where nothing is scored yet."""
     from bench.scoring.lookup import find_protocols
     from bench.scoring.stored import compare_makings, count_folds, read_scores
+    from leaderboard.narrow import note_verdicts
     from leaderboard.tables import result_table
 
     protocols = planned.jobs[0].protocols
@@ -229,9 +230,11 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     if scores.empty:
         return RunResult(table=scores, references=scores, scores=scores, failures=failures)
     scores = count_folds(scores, planned.dataset)
-    rows = result_table(scores, protocols=find_protocols(protocols))
+    rules = find_protocols(protocols)
+    rows = result_table(scores, protocols=rules)
     rows.attrs["notes"] = compare_makings(cells, planned.viewer, protocols)
     ours = rows["method"] == planned.jobs[0].spec.method
+    note_verdicts(rows, scores, rules)
     return RunResult(
         table=rows[ours].reset_index(drop=True),  # pandas keeps the notes
         references=rows[~ours].reset_index(drop=True),

@@ -127,6 +127,7 @@ def ask(
 
 def tabulate(question: Question, method: str | None, split: str | None, references: bool) -> pd.DataFrame:
     """Rows of methods (or of one), each held against the floors and ceilings of its split."""
+    from leaderboard.narrow import note_verdicts
     from leaderboard.tables import CLIPS, SEES_BRAIN, result_table
 
     def choose(scores: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +149,8 @@ def tabulate(question: Question, method: str | None, split: str | None, referenc
         )
     rows = result_table(scores, protocols=question.rules)
     asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
-    return with_notes(rows[asked | references].reset_index(drop=True), scores)
+    made = with_notes(rows[asked | references].reset_index(drop=True), scores)
+    return note_verdicts(made, scores, question.rules)
 
 
 def cross(questions: Sequence[Question], split: str | None) -> pd.DataFrame:

@@ -94,7 +94,13 @@ def check_file(ctx: click.Context, param: click.Parameter, path: Path | None) ->
 
 
 output = stack(
-    table_format,
+    click.option(
+        "--format",
+        type=click.Choice(("text", *FORMATS)),
+        default="text",
+        help="Of the table; text fits 100 columns. A file gets md in its place.",
+    ),
+    click.option("--wide", "format", flag_value="md", help="Every metric and column: --format md."),
     click.option(
         "--output",
         type=FILE,
@@ -135,10 +141,17 @@ def quote_command() -> str:
     return shlex.join(words)
 
 
+def settle_format(format: str) -> str:
+    """Markdown in place of text, where no narrow form is made."""
+    return "md" if format == "text" else format
+
+
 def show(table: pd.DataFrame, format: str, output: Path | None) -> None:
     """Print the table in the format asked for, or write it to the file."""
+    from leaderboard import narrow
     from leaderboard.rendering import render, write
 
-    write(render(table, format), output)
+    fits = format == "text" and output is None and narrow.knows(table)
+    write(narrow.tell(table) if fits else render(table, settle_format(format)), output)
     if output is not None:
         say(f"written: {output}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bench
-from bench.cli.options import show
+from bench.cli.options import settle_format, show
 from bench.core.errors import BenchError
 from bench.core.progress import say
 
@@ -23,6 +23,7 @@ def show_paper(
     """Reported beside measured, and the command that fills what is not."""
     from leaderboard.rendering import render, write
 
+    format = settle_format(format)
     named = table.survey.table
     text = render(table.records if format in ("csv", "json") else table.lay_out(), format)
     write(f"{named.name}: {named.title}\n\n{text}" if format == "md" else text, output)
@@ -93,7 +94,7 @@ def show_all_papers(
 
 def check_page(format: str, differences: bool) -> None:
     """Raises BenchError for options that do not go with the page of all tables."""
-    if format != "md" or differences:
+    if format not in ("text", "md") or differences:
         raise BenchError("--paper all is one page of Markdown with the differences in it; leave the other options out")
 
 

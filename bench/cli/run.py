@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from bench.cli.paper import show_paper, tell_absent
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
 SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references", "video")
@@ -90,17 +94,30 @@ def run_method(method: str, dry_run: bool, format: str, output: Path | None, ask
         result, code = error.result, 1
     if result.scores.empty:
         say("no scores to show yet")
-    elif references:
-        import pandas as pd
-
-        show(pd.concat([result.table, result.references], ignore_index=True), format, output)
-    elif result.table.empty:
+    elif result.table.empty and not references:
         say(f"no scores of {method} yet; --references shows those of floors and ceilings")
     else:
-        show(result.table, format, output)
+        import pandas as pd
+
+        rows = pd.concat([result.table, result.references], ignore_index=True) if references else result.table
+        show(leave_field(rows, asked["protocol"]) if format == "text" else rows, format, output)
     for failure in result.failures:
         say(f"failed: {failure}")
     return code
+
+
+def leave_field(rows: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
+    """The rows of the project's own protocol and of what was asked for: those of the field's own are many."""
+    from bench.core.registry import names
+
+    field = set(names("protocols")) - {"corrected", *asked}
+    kept = rows[~rows["protocol"].isin(field)]
+    if kept.empty or len(kept) == len(rows):
+        return rows
+    left = ", ".join(dict.fromkeys(rows.loc[rows["protocol"].isin(field), "protocol"]))
+    kept = kept.reset_index(drop=True)
+    kept.attrs["notes"] = [*rows.attrs.get("notes", []), f"Scored by {left} too: --wide."]
+    return kept
 
 
 def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:

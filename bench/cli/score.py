@@ -9,7 +9,7 @@ import click
 import bench
 from bench.api.names import check_output
 from bench.cli import options
-from bench.cli.options import FOLDER, POSITIVE, Name, refuse
+from bench.cli.options import FOLDER, POSITIVE, Name, refuse, settle_format
 from bench.core.progress import say
 
 
@@ -85,7 +85,7 @@ def score(
     wanted = [table] if table else ["clips"] if whole else ["summary", "clips"]
     clips = scored if whole else clip_table(scored)
     tables = {"summary": bench.summarise_scores(scored), "clips": clips}
-    write("\n".join(render(tables[name], format) for name in wanted), output)
+    write("\n".join(render(tables[name], settle_format(format)) for name in wanted), output)
     if report is not None:
         page = bench.report(
             scored,

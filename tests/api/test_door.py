@@ -157,7 +157,7 @@ def test_reading_makes_no_data_and_no_store_and_shows_what_is_committed(tmp_path
             env=environment,
             check=True,
         )
-        assert "these are the committed results" in done.stderr and "|" in done.stdout, asked
+        assert "these are the committed results" in done.stderr and "SSIM ↑" in done.stdout, asked
         assert not home.exists() and not list(folder.iterdir()), asked
 
 

@@ -123,7 +123,7 @@ def test_it_is_the_wheel_that_answers(environment, elsewhere):
 
 def test_committed_results_are_read_and_make_the_board(environment, elsewhere):
     asked = ("--method", "sam_net", "--split", "cross_subject", "--metric", "ssim")
-    assert "| sam_net" in ask(environment, elsewhere, "bench", "table", "--published", *asked)
+    assert "\n  sam_net " in ask(environment, elsewhere, "bench", "table", "--published", *asked)
     page = ask(environment, elsewhere, "bench", "table", "--paper", "sam_net.3", "--published")
     assert page.startswith("sam_net.3: ")
     frame = "import bench; print(bench.table(method='cine_neuron', published=True)['variant'].unique())"
@@ -169,6 +169,6 @@ def test_videos_are_scored(environment, elsewhere):
 def test_a_method_is_run_and_published(environment, elsewhere, finished):
     copy_store(finished, elsewhere / "runs", without=("retrieval", "constant_grey"))
     asked = ("run", "--method", "retrieval", "--split", "cross_subject", "--quick")
-    assert "| retrieval" in ask(environment, elsewhere, "bench", *asked)
+    assert "\n  retrieval " in ask(environment, elsewhere, "bench", *asked)
     ask(environment, elsewhere, "bench", "publish", "--dataset", "phantom_eeg:tiny", "--results", "results")
     assert list((elsewhere / "results").glob("*/cross_subject/retrieval.base.40.parquet"))

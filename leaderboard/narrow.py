@@ -1,0 +1,307 @@
+"""Tables that fit a terminal of 100 columns: the primary metrics between floor and ceiling, then a verdict in words.
+
+    phantom_eeg (phantom), cross_subject, protocol corrected, suite mini: 6 subjects, 480 clips
+
+    Video, 40-way ↑   chance 0.025 · best floor 0.065 (position_only) · ceiling 0.46 (ideal_observer)
+      sam_net      0.193 [0.149, 0.238]  │······──●──···················│
+      retrieval    0.129 [0.0997, 0.158] │··─●─·························│
+      glow         0.070 [0.0450, 0.095] ◂●─····························│  not above floor
+
+    sam_net is first of 2. Above every brainless answer in …
+
+The bar runs from the best floor to the ceiling, `●` is the score and `─` its interval; `◂` and `▸` say that the score
+lies beyond the end. Of a metric that no floor is held against, or whose floor is above its ceiling, there is no bar.
+The whole table, every metric and column, is `--wide`; CSV and JSON carry it at full precision.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.board import board_metrics
+from leaderboard.comparison import compare_methods
+from leaderboard.glossary import explain_metric
+from leaderboard.standing import ABOVE, BELOW, FREE, UNSURE
+from leaderboard.tables import NO_ROOM, SEES_BRAIN
+from leaderboard.verdict import choose_headlines, tell_standing, write_short
+from metrics.protocols import PROTOCOLS, Protocol
+
+WIDTH = 100
+PLACE = ["dataset", "split", "protocol"]  # what has a verdict of its own
+BAR = 28
+NAME = 24
+MOST = 3  # metrics of a protocol that the board has no primary ones of
+ARROWS = {"higher": "↑", "lower": "↓"}
+ORDER = {"method": 0, "baseline": 0, "control": 1, "ceiling": 2}
+
+
+def knows(table: pd.DataFrame) -> bool:
+    """Whether the table is of results, of an ablation or of a comparison."""
+    return {*PLACE, "metric", "direction"} <= set(table) and bool({"floor", "a_minus_b"} & set(table))
+
+
+def tell(table: pd.DataFrame) -> str:
+    """Rows of results, of an ablation or of a comparison as text of at most 100 columns that ends with a line break.
+
+    Each data set and split ends in its verdict: of an ablation and of a comparison made here, of results what
+    `note_verdicts` left. Raises KeyError for a table of another kind.
+    """
+    show = tell_comparison if "a_minus_b" in table else tell_ablation if "difference" in table else tell_results
+    parts = ["\n".join(show(rows, table.attrs)) for _, rows in table.groupby(PLACE, sort=False)]
+    notes = list(table.attrs.get("notes", []))
+    if "phantom" in table and table["phantom"].any():
+        notes.insert(0, "(phantom): a synthetic recording; it says nothing of real brains.")
+    hidden = table["metric"].nunique() - max(len(choose_metrics(rows)) for _, rows in table.groupby(PLACE, sort=False))
+    if hidden > 0:
+        notes.append(f"{hidden} more metric{'s' if hidden > 1 else ''} and all columns: --wide.")
+    return "\n\n".join([*parts, "\n".join(line for note in notes for line in wrap(note))]).rstrip() + "\n"
+
+
+def tell_results(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
+    """A block a metric, then the verdict."""
+    yield head(rows)
+    yield ""
+    for metric in choose_metrics(rows):
+        yield from tell_metric(rows[rows["metric"] == metric], metric)
+        yield ""
+    place = tuple(map(str, rows.iloc[0][PLACE]))
+    yield from wrap(attrs.get("verdicts", {}).get(place) or tell_verdict(rows))
+
+
+def note_verdicts(table: pd.DataFrame, scores: pd.DataFrame, protocols: Mapping[str, Protocol]) -> pd.DataFrame:
+    """The same table of results with a verdict for each data set, split and protocol, from the scores behind it."""
+    table.attrs["verdicts"] = {
+        tuple(map(str, place)): tell_verdict(rows, scores, protocols)
+        for place, rows in table.groupby(PLACE, sort=False)
+    }
+    return table
+
+
+def tell_comparison(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
+    """A line a metric: both means, the difference with its interval, and who is better."""
+    a, b = attrs["sides"]
+    first = rows.iloc[0]
+    yield f"{a} (A) and {b} (B) on {first['dataset']}, {first['split']}, protocol {first['protocol']}:"
+    yield from wrap(f"{count(first, 'n_subjects', 'subject')}, {int(first['n_clips'])} clips, "
+                    f"{count(first, 'seeds', 'seed')}; 95 % intervals, p by Holm over all metrics")  # fmt: skip
+    yield ""
+    shown = rows if len(rows) <= MOST else rows[rows["metric"].isin(choose_metrics(rows))]
+    titles = [f"{explain_metric(row['metric']).title} {ARROWS[row['direction']]}" for _, row in shown.iterrows()]
+    yield f"  {'':<{max(map(len, titles))}}  {'A':>8}  {'B':>8}  A − B"
+    for title, (_, row) in zip(titles, shown.iterrows(), strict=True):
+        both = "  ".join(f"{write_short(row[side])[0]:>8}" for side in ("a", "b"))
+        difference = tell_interval(row, ("a_minus_b", "a_minus_b_low", "a_minus_b_high"))
+        better = f"{row['better']} is better" if row["better"] else "not distinguished"
+        yield f"  {title:<{max(map(len, titles))}}  {both}  {difference:<26}  {better}"[:WIDTH].rstrip()
+    yield ""
+    yield from wrap(tell_difference(rows, a, b))
+
+
+def tell_difference(rows: pd.DataFrame, a: str, b: str) -> str:
+    """In how many metrics either is better; of what is not distinguished what would have been found."""
+    won = {side: [explain_metric(one).title for one in rows.loc[rows["better"] == side, "metric"]] for side in (a, b)}
+    said = [
+        f"{side} is better in {len(titles)} of {len(rows)} metrics ({', '.join(titles[:4])}"
+        f"{', …' if len(titles) > 4 else ''})"
+        for side, titles in won.items()
+        if titles
+    ]
+    rest = int(rows["better"].eq("").sum())
+    if rest:
+        said.append(f"{rest} {'is' if rest == 1 else 'are'} not distinguished, which is no proof of equality")
+    return "; ".join(said) + "."
+
+
+def tell_ablation(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
+    """A line a variant and metric: base − variant with its interval, and what could have been found."""
+    yield head(rows)
+    yield ""
+    for metric in choose_metrics(rows):
+        there = rows[rows["metric"] == metric]
+        base = there[there["difference"].isna()].iloc[0]
+        title = f"{explain_metric(metric).title} {ARROWS[base['direction']]}"
+        yield f"{title}   {name_row(base)} {tell_interval(base)}; below it: base − variant"[:WIDTH]
+        variants = there[there["difference"].notna()]
+        width = min(NAME, max((len(str(name)) for name in variants["variant"]), default=0))
+        for _, row in variants.iterrows():
+            difference = tell_interval(row, ("difference", "difference_to_base_low", "difference_to_base_high"))
+            said = row["verdict"] or row["warning"]
+            found = f"detectable {write_short(row['smallest_detectable'])[0]}"
+            yield f"  {str(row['variant'])[:width]:<{width}}  {difference:<26}  {found:<18}  {said}"[:WIDTH].rstrip()
+        yield ""
+    yield from wrap(tell_ablated(rows[rows["metric"].isin(choose_metrics(rows)) & rows["difference"].notna()]))
+
+
+def tell_ablated(rows: pd.DataFrame) -> str:
+    """What of an ablation was found, in one sentence."""
+    parts = []
+    for verdict in ("worse than base", "better than base"):
+        found = rows[rows["verdict"] == verdict]
+        if len(found):
+            named = [f"{row['variant']} in {explain_metric(row['metric']).title}" for _, row in found.iterrows()]
+            parts.append(f"{verdict}: {', '.join(named)}")
+    rest = len(rows) - len(rows[rows["verdict"].isin(("worse than base", "better than base"))])
+    unsure = "not told from the base" if rows["warning"].eq("").any() else "not judged (one seed tells nothing)"
+    parts += [f"{rest} of {len(rows)} differences {unsure}"] if rest else []
+    said = "; ".join(parts) + "."
+    return said[0].upper() + said[1:]
+
+
+def choose_metrics(rows: pd.DataFrame) -> list[str]:
+    """The board's primary metrics of the rows' data set; of rows that have none of them the first few."""
+    there = list(dict.fromkeys(rows["metric"]))
+    return [name for name in board_metrics(str(rows["dataset"].iloc[0])) if name in there] or there[:MOST]
+
+
+def head(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    phantom = " (phantom)" if first["phantom"] else ""
+    seen = rows[rows["role"].isin(SEES_BRAIN)]
+    subjects = f"{count(seen.iloc[0], 'n_subjects', 'subject')}, " if len(seen) else ""
+    where = f"{first['dataset']}{phantom}, {first['split']}, protocol {first['protocol']}, suite {first['suite']}"
+    return f"{where}: {subjects}{int(rows['n_clips'].max())} clips"
+
+
+def count(row: pd.Series, column: str, thing: str) -> str:
+    number = int(row[column])
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def tell_metric(rows: pd.DataFrame, metric: str) -> Iterator[str]:
+    """A line of the levels, the highest floor of the rows among them, and one for each row, the best first."""
+    direction = rows["direction"].iloc[0]
+    rows = rows.assign(place=rows["role"].map(ORDER), rank=rows["value"] * (-1 if direction == "higher" else 1))
+    rows = rows.sort_values(["place", "rank", "method"], kind="stable")
+    levels = rows[rows["role"].isin(SEES_BRAIN)] if rows["role"].isin(SEES_BRAIN).any() else rows
+    hardest = levels["floor"].fillna(-np.inf if direction == "higher" else np.inf)
+    shared = levels.iloc[hardest.argmax() if direction == "higher" else hardest.argmin()]
+    told = [
+        f"{word} {write_short(shared[name])[0]}{f' ({shared[of]})' if of and shared[of] else ''}"
+        for word, name, of in (
+            ("chance", "chance", ""),
+            ("best floor", "floor", "floor_name"),
+            ("ceiling", "ceiling", "ceiling_name"),
+        )
+        if isinstance(shared[name], float) and np.isfinite(shared[name])
+    ]
+    yield f"{explain_metric(metric).title} {ARROWS[direction]}   {' · '.join(told)}"[:WIDTH]
+    width = min(NAME, max(len(name_row(row)) for _, row in rows.iterrows()))
+    numbers = [tell_interval(row) for _, row in rows.iterrows()]
+    for (_, row), text in zip(rows.iterrows(), numbers, strict=True):
+        drawn = draw_bar(row)
+        line = f"  {name_row(row)[:width]:<{width}}  {text:<{max(map(len, numbers))}}  {drawn}"
+        yield f"{line}  {short_mark(row['mark'])}".rstrip()[:WIDTH]
+
+
+def name_row(row: pd.Series) -> str:
+    return str(row["method"]) if row["variant"] in ("base", "") else f"{row['method']}:{row['variant']}"
+
+
+def tell_interval(row: Mapping[str, Any] | pd.Series, names: Sequence[str] = ("value", "low", "high")) -> str:
+    """`0.193 [0.149, 0.238]`, all with the decimals that three digits of the first take."""
+    value, low, high = (float(row[name]) for name in names)
+    if not np.isfinite(value):
+        return ""
+    size = max(abs(value), abs(high - low) if np.isfinite(high - low) else 0, 1e-6)
+    places = max(0, 2 - int(np.floor(np.log10(size))))
+    ends = f" [{low:.{places}f}, {high:.{places}f}]" if np.isfinite(low) and np.isfinite(high) else ""
+    return f"{value:.{places}f}{ends}"
+
+
+def draw_bar(row: Mapping[str, Any] | pd.Series) -> str:
+    """Score and interval between floor and ceiling; blank where one of these is missing or they are crossed."""
+    floor, ceiling = float(row["floor"]), float(row["ceiling"])
+    room = (ceiling - floor) * (1 if row["direction"] == "higher" else -1)
+    if not np.isfinite(room) or room <= 0 or NO_ROOM in str(row["mark"]):
+        return " " * (BAR + 2)
+    ends = [float(row[name]) for name in ("value", "low", "high")]
+    at = [(one - floor) / (ceiling - floor) * (BAR - 1) for one in ends]
+    cells = ["·"] * BAR
+    if np.isfinite(at).all():
+        low, high = sorted(np.clip(np.round(at[1:]), 0, BAR - 1).astype(int).tolist())
+        cells[low : high + 1] = ["─"] * (high + 1 - low)
+    place = round(at[0])
+    cells[min(max(place, 0), BAR - 1)] = "●"
+    return f"{'◂' if place < 0 else '│'}{''.join(cells)}{'▸' if place >= BAR else '│'}"
+
+
+def short_mark(mark: str) -> str:
+    """What a row is marked with, without what the missing bar says."""
+    return ", ".join(one for one in str(mark).split(", ") if one and one != NO_ROOM)
+
+
+def tell_verdict(
+    rows: pd.DataFrame, scores: pd.DataFrame | None = None, protocols: Mapping[str, Protocol] = PROTOCOLS
+) -> str:
+    """Who is first in the first primary metric, how it stands to answers that need no brain, and to the next one.
+
+    rows: of one data set, split and protocol. The last is said where the scores behind them are given.
+    """
+    metrics = choose_metrics(rows)
+    seeing = rows[rows["role"].isin(SEES_BRAIN)]
+    ranked = seeing[seeing["metric"] == metrics[0]]
+    if ranked.empty:
+        return "No method is among these rows: floors and ceilings alone."
+    ranked = ranked.sort_values("value", ascending=ranked["direction"].iloc[0] == "lower", kind="stable")
+    first = ranked.iloc[0]
+    mine = seeing[(seeing["method"] == first["method"]) & (seeing["variant"] == first["variant"])]
+    said = tell_standing(choose_headlines(summarise(mine[mine["metric"].isin(metrics)]))) + "."
+    if len(ranked) > 1:
+        said = f"{name_row(first)} is first of {len(ranked)} in {explain_metric(metrics[0]).title}. {said}"
+    else:
+        said = f"{name_row(first)}: {said[0].lower()}{said[1:]}"
+    return said if scores is None else said + tell_next(first, scores, protocols)
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a result table in the words of `leaderboard.standing`."""
+
+    def stand(row: pd.Series) -> str:
+        marks = str(row["mark"]).split(", ")
+        if not row["floor_name"]:
+            return FREE
+        if "below floor" in marks:
+            return BELOW
+        return UNSURE if {"not above floor", "n.s."} & set(marks) else ABOVE
+
+    return pd.DataFrame(
+        {
+            "metric": row["metric"],
+            "direction": row["direction"],
+            "standing": stand(row),
+            "value": row["value"],
+            "rival": row["floor_name"],
+            "rival_value": row["floor"],
+            "clips": int(row["n_clips"]),
+        }
+        for _, row in rows.iterrows()
+    )
+
+
+def tell_next(first: pd.Series, scores: pd.DataFrame, protocols: Mapping[str, Protocol]) -> str:
+    """How the first stands to the best other that sees the brain, by the paired difference; empty where none is."""
+    plain = scores["variant"].eq("base") | scores["method"].eq(first["method"])
+    there = scores[scores["role"].isin(SEES_BRAIN) & plain]
+    for name in (*PLACE, "metric"):
+        there = there[there[name] == first[name]]
+    others = there[there["method"] != first["method"]]
+    if others.empty:
+        return ""
+    means = others.groupby("method")["value"].mean()
+    sign = 1 if first["direction"] == "higher" else -1
+    other = str((sign * means).idxmax())
+    made = compare_methods(there, (first["method"], first["variant"]), (other, "base"), protocols=protocols).iloc[0]
+    low, high = sorted(sign * made[end] for end in ("a_minus_b_low", "a_minus_b_high"))
+    difference = tell_interval(made, ("a_minus_b", "a_minus_b_low", "a_minus_b_high"))
+    if low > 0:
+        return f" It is better than {other}: {difference}."
+    return f" {other} is better: {difference}." if high < 0 else f" It is not told from {other}: {difference}."
+
+
+def wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH)
