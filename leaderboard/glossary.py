@@ -16,6 +16,9 @@ FLOOR_WORDS = {
     "still_frame": "another clip held still",
     "shuffled": "another clip's reconstruction",
     "chance": "chance",
+}
+CONTROL_WORDS = {  # the best floor of a row of the board, by the name of its method
+    "constant_grey": "middle grey",
     "shuffled_brain": "its own shuffled brain",
     "random_clip": "a random training clip",
     "train_mean": "the blurred mean of the training clips",

@@ -33,7 +33,7 @@ from metrics.protocols import PROTOCOLS, Protocol
 
 WIDTH = 100
 PLACE = ["dataset", "split", "protocol"]  # what has a verdict of its own
-BAR = 28
+BAR = 20
 NAME = 24
 MOST = 3  # metrics of a protocol that the board has no primary ones of
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -153,9 +153,10 @@ def tell_ablated(rows: pd.DataFrame) -> str:
 
 
 def choose_metrics(rows: pd.DataFrame) -> list[str]:
-    """The board's primary metrics of the rows' data set; of rows that have none of them the first few."""
+    """The board's primary metrics of the rows' data set, or the first few if none is there, and those from outside."""
     there = list(dict.fromkeys(rows["metric"]))
-    return [name for name in board_metrics(str(rows["dataset"].iloc[0])) if name in there] or there[:MOST]
+    primary = [name for name in board_metrics(str(rows["dataset"].iloc[0])) if name in there] or there[:MOST]
+    return primary + [name for name in there if not explain_metric(name).measures and name not in primary]
 
 
 def head(rows: pd.DataFrame) -> str:
@@ -195,7 +196,8 @@ def tell_metric(rows: pd.DataFrame, metric: str) -> Iterator[str]:
     for (_, row), text in zip(rows.iterrows(), numbers, strict=True):
         drawn = draw_bar(row)
         line = f"  {name_row(row)[:width]:<{width}}  {text:<{max(map(len, numbers))}}  {drawn}"
-        yield f"{line}  {short_mark(row['mark'])}".rstrip()[:WIDTH]
+        mark = textwrap.shorten(short_mark(row["mark"]), max(2, WIDTH - len(line) - 2), placeholder=" …")
+        yield f"{line}  {mark}".rstrip()[:WIDTH]
 
 
 def name_row(row: pd.Series) -> str:

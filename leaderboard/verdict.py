@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboard.glossary import FLOOR_WORDS
+from leaderboard.glossary import CONTROL_WORDS, FLOOR_WORDS
 from leaderboard.standing import ABOVE, ALONE, BARE, BELOW, FREE, LEVEL
 
 HEADLINES: tuple[tuple[str, tuple[str, ...]], ...] = (  # what is spoken of, by the first metric that is there
@@ -70,7 +70,7 @@ def tell_standing(spoken: Sequence[tuple[str, dict[str, Any]]]) -> str:
 def tell_rival(words: str, row: dict[str, Any]) -> str:
     """Which floor a score is not above, and by which numbers that is seen."""
     rival, value = write_short(row["rival_value"], row["value"])
-    where, who = f"in {name_of(words, row)}", FLOOR_WORDS.get(row["rival"], row["rival"])
+    where, who = f"in {name_of(words, row)}", {**CONTROL_WORDS, **FLOOR_WORDS}.get(row["rival"], row["rival"])
     if row["standing"] == LEVEL:
         return f"{where} {who} scores the same ({rival})"
     if row["standing"] == BELOW:
