@@ -17,8 +17,7 @@ FLOOR_WORDS = {
     "shuffled": "another clip's reconstruction",
     "chance": "chance",
 }
-CONTROL_WORDS = {  # the best floor of a row of the board, by the name of its method
-    "constant_grey": "middle grey",
+RIVAL_WORDS = FLOOR_WORDS | {  # and the best floors of the board's rows, by the names of their methods
     "shuffled_brain": "its own shuffled brain",
     "random_clip": "a random training clip",
     "train_mean": "the blurred mean of the training clips",

@@ -1,13 +1,13 @@
 """Tables that fit a terminal of 100 columns: the primary metrics between floor and ceiling, then a verdict in words.
 
-    phantom_eeg (phantom), cross_subject, protocol corrected, suite mini: 6 subjects, 480 clips
+    phantom_eeg (phantom), cross_subject, protocol corrected, suite mini: 6 subjects, 120 clips
 
-    Video, 40-way ↑   chance 0.025 · best floor 0.065 (position_only) · ceiling 0.46 (ideal_observer)
-      sam_net      0.193 [0.149, 0.238]  │······──●──···················│
-      retrieval    0.129 [0.0997, 0.158] │··─●─·························│
-      glow         0.070 [0.0450, 0.095] ◂●─····························│  not above floor
+    Video, 40-way ↑   chance 0.025 · best floor 0.065 (position_only) · ceiling 1.00 (codec)
+      glow      0.193 [0.149, 0.238]    │··─●─···············│
+      lda       0.132 [0.104, 0.160]    │·●─·················│
+      dim       0.0623 [0.0378, 0.0868] ◂●···················│  below floor
 
-    sam_net is first of 2. Above every brainless answer in …
+    glow is first of 3 in Video, 40-way. Above the best brainless answer in …
 
 The bar runs from the best floor to the ceiling, `●` is the score and `─` its interval; `◂` and `▸` say that the score
 lies beyond the end. Of a metric that no floor is held against, or whose floor is above its ceiling, there is no bar.
@@ -17,7 +17,7 @@ The whole table, every metric and column, is `--wide`; CSV and JSON carry it at 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from leaderboard.board import board_metrics
 from leaderboard.comparison import compare_methods
 from leaderboard.glossary import explain_metric
 from leaderboard.standing import ABOVE, BELOW, FREE, UNSURE
-from leaderboard.tables import NO_ROOM, SEES_BRAIN
+from leaderboard.stats.panels import TableError
+from leaderboard.tables import NO_ROOM, SEES_BRAIN, SHUFFLED
 from leaderboard.verdict import choose_headlines, tell_standing, write_short
 from metrics.protocols import PROTOCOLS, Protocol
 
@@ -69,17 +70,20 @@ def tell_results(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
     for metric in choose_metrics(rows):
         yield from tell_metric(rows[rows["metric"] == metric], metric)
         yield ""
-    place = tuple(map(str, rows.iloc[0][PLACE]))
-    yield from wrap(attrs.get("verdicts", {}).get(place) or tell_verdict(rows))
+    yield from wrap(attrs.get("verdicts", {}).get(name_place(rows.iloc[0][PLACE])) or tell_verdict(rows))
 
 
 def note_verdicts(table: pd.DataFrame, scores: pd.DataFrame, protocols: Mapping[str, Protocol]) -> pd.DataFrame:
     """The same table of results with a verdict for each data set, split and protocol, from the scores behind it."""
     table.attrs["verdicts"] = {
-        tuple(map(str, place)): tell_verdict(rows, scores, protocols)
-        for place, rows in table.groupby(PLACE, sort=False)
+        name_place(place): tell_verdict(rows, scores, protocols) for place, rows in table.groupby(PLACE, sort=False)
     }
     return table
+
+
+def name_place(place: Iterable[Any]) -> str:
+    """A key that a file of the table can hold beside it."""
+    return " ".join(map(str, place))
 
 
 def tell_comparison(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
@@ -103,7 +107,7 @@ def tell_comparison(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[st
 
 
 def tell_difference(rows: pd.DataFrame, a: str, b: str) -> str:
-    """In how many metrics either is better; of what is not distinguished what would have been found."""
+    """In how many metrics either is better, and how many are not distinguished."""
     won = {side: [explain_metric(one).title for one in rows.loc[rows["better"] == side, "metric"]] for side in (a, b)}
     said = [
         f"{side} is better in {len(titles)} of {len(rows)} metrics ({', '.join(titles[:4])}"
@@ -138,16 +142,20 @@ def tell_ablation(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]
 
 
 def tell_ablated(rows: pd.DataFrame) -> str:
-    """What of an ablation was found, in one sentence."""
+    """What of an ablation was found, in one sentence. A row with a warning is not judged."""
     parts = []
     for verdict in ("worse than base", "better than base"):
         found = rows[rows["verdict"] == verdict]
         if len(found):
             named = [f"{row['variant']} in {explain_metric(row['metric']).title}" for _, row in found.iterrows()]
             parts.append(f"{verdict}: {', '.join(named)}")
-    rest = len(rows) - len(rows[rows["verdict"].isin(("worse than base", "better than base"))])
-    unsure = "not told from the base" if rows["warning"].eq("").any() else "not judged (one seed tells nothing)"
-    parts += [f"{rest} of {len(rows)} differences {unsure}"] if rest else []
+    for word, left in (
+        ("not told from the base", rows[rows["verdict"] == "not distinguished"]),
+        ("not judged", rows[rows["warning"] != ""]),
+    ):
+        if len(left):
+            why = f" ({'; '.join(dict.fromkeys(left['warning']))})" if word == "not judged" else ""
+            parts.append(f"{len(left)} of {len(rows)} differences {word}{why}")
     said = "; ".join(parts) + "."
     return said[0].upper() + said[1:]
 
@@ -242,17 +250,20 @@ def tell_verdict(
 ) -> str:
     """Who is first in the first primary metric, how it stands to answers that need no brain, and to the next one.
 
-    rows: of one data set, split and protocol. The last is said where the scores behind them are given.
+    rows: of one data set, split and protocol; those that lack trials are ranked only where all do. How it stands to
+    the next is said where the scores behind the rows are given.
     """
     metrics = choose_metrics(rows)
     seeing = rows[rows["role"].isin(SEES_BRAIN)]
+    seeing = seeing[seeing["coverage"] == 1] if seeing["coverage"].eq(1).any() else seeing
     ranked = seeing[seeing["metric"] == metrics[0]]
     if ranked.empty:
         return "No method is among these rows: floors and ceilings alone."
     ranked = ranked.sort_values("value", ascending=ranked["direction"].iloc[0] == "lower", kind="stable")
     first = ranked.iloc[0]
     mine = seeing[(seeing["method"] == first["method"]) & (seeing["variant"] == first["variant"])]
-    said = tell_standing(choose_headlines(summarise(mine[mine["metric"].isin(metrics)]))) + "."
+    spoken = choose_headlines(summarise(mine[mine["metric"].isin(metrics)]))
+    said = tell_standing(spoken, floors="the best brainless answer") + "."  # the marks are held against that one
     if len(ranked) > 1:
         said = f"{name_row(first)} is first of {len(ranked)} in {explain_metric(metrics[0]).title}. {said}"
     else:
@@ -261,48 +272,49 @@ def tell_verdict(
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a result table in the words of `leaderboard.standing`."""
+    """Rows of a result table in the words of `leaderboard.standing`.
 
-    def stand(row: pd.Series) -> str:
-        marks = str(row["mark"]).split(", ")
+    The rival is the best floor, or the method's own shuffled brain where the score is above the one and not the other.
+    """
+
+    def stand(row: pd.Series) -> tuple[str, str, float]:
+        marks, best = str(row["mark"]).split(", "), (row["floor_name"], row["floor"])
         if not row["floor_name"]:
-            return FREE
+            return FREE, *best
         if "below floor" in marks:
-            return BELOW
-        return UNSURE if {"not above floor", "n.s."} & set(marks) else ABOVE
+            return BELOW, *best
+        if "not above floor" in marks:
+            return UNSURE, *best
+        return (UNSURE, SHUFFLED, row["shuffled"]) if "n.s." in marks else (ABOVE, *best)
 
-    return pd.DataFrame(
-        {
-            "metric": row["metric"],
-            "direction": row["direction"],
-            "standing": stand(row),
-            "value": row["value"],
-            "rival": row["floor_name"],
-            "rival_value": row["floor"],
-            "clips": int(row["n_clips"]),
-        }
-        for _, row in rows.iterrows()
-    )
+    said = rows[["metric", "direction", "value"]].assign(clips=rows["n_clips"].astype(int))
+    said[["standing", "rival", "rival_value"]] = [stand(row) for _, row in rows.iterrows()]
+    return said
 
 
 def tell_next(first: pd.Series, scores: pd.DataFrame, protocols: Mapping[str, Protocol]) -> str:
-    """How the first stands to the best other that sees the brain, by the paired difference; empty where none is."""
-    plain = scores["variant"].eq("base") | scores["method"].eq(first["method"])
-    there = scores[scores["role"].isin(SEES_BRAIN) & plain]
+    """How the first stands to the best other that sees the brain, by the paired difference; empty where none is.
+
+    Others of which some subjects, clips or seeds are missing, as in a run that is not done, are passed over.
+    """
+    mine = first["method"], first["variant"]
+    there = scores[scores["role"].isin(SEES_BRAIN)]
     for name in (*PLACE, "metric"):
         there = there[there[name] == first[name]]
-    others = there[there["method"] != first["method"]]
-    if others.empty:
-        return ""
-    means = others.groupby("method")["value"].mean()
-    sign = 1 if first["direction"] == "higher" else -1
-    other = str((sign * means).idxmax())
-    made = compare_methods(there, (first["method"], first["variant"]), (other, "base"), protocols=protocols).iloc[0]
-    low, high = sorted(sign * made[end] for end in ("a_minus_b_low", "a_minus_b_high"))
-    difference = tell_interval(made, ("a_minus_b", "a_minus_b_low", "a_minus_b_high"))
-    if low > 0:
-        return f" It is better than {other}: {difference}."
-    return f" {other} is better: {difference}." if high < 0 else f" It is not told from {other}: {difference}."
+    others = there[(there["method"] != first["method"]) & there["variant"].eq("base")]
+    means = others.groupby("method")["value"].mean().sort_values(ascending=first["direction"] == "lower")
+    for other in map(str, means.index):
+        try:
+            made = compare_methods(there, mine, (other, "base"), protocols=protocols).iloc[0]
+        except TableError:
+            continue
+        ends = (made["a_minus_b_low"], made["a_minus_b_high"])
+        low, high = ends if first["direction"] == "higher" else (-ends[1], -ends[0])
+        difference = tell_interval(made, ("a_minus_b", "a_minus_b_low", "a_minus_b_high"))
+        if low > 0:
+            return f" It is better than {other}: {difference}."
+        return f" {other} is better: {difference}." if high < 0 else f" It is not told from {other}: {difference}."
+    return ""
 
 
 def wrap(text: str) -> list[str]:

@@ -1,9 +1,9 @@
 """Tables as text: Markdown and LaTeX for people, CSV and JSON for programs.
 
-CSV and JSON carry every column at full precision (NaN as an empty field or null). What a terminal shows by default is
-`leaderboard.narrow`. Markdown and LaTeX show three
+CSV and JSON carry every column at full precision (NaN as an empty field or null). Markdown and LaTeX show three
 significant digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and
-leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)".
+leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)". What a
+terminal shows by default is `leaderboard.narrow`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboard.glossary import CONTROL_WORDS, FLOOR_WORDS
+from leaderboard.glossary import RIVAL_WORDS
 from leaderboard.standing import ABOVE, ALONE, BARE, BELOW, FREE, LEVEL
 
 HEADLINES: tuple[tuple[str, tuple[str, ...]], ...] = (  # what is spoken of, by the first metric that is there
@@ -47,8 +47,8 @@ def choose_headlines(summary: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
     return [(words, {str(key): value for key, value in rows[name].items()}) for words, name in found if name]
 
 
-def tell_standing(spoken: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """The sentence's first part."""
+def tell_standing(spoken: Sequence[tuple[str, dict[str, Any]]], *, floors: str = "every brainless answer") -> str:
+    """The sentence's first part. `floors` are those that a score above is held against."""
     if not spoken:
         return (
             "Nothing here tells what a brain adds: there is no comparison with the true clip, and a clip made without "
@@ -64,13 +64,13 @@ def tell_standing(spoken: Sequence[tuple[str, dict[str, Any]]]) -> str:
     rest = [tell_rival(words, row) for words, row in spoken if row["standing"] not in (ABOVE, ALONE, BARE)]
     if not above:
         return f"Not shown to be above brainless answers: {join(rest)}"
-    return f"Above every brainless answer in {join(above)}" + (f", but {join(rest)}" if rest else "")
+    return f"Above {floors} in {join(above)}" + (f", but {join(rest)}" if rest else "")
 
 
 def tell_rival(words: str, row: dict[str, Any]) -> str:
     """Which floor a score is not above, and by which numbers that is seen."""
     rival, value = write_short(row["rival_value"], row["value"])
-    where, who = f"in {name_of(words, row)}", {**CONTROL_WORDS, **FLOOR_WORDS}.get(row["rival"], row["rival"])
+    where, who = f"in {name_of(words, row)}", RIVAL_WORDS.get(row["rival"], row["rival"])
     if row["standing"] == LEVEL:
         return f"{where} {who} scores the same ({rival})"
     if row["standing"] == BELOW:

@@ -9,7 +9,7 @@ import click
 
 import bench
 from bench.cli import options
-from bench.cli.options import Name, refuse, settle_format
+from bench.cli.options import Name, refuse, to_text
 
 
 @click.command(epilog="Example: python -m bench compare sam_net retrieval --split cross_subject --metric video_40way")
@@ -30,15 +30,11 @@ from bench.cli.options import Name, refuse, settle_format
 @options.output
 def compare(a: str, b: str, published: bool, classes: str, format: str, output: Path | None, **asked: Any) -> int:
     """Two methods (or method:variant) on the same clips: differences, their certainty, and the extremes."""
-    from leaderboard import narrow
-    from leaderboard.rendering import render, write
+    from leaderboard.rendering import write
 
     if published or asked["results"]:
         refuse(("runs",), "names a store, and --published and --results read committed results")
     comparison = bench.compare(a, b, published=published, classes=int(classes), **asked)
-    fits = format == "text" and output is None
-    parts = [narrow.tell(comparison.table) if fits else render(comparison.table, settle_format(format))]
-    if comparison.extremes is not None:
-        parts.append(render(comparison.extremes, settle_format(format)))
-    write("\n".join(parts), output)
+    tables = [comparison.table] if comparison.extremes is None else [comparison.table, comparison.extremes]
+    write("\n".join(to_text(one, format, output) for one in tables), output)
     return 0

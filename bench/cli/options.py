@@ -141,6 +141,16 @@ def quote_command() -> str:
     return shlex.join(words)
 
 
+def to_text(table: pd.DataFrame, format: str, output: Path | None) -> str:
+    """The table in the format asked for; in the narrow one for a terminal alone, where there is one of its kind."""
+    from leaderboard import narrow
+    from leaderboard.rendering import render
+
+    if format == "text" and output is None and narrow.knows(table):
+        return narrow.tell(table)
+    return render(table, settle_format(format))
+
+
 def settle_format(format: str) -> str:
     """Markdown in place of text, where no narrow form is made."""
     return "md" if format == "text" else format
@@ -148,10 +158,8 @@ def settle_format(format: str) -> str:
 
 def show(table: pd.DataFrame, format: str, output: Path | None) -> None:
     """Print the table in the format asked for, or write it to the file."""
-    from leaderboard import narrow
-    from leaderboard.rendering import render, write
+    from leaderboard.rendering import write
 
-    fits = format == "text" and output is None and narrow.knows(table)
-    write(narrow.tell(table) if fits else render(table, settle_format(format)), output)
+    write(to_text(table, format, output), output)
     if output is not None:
         say(f"written: {output}")

@@ -12,7 +12,9 @@ import bench
 from bench.cli import main
 from leaderboard import narrow
 from leaderboard.comparison import compare_methods
-from leaderboard.results import read_results
+from leaderboard.results import RESULTS, read_results
+from leaderboard.tables import result_table
+from metrics.protocols import PROTOCOLS
 
 ROW = {"value": 0.5, "low": 0.4, "high": 0.6, "floor": 0.0, "ceiling": 1.0, "mark": "", "direction": "higher"}
 
@@ -66,10 +68,10 @@ def test_what_is_said_of_what_is_committed_is_its_own(dataset, capsys) -> None:
 
 
 def test_a_comparison_and_an_ablation_fit_and_end_in_words(capsys) -> None:
-    retired = ["--results", "leaderboard/retired/2026-11-26"]
+    retired = ["--results", str(RESULTS.parent / "retired" / "2026-11-26")]
     for words, end in (
         (["compare", "sam_net", "retrieval", "--published", "--split", "cross_subject"], "no proof of equality."),
-        (["table", "--ablation", "csa", *retired], "(one seed tells nothing)."),
+        (["table", "--ablation", "csa", *retired], "not judged (needs 3 seeds)."),
     ):
         assert main(words) == 0
         said = capsys.readouterr().out
@@ -87,7 +89,28 @@ def test_verdicts_name_what_was_found() -> None:
             "warning": ["", "", "needs 3 seeds"],
         }
     )
-    assert narrow.tell_ablated(rows) == "Worse than base: wo_a in SSIM; 2 of 3 differences not told from the base."
+    assert narrow.tell_ablated(rows) == (
+        "Worse than base: wo_a in SSIM; 1 of 3 differences not told from the base; "
+        "1 of 3 differences not judged (needs 3 seeds)."
+    )
     better = pd.DataFrame({"metric": ["ssim", "psnr", "epe"], "better": ["a", "", ""]})
     said = narrow.tell_difference(better, "a", "b")
     assert said == "a is better in 1 of 3 metrics (SSIM); 2 are not distinguished, which is no proof of equality."
+
+
+def test_a_row_that_is_not_done_is_neither_first_nor_compared_with(tmp_path) -> None:
+    scores = read_results(dataset="phantom_eeg").query("protocol == 'corrected' and metric == 'video_40way'")
+    scores = scores[scores["split"] == "single_subject"]
+    cut = scores[~((scores["method"] == "ridge") & (scores["subject"] > 2))]  # two of nine folds
+    cut.loc[cut["method"] == "ridge", "value"] = 1.0
+    table = narrow.note_verdicts(result_table(cut), cut, PROTOCOLS)
+    (said,) = table.attrs["verdicts"].values()
+    assert "lda is first of 3" in said and re.search(r"It is (better than|not told from) retrieval:", said), said
+    table.to_parquet(tmp_path / "table.parquet")  # with what is beside it
+
+
+def test_a_score_that_is_above_the_best_floor_and_not_its_own_shuffled_brain_is_held_against_that() -> None:
+    row = {"metric": "ssim", "direction": "higher", "value": 0.5, "n_clips": 9, "mark": "n.s."}
+    best = {"floor": 0.3, "floor_name": "train_mean", "shuffled": 0.49}
+    (said,) = narrow.summarise(pd.DataFrame([row | best])).to_dict("records")
+    assert (said["standing"], said["rival"], said["rival_value"]) == ("unsure", "shuffled_brain", 0.49)
