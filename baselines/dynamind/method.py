@@ -39,12 +39,13 @@ from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
+from bench.toolbox.encoded import remember
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import make_generator, plan_steps, remember, seeded
+from bench.toolbox.training import make_generator, plan_steps, seeded
 
 CHUNK = 512  # trials passed through a network at once
 

@@ -23,8 +23,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.core.contracts import TrainingSet
+from bench.toolbox.encoded import remember
 from bench.toolbox.resize import fit_clips
-from bench.toolbox.training import remember
 
 
 @dataclass(frozen=True)

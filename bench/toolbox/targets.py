@@ -1,6 +1,6 @@
 """What the frozen encoders and a video decoder make of the training clips: what a decoder of the brain learns to hit.
 
-Clips are encoded once a process (`bench.toolbox.training.remember`). No test clip comes near this module.
+Clips are encoded once a process (`bench.toolbox.encoded.remember`). No test clip comes near this module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
-from bench.toolbox.training import ENCODED, remember
+from bench.toolbox.encoded import ENCODED, remember
 
 
 @dataclass(frozen=True, kw_only=True)

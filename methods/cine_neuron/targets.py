@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
+from bench.toolbox.encoded import remember
 from bench.toolbox.targets import number_captions, pick_frames
-from bench.toolbox.training import remember
 from methods.cine_neuron.categories import Extractor, Superclasses, merge_categories
 
 LEAST = 1e-3  # of the greatest variance: axes of less are not made longer still

@@ -22,8 +22,8 @@ from bench.datasets.catalogue import open_dataset
 from bench.pretrained.decoders import (
     list_lora,
 )
+from bench.toolbox.encoded import remember
 from bench.toolbox.sizes import count_paper_size
-from bench.toolbox.training import remember
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.analysis.interpretation import (
     correlate_tuning,

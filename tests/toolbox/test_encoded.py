@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.store.provenance import find_versions
-from bench.toolbox.training import describe_encoding, remember
+from bench.toolbox.encoded import describe_encoding, remember
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (40, 2, 4, 4, 3), dtype=np.uint8)
 
