@@ -2,12 +2,17 @@
 
 A cell is one method variant on one fold with one seed. Its key is the digest of all that determines its predictions,
 so a cell that is already in the store is never made again, and a killed run goes on at the next cell.
+
+Reconstructions are written into the draft of the cell as they come, some trials at a time: memory does not grow with
+their number.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,10 +44,11 @@ from bench.scoring.embeddings import place_clips
 from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
 from bench.store import provenance
-from bench.store.cells import Cell, Store
+from bench.store.cells import Cell, Draft, Store
 from bench.store.predictions import write_embeddings, write_predictions
 
-CHUNK = 96  # trials reconstructed at once: bounds memory at the papers' frame size
+CHUNK = 96  # trials reconstructed at once, and fewer where these are more bytes: a method holds some times as much
+CHUNK_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Limits:
 class Predicted:
     """What a method came to on a fold, and what its process said about itself."""
 
-    video: np.ndarray | None  # u8 (trial, frame, height, width, 3); None where none was asked for
+    draft: Draft | None  # of the cell, with the videos; None where none were asked for
     embedding: np.ndarray | None  # f32 (trial, d); None of a method that embeds nothing
     parameter_count: int
     phases: dict[str, float]  # seconds
@@ -90,32 +96,33 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     spec = job.spec
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
-    predicted = predict(job, dataset, fold, suite, limits)
-    confirm_sources(job.sources, dataset, suite)
     trials = describe_trials(dataset, fold.test, spec)
-    about = {
-        "variant": job.variant,
-        "role": job.role,
-        "phantom": dataset.truth is not None,
-        "sources": dict(job.sources),
-        "reads": predicted.reads,
-        "parameter_count": predicted.parameter_count,
-        "started": started,
-        "phases": predicted.phases,
-        "provenance": provenance.describe(),
-        "peak_memory_bytes": predicted.peak_memory_bytes,
-    }
-    if job.role == "control" and (kind := getattr(resolve("methods", spec.method), "answers", "")):
-        about["answers"] = kind  # how the answers that it is scored by are chosen (`bench.scoring.answers`)
     alone = replace(spec, output=EMBEDDING)
-    if predicted.embedding is not None and job.space is not None and store.find(alone.key) is None:
-        with store.publishing(alone.key) as draft:
-            write_embeddings(draft, trials, predicted.embedding, job.space)
-            draft.manifest.update(spec=alone.as_dict(), **about)
-    if predicted.video is not None:
-        with store.publishing(spec.key) as draft:
-            write_predictions(draft, trials, predicted.video)
-            draft.manifest.update(spec=spec.as_dict(), **about)
+    with contextlib.ExitStack() as publishing:
+        predicted = predict(
+            job, dataset, fold, suite, limits, trials, lambda: publishing.enter_context(store.publishing(spec.key))
+        )
+        confirm_sources(job.sources, dataset, suite)
+        about = {
+            "variant": job.variant,
+            "role": job.role,
+            "phantom": dataset.truth is not None,
+            "sources": dict(job.sources),
+            "reads": predicted.reads,
+            "parameter_count": predicted.parameter_count,
+            "started": started,
+            "phases": predicted.phases,
+            "provenance": provenance.describe(),
+            "peak_memory_bytes": predicted.peak_memory_bytes,
+        }
+        if job.role == "control" and (kind := getattr(resolve("methods", spec.method), "answers", "")):
+            about["answers"] = kind  # how the answers that it is scored by are chosen (`bench.scoring.answers`)
+        if predicted.draft is not None:
+            predicted.draft.manifest.update(spec=spec.as_dict(), **about)
+        if predicted.embedding is not None and job.space is not None and store.find(alone.key) is None:
+            with store.publishing(alone.key) as beside:
+                write_embeddings(beside, trials, predicted.embedding, job.space)
+                beside.manifest.update(spec=alone.as_dict(), **about)
     if predicted.failure is not None:
         raise predicted.failure
     cell = store.find(spec.key)
@@ -124,8 +131,13 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     return cell
 
 
-def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) -> Predicted:
-    """Run the method on a fold, in a process of its own. Raises MethodError for whatever it does instead."""
+def predict(
+    job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits, trials: Any, open_draft: Callable[[], Draft]
+) -> Predicted:
+    """Run the method on a fold, in a process of its own, its videos being written into a draft that is opened for them.
+
+    `trials` is the table of the fold's test trials. Raises MethodError for whatever the method does instead.
+    """
     spec = job.spec
     phases = {}
     scalings = fold_scalings(dataset, fold)
@@ -147,34 +159,33 @@ def predict(job: Job, dataset: Dataset, fold: Fold, suite: Any, limits: Limits) 
             method.adapt(show_set(dataset, fold.calibration, scalings))
             phases["adapt"] = time.monotonic() - clock
         parameter_count = method.parameter_count
-        video = embedding = failure = None
+        draft = embedding = failure = None
         if spec.output != EMBEDDING:
             clock = time.monotonic()
-            video = reconstruct(method, job, dataset, fold, scalings)
+            draft = open_draft()
+            write_predictions(draft, trials, reconstruct(method, job, dataset, fold, scalings))
             phases["reconstruct"] = time.monotonic() - clock
         if job.space is not None:
             clock = time.monotonic()
             try:
                 embedding = embed(method, job.space, job, dataset, fold, scalings, suite)
             except MethodError as error:
-                if video is None:
+                if draft is None:
                     raise
                 failure = error  # told when the videos, which may have taken days, are in the store
             phases["embed"] = time.monotonic() - clock
         ending = method.close()
-    return Predicted(video, embedding, parameter_count, phases, method.reads, ending.peak, failure)
+    return Predicted(draft, embedding, parameter_count, phases, method.reads, ending.peak, failure)
 
 
 def reconstruct(
     method: MethodProcess, job: Job, dataset: Dataset, fold: Fold, scalings: dict[int, Scaling]
-) -> np.ndarray:  # u8 (n, frame, height, width, 3)
-    """Reconstruct the test trials in chunks; raises MethodError where the method breaks its contract."""
+) -> Iterator[np.ndarray]:  # u8 (frame, height, width, 3)
+    """The videos of the test trials, made in chunks; raises MethodError where the method breaks its contract."""
     expected = dataset.video(measured_clip(dataset, fold.test[:1])).shape[1:]
-    videos = [
-        method.reconstruct(brain, shape=(len(brain.subject), *expected), answers=answers, schedule=schedule)
-        for brain, answers, schedule in show_test(job, dataset, fold, scalings, "reconstructing")
-    ]
-    return np.concatenate(videos)
+    most = max(1, min(CHUNK, CHUNK_BYTES // math.prod(expected)))
+    for brain, answers, schedule in show_test(job, dataset, fold, scalings, "reconstructing", most):
+        yield from method.reconstruct(brain, shape=(len(brain.subject), *expected), answers=answers, schedule=schedule)
 
 
 def embed(
@@ -190,22 +201,22 @@ def embed(
     width = place_clips(space, measured_clip(dataset, fold.test[:1]), dataset, suite).shape[1]
     vectors = [
         method.embed(brain, width=width, answers=answers, schedule=schedule)
-        for brain, answers, schedule in show_test(job, dataset, fold, scalings, "embedding")
+        for brain, answers, schedule in show_test(job, dataset, fold, scalings, "embedding", CHUNK)
     ]
     return np.concatenate(vectors)
 
 
 def show_test(
-    job: Job, dataset: Dataset, fold: Fold, scalings: dict[int, Scaling], phase: str
+    job: Job, dataset: Dataset, fold: Fold, scalings: dict[int, Scaling], phase: str, most: int
 ) -> Iterator[tuple[BrainData, Answers | None, Schedule | None]]:
-    """The test trials in chunks, with the answers for a ceiling and the schedule for a control.
+    """The test trials in chunks of `most`, with the answers for a ceiling and the schedule for a control.
 
     Only the registry gives a role, never what an instance defines.
     """
     trials = describe_trials(dataset, fold.test, job.spec)
-    starts = range(0, len(trials), CHUNK)
+    starts = range(0, len(trials), most)
     for start in track(starts, f"{job.spec.method} {job.variant} {fold.name}: {phase}"):
-        part = trials.iloc[start : start + CHUNK]
+        part = trials.iloc[start : start + most]
         rows = part["trial"].to_numpy()
         brain = BrainData(
             brain=normalised(dataset, rows, measured_subject(dataset, rows), scalings),

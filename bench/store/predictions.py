@@ -7,7 +7,7 @@ The digest covers decoded pixels and trial rows, so another encoder version does
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
@@ -24,15 +24,15 @@ TRIAL_COLUMNS = ("trial", "subject", "clip", "concept", "block", "seed")
 FRAMES_PER_SECOND = 3  # of the written files, for whoever watches them; pixels are what counts
 
 
-def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Sequence[np.ndarray | None]) -> None:
+def write_predictions(draft: Draft, trials: pd.DataFrame, video: Iterable[np.ndarray | None]) -> None:
     """Write one lossless video a trial, the table of trials, and the digest of both into the manifest.
 
-    `trials` has the columns trial, subject, clip, concept, block, seed. `video` is u8 (trial, frame, height, width, 3),
-    or a sequence that has None for a trial without a prediction, of which one is in memory at a time. A missing
-    prediction, and one that is no u8 video of the others' shape (NaN, floats, …), keeps its row, with status "missing"
-    or "invalid" and no file. Raises StoreError for a table that lacks columns or has another number of rows.
+    `trials` has the columns trial, subject, clip, concept, block, seed. `video` gives u8 (frame, height, width, 3) for
+    each of them, or None for a trial without a prediction; each is written as it comes, so all need never be in memory.
+    A missing prediction, and one that is no u8 video of the others' shape (NaN, floats, …), keeps its row, with status
+    "missing" or "invalid" and no file. Raises StoreError for a table that lacks columns or has another number of rows.
     """
-    check_table(trials, len(video), "videos")
+    check_table(trials, len(video) if isinstance(video, Sized) else len(trials), "videos")
     shape: tuple[int, ...] = (0, 0, 0, 3)
     files, status, pixels, names = [], [], [], set()
     for subject, clip_number, trial, clip in zip(
@@ -40,17 +40,17 @@ def write_predictions(draft: Draft, trials: pd.DataFrame, video: np.ndarray | Se
     ):
         if is_video(clip) and not shape[0]:
             shape = clip.shape
-            draft.expected_bytes += clip.nbytes * len(video)
-        ok = is_video(clip) and clip.shape == shape
-        status.append("ok" if ok else "missing" if clip is None else "invalid")
+            draft.expected_bytes += clip.nbytes * len(trials)
+        whole = clip if is_video(clip) and clip.shape == shape else None
+        status.append("ok" if whole is not None else "missing" if clip is None else "invalid")
         name = f"predictions/sub{subject:02d}/clip{clip_number:04d}.mp4"
         if name in names:  # the same clip again for this subject, e.g. in another session
             name = f"predictions/sub{subject:02d}/clip{clip_number:04d}_trial{trial:06d}.mp4"
         names.add(name)
-        files.append(name if ok else "")
-        pixels.append(digest_pixels(clip) if ok else "")
-        if ok:
-            draft.write(name, encode_lossless(np.ascontiguousarray(clip), fps=FRAMES_PER_SECOND))
+        files.append("" if whole is None else name)
+        pixels.append("" if whole is None else digest_pixels(whole))
+        if whole is not None:
+            draft.write(name, encode_lossless(np.ascontiguousarray(whole), fps=FRAMES_PER_SECOND))
     rows = trials[list(TRIAL_COLUMNS)].astype("int64").assign(status=status, pixels=pixels)
     write_table(draft, rows.assign(file=files))
     draft.manifest.update(

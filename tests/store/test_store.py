@@ -64,6 +64,25 @@ def test_the_prediction_digest_is_of_pixels_and_rows(tmp_path):
     assert digest_of("e", make_trials(), [*make_video()[:2], None]) != base
 
 
+def test_each_video_is_on_the_disk_before_the_next_is_asked_for(tmp_path):
+    store, written = Store(tmp_path), []
+
+    def make(draft):
+        for clip in make_video():
+            written.append(len(list(draft.path.rglob("*.mp4"))))
+            yield clip
+
+    with store.publishing("whole") as draft:
+        write_predictions(draft, make_trials(), make_video())
+    with store.publishing(KEY) as draft:
+        write_predictions(draft, make_trials(), make(draft))
+    assert written == [0, 1, 2]
+    assert store.find(KEY).manifest["files"] == store.find("whole").manifest["files"]
+    with pytest.raises(ValueError), store.publishing("short") as draft:
+        write_predictions(draft, make_trials(), iter(make_video()[:2]))
+    assert store.find("short") is None
+
+
 def test_missing_and_invalid_predictions_keep_their_rows(tmp_path):
     store = Store(tmp_path)
     whole = make_video(4)
