@@ -62,7 +62,7 @@ class Fitted:
         spec: Any = SimpleNamespace(method=self.name, split=self.split, seed=0)
         job: Any = SimpleNamespace(spec=spec, variant="base", role=role_of(self.name))
         here: Any = InThisProcess(self.method)
-        return run_cell.reconstruct(here, job, self.dataset, self.fold, self.scalings)
+        return np.stack(list(run_cell.reconstruct(here, job, self.dataset, self.fold, self.scalings)))
 
 
 class InThisProcess:
