@@ -21,9 +21,9 @@ Where the papers leave a choice, or contradict themselves:
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,12 +32,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.errors import BenchError
+from bench.toolbox.budget import run_parts
 from bench.toolbox.resize import fit_clips
 
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 LORA_FILE = "pytorch_lora_weights.safetensors"
-CHUNK = 16  # clips encoded or generated at once
+MOST_CLIPS = 16  # generated at once
 Clips = UInt8[np.ndarray, "clip frame height width 3"]
+Made = TypeVar("Made")
 
 
 class BadDecoder(BenchError):
@@ -102,9 +104,21 @@ class WanDecoder:
     @torch.no_grad()
     def encode_video(self, video: Clips) -> Float[Tensor, "n c f y x"]:
         """Mode of the posterior, standardised as Wan was trained."""
-        pixels = torch.from_numpy(fit_clips(video, self.shape)).to(self.suite.device).float().div(127.5).sub(1)
-        latents = self.vae.encode(pixels.permute(0, 4, 1, 2, 3)).latent_dist.mode()
-        return (latents - self.mean) / self.deviation
+        from bench.pretrained.generators.pipelines import or_in_tiles
+
+        def encode(rows: slice) -> Tensor:
+            pixels = torch.from_numpy(fit_clips(video[rows], self.shape)).to(self.suite.device).float()
+            latents = self.vae.encode(pixels.div(127.5).sub(1).permute(0, 4, 1, 2, 3)).latent_dist.mode()
+            return (latents - self.mean) / self.deviation
+
+        return torch.cat(list(self.walk("encode clips", len(video), or_in_tiles(self.vae, encode), most=len(video))))
+
+    def walk(self, what: str, clips: int, make: Callable[[slice], Made], *, most: int) -> Iterator[Made]:
+        """`make(rows)` of all clips, of as many at once as fit."""
+        what = f"Wan: {what} of {self.shape} in {self.network.dtype}"
+        return run_parts(
+            what, clips, make, device=self.suite.device, most=most, memory=getattr(self.suite, "memory", None)
+        )
 
     def measure_loss(
         self, latents: Float[Tensor, "n c f y x"], condition: Float[Tensor, "n token text"], generator: torch.Generator
@@ -122,7 +136,7 @@ class WanDecoder:
         """A video of `shape` for each condition, from its own seed's noise."""
         from diffusers import WanPipeline
 
-        from bench.pretrained.generators.pipelines import draw_noise, quantise
+        from bench.pretrained.generators.pipelines import draw_noise, or_in_tiles, quantise
 
         pipeline = WanPipeline(
             tokenizer=None, text_encoder=None, vae=self.vae, transformer=self.network, scheduler=self.scheduler
@@ -133,10 +147,9 @@ class WanDecoder:
         factors = (c.scale_factor_temporal, c.scale_factor_spatial)
         latent = (c.z_dim, (frames - 1) // factors[0] + 1, height // factors[1], width // factors[1])
         negative = self.encode_text([""]).to(condition) if self.guidance > 1 else None
-        parts = [np.zeros((0, frames, height, width, 3), np.uint8)]
-        for start in range(0, len(seeds), CHUNK):
-            rows = slice(start, start + CHUNK)
-            made = pipeline(
+
+        def denoise(rows: slice) -> Tensor:
+            return pipeline(
                 prompt_embeds=condition[rows],
                 negative_prompt_embeds=None if negative is None else negative.expand_as(condition[rows]),
                 latents=draw_noise(seeds[rows], latent).to(self.suite.device),
@@ -145,9 +158,20 @@ class WanDecoder:
                 width=width,
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance,
-                output_type="pt",
+                output_type="latent",
             ).frames
-            parts.append(quantise(made))
+
+        def decode(latents: Tensor) -> np.ndarray:
+            """As the pipeline does, whose arithmetic this is."""
+            latents = latents.to(self.vae.dtype)
+            mean, deviation = self.mean.to(latents), self.deviation.to(latents)
+            pixels = self.vae.decode(latents / (1.0 / deviation) + mean, return_dict=False)[0]
+            return quantise((pixels * 0.5 + 0.5).clamp(0, 1).transpose(1, 2))
+
+        parts = [np.zeros((0, frames, height, width, 3), np.uint8)]
+        for made in self.walk("draw clips", len(seeds), denoise, most=MOST_CLIPS):
+            take = or_in_tiles(self.vae, lambda rows, made=made: decode(made[rows]))  # type: ignore[misc]
+            parts += self.walk("decode clips", len(made), take, most=MOST_CLIPS)
         return np.concatenate(parts)
 
 
@@ -198,7 +222,7 @@ class AnimateDiffDecoder:
     def generate(self, condition: Float[Tensor, "n token text"], seeds: Sequence[int]) -> Clips:
         from diffusers import AnimateDiffPipeline
 
-        from bench.pretrained.generators.pipelines import draw_noise, make_videos
+        from bench.pretrained.generators.pipelines import decode_clips, denoise_clips, draw_noise
 
         pipeline = AnimateDiffPipeline(
             vae=self.suite.vae,
@@ -212,23 +236,17 @@ class AnimateDiffDecoder:
         g = self.suite.geometry
         latent = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
         negative = self.suite.negative_embedding.to(condition)
-        parts = [np.zeros((0, *self.shape, 3), np.uint8)]
-        for start in range(0, len(seeds), CHUNK):
-            rows = slice(start, start + CHUNK)
+
+        def denoise(rows: slice) -> Tensor:
             noise = draw_noise(seeds[rows], latent).to(self.suite.device)
-            parts.append(
-                make_videos(
-                    pipeline,
-                    condition[rows],
-                    negative,
-                    noise,
-                    None,
-                    share=1.0,
-                    steps=self.steps,
-                    guidance=self.guidance,
-                )
-            )
-        return np.concatenate(parts)
+            ways: dict[str, Any] = {"share": 1.0, "steps": self.steps, "guidance": self.guidance}
+            return denoise_clips(pipeline, condition[rows], negative, noise, None, **ways)
+
+        memory = getattr(self.suite, "memory", None)
+        what = f"AnimateDiff: draw clips of {self.shape} in {self.network.dtype}"
+        drawn = run_parts(what, len(seeds), denoise, device=self.suite.device, most=MOST_CLIPS, memory=memory)
+        empty = np.zeros((0, *self.shape, 3), np.uint8)
+        return np.concatenate([empty, *(decode_clips(pipeline, made, memory=memory) for made in drawn)])
 
 
 def attach_lora(network: Any, *, rank: int, scale: int, checkpointing: bool = False) -> Any:

@@ -8,17 +8,18 @@ downloaded unless `fetch_suite` is called; a missing role raises `MissingWeights
 The pipelines are imported when first used: a run that finds all its cells in the store asks for the digest alone.
 
 Latents are the posterior mean times the autoencoder's `scaling_factor`, so they have about unit variance. A generated
-sample depends on its own seed and inputs; sharing a batch changes it by float rounding at most.
+sample depends on its own seed and inputs; sharing a batch changes it by float rounding at most. How many go at once is
+what fits the memory of the device (`bench.toolbox.budget`), and never more than the numbers below.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from bench.pretrained.judges.observe import Judges, Precision
 from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
+from bench.toolbox.budget import run_parts
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
     from bench.pretrained.generators.pipelines import Start
 
-FRAME_CHUNK, CLIP_CHUNK = 96, 16  # frames through the autoencoder and clips through the generators at a time
+MOST_FRAMES, MOST_CLIPS = 96, 16  # at once through the autoencoder, and through the generators
+MOST_CAPTIONS = 64
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class Suite:
         base: Path,
         *,
         precision: Precision = "fp32",
+        memory: int | None = None,
         threads: int | None = None,
     ) -> None:
         """`precision` and `threads` are the judges' (`bench.pretrained.judges.observe`): generators draw in float32
@@ -70,6 +76,7 @@ class Suite:
         self.settings = settings
         self.base = base
         self.precision: Precision = precision
+        self.memory = memory
         self.threads = threads
         self.roles = make_roles(settings, base)
         absent = [role for role in GENERATORS if role not in self.roles]
@@ -272,16 +279,21 @@ class Suite:
 
     # Calls
 
+    def run_parts(self, what: str, count: int, make: Callable[[slice], Made], *, most: int) -> Iterator[Made]:
+        """`make(rows)` of slices from 0 to `count`, each of as many items as the device's memory holds."""
+        what = f"{self.name}: {what} in {self.precision}"
+        return run_parts(what, count, make, device=self.device, most=most, memory=self.memory)
+
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n 77 D"]:
         """Last hidden state of the CLIP text encoder."""
         from bench.pretrained.generators.text import encode_captions
 
-        parts = [torch.zeros(0, self.geometry.tokens, self.geometry.text_width)]
+        def encode(rows: slice) -> Tensor:
+            return encode_captions(self.tokenizer, self.text_encoder, list(captions[rows]), repeat=repeat).cpu()
+
         repeat = self.settings["repeat_captions"]
-        for start in range(0, len(captions), 64):
-            chunk = list(captions[start : start + 64])
-            parts.append(encode_captions(self.tokenizer, self.text_encoder, chunk, repeat=repeat).cpu())
-        return torch.cat(parts)
+        empty = torch.zeros(0, self.geometry.tokens, self.geometry.text_width)
+        return torch.cat([empty, *self.run_parts("read captions", len(captions), encode, most=MOST_CAPTIONS)])
 
     @torch.no_grad()
     def wan_text(self, captions: Sequence[str]) -> tuple[Float[Tensor, "n token D"], Bool[Tensor, "n token"]]:
@@ -289,7 +301,12 @@ class Suite:
         options: dict[str, Any] = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
         read = self._wan_tokenizer(list(captions), max_length=self.settings["wan_tokens"], **options)
         ids, mask = read.input_ids.to(self.device), read.attention_mask.to(self.device)
-        return self._wan_text_encoder(ids, mask).last_hidden_state, mask.bool()
+
+        def encode(rows: slice) -> Tensor:
+            return self._wan_text_encoder(ids[rows], mask[rows]).last_hidden_state
+
+        parts = self.run_parts(f"read captions of {ids.shape[1]} tokens", len(ids), encode, most=MOST_CAPTIONS)
+        return torch.cat(list(parts)), mask.bool()
 
     def embed_images(self, frames: UInt8[np.ndarray, "m h w 3"]) -> Float32[np.ndarray, "m d"]:
         """The large CLIP's embedding of each frame, not of unit length."""
@@ -315,28 +332,34 @@ class Suite:
     @torch.no_grad()
     def encode_video(self, video: UInt8[np.ndarray, "n f h w 3"]) -> Float[Tensor, "n f c lh lw"]:
         """Posterior mean times the scaling factor, of each frame."""
-        from bench.pretrained.generators.pipelines import BadGeneration, encode_pixels
+        from bench.pretrained.generators.pipelines import BadGeneration, encode_pixels, or_in_tiles
 
         g = self.geometry
         if video.shape[2:] != (g.height, g.width, 3):
             raise BadGeneration(f"video is {video.shape}; this suite needs (n, f, {g.height}, {g.width}, 3)")
         frames = video.reshape(-1, *video.shape[2:])
-        parts = [torch.zeros(0, g.latent_channels, g.latent_height, g.latent_width)]
-        for start in range(0, len(frames), FRAME_CHUNK):
-            parts.append(encode_pixels(self.vae, frames[start : start + FRAME_CHUNK]).float().cpu())
-        return torch.cat(parts).unflatten(0, video.shape[:2])
+
+        def encode(rows: slice) -> Tensor:
+            return encode_pixels(self.vae, frames[rows]).float().cpu()
+
+        empty = torch.zeros(0, g.latent_channels, g.latent_height, g.latent_width)
+        parts = self.run_parts("encode frames", len(frames), or_in_tiles(self.vae, encode), most=MOST_FRAMES)
+        return torch.cat([empty, *parts]).unflatten(0, video.shape[:2])
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "n f c lh lw"]) -> UInt8[np.ndarray, "n f H W 3"]:
-        from bench.pretrained.generators.pipelines import quantise
+        from bench.pretrained.generators.pipelines import or_in_tiles, quantise
 
         frames = latents.flatten(0, 1)
         g = self.geometry
-        parts = [np.zeros((0, g.height, g.width, 3), np.uint8)]
-        for start in range(0, len(frames), FRAME_CHUNK):
-            chunk = frames[start : start + FRAME_CHUNK].to(self.device, self.vae.dtype)
-            parts.append(quantise(self.vae.decode(chunk / self.vae.config.scaling_factor).sample.add(1).div(2)))
-        return np.concatenate(parts).reshape(*latents.shape[:2], g.height, g.width, 3)
+
+        def decode(rows: slice) -> np.ndarray:
+            chunk = frames[rows].to(self.device, self.vae.dtype)
+            return quantise(self.vae.decode(chunk / self.vae.config.scaling_factor).sample.add(1).div(2))
+
+        empty = np.zeros((0, g.height, g.width, 3), np.uint8)
+        parts = self.run_parts("decode latents", len(frames), or_in_tiles(self.vae, decode), most=MOST_FRAMES)
+        return np.concatenate([empty, *parts]).reshape(*latents.shape[:2], g.height, g.width, 3)
 
     def refine_keyframe(
         self,
@@ -354,22 +377,23 @@ class Suite:
         """
         from bench.pretrained.generators.pipelines import refine_images
 
-        parts = [np.zeros((0, self.geometry.height, self.geometry.width, 3), np.uint8)]
-        for start in range(0, len(seeds), CLIP_CHUNK):
-            rows = slice(start, start + CLIP_CHUNK)
-            parts.append(
-                refine_images(
-                    self._image_pipeline,
-                    embeddings[rows].to(self.device, torch.float32),
-                    self.negative_embedding.to(self.device),
-                    images[rows],
-                    seeds[rows],
-                    strength=self.settings["strength"] if strength is None else strength,
-                    steps=self.settings["steps"] if steps is None else steps,
-                    guidance=self.settings["guidance"] if guidance is None else guidance,
-                )
+        guidance = self.settings["guidance"] if guidance is None else guidance
+
+        def refine(rows: slice) -> np.ndarray:
+            return refine_images(
+                self._image_pipeline,
+                embeddings[rows].to(self.device, torch.float32),
+                self.negative_embedding.to(self.device),
+                images[rows],
+                seeds[rows],
+                strength=self.settings["strength"] if strength is None else strength,
+                steps=self.settings["steps"] if steps is None else steps,
+                guidance=guidance,
             )
-        return np.concatenate(parts)
+
+        empty = np.zeros((0, self.geometry.height, self.geometry.width, 3), np.uint8)
+        what = f"refine key frames{' under guidance' * (guidance > 1)}"
+        return np.concatenate([empty, *self.run_parts(what, len(seeds), refine, most=MOST_CLIPS)])
 
     def generate_video(
         self,
@@ -388,7 +412,7 @@ class Suite:
         `start` says what latents do (`bench.pretrained.generators.pipelines`); `strength`, `steps` and `guidance`
         default to the suite's own. Raises `BadGeneration` where the arguments do not go together.
         """
-        from bench.pretrained.generators.pipelines import draw_noise, make_videos, start_latents
+        from bench.pretrained.generators.pipelines import decode_clips, denoise_clips, draw_noise, start_latents
 
         g = self.geometry
         steps = self.settings["steps"] if steps is None else steps
@@ -396,24 +420,27 @@ class Suite:
         guidance = self.settings["guidance"] if guidance is None else guidance
         pipeline = self._video_pipeline if keyframes is None else self._keyframe_pipeline
         shape = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
-        parts = [np.zeros((0, g.frames, g.height, g.width, 3), np.uint8)]
-        for first in range(0, len(seeds), CLIP_CHUNK):
-            rows = slice(first, first + CLIP_CHUNK)
+
+        def denoise(rows: slice) -> Tensor:
             noise = draw_noise(seeds[rows], shape).to(self.device)
             given = None if latents is None else latents[rows].to(self.device, torch.float32).transpose(1, 2)
             initial = start_latents(start, noise, given, pipeline.scheduler, steps=steps, strength=strength)
-            parts.append(
-                make_videos(
-                    pipeline,
-                    embeddings[rows].to(self.device, torch.float32),
-                    self.negative_embedding.to(self.device),
-                    initial,
-                    None if keyframes is None else keyframes[rows],
-                    share=strength if start == "renoised" else 1.0,
-                    steps=steps,
-                    guidance=guidance,
-                )
+            return denoise_clips(
+                pipeline,
+                embeddings[rows].to(self.device, torch.float32),
+                self.negative_embedding.to(self.device),
+                initial,
+                None if keyframes is None else keyframes[rows],
+                share=strength if start == "renoised" else 1.0,
+                steps=steps,
+                guidance=guidance,
             )
+
+        parts = [np.zeros((0, g.frames, g.height, g.width, 3), np.uint8)]
+        what = f"draw clips{' from key frames' * (keyframes is not None)}{' under guidance' * (guidance > 1)}"
+        for made in self.run_parts(what, len(seeds), denoise, most=MOST_CLIPS):
+            parts.append(decode_clips(pipeline, made, memory=self.memory))
+            del made
         return np.concatenate(parts)
 
     def video_logits(self, videos: UInt8[np.ndarray, "n f h w 3"]) -> Float32[np.ndarray, "n classes"]:

@@ -51,7 +51,7 @@ def run_parts(
     count: int,
     make: Callable[[slice], Made],
     *,
-    device: torch.device,
+    device: torch.device | str,
     most: int,
     memory: int | None = None,
 ) -> Iterator[Made]:
@@ -59,7 +59,7 @@ def run_parts(
 
     Raises TooLarge where one item does not fit.
     """
-    start, bound = 0, most
+    device, start, bound = torch.device(device), 0, most
     while start < count:
         rows = slice(start, min(count, start + fit_items(what, device, bound, memory)))
         size = rows.stop - rows.start

@@ -92,8 +92,13 @@ def test_a_suite_takes_what_it_is_given_on_either_device(start, device, suite):
         for keyframes in (None, frames):
             near = suite.generate_video(text, seeds, latents=latents, keyframes=keyframes, **options)
             far = suite.generate_video(text.to(FAR), seeds, latents=latents.to(FAR), keyframes=keyframes, **options)
-            assert np.array_equal(near, far)
-        assert np.array_equal(suite.decode_latents(latents), suite.decode_latents(latents.to(FAR)))
+            assert is_alike(near, far)
+        assert is_alike(suite.decode_latents(latents), suite.decode_latents(latents.to(FAR)))
+
+
+def is_alike(near: np.ndarray, far: np.ndarray) -> bool:
+    """Equal up to rounding: the first slice of a kind of work has one item, to measure its cost."""
+    return np.abs(near.astype(int) - far).max() <= 1
 
 
 def test_what_is_read_out_of_trained_methods(device, suite):

@@ -329,8 +329,14 @@ def _stand_ins(device: PretendDevice) -> dict[str, Any]:
         "get_device_capability": lambda *args: (8, 0),
         "get_rng_state": lambda *args: torch.get_rng_state(),
         "is_current_stream_capturing": lambda: False,
+        "mem_get_info": lambda *args: (2**36, 2**36),
+        **dict.fromkeys(("memory_allocated", "memory_reserved", "max_memory_allocated"), lambda *args: 0),
         **dict.fromkeys(
-            ("set_rng_state", "manual_seed", "manual_seed_all", "synchronize", "empty_cache", "_lazy_init"), nothing
+            (
+                *("set_rng_state", "manual_seed", "manual_seed_all", "synchronize", "empty_cache", "_lazy_init"),
+                *("reset_peak_memory_stats", "set_per_process_memory_fraction"),
+            ),
+            nothing,
         ),
     }
     return {

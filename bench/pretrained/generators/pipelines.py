@@ -14,8 +14,8 @@ Where a video starts (`start`):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -30,7 +30,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from bench.core.errors import BenchError
+from bench.core.progress import say
+from bench.toolbox.budget import is_full, run_parts
 
+MOST_FRAMES = 16  # decoded at once, as AnimateDiff's pipeline does
+
+Made = TypeVar("Made")
 Start = Literal["noise", "latents", "mixture", "renoised"]
 
 
@@ -133,7 +138,7 @@ def refine_images(
 
 
 @torch.no_grad()
-def make_videos(
+def denoise_clips(
     pipeline: AnimateDiffPipeline | KeyframeVideoPipeline,
     embeddings: Float[Tensor, "n t d"],
     negative: Float[Tensor, "1 t d"],
@@ -143,12 +148,12 @@ def make_videos(
     share: float,
     steps: int,
     guidance: float,
-) -> UInt8[np.ndarray, "n f h w 3"]:
+) -> Float[Tensor, "n c f y x"]:
     """Denoise `initial` under the embeddings; a key frame, if any, conditions frame 0."""
     given = {} if keyframes is None else {"conditioning_frames": keyframes, "controlnet_frame_indices": [0]}
     pipeline.scheduler.share = share
     factor = pipeline.vae_scale_factor
-    made = pipeline(
+    return pipeline(
         prompt_embeds=embeddings,
         negative_prompt_embeds=negative.expand_as(embeddings),
         latents=initial,
@@ -157,7 +162,50 @@ def make_videos(
         width=initial.shape[4] * factor,
         num_inference_steps=steps,
         guidance_scale=guidance,
-        output_type="pt",
+        output_type="latent",
         **given,
     ).frames
-    return quantise(made)
+
+
+@torch.no_grad()
+def decode_clips(
+    pipeline: AnimateDiffPipeline | KeyframeVideoPipeline,
+    latents: Float[Tensor, "n c f y x"],
+    *,
+    memory: int | None = None,
+) -> UInt8[np.ndarray, "n f h w 3"]:
+    """Pixels of latents, by the pipelines' own arithmetic, as many frames at once as fit the memory.
+
+    AnimateDiff's pipeline decodes 16 frames at once and SparseCtrl's all, which at most that many are here too.
+    """
+    vae = pipeline.vae
+    frames = (1 / vae.config.scaling_factor * latents).transpose(1, 2).flatten(0, 1)
+
+    def decode(rows: slice) -> np.ndarray:
+        pixels = vae.decode(frames[rows].to(vae.dtype)).sample.float()
+        return quantise((pixels * 0.5 + 0.5).clamp(0, 1))
+
+    what = f"decode frames of {tuple(frames.shape[1:])} in {vae.dtype}"
+    most = len(frames) if isinstance(pipeline, KeyframeVideoPipeline) else MOST_FRAMES
+    parts = run_parts(what, len(frames), or_in_tiles(vae, decode), device=vae.device, most=most, memory=memory)
+    made = np.concatenate(list(parts))
+    return made.reshape(len(latents), -1, *made.shape[1:])
+
+
+def or_in_tiles(vae: Any, make: Callable[[slice], Made]) -> Callable[[slice], Made]:
+    """`make`, but one item that does not fit the memory goes through the autoencoder in tiles, from then on all do.
+
+    Tiles overlap and are blended, which changes pixels near their edges a little, so it is said.
+    """
+
+    def make_so(rows: slice) -> Made:
+        try:
+            return make(rows)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_full(error) or rows.stop - rows.start > 1 or vae.use_tiling:
+                raise
+        say(f"one item does not fit the memory of {vae.device}: the autoencoder works in tiles, blended at their edges")
+        vae.enable_tiling()
+        return make(rows)
+
+    return make_so

@@ -23,7 +23,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,13 @@ from torch.nn import functional
 from bench.core.errors import BenchError
 from bench.core.progress import track
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
+from bench.toolbox.budget import run_parts
 from bench.toolbox.encoded import digest_video, remember
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, walk_batches
 
 KEPT = 3  # tuned networks that a process keeps for each suite
-CLIP_CHUNK = 16  # clips through the network at a time
+MOST_CLIPS = 16  # through the network at once
 _TUNED: weakref.WeakKeyDictionary[Any, dict[str, InflatedUNet]] = weakref.WeakKeyDictionary()
 
 
@@ -246,18 +247,26 @@ def denoise(
     scheduler, device = load_scheduler(suite), suite.device
     scheduler.share = share
     scheduler.set_timesteps(steps)
-    parts = [torch.zeros(0, *start.shape[1:])]
-    for first in range(0, len(start), CLIP_CHUNK):
-        latents = start[first : first + CLIP_CHUNK].to(device, torch.float32)
-        condition = text[first : first + CLIP_CHUNK].to(latents)
+
+    def draw(rows: slice) -> Tensor:
+        latents = start[rows].to(device, torch.float32)
+        condition = text[rows].to(latents)
         for time in scheduler.timesteps:
             made = unet(latents, time.to(device), condition)
             if guidance != 1:
                 without = unet(latents, time.to(device), negative.to(latents).expand_as(condition))
                 made = without + guidance * (made - without)
             latents = scheduler.step(made, int(time), latents).prev_sample
-        parts.append(latents.cpu())
-    return torch.cat(parts)
+        return latents.cpu()
+
+    what = f"draw clips of {tuple(start.shape[1:])}"
+    return torch.cat([torch.zeros(0, *start.shape[1:]), *walk(suite, what, len(start), draw)])
+
+
+def walk(suite: Any, what: str, clips: int, make: Callable[[slice], Tensor]) -> Iterator[Tensor]:
+    """`make(rows)` of all clips, of as many at once as fit."""
+    memory = getattr(suite, "memory", None)
+    return run_parts(f"Tune-A-Video: {what}", clips, make, device=suite.device, most=MOST_CLIPS, memory=memory)
 
 
 def sample(
@@ -304,10 +313,10 @@ def invert(
     scheduler.share = share
     scheduler.set_timesteps(steps)
     one, zero = torch.ones(1), torch.zeros(1)
-    parts = [torch.zeros(0, *latents.shape[1:])]
-    for first in range(0, len(latents), CLIP_CHUNK):
-        before = latents[first : first + CLIP_CHUNK].to(device, torch.float32)
-        condition = text[first : first + CLIP_CHUNK].to(before)
+
+    def find_start(rows: slice) -> Tensor:
+        before = latents[rows].to(device, torch.float32)
+        condition = text[rows].to(before)
         for time in reversed(scheduler.timesteps):
             a = float(scheduler.step(zero, int(time), one).prev_sample)
             b = float(scheduler.step(one, int(time), zero).prev_sample)
@@ -315,5 +324,7 @@ def invert(
             for _ in range(iterations):
                 after = (before - b * unet(after, time.to(device), condition)) / a
             before = after
-        parts.append(before.cpu())
-    return torch.cat(parts)
+        return before.cpu()
+
+    what = f"invert clips of {tuple(latents.shape[1:])}"
+    return torch.cat([torch.zeros(0, *latents.shape[1:]), *walk(suite, what, len(latents), find_start)])

@@ -6,7 +6,8 @@ frames as the checkpoint's processor prepares them, or, where a view names one, 
 protocols may show the same judge the same clips in two ways, and each way is a view with a digest of its own.
 
 Choices. Batches are counted in pixels of the network's input, so that the matrices are large for small networks and
-large ones alike while memory stays the same for 100 clips and for 2,000. `threads` is set for the time of a call, and
+large ones alike while memory stays the same for 100 clips and for 2,000; a device that holds fewer is given fewer
+(`bench.toolbox.budget`). `threads` is set for the time of a call, and
 what torch had is restored: matrices of these sizes use all that they are given, so give all cores when one process
 scores, and one each where cells run side by side. Exact float32 is the default; "bf16" converts the networks
 themselves, because under autocast weights are converted anew with every call.
@@ -19,8 +20,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -37,8 +39,10 @@ if TYPE_CHECKING:
     from bench.pretrained.judges.publishers import Pixels
 
 Precision = Literal["fp32", "bf16"]
+Seen = TypeVar("Seen")
 BATCH_PIXELS = 32 * 224 * 224  # of the networks' input: 32 frames for a ViT at the papers' size
 FLOW_PIXELS = 8 * 288 * 512  # RAFT keeps the correlation of all pairs of pixels
+MOST_CAPTIONS = 256  # read at once
 VERSION = 1  # of what is done with the networks' outputs; part of the digests
 
 
@@ -148,6 +152,7 @@ class Judges:
         self.precision: Precision = precision
         self.threads = threads
         self.device: torch.device = suite.device
+        self.memory: int | None = getattr(suite, "memory", None)
         self.roles = make_roles(suite.settings, suite.base, JUDGE_ROLES)
         if own := os.environ.get("BENCH_AMT"):
             self.roles["amt"] = Role(name="amt", id=".", base=Path(own), licence="CC-BY-NC-4.0")
@@ -231,16 +236,16 @@ class Judges:
         with use_threads(self.threads) as threads, torch.inference_mode():
             for view in (view for view in views if _view(view).role == "raft"):
                 step = max(1, FLOW_PIXELS // int(np.prod(video.shape[1:4])))
-                starts, padding = range(0, len(video), step), _view(view).pixels or "cut"
-                parts[view] = [networks[view].measure(video[start : start + step], padding) for start in starts]
+                measure = partial(networks[view].measure, padding=_view(view).pixels or "cut")
+                parts[view] = list(self._walk(view, video, measure, step))
             looking = {
                 view: (network, self._preparation(view, network))
                 for view, network in networks.items()
                 if _view(view).role != "raft"
             }
             step = _clips_at_once((preparation for _, preparation in looking.values()), video.shape)
-            for start in range(0, len(video), step) if looking else ():
-                seen = self._look(looking, video[start : start + step], threads)
+            look = partial(self._look, looking, threads=threads)
+            for seen in self._walk(" and ".join(looking), video, look, step) if looking else ():
                 for view, part in seen.items():
                     parts[view].append(part)
         return {view: np.concatenate(part) for view, part in parts.items()}
@@ -251,13 +256,28 @@ class Judges:
 
         if view not in READERS:
             raise UnknownView(f"view {view!r} reads no captions; those that do are {', '.join(READERS)}")
+        from bench.toolbox.budget import run_parts
+
         network = self._network(view)
-        parts = []
+
+        def read(rows: slice) -> np.ndarray:
+            return network.read(list(captions[rows]) or [""]).float().cpu().numpy()
+
+        what = f"{self.name}: read captions for {view} in {self.precision}"
+        options: dict[str, Any] = {"device": self.device, "most": MOST_CAPTIONS, "memory": self.memory}
         with use_threads(self.threads), torch.inference_mode():
-            for start in range(0, max(1, len(captions)), 256):
-                chunk = list(captions[start : start + 256]) or [""]
-                parts.append(network.read(chunk).float().cpu().numpy())
+            parts = list(run_parts(what, max(1, len(captions)), read, **options))
         return np.concatenate(parts)[: len(captions)]
+
+    def _walk(
+        self, what: str, video: UInt8[np.ndarray, "n f h w 3"], look: Callable[[np.ndarray], Seen], most: int
+    ) -> Iterator[Seen]:
+        """`look` at all clips, at as many at once as the device's memory holds, `most` at most."""
+        from bench.toolbox.budget import run_parts
+
+        what = f"{self.name}: {what} of clips of {video.shape[1:]} in {self.precision}"
+        options: dict[str, Any] = {"device": self.device, "most": most, "memory": self.memory}
+        return run_parts(what, len(video), lambda rows: look(video[rows]), **options)
 
     def interpolator(self) -> Interpolator:
         """AMT as a callable of two arrays of frames (u8 [n, h, w, 3]) to the frames between them.

@@ -1,0 +1,114 @@
+"""What a limit of memory does to the calls of a suite: fewer items at once, and the same answers up to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.pretrained.decoders import WanDecoder
+from bench.pretrained.generators import tune_a_video
+from bench.pretrained.generators.pipelines import or_in_tiles
+from bench.pretrained.suite import Suite, load_suite
+from bench.toolbox import budget
+from bench.toolbox.budget import resident_memory
+
+CLIPS = 6
+CALLS = ["read", "encode", "decode", "refine", "draw", "draw from key frames", "wan reads", "wan encodes", "wan draws"]
+CALLS += ["tune-a-video draws", "tune-a-video inverts", "video", "clip", "captions"]
+
+
+@pytest.fixture(scope="module")
+def suite(bench_home: Any) -> Suite:
+    return load_suite("mini", threads=1)
+
+
+@pytest.fixture(scope="module")
+def tight(bench_home: Any) -> Suite:
+    made = load_suite("mini", threads=1)
+    made.memory = resident_memory() // 2  # used up: one item at a time
+    return made
+
+
+def call(name: str, suite: Suite, video: np.ndarray) -> Any:
+    g = suite.geometry
+    rng = torch.Generator().manual_seed(0)
+    text = torch.randn(CLIPS, g.tokens, g.text_width, generator=rng)
+    latents = torch.randn(CLIPS, g.frames, g.latent_channels, g.latent_height, g.latent_width, generator=rng)
+    captions, seeds, clips = [f"a cat {n}" for n in range(CLIPS)], range(CLIPS), latents.transpose(1, 2)
+    options: dict[str, Any] = {"steps": 1, "guidance": 2.0}
+    calls: dict[str, Callable[[], Any]] = {
+        "read": lambda: suite.encode_text(captions),
+        "encode": lambda: suite.encode_video(video),
+        "decode": lambda: suite.decode_latents(latents),
+        "refine": lambda: suite.refine_keyframe(text, video[:, 0], seeds, strength=1.0, **options),
+        "draw": lambda: suite.generate_video(text, seeds, **options),
+        "draw from key frames": lambda: suite.generate_video(text, seeds, keyframes=video[:, 0], **options),
+        "wan reads": lambda: suite.wan_text(captions)[0],
+        "wan encodes": lambda: wan(suite).encode_video(video),
+        "wan draws": lambda: wan(suite).generate(wan(suite).encode_text(captions), seeds),
+        "tune-a-video draws": lambda: tune_a_video.denoise(
+            suite, tune_a_video.inflate(suite.unet), text, clips, **options
+        ),
+        "tune-a-video inverts": lambda: tune_a_video.invert(
+            suite, tune_a_video.inflate(suite.unet), clips, text, steps=4, share=0.5
+        ),
+        "video": lambda: suite.judges.observe("video", video),
+        "clip": lambda: suite.judges.observe("clip", video),
+        "captions": lambda: suite.judges.embed_captions("clip", captions),
+    }
+    return calls[name]()
+
+
+def wan(suite: Suite) -> WanDecoder:
+    return WanDecoder(suite, clip_shape=(9, 32, 32), rank=0, scale=1, steps=1)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_less_memory_means_fewer_at_once_and_the_same_answer(
+    name: str, suite: Suite, tight: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "_COSTS", {})
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (CLIPS, suite.geometry.frames, 64, 64, 3), dtype=np.uint8)
+    plain = np.asarray(call(name, suite, video))
+    made: list[int] = []
+    run = budget.run_parts
+    seen = lambda rows: made.append(rows.stop - rows.start)  # noqa: E731
+
+    def watch(what: str, count: int, make: Callable[[slice], Any], **options: Any) -> Any:
+        return run(what, count, lambda rows: (seen(rows), make(rows))[1], **options)
+
+    for place in ("bench.pretrained.suite", "bench.pretrained.decoders", "bench.pretrained.generators.pipelines"):
+        monkeypatch.setattr(f"{place}.run_parts", watch)
+    monkeypatch.setattr("bench.pretrained.generators.tune_a_video.run_parts", watch)
+    monkeypatch.setattr(budget, "run_parts", watch)
+    slow = np.asarray(call(name, tight, video))
+    assert len(made) >= CLIPS and set(made) == {1}
+    assert slow.shape == plain.shape and slow.dtype == plain.dtype
+    worst = np.abs(slow.astype(np.float64) - plain.astype(np.float64)).max()
+    assert worst <= (1 if plain.dtype == np.uint8 else 1e-3 * np.abs(plain).max())
+
+
+def test_what_does_not_fit_alone_goes_in_tiles(capsys: pytest.CaptureFixture[str]) -> None:
+    class Autoencoder:
+        use_tiling, device = False, torch.device("cpu")
+
+        def enable_tiling(self) -> None:
+            self.use_tiling = True
+
+    vae, asked = Autoencoder(), []
+
+    def encode(rows: slice) -> str:
+        asked.append((rows.stop - rows.start, vae.use_tiling))
+        if not vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "in tiles"
+
+    parts = list(budget.run_parts("encode", 3, or_in_tiles(vae, encode), device=torch.device("cpu"), most=2))
+    assert parts == ["in tiles"] * 3
+    assert asked == [(2, False), (1, False), (1, True), (1, True), (1, True)]
+    assert "in tiles" in capsys.readouterr().err
