@@ -23,7 +23,7 @@ from bench.core.errors import BenchError
 from bench.core.registry import role_of
 from bench.core.spec import CellSpec, SpecError, canonical_json, is_submitted
 from bench.core.splits import SPLITS
-from bench.core.variants import find_variant
+from bench.core.variants import find_variant, name_profiled, split_profiled
 from metrics.protocols import PROTOCOLS
 
 REPRODUCED, SUBMITTED = "reproduced", "submitted"  # doors: run here from code, or verified videos of others
@@ -167,12 +167,14 @@ def check_names(spec: Mapping[str, Any], variant: str) -> None:
         raise ResultsError(
             f"{spec['dataset']!r:.80} cannot be committed: it is no plain name of a data set; register it"
         )
-    for part in (spec["split"], spec["fold"], spec["suite"], spec["method"], variant):
+    for part in (spec["split"], spec["fold"], spec["suite"], spec["method"], *split_profiled(variant)):
         if not PART.fullmatch(part):
             raise ResultsError(
                 f"{part!r:.80} cannot be committed: names have letters, digits, _ and -; register the method, name the "
                 "variant in its ablations.toml, and run it again"
             )
+    if name_profiled(*split_profiled(variant)) != variant:
+        raise ResultsError(f"variant {variant!r} names no profile behind its @, or the one that has no mark; rename it")
     if alike(variant) == "base" and variant != "base":
         raise ResultsError(f"variant {variant!r} of {spec['method']} is called nearly as 'base'; rename it")
     if spec["method"] not in BUILT_IN["methods"] and (reserved := RESERVED.get(alike(spec["method"]))):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.variants import split_profiled
 from leaderboard.board import board_metrics
 from leaderboard.comparison import compare_methods
 from leaderboard.glossary import explain_metric
@@ -301,11 +302,13 @@ def tell_next(first: pd.Series, scores: pd.DataFrame, protocols: Mapping[str, Pr
     there = scores[scores["role"].isin(SEES_BRAIN)]
     for name in (*PLACE, "metric"):
         there = there[there[name] == first[name]]
-    others = there[(there["method"] != first["method"]) & there["variant"].eq("base")]
-    means = others.groupby("method")["value"].mean().sort_values(ascending=first["direction"] == "lower")
-    for other in map(str, means.index):
+    whole = there["variant"].map(lambda variant: split_profiled(variant)[0]).eq("base")
+    others = there[(there["method"] != first["method"]) & whole]
+    means = others.groupby(["method", "variant"])["value"].mean().sort_values(ascending=first["direction"] == "lower")
+    for side in means.index:
+        other = str(side[0])
         try:
-            made = compare_methods(there, mine, (other, "base"), protocols=protocols).iloc[0]
+            made = compare_methods(there, mine, side, protocols=protocols).iloc[0]
         except TableError:
             continue
         ends = (made["a_minus_b_low"], made["a_minus_b_high"])

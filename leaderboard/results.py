@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.spec import digest
+from bench.core.variants import split_profiled
 from bench.store.cells import Cell
 from leaderboard.admission import (
     PART,
@@ -305,7 +306,7 @@ def setting_of(manifest: Any) -> Setting:
 
 def name_file(folder: Path, group: Group) -> Path:
     dataset, split, method, variant, classes = group
-    for part in (dataset.replace(":", "-"), split, method, variant):
+    for part in (dataset.replace(":", "-"), split, method, *split_profiled(variant)):
         if not PART.fullmatch(part):
             raise ResultsError(f"{part!r:.80} cannot be committed: names have letters, digits, _ and -")
     return folder / dataset.replace(":", "-") / split / f"{method}.{variant}.{classes}.json"

@@ -5,7 +5,7 @@
 
 Nothing here ever sees the caption or the latents of a tested clip. The released script conditions on the true captions
 and on DDIM-inverted true latents: that is `dynamind_oracle` (oracle.py), a ceiling. Defaults are of a size for the mini
-suite; `ablations.toml` has the paper's size as the variant `paper`. Where the sources leave a choice:
+suite; `ablations.toml` has the paper's size as the profile `paper`. Where the sources leave a choice:
 
 - *U* brings the blueprint to the mean square 1 that the noise has, by one number measured on the training trials. Its
   size is the generator's already. Blueprints are deviations from the training clips' mean latents.

@@ -5,7 +5,7 @@ reads band powers and says whether the clip is fast; DANA noises the latents acc
 the band powers and writes the text embedding, under which the tuned video model denoises them.
 
 Where the released code and the paper differ, the sound form is the default and the released one a variant of the group
-`released` in `ablations.toml`. Defaults are of a size for the mini suite; the variant `paper` has the published size.
+`released` in `ablations.toml`. Defaults are of a size for the mini suite; the profile `paper` has the published size.
 
 Chosen here:
 

@@ -1,6 +1,6 @@
 """GLFA as released: a picture of the cortex, a functional map that all subjects share, an encoder of each volume.
 
-After the released code (the README names file and line). The variant `paper` builds it. In the release a subject's
+After the released code (the README names file and line). The profile `paper` builds it. In the release a subject's
 cortex is drawn as 256 × 256 pixels of a common atlas, and one map serves everybody. Voxels here have no coordinates:
 they fill the picture row by row, in the order in which the data set has them, and pixels behind the last are blank.
 Where they do not correspond between subjects, as in the phantoms, a map for all has nothing to align; so the default of

@@ -78,7 +78,7 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
                 "divides the atlas, a kernel has a middle, a width divides by 4"
             )
     elif parameters.weights is not None:
-        raise BenchError("weights are of the released form; set form='atlas', as the variant `paper` does")
+        raise BenchError("weights are of the released form; set form='atlas', as the profile `paper` does")
     elif parameters.local_patches + parameters.global_patches == 0:
         raise BenchError("local_patches=0 and global_patches=0 leave no map; raise one of them")
     return parameters

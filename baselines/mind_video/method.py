@@ -2,7 +2,7 @@
 
 The way from a trial to a video: encoder → text tokens → inflated UNet, from noise of the trial's own seed, guided away
 from what the subject's mean fMRI would give. Defaults are of a size for the mini suite; `ablations.toml` has the
-paper's size as the variant `paper`.
+paper's size as the profile `paper`.
 
 Where the descriptions leave a choice, each module says what was chosen. Here:
 
@@ -29,7 +29,7 @@ from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from baselines.mind_video.parameters import Parameters, read_parameters
 from baselines.mind_video.training import Recipe, measure_alignment, train_together
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
-from bench.core.errors import require_fitted
+from bench.core.errors import BenchError, require_fitted
 from bench.core.progress import track
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, load_scheduler, sample, tune
@@ -142,6 +142,13 @@ class MindVideo:
     def train_stage2(self, data: TrainingSet, targets: ClipTargets, number: int | None) -> list[float]:
         """Stage 2 for all of the encoder, or for the layers of one new subject on its trials."""
         parameters, encoder = self.parameters, self.trained()
+        if parameters.contrast_weight == 0 and parameters.token_weight == 0:  # of the paper's stages none is this one
+            if number is None:
+                return []
+            raise BenchError(
+                "contrast_weight and token_weight are both 0: a new subject's layers have nothing to learn from; leave "
+                "one on, or take another split than new_subject"
+            )
         trials = np.arange(len(data.clip)) if number is None else np.flatnonzero(data.subject == number)
         trained = encoder if number is None else encoder.find(number)
         whose = "all" if number is None else f"subject {number}"

@@ -66,14 +66,9 @@ def read_parameters(given: Mapping[str, Any]) -> Parameters:
     """Parameters from keywords. Raises BenchError for what does not exist or does not go together."""
     parameters = read_given(Parameters, given, method="mind_video")
     check_heads(parameters, "width", "mask_width")
-    if parameters.contrast_weight == 0 and parameters.token_weight == 0:
-        raise BenchError(
-            "contrast_weight and token_weight are both 0: a new subject's layers would have nothing to learn from; "
-            "leave one on"
-        )
     if parameters.weights is not None and (parameters.token_weight or parameters.own_patches):
         raise BenchError(
             "released weights have no path from a caption's embedding and one filter for all patches; set "
-            "token_weight=0 and own_patches=False, as the variant `paper` does"
+            "token_weight=0 and own_patches=False, as the profile `paper` does"
         )
     return parameters

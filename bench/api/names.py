@@ -111,19 +111,21 @@ def choose_variants(
     variant: Sequence[str] = (),
     ablation: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    profile: str = "mini",
 ) -> dict[str, dict[str, Any]]:
-    """Named parameter sets: the base, those named, or those of an ablation; `parameters` changes each of them.
+    """Named parameter sets: the base, those named, or those of an ablation, in a profile; `parameters` changes each.
 
-    A changed variant is called after the change, as `base[epochs=5]`.
+    A variant is called after its profile and its change, as `base@paper[epochs=5]`.
     """
-    from bench.core.variants import find_group, find_variant
+    from bench.core.variants import MINI, find_group, find_variant, name_in
 
     if ablation and variant:
         raise BenchError("an ablation names its variants itself: give --ablation or --variant, not both")
     if ablation:
-        chosen = find_group(method, ablation)
-    elif variant:
-        chosen = {name: find_variant(method, name) for name in variant}
+        chosen = find_group(method, ablation, profile)
+    elif variant or profile != MINI:
+        named = [name_in(method, name, profile) for name in variant or ("base",)]
+        chosen = {name: find_variant(method, name) for name in named}
     else:
         chosen = {"base": {}}
     if parameters:

@@ -14,7 +14,7 @@ from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.progress import say
 from bench.core.spec import CellSpec
-from bench.core.variants import find_variant
+from bench.core.variants import MINI, check_profile, find_variant
 from leaderboard.papers.measure import Need, Shelf, Survey, find_need, first_part, measure, missing_cells, place
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
 
@@ -58,6 +58,7 @@ def paper_table(
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
+    profile: str = MINI,
     runs: str | Path = "runs",
     published: bool = False,
     results: str | Path | None = None,
@@ -66,7 +67,7 @@ def paper_table(
 
     `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
     store is not there, or the data that its cells were made from, the committed results are shown, and it is said;
-    `published` asks for them, and `results` for those of another folder.
+    `published` asks for them, and `results` for those of another folder. `profile` is that of each method which has it.
     Raises BenchError for a table that is not there and for data that it is not about.
     """
     from bench.datasets.catalogue import NotMade
@@ -74,18 +75,21 @@ def paper_table(
     from bench.store.cells import Store
     from leaderboard.results import RESULTS, Committed
 
+    check_profile(profile)
     asked = load_table(name)
     if published or results is not None:
         committed = Committed(Path(results or RESULTS))
-        return lay_beside(survey_committed(asked, committed, dataset=dataset, suite=suite), committed)
+        return lay_beside(survey_committed(asked, committed, dataset=dataset, suite=suite, profile=profile), committed)
     if not Path(runs).is_dir():
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
-        return paper_table(name, dataset=dataset, suite=suite, published=True)
+        return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
     try:
-        surveyed, viewers = survey(asked, dataset=dataset, suite=suite, data_root=data_root, make=False)
+        surveyed, viewers = survey(
+            asked, dataset=dataset, suite=suite, profile=profile, data_root=data_root, make=False
+        )
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
-        return paper_table(name, dataset=dataset, suite=suite, published=True)
+        return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
     return lay_beside(surveyed, StoreShelf(Store(runs), viewers.__getitem__))
 
 
@@ -104,6 +108,7 @@ def plan_paper(
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
+    profile: str = MINI,
     seeds: int = 1,
     runs: str | Path = "runs",
     quick: bool = False,
@@ -114,11 +119,14 @@ def plan_paper(
     from bench.store.cells import Store
 
     names.check_seeds(seeds)
+    check_profile(profile)
     part, parts = names.parse_shard(shard)
     table = load_table(name)
     if quick:
         dataset = quick_datasets(table, dataset)
-    surveyed, viewers = survey(table, dataset=dataset, suite=suite, seeds=seeds, data_root=data_root, make=True)
+    surveyed, viewers = survey(
+        table, dataset=dataset, suite=suite, profile=profile, seeds=seeds, data_root=data_root, make=True
+    )
     store = Store(runs)
     planned: list[Job] = []
     todo: list[Job] = []
@@ -134,6 +142,7 @@ def run_paper(
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
+    profile: str = MINI,
     seeds: int = 1,
     runs: str | Path = "runs",
     quick: bool = False,
@@ -151,6 +160,7 @@ def run_paper(
         dataset=dataset,
         data_root=data_root,
         suite=suite,
+        profile=profile,
         seeds=seeds,
         runs=runs,
         quick=quick,
@@ -170,7 +180,7 @@ def run_paper(
         )
     else:
         say(f"{name} is reported only: nothing of it is run")
-    table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, runs=runs)
+    table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, profile=profile, runs=runs)
     return table, failures
 
 
@@ -186,6 +196,7 @@ def survey(
     *,
     dataset: str | None,
     suite: str,
+    profile: str = MINI,
     seeds: int = 1,
     data_root: str | Path | None = None,
     make: bool,
@@ -202,7 +213,7 @@ def survey(
     from bench.pretrained.suite import load_suite
     from bench.scoring.views import Viewer
 
-    needs = list_needs(table, dataset)
+    needs = list_needs(table, dataset, profile)
     loaded = load_suite(suite)
     opened = {
         name: open_dataset(name, data_root=data_root, make=make)
@@ -247,6 +258,7 @@ def survey(
         table=table,
         asked=dataset,
         suite=suite,
+        profile=profile,
         missing={name: viewer.missing for name, viewer in viewers.items()},
         jobs=jobs,
         references={name: list(by_key.values()) for name, by_key in references.items()},
@@ -255,24 +267,27 @@ def survey(
     return surveyed, viewers
 
 
-def list_needs(table: ReportedTable, dataset: str | None) -> list[Need]:
+def list_needs(table: ReportedTable, dataset: str | None, profile: str) -> list[Need]:
     """What of ours stands beside a table's numbers. Raises BenchError for data sets that the table is not about."""
-    needs = list(dict.fromkeys(need for row in table.rows for cell in row.cells if (need := find_need(cell, dataset))))
-    about = {cell.dataset for row in table.rows for cell in row.cells if cell.method}
+    cells = [cell for row in table.rows for cell in row.cells]
+    needs = list(dict.fromkeys(need for cell in cells if (need := find_need(cell, dataset, profile))))
+    about = {cell.dataset for cell in cells if cell.method}
     if about and not needs:
         allowed = ", ".join(f"{name} or {STAND_INS[name]}" for name in sorted(about))
         raise BenchError(f"{table.name} is about other data than {dataset!r}; allowed are {allowed} (also :tiny)")
     return needs
 
 
-def survey_committed(table: ReportedTable, committed: Committed, *, dataset: str | None, suite: str) -> Survey:
+def survey_committed(
+    table: ReportedTable, committed: Committed, *, dataset: str | None, suite: str, profile: str = MINI
+) -> Survey:
     """What of ours a table needs, as far as it is committed: the manifests name the cells, so no data set is opened."""
     from bench.datasets.catalogue import concept_names
     from bench.pretrained.suite import load_suite
     from bench.scoring.views import Viewer
 
     judges = load_suite(suite).judges
-    needs = list_needs(table, dataset)
+    needs = list_needs(table, dataset, profile)
     jobs: dict[Need, list[Job]] = {}
     absent: dict[Need, str] = {}
     manifests = committed.manifests()
@@ -291,6 +306,7 @@ def survey_committed(table: ReportedTable, committed: Committed, *, dataset: str
         table=table,
         asked=dataset,
         suite=suite,
+        profile=profile,
         missing={name: Viewer(judges, concept_names(name)).missing for name in sets},
         jobs=jobs,
         references={

@@ -57,6 +57,7 @@ def run(
     variant: Sequence[str] = (),
     ablation: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    profile: str = "mini",
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
@@ -75,8 +76,10 @@ def run(
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
 
     `method` is a name (`python -m bench list methods`), `path/file.py:Class`, or a class itself. `variant` names
-    variants, `ablation` a group of them with its base; `parameters` changes parameters of each. Without `dataset` it is
-    the phantom of the kind that the method decodes. `quick` is the same chain on the tiny phantom. Without `video` the
+    variants, `ablation` a group of them with its base; `parameters` changes parameters of each. `profile` is the
+    size of the method's networks and training: `mini`, its defaults, or `paper`, as its paper states them. Without
+    `dataset` it is the phantom of the kind that the method decodes.
+    `quick` is the same chain on the tiny phantom. Without `video` the
     methods only embed, which costs no generator, and are scored by retrieval (protocol `embedding`). `seeds` is how
     many, from 0. `jobs` is how many processes (default: one a core) of `threads` threads each. `time_limit` ("2h",
     "90s", or seconds) is what the method of one cell may take. `shard` ("2/8") runs a part. With `scheduler`
@@ -96,6 +99,7 @@ def run(
         variant=variant,
         ablation=ablation,
         parameters=parameters,
+        profile=profile,
         dataset=dataset,
         data_root=data_root,
         suite=suite,
@@ -129,6 +133,7 @@ def plan_run(
     variant: Sequence[str] = (),
     ablation: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    profile: str = "mini",
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
@@ -160,7 +165,7 @@ def plan_run(
     names.check_modality(name, setting.dataset)
     names.check_metric(None, protocol)
     names.check_output_kind(protocol, video=video)
-    variants = names.choose_variants(name, variant, ablation, parameters)
+    variants = names.choose_variants(name, variant, ablation, parameters, profile)
     for changed in variants.values():
         try_parameters(name, changed)
 

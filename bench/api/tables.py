@@ -16,7 +16,18 @@ from bench.core.errors import BenchError
 from bench.core.progress import say
 from bench.core.registry import modality_of
 from bench.core.registry import names as registered
-from bench.core.variants import find_group, find_owner, group_split, parse_side
+from bench.core.variants import (
+    MINI,
+    check_profile,
+    find_group,
+    find_owner,
+    find_profile,
+    group_split,
+    is_in_profile,
+    name_where_sized,
+    parse_side,
+    split_profiled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +55,12 @@ class Question:
     rules: Mapping[str, Protocol]  # the same by what they call themselves, which scores carry
     metric: str | None
     published: bool
+    profile: str | None  # None: the sides of a comparison name theirs
     results: Path | None  # a folder of committed results other than the project's
+
+    def repeat(self) -> str:
+        """The options of a command that asks for the same setting and profile."""
+        return self.setting.repeat() + (f" --profile {self.profile}" if self.profile not in (None, MINI) else "")
 
 
 def table(
@@ -59,6 +75,7 @@ def table(
     runs: str | Path = "runs",
     protocol: str = "corrected",
     metric: str | None = None,
+    profile: str = MINI,
     references: bool = False,
     floors: bool = False,
     readouts: bool = False,
@@ -72,10 +89,10 @@ def table(
     there is a data set.
 
     Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
-    `protocol` is a name, `path/file.py:NAME` or "all". `references` adds rows of floors and ceilings. `published` reads
-    the committed results, as does a call for what the store does not hold; `results` names another folder of committed
-    results, which are read then. Raises BenchError for names that are not there, and where neither holds what was asked
-    for.
+    `protocol` is a name, `path/file.py:NAME` or "all". `profile` takes the variants of that size alone, and what has no
+    sizes. `references` adds rows of floors and ceilings. `published` reads the committed results, as does a call for
+    what the store does not hold; `results` names another folder of committed results, which are read then. Raises
+    BenchError for names that are not there, and where neither holds what was asked for.
     """
     if ablation and references:
         raise BenchError("a table of an ablation has its variants alone; leave the references out")
@@ -87,18 +104,21 @@ def table(
         )
     if ablation:
         method = method or find_owner(ablation)
-        find_group(method, ablation)
+        find_group(method, ablation, profile)
+    check_profile(profile)
     submitted = names.find_submitted(method, runs, results) if method else None
+    if method and submitted is None:
+        find_profile(method, profile)
     names.check_split(split)
     protocols = tuple(registered("protocols")) if protocol == "all" else (protocol,)
     rules = names.check_metric(metric, protocols)
     asked = [dataset] if dataset else ["phantom_eeg", "phantom_fmri"] if readouts else []
     if readouts:
         settings = [Setting(dataset=one, data_root=data_root, suite=suite, classes=classes, runs=runs) for one in asked]
-        return cross([ask(one, protocols, rules, metric, published, results) for one in settings], split)
+        return cross([ask(one, protocols, rules, metric, published, results, profile) for one in settings], split)
     dataset = dataset or submitted or (names.default_dataset(method) if method else "phantom_eeg")
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
-    question = ask(setting, protocols, rules, metric, published, results)
+    question = ask(setting, protocols, rules, metric, published, results, profile)
     if ablation and method:
         return ablate(question, method, ablation, split)
     if not floors:
@@ -118,11 +138,20 @@ def ask(
     metric: str | None,
     published: bool,
     results: str | Path | None,
+    profile: str | None,
 ) -> Question:
     """The question; naming a folder of committed results asks for what is committed."""
     folder = None if results is None else Path(results)
     asks = published or folder is not None
-    return Question(setting=setting, protocols=protocols, rules=rules, metric=metric, published=asks, results=folder)
+    return Question(
+        setting=setting,
+        protocols=protocols,
+        rules=rules,
+        metric=metric,
+        published=asks,
+        profile=profile,
+        results=folder,
+    )
 
 
 def tabulate(question: Question, method: str | None, split: str | None, references: bool) -> pd.DataFrame:
@@ -145,7 +174,8 @@ def tabulate(question: Question, method: str | None, split: str | None, referenc
         raise BenchError(
             f"{shelf} holds no scores{wanted}{on} for {setting.dataset} with suite {setting.suite} and "
             f"{setting.classes} classes; {describe_holdings(question, held)}; make them with "
-            f"`python -m bench run --method {method or 'METHOD'} --split {split or 'cross_subject'} {setting.repeat()}`"
+            f"`python -m bench run --method {method or 'METHOD'} --split {split or 'cross_subject'} "
+            f"{question.repeat()}`"
         )
     rows = result_table(scores, protocols=question.rules)
     asked = rows["method"] == method if method else rows["role"].isin(SEES_BRAIN)
@@ -167,6 +197,7 @@ def cross(questions: Sequence[Question], split: str | None) -> pd.DataFrame:
             missing.append(error)
             continue
         shown = rows if question.metric else rows[rows["metric"].isin(METRICS)]
+        shown = shown.assign(variant=[split_profiled(one)[0] for one in shown["variant"]])  # of one profile
         made.append(crossing_table(shown, modality_of("datasets", question.setting.dataset)))
         made[-1].attrs["notes"] += rows.attrs["notes"]
     if not made:
@@ -183,7 +214,7 @@ def ablate(question: Question, method: str, ablation: str, split: str | None) ->
     from leaderboard.ablations import ablation_table
     from leaderboard.tables import CLIPS
 
-    group = find_group(method, ablation)
+    group = find_group(method, ablation, question.profile or MINI)
     base, *variants = group
     split = split or group_split(method, ablation) or "cross_subject"
 
@@ -194,7 +225,7 @@ def ablate(question: Question, method: str, ablation: str, split: str | None) ->
         return scores[mine | beside] if base in there and there & set(variants) else scores[:0]
 
     scores, shelf, held = find_scores(question, choose)
-    rest = f"{question.setting.repeat()} --ablation {ablation} --seeds 3"
+    rest = f"{question.repeat()} --ablation {ablation} --seeds 3"
     make = f"`python -m bench run --method {method} --split {split} {rest}`"
     if scores.empty:
         mine = held[(held["method"] == method) & (held["split"] == split)] if len(held) else held
@@ -222,10 +253,13 @@ def compare(
     runs: str | Path = "runs",
     protocol: str = "corrected",
     metric: str | None = None,
+    profile: str = MINI,
     published: bool = False,
     results: str | Path | None = None,
 ) -> Comparison:
     """Two methods, or `method:variant`, paired on subjects and clips, with Holm's correction over the metrics.
+
+    `profile` is that of each side whose method has it; a side may name its own (`sam_net:base@paper`).
 
     Where one metric on one split is asked for, the clips where both differ most come along. `published` and `results`
     are as in `table`. Raises BenchError for names that are not there, and where neither the store nor the committed
@@ -233,11 +267,14 @@ def compare(
     """
     sides = parse_side(a), parse_side(b)
     submitted = [names.find_submitted(method, runs, results) for method, _ in sides]
+    check_profile(profile)
+    first, second = ((method, name_where_sized(method, variant, profile)) for method, variant in sides)
+    sides = first, second
     names.check_split(split)
     rules = names.check_metric(metric, (protocol,))
     dataset = dataset or next(filter(None, submitted), None) or names.default_dataset(sides[0][0])
     setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
-    question = ask(setting, (protocol,), rules, metric, published, results)
+    question = ask(setting, (protocol,), rules, metric, published, results, None)
 
     def choose(scores: pd.DataFrame) -> pd.DataFrame:
         scores = scores[scores["split"] == split] if split else scores
@@ -273,6 +310,8 @@ def find_scores(
         if scores.empty:
             return scores
         scores = scores[scores["protocol"].isin(list(question.rules))]
+        if question.profile is not None:
+            scores = scores[in_profile(scores, question.profile)]
         return choose(scores if question.metric is None else scores[scores["metric"] == question.metric])
 
     setting = question.setting
@@ -290,6 +329,13 @@ def find_scores(
     why = why or f"{setting.runs} holds nothing of it"
     say(f"{why}: these are the committed results, as `--published` shows them")
     return note_committed(scores), COMMITTED, committed
+
+
+def in_profile(scores: pd.DataFrame, profile: str) -> list[bool]:
+    """Which rows a table of a profile shows."""
+    named = list(zip(scores["method"], scores["variant"], strict=True))
+    shown = {(method, variant): is_in_profile(method, variant, profile) for method, variant in set(named)}
+    return [shown[one] for one in named]
 
 
 def with_notes(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

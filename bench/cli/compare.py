@@ -26,6 +26,7 @@ from bench.cli.options import Name, refuse, to_text
     show_default="none",
     help="Of the committed results of this folder.",
 )
+@options.profile
 @options.setting
 @options.output
 def compare(a: str, b: str, published: bool, classes: str, format: str, output: Path | None, **asked: Any) -> int:

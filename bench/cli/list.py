@@ -30,16 +30,18 @@ def list_names(kind: str | None) -> int:
 
 
 def list_variants(method: str) -> None:
-    """Print the ablations of a method; of a package whose file is malformed, what is wrong with it."""
-    from bench.core.variants import load_variants
+    """Print the ablations and profiles of a method; of a package whose file is malformed, what is wrong with it."""
+    from bench.core.variants import MINI, load_profiles, load_variants
 
     try:
-        groups = load_variants(method)
+        groups, profiles = load_variants(method), load_profiles(method)
     except BenchError as error:
         say(f"warning: the variants of {method} are left out: {error}")
         return
     for group, variants in groups.items():
         print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
+    if set(profiles) > {MINI}:
+        print(f"  {'':18}   --profile {', '.join(profiles)}")
 
 
 def explain_protocols() -> None:

@@ -65,6 +65,12 @@ dataset = click.option(
     help="A name of `list datasets`, or path/file.py:Class.",
 )
 setting = stack(dataset, data_root, suite, classes, runs)
+profile = click.option(
+    "--profile",
+    default="mini",
+    metavar="NAME",
+    help="Size of networks and training: mini, or paper, as a method's paper states them.",
+)
 references = click.option("--references", is_flag=True, help="Also a row for each floor, baseline and ceiling.")
 settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of the method (again for more)."

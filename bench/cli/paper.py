@@ -56,6 +56,7 @@ def show_all_papers(
     dataset: str | None,
     data_root: Path | None,
     suite: str,
+    profile: str,
     runs: Path,
     published: bool,
     results: Path | None,
@@ -67,6 +68,7 @@ def show_all_papers(
     command = "python -m bench table --paper all"
     command += f" --results {results}" if results else " --published" if published else ""
     command += f" --dataset {dataset}" if dataset else ""
+    command += f" --profile {profile}" if profile != "mini" else ""
     made = f" from the committed results ({Committed(results or RESULTS).digest})" if published or results else ""
     parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
     lacking = 0
@@ -76,6 +78,7 @@ def show_all_papers(
             dataset=dataset,
             data_root=data_root,
             suite=suite,
+            profile=profile,
             runs=runs,
             published=published,
             results=results,
@@ -104,6 +107,7 @@ def fill_in(survey: Survey, runs: Path, data_root: Path | None) -> str:
     parts += [f"--dataset {survey.asked}"] if survey.asked else []
     parts += [f"--data-root {data_root}"] if data_root else []
     parts += [f"--suite {survey.suite}"] if survey.suite != "mini" else []
+    parts += [f"--profile {survey.profile}"] if survey.profile != "mini" else []
     parts += [f"--runs {runs}"] if str(runs) != "runs" else []
     return " ".join(parts)
 

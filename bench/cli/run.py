@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
+SHARED = ("dataset", "data_root", "suite", "profile", "seeds", "runs", "quick", "shard")
 SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references", "video")
 
 
@@ -39,6 +40,7 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
     help="Every variant of a group, with its base: readouts, of most methods.",
 )
 @options.settings
+@options.profile
 @options.setting
 @click.option("--seeds", type=int, default=1, help="How many seeds, from 0; 3 before a difference is one.")
 @click.option("--jobs", type=options.POSITIVE, show_default="one a core", help="Local processes.")
@@ -121,7 +123,7 @@ def leave_field(rows: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
 
 
 def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
-    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "seeds", "runs", "quick", "shard")}
+    shared = {name: asked[name] for name in SHARED}
     if shared["data_root"] and not shared["dataset"]:
         raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
     if dry_run:

@@ -34,6 +34,7 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
     "--method", type=Name("methods"), show_default="all; with --ablation the one that has it", help="Only this method."
 )
 @click.option("--split", type=Name("splits"), show_default="all", help="Only this split.")
+@options.profile
 @options.setting
 @click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, file.py:NAME, or all.")
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this metric.")
@@ -52,7 +53,7 @@ def table(paper: str | None, differences: bool, published: bool, format: str, ou
     """
     if published or asked["results"]:
         refuse(("runs",), "names a store, and --published and --results read committed results")
-    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "runs", "results")}
+    shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "profile", "runs", "results")}
     if paper is None:
         if differences:
             raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")

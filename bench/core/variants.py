@@ -13,6 +13,17 @@
 The last line adds a variant `wo_frontal_matched` with `parameters` and `capacity_matched` together, so that a
 difference can be told from one of size alone.
 
+A profile is a method's own size, steps, rates and batches, as its paper or its released code has them:
+
+    [profile.paper]
+    label = "24 layers, width 2048"   # optional
+    [profile.paper.parameters]
+    width = 2048
+
+It goes with every variant and every group: the parameters are the defaults, changed by the profile, then by the
+variant, whose own change wins. Such a variant is called `wo_frontal@paper`; the profile `mini` is the defaults
+themselves, and has no mark.
+
 The group `readouts` is written here, once for every method that gives a generator text (`SHARED`): what the generator
 is given of what was read is a factor that is crossed with methods, and belongs to none.
 """
@@ -32,6 +43,8 @@ from bench.core.spec import SpecError, check_plain
 Group = dict[str, dict[str, Any]]
 Side = tuple[str, str]  # a method and its variant
 
+MINI = "mini"  # the profile that changes nothing
+PROFILE = "profile"  # the table of a method's profiles, which is no group
 READ_OUTS = "readouts"
 BASE_READ_OUT = "nearest_concept"  # of every method
 SHARED: dict[str, dict[str, Any]] = {  # of methods that take read-outs, as `ablations.toml` would say it
@@ -58,7 +71,98 @@ def load_variants(method: str) -> dict[str, Group]:
 def read_tables(method: str) -> dict[str, Any]:
     """What the method's file says of each group, and what is said of `SHARED` groups once for all."""
     shared = SHARED if takes_read_out(method) else {}
-    return {**read_toml(variant_file(method)), **shared}
+    groups = {name: table for name, table in read_toml(variant_file(method)).items() if name != PROFILE}
+    return {**groups, **shared}
+
+
+def load_profiles(method: str) -> dict[str, dict[str, Any]]:
+    """Parameters by profile of a method, `mini` first, which has none. Imports no method; raises as `load_variants`."""
+    path = variant_file(method)
+    profiles: dict[str, dict[str, Any]] = {MINI: {}}
+    tables = read_toml(path).get(PROFILE, {})
+    if not isinstance(tables, dict):
+        raise SpecError(f"{path}: [{PROFILE}] holds a table a profile, not {tables!r}")
+    for name, entry in tables.items():
+        where = f"{path}: [{PROFILE}.{name}]"
+        if name == MINI:
+            raise SpecError(f"{where}: {MINI} is the defaults themselves and cannot be changed; name it otherwise")
+        if not isinstance(entry, dict) or set(entry) - {"label", "parameters"}:
+            raise SpecError(f"{where} may hold label and parameters, not {list_keys(entry)}")
+        if not isinstance(entry.get("parameters"), dict):
+            raise SpecError(f"{where} lacks its parameters; write parameters = {{ name = value }}")
+        check_plain(entry["parameters"], f"{where} parameters")
+        profiles[name] = entry["parameters"]
+    return profiles
+
+
+def find_profile(method: str, profile: str) -> dict[str, Any]:
+    """The parameters of a method's profile; raises UnknownName with what it has, and who has that one."""
+    profiles = load_profiles(method)
+    if profile not in profiles:
+        having = [name for name in names("methods") if has_profile(name, profile)]
+        others = f"; {', '.join(having)} have it" if having else ""
+        raise UnknownName(
+            f"{method} has no profile {profile!r}{suggest(profile, profiles)}: it has {', '.join(profiles)}{others}"
+        )
+    return profiles[profile]
+
+
+def has_profile(method: str, profile: str) -> bool:
+    """Whether a method has the profile; not where it is unknown here, or its file is malformed."""
+    try:
+        return profile in load_profiles(method)
+    except BenchError:
+        return profile == MINI
+
+
+def check_profile(profile: str) -> None:
+    """Raises UnknownName for a profile that no method has."""
+    known = list(dict.fromkeys(name for method in names("methods") for name in load_readable_profiles(method)))
+    if profile not in known:
+        raise UnknownName(f"no method has a profile {profile!r}{suggest(profile, known)}; there are {', '.join(known)}")
+
+
+def load_readable_profiles(method: str) -> dict[str, dict[str, Any]]:
+    """As `load_profiles`; `mini` alone where the file is malformed."""
+    try:
+        return load_profiles(method)
+    except BenchError:
+        return {MINI: {}}
+
+
+def name_profiled(variant: str, profile: str) -> str:
+    """What a variant is called in a profile: `wo_frontal@paper`, and by its own name in `mini`."""
+    return variant if profile == MINI else f"{variant}@{profile}"
+
+
+def name_in(method: str, variant: str, profile: str) -> str:
+    """A variant's name in a profile that its method must have.
+
+    Raises UnknownName where it has not, and SpecError where the variant names another.
+    """
+    own = split_profiled(variant)[1]
+    if own not in (MINI, profile) and profile != MINI:
+        raise SpecError(f"variant {variant!r} names its profile itself, and {profile!r} is asked for; leave one out")
+    find_profile(method, profile)
+    return variant if own != MINI else name_profiled(variant, profile)
+
+
+def name_where_sized(method: str, variant: str, profile: str) -> str:
+    """A variant's name in a profile where its method has that one; else the variant itself, as of what has no sizes."""
+    return name_in(method, variant, profile) if profile != MINI and has_profile(method, profile) else variant
+
+
+def is_in_profile(method: str, variant: str, profile: str) -> bool:
+    """Whether a table of a profile shows a variant: that of the profile, and what has no such sizes, in `mini`."""
+    own = split_profiled(variant)[1]
+    return own == profile or (own == MINI and not has_profile(method, profile))
+
+
+def split_profiled(variant: str) -> tuple[str, str]:
+    """The variant and its profile, of what `name_profiled` made; a change by `--set` stays with the variant."""
+    name, bracket, changed = variant.partition("[")
+    plain, _, profile = name.partition("@")
+    return f"{plain}{bracket}{changed}", profile or MINI
 
 
 def read_group(path: Path, name: str, table: Any) -> Group:
@@ -82,12 +186,16 @@ def read_group(path: Path, name: str, table: Any) -> Group:
     return group
 
 
-def find_group(method: str, group: str) -> Group:
-    """The variants of one group, its base first; raises UnknownName with what is near and all there are."""
+def find_group(method: str, group: str, profile: str = MINI) -> Group:
+    """The variants of one group in a profile, its base first.
+
+    Raises UnknownName with what is near and all there are.
+    """
     groups = load_variants(method)
     if group not in groups:
         raise unknown("ablation", group, method, groups)
-    return groups[group]
+    sizes = find_profile(method, profile)
+    return {name_profiled(name, profile): {**sizes, **own} for name, own in groups[group].items()}
 
 
 def find_owner(group: str) -> str:
@@ -109,7 +217,13 @@ def load_readable(method: str) -> dict[str, Group]:
 
 
 def find_variant(method: str, variant: str) -> dict[str, Any]:
-    """The parameters of a variant, whichever group names it; raises UnknownName, or SpecError if groups disagree."""
+    """The parameters of a variant, whichever group names it, and of its profile where it is called `variant@profile`.
+
+    Raises UnknownName, or SpecError if groups disagree.
+    """
+    variant, profile = split_profiled(variant)
+    if profile != MINI:
+        return {**find_profile(method, profile), **find_variant(method, variant)}
     groups = load_variants(method)
     named = {name: group[variant] for name, group in groups.items() if variant in group}
     if not named:

@@ -3,6 +3,7 @@ of a data set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -22,6 +23,12 @@ def fit_clips(video: UInt8[np.ndarray, "n f h w 3"], shape: Sequence[int]) -> UI
     method = cv2.INTER_AREA if height < video.shape[2] else cv2.INTER_LINEAR
     pictures = [cv2.resize(picture, (width, height), interpolation=method) for clip in video for picture in clip]
     return np.stack(pictures).reshape(len(video), frames, height, width, 3)
+
+
+def choose_shape(shapes: Sequence[Sequence[int]], clip_shape: Sequence[int]) -> tuple[int, ...]:
+    """Of (frame, height, width) the one whose height to width is nearest to the clips'; theirs where there is none."""
+    wanted = math.log(clip_shape[1] / clip_shape[2])
+    return tuple(min(shapes or [clip_shape], key=lambda shape: abs(math.log(shape[1] / shape[2]) - wanted))[:3])
 
 
 def make_videos(

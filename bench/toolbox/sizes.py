@@ -2,7 +2,7 @@
 
     python -m bench.toolbox.sizes METHOD [NAME=NUMBER ...]      e.g. mind_video voxels=6016 volumes=2
 
-A method with a variant `paper` in its group `size` has a function `list_paper_parts(parameters, ...)` beside its
+A method with a profile `paper` has a function `list_paper_parts(parameters, ...)` beside its
 networks, which its package names. The parts are built on the meta device: no weight is held, so that they can be
 counted on any machine.
 """
@@ -20,7 +20,7 @@ from torch import nn
 
 from bench.core.errors import BenchError
 from bench.core.registry import target
-from bench.core.variants import load_variants, parse_settings
+from bench.core.variants import load_profiles, parse_settings
 from bench.toolbox.parameters import check_names, find_reader
 
 Counted = nn.Module | Iterable[nn.Parameter] | int | None
@@ -45,9 +45,9 @@ def list_parts(method: str, **sizes: int) -> Sequence[PaperPart]:
     """
     package = importlib.import_module(target("methods", method).partition(":")[0])
     listing, read = getattr(package, "list_paper_parts", None), find_reader(method)
-    paper = load_variants(method).get("size", {}).get("paper")
+    paper = load_profiles(method).get("paper")
     if listing is None or read is None or paper is None:
-        raise BenchError(f"{method} has no paper's size to count: it needs list_paper_parts and a variant size.paper")
+        raise BenchError(f"{method} has no paper's size to count: it needs list_paper_parts and a profile `paper`")
     _, *known = inspect.signature(listing).parameters
     check_names(method, sizes, dict.fromkeys(known))
     with torch.device("meta"):

@@ -19,6 +19,7 @@ from math import isnan
 
 import pandas as pd
 
+from bench.core.variants import split_profiled
 from leaderboard.ablations import ablation_table
 from leaderboard.board import BASE
 from leaderboard.papers.measure import Need, Shelf, Survey, choose_metric, find_keys, find_need
@@ -38,7 +39,7 @@ def compare_differences(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     measured = measure_differences(survey, shelf)
     records = []
     for row, column, variant, base in pair_cells(survey):
-        need = find_need(variant, survey.asked)
+        need = find_need(variant, survey.asked, survey.profile)
         if need is None:
             continue
         metric, _ = choose_metric(variant, survey.missing[need.dataset])
@@ -84,7 +85,7 @@ def difference(base: ReportedCell, variant: ReportedCell) -> float:
 def measure_differences(survey: Survey, shelf: Shelf) -> dict[tuple[Need, str], pd.Series]:
     """Rows of the ablation tables by variant and protocol.metric, over the variants that are there."""
     found: dict[tuple[Need, str], pd.Series] = {}
-    for base in (need for need in survey.jobs if need.variant == BASE):
+    for base in (need for need in survey.jobs if split_profiled(need.variant)[0] == BASE):
         family = [
             need
             for need in survey.jobs
@@ -100,7 +101,8 @@ def measure_differences(survey: Survey, shelf: Shelf) -> dict[tuple[Need, str], 
         scores = shelf.read(wanted, survey.table.protocols)
         names = {key: need.variant for need in whole for key in keys[need]}
         scores = scores.assign(variant=scores["cell"].map(names))
-        for _, row in ablation_table(scores, BASE, [need.variant for need in whole if need != base]).iterrows():
+        others = [need.variant for need in whole if need != base]
+        for _, row in ablation_table(scores, base.variant, others).iterrows():
             need = next(one for one in whole if one.variant == row["variant"])
             found[need, f"{row['protocol']}.{row['metric']}"] = row
     return found

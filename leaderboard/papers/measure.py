@@ -20,6 +20,7 @@ import pandas as pd
 
 from bench.core.built_in import STAND_INS
 from bench.core.job import Job
+from bench.core.variants import name_where_sized
 from leaderboard.papers.reported import ReportedCell, ReportedTable, join
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
@@ -62,6 +63,7 @@ class Survey:
     table: ReportedTable
     asked: str | None  # data sets to measure on; None: the phantoms
     suite: str
+    profile: str  # of the methods that have it
     missing: dict[str, Callable[[MetricSpec], str]]  # by data set: why a metric cannot be measured there, or nothing
     jobs: dict[Need, list[Job]]
     references: dict[str, list[Job]]  # of each data set: floors, baselines and ceilings, each once
@@ -78,12 +80,16 @@ class Survey:
         return {name: list(jobs.values()) for name, jobs in planned.items()}
 
 
-def find_need(cell: ReportedCell, asked: str | None) -> Need | None:
-    """What of ours stands beside a reported number; None for what is reported only or about data not asked for."""
+def find_need(cell: ReportedCell, asked: str | None, profile: str) -> Need | None:
+    """What of ours stands beside a reported number, in a profile where the method has it.
+
+    None for what is reported only or about data not asked for.
+    """
     dataset = place(cell.dataset, asked)
     if cell.method is None or cell.split is None or dataset is None or not (cell.metric or cell.instead):
         return None
-    return Need(dataset=dataset, method=cell.method, variant=cell.variant, split=cell.split, classes=cell.classes)
+    variant = name_where_sized(cell.method, cell.variant, profile)
+    return Need(dataset=dataset, method=cell.method, variant=variant, split=cell.split, classes=cell.classes)
 
 
 def place(dataset: str, asked: str | None) -> str | None:
@@ -122,7 +128,7 @@ def about_ours(
     cell: ReportedCell, survey: Survey, results: dict[tuple[Need, str, str], pd.Series], there: dict[Need, int]
 ) -> dict[str, Any]:
     """The part of a record that is about our own measurement, or about why there is none."""
-    need = find_need(cell, survey.asked)
+    need = find_need(cell, survey.asked, survey.profile)
     if cell.method is None:
         return {"state": REPORTED}
     if need is None:
@@ -182,13 +188,18 @@ def measure_dataset(
     if scores.empty:
         return {}
     measured_by = scores["protocol"] + "." + scores["metric"]
-    cells = [cell for row in survey.table.rows for cell in row.cells if find_need(cell, survey.asked) in needs]
+    cells = [
+        cell
+        for row in survey.table.rows
+        for cell in row.cells
+        if find_need(cell, survey.asked, survey.profile) in needs
+    ]
     asked_for = {name for cell in cells for name in (cell.metric, cell.instead, cell.best_by)}
     scores = scores[measured_by.isin(asked_for)]
     parts = [scores[scores["role"] != "method"]]
     labels: dict[str, tuple[Need, str]] = {}
     for cell in cells:
-        beside = find_need(cell, survey.asked)
+        beside = find_need(cell, survey.asked, survey.profile)
         assert beside is not None
         for way in ("mean", f"best by {cell.best_by}") if cell.of == "best" else ("mean",):
             if (beside, way) in labels.values():

@@ -33,7 +33,7 @@ from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, l
 from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader
-from bench.toolbox.resize import make_videos
+from bench.toolbox.resize import choose_shape, make_videos
 from bench.toolbox.sizes import count_parameters
 from bench.toolbox.targets import encode_captions, encode_clips
 from bench.toolbox.training import make_generator, seeded
@@ -118,7 +118,7 @@ class CineNeuron:
         self.clip_shape = train.video.shape[1:]
         self.choices = self.choose(train)
         with seeded(self.device, "cine_neuron", "lora", self.seed):
-            self.decoder = build_decoder(parameters, self.suite, self.clip_shape)
+            self.decoder = build_decoder(parameters, self.suite, choose_shape(parameters.output, self.clip_shape))
         targets = encode_targets(
             self.suite,
             train,

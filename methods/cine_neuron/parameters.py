@@ -64,6 +64,9 @@ class Parameters:
     flow_shift: float = limited(3.0, above=0)  # of Wan's noise levels
     steps: int | None = None  # these two: None is the suite's parameters
     guidance: float | None = None
+    # frames, height and width that are drawn: of several the one whose picture is shaped most as the training clips';
+    # none is the clips' own size. Videos are handed back in the clips' size whatever it is
+    output: tuple[tuple[int, int, int], ...] = limited((), least=1)
     checkpointing: bool = False  # less memory in training, more time
 
     # Training; the paper's values in the comments

@@ -33,7 +33,7 @@ from baselines.eeg2video.parameters import Parameters
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, NotFitted
 from bench.core.registry import resolve
-from bench.core.variants import load_variants
+from bench.core.variants import find_profile, load_variants
 from bench.datasets.phantom.stimuli import FRAME_TIMES, describe, draw_recipe, render
 from bench.pretrained.generators.tune_a_video import encode_clips, sample
 from bench.pretrained.suite import load_suite
@@ -170,7 +170,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     monkeypatch.setattr(EEG2Video, "flag", lambda self, train: torch.zeros(len(train.video), dtype=torch.bool))
     brain = np.random.default_rng(0).normal(size=(4, 62, 400)).astype(np.float32)
     data = replace(Recording().record(clips=4), brain=brain, channels=CAP)
-    made = EEG2Video(suite=suite, **load_variants("eeg2video")["size"]["paper"])
+    made = EEG2Video(suite=suite, **find_profile("eeg2video", "paper"))
     with torch.device("meta"):
         made.fit(data, data)
     parts = ("seq2seq", "semantic predictor", "GLMNet, fast or slow")
@@ -246,7 +246,7 @@ def test_released_noise_keeps_unit_variance_and_is_each_clip_s_own() -> None:
 def test_it_is_registered_and_every_variant_constructs(suite) -> None:
     assert resolve("methods", "eeg2video") is EEG2Video
     variants = {name: one for group in load_variants("eeg2video").values() for name, one in group.items()}
-    assert {"wo_seq2seq", "wo_dana", "released_first_frame", "released_flags", "released_de", "paper"} <= set(variants)
+    assert {"wo_seq2seq", "wo_dana", "released_first_frame", "released_flags", "released_de"} <= set(variants)
     for name, changes in variants.items():
         assert (EEG2Video(suite=suite, **changes).parameters == Parameters()) == (name == "base"), name
     for bad in ({"widht": 3}, {"start": "here"}, {"first_token": 2}, {"width": 30}, {"beta_fast": 2.0}):

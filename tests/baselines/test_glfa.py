@@ -31,7 +31,7 @@ from baselines.glfa.method import Glfa, build_alignment, build_atlas, build_enco
 from baselines.glfa.parameters import Parameters
 from bench.core.errors import BenchError
 from bench.core.spec import check_plain
-from bench.core.variants import read_group, read_toml
+from bench.core.variants import find_profile, read_group, read_toml
 from bench.pretrained.suite import load_suite
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.sizes import count_paper_size, count_parameters
@@ -255,11 +255,11 @@ def made_without_lora(suite: Any) -> Any:
 
 def variants() -> dict[str, dict[str, Any]]:
     path = Path(method_module.__file__).parent / "ablations.toml"
-    groups = [read_group(path, name, table) for name, table in read_toml(path).items()]
+    groups = [read_group(path, name, table) for name, table in read_toml(path).items() if name != "profile"]
     return {variant: parameters for group in groups for variant, parameters in group.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in variants() if name != "paper"])
+@pytest.mark.parametrize("name", variants())
 def test_every_variant_trains_and_makes_videos(painted: PaintedSuite, name: str) -> None:
     check_plain(variants()[name], name)
     made = fit(painted, **{"train_epochs": 0.4, **variants()[name]})
@@ -315,7 +315,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
     monkeypatch.setattr(method_module, "encode_targets", meta_targets)
     monkeypatch.setattr(method_module, "train_both", lambda *rest, **options: ([], []))
     monkeypatch.setattr(method_module, "learn_captions", lambda *rest: None)  # it looks at numbers
-    made = Glfa(suite=Suite(), **variants()["paper"])
+    made = Glfa(suite=Suite(), **find_profile("glfa", "paper"))
     with torch.device("meta"):
         made.fit(record((40, 52), volumes=5), record())
     network = count_parameters(made.decoder.network)

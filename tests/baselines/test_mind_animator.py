@@ -217,7 +217,7 @@ def test_every_variant_constructs_and_unknown_values_are_named(suite: Any) -> No
         for parameters in group.values():
             assert set(parameters) <= known
             resolve("methods", "mind_animator")(suite=suite, seed=0, **parameters)
-    assert {"wo_semantic", "wo_structure", "wo_motion", "paper"} <= {one for group in groups.values() for one in group}
+    assert {"wo_semantic", "wo_structure", "wo_motion"} <= {one for group in groups.values() for one in group}
     for wrong in (
         {"depth": 3},
         {"start": "noise"},

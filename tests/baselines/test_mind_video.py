@@ -229,7 +229,7 @@ def test_every_variant_constructs_and_unknown_values_are_named(suite: Any) -> No
         for parameters in group.values():
             assert set(parameters) <= known
             resolve("methods", "mind_video")(suite=suite, seed=0, **parameters)
-    assert {"wo_mbm", "wo_contrastive", "wo_temporal_attention", "paper"} <= {one for g in groups.values() for one in g}
+    assert {"wo_mbm", "wo_contrastive", "wo_temporal_attention"} <= {one for g in groups.values() for one in g}
     for wrong in ({"depth": 3}, {"heads": 7}, {"mask_ratio": 1.0}):
         with pytest.raises(BenchError):
             read_parameters(wrong)

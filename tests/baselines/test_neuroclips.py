@@ -20,7 +20,7 @@ from baselines.neuroclips.semantic import MixerBlocks
 from baselines.neuroclips.targets import encode_targets, pick_keyframes
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
-from bench.core.variants import load_variants
+from bench.core.variants import find_profile
 from bench.pretrained.generators.pipelines import count_steps
 from bench.toolbox.read_outs import find_nearest
 from bench.toolbox.sizes import count_paper_size
@@ -410,7 +410,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
         monkeypatch.setattr(f"baselines.neuroclips.method.{name}", lambda *given: SimpleNamespace(coordinates=None))
     brain = np.zeros((2, 13447, 1), np.float32)
     data = TrainingSet(**{**vars(record(subjects=(1,), clips=2)), "brain": brain, "rois": {1: ("V1",) * 13447}})
-    made = NeuroClips(suite=suite, **load_variants("neuroclips")["size"]["paper"])
+    made = NeuroClips(suite=suite, **find_profile("neuroclips", "paper"))
     with torch.device("meta"):
         made.fit(data, data)
     assert made.parameter_count == counts["all"]

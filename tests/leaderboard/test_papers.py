@@ -90,6 +90,25 @@ def table4(phantom):
     return survey(load_table("sam_net.4"), dataset="phantom_eeg:tiny", suite="mini")
 
 
+@pytest.fixture(scope="module")
+def sized4(phantom):
+    return door.survey(load_table("sam_net.4"), dataset="phantom_eeg:tiny", suite="mini", profile="paper", make=True)[0]
+
+
+def test_a_table_of_a_profile_is_made_of_its_cells_alone(table4, sized4):
+    """Mini's cells are not run in the paper's profile, nor the other way round; floors belong to both."""
+    for asked, other in ((table4, sized4), (sized4, table4)):
+        own = measure(asked, Shelf(all_jobs(asked)))
+        assert (own["state"] == MEASURED).all()
+        assert (own["variant"].str.endswith("@paper") == (asked is sized4)).all()
+        assert (measure(asked, Shelf(all_jobs(other)))["state"] == NOT_RUN).all()
+        assert {job.spec.key for job in asked.references["phantom_eeg:tiny"]} == {
+            job.spec.key for job in other.references["phantom_eeg:tiny"]
+        }
+    differences = paper_differences.compare_differences(sized4, Shelf(all_jobs(sized4)))
+    assert len(differences) and (differences["verdict"] != "not run").all()
+
+
 def all_jobs(found):
     return [job for jobs in found.planned.values() for job in jobs]
 

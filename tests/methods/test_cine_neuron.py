@@ -129,7 +129,7 @@ def variants() -> dict[str, dict[str, Any]]:
     from pathlib import Path
 
     path = Path(method_module.__file__).parent / "ablations.toml"
-    groups = {name: read_group(path, name, table) for name, table in read_toml(path).items()}
+    groups = {name: read_group(path, name, table) for name, table in read_toml(path).items() if name != "profile"}
     return {variant: parameters for group in groups.values() for variant, parameters in group.items()}
 
 

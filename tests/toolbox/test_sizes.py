@@ -12,11 +12,11 @@ from torch import nn
 
 from bench.core.errors import BenchError
 from bench.core.registry import names
-from bench.core.variants import load_variants
+from bench.core.variants import has_profile
 from bench.toolbox.sizes import count_paper_size, count_parameters, list_parts
 
-CEILING = "dynamind_oracle"  # has no size of its own, and lies in the folder of DynaMind's variants
-SIZED = [name for name in names("methods") if "paper" in load_variants(name).get("size", {}) and name != CEILING]
+CEILING = "dynamind_oracle"  # lies in the folder of DynaMind's profiles; sam_net's paper states no size to count
+SIZED = [name for name in names("methods") if has_profile(name, "paper") and name not in (CEILING, "sam_net")]
 ROOT = Path(__file__).parents[2]
 
 

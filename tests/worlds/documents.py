@@ -171,6 +171,14 @@ INSTEAD |= {
         "needs gated data, tens of gigabytes of weights and a GPU",
         None,
     ),
+    "python -m bench run --paper cine_neuron.4 --profile paper --dataset cc2017 --data-root DIR --suite paper": (
+        "needs the data, tens of gigabytes of weights and a GPU",
+        "python -m bench run --paper cine_neuron.4 --profile paper --dataset phantom_fmri:tiny --dry-run",
+    ),
+    "python -m bench table --paper cine_neuron.4 --profile paper --dataset cc2017 --data-root DIR --suite paper": (
+        "needs the data",
+        "python -m bench table --paper cine_neuron.4 --profile paper --dataset phantom_fmri:tiny",
+    ),
 }
 # of other programs: why they are not run here
 OTHERS = {
