@@ -11,10 +11,15 @@ could not be computed is marked so, with the reason; what would compute it stand
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
-from leaderboard.standing import FLOORS, LEFT_OUT, gain_over
+from leaderboard.glossary import RIVAL_WORDS, explain_metric
+from leaderboard.narrow import ARROWS, tell_interval, wrap
+from leaderboard.standing import ABOVE, ALONE, BARE, BELOW, FLOORS, FREE, LEFT_OUT, LEVEL, UNSURE, gain_over, stand
 from leaderboard.stats import intervals as statistics
+from leaderboard.verdict import write_short, write_verdict
 
 NOTES = [
     "Floors need no brain: constant_grey, still_frame (another true clip's middle frame, held), shuffled (the "
@@ -23,6 +28,14 @@ NOTES = [
     "clip made without a brain wins by definition has no mark."
 ]
 MINI = "Suite mini: its judges know drawn clips only; what they say of real videos means nothing (--suite light)."
+WORDS = {  # of how a score stands to the brainless answer that comes nearest
+    ABOVE: "above",
+    UNSURE: "not surely above",
+    LEVEL: "the same as",
+    BELOW: "below",
+    ALONE: "one clip, beside",
+    BARE: "beside",
+}
 SUMMARY_COLUMNS = ["protocol", "metric", "value", "low", "high", "chance", *FLOORS, "clips", "suite", "judge", "mark"]
 
 
@@ -101,3 +114,29 @@ def clip_table(scored: pd.DataFrame) -> pd.DataFrame:
     judges = ", ".join(one for one in dict.fromkeys(scored["judge"]) if one)
     wide.attrs["notes"] = [f"Suite {', '.join(dict.fromkeys(scored['suite']))}; judges: {judges or 'none'}."]
     return wide
+
+
+def tell_scores(scored: pd.DataFrame) -> str:
+    """The summary within 100 columns: a line a metric beside the brainless answer to be seen with it, and a verdict."""
+    summary = stand(scored)
+    parts = ["\n".join(tell_protocol(rows)) for _, rows in summary.groupby("protocol", sort=False)]
+    absent = scored[scored["status"] == LEFT_OUT].drop_duplicates(["protocol", "metric"])
+    left = [f"left out: {row['protocol']} {row['metric']}: {row['note']}" for _, row in absent.iterrows()]
+    notes = [*([MINI] if "mini" in set(scored["suite"]) else ()), *left, "Every floor of every metric: --wide."]
+    return "\n\n".join(["\n".join(line for note in notes for line in wrap(note)), *parts]) + "\n"
+
+
+def tell_protocol(rows: pd.DataFrame) -> Iterator[str]:
+    first = rows.iloc[0]
+    ok = f"{first['ok']} of {first['clips']} clips" if first["ok"] < first["clips"] else f"{first['clips']} clips"
+    yield f"protocol {first['protocol']}, suite {first['suite']}: {ok}"
+    yield ""
+    titles = [f"{explain_metric(row['metric']).title} {ARROWS[row['direction']]}" for _, row in rows.iterrows()]
+    width = max(map(len, titles))
+    for title, (_, row) in zip(titles, rows.iterrows(), strict=True):
+        said = f"{WORDS[row['standing']]} {RIVAL_WORDS.get(row['rival'], row['rival'])}" if row["rival"] else ""
+        value = f" ({write_short(row['rival_value'])[0]})" if row["rival"] else ""
+        beside = "a clip made without a brain wins it" if row["standing"] == FREE else f"{said}{value}"
+        yield f"  {title:<{width}}  {tell_interval(row):<24}  {beside}".rstrip()
+    yield ""
+    yield from wrap(write_verdict(rows))

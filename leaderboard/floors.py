@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
 from leaderboard.admission import CLIPS
+from leaderboard.glossary import explain_metric
+from leaderboard.narrow import ARROWS, wrap
 from leaderboard.tables import NO_ROOM, is_ahead
+from leaderboard.verdict import write_short
 from metrics.protocols import MetricSpec, Protocol
 
 KEYS = ["dataset", "classes", "suite", "protocol", "metric"]
@@ -43,6 +46,7 @@ def floor_table(rows: pd.DataFrame, protocols: Mapping[str, Protocol]) -> pd.Dat
                 crossed = bool(len(floors) and len(ceilings)) and is_ahead(floor, ceiling, spec)
                 verdict = NO_ROOM if crossed else ""
             row = {"dataset": dataset, "split": split, "protocol": protocol, "metric": metric}
+            row |= {"direction": spec.direction, "phantom": bool(group["phantom"].any())}
             row |= {name: floors.get(name, np.nan) for name in controls}
             row |= {"floor": floor, "floor_name": floor_name, "ceiling": ceiling, "ceiling_name": ceiling_name}
             made.append({**row, "verdict": verdict, "classes": classes, "suite": suite})
@@ -57,3 +61,41 @@ def find_best(values: pd.Series, metric: MetricSpec) -> tuple[float, str]:
         return float("nan"), ""
     place = int(values.argmax() if metric.direction == "higher" else values.argmin())
     return float(values.iloc[place]), str(values.index[place])
+
+
+def tell_floors(table: pd.DataFrame) -> str:
+    """A `floor_table` within 100 columns: the best floor and the best ceiling of each metric, then what that says."""
+    parts = ["\n".join(tell_place(rows)) for _, rows in table.groupby(["dataset", "split", "protocol"], sort=False)]
+    return "\n\n".join([*parts, "\n".join(wrap("Every floor by itself, under each metric: --wide."))]) + "\n"
+
+
+def tell_place(rows: pd.DataFrame) -> Iterator[str]:
+    first = rows.iloc[0]
+    phantom = " (phantom)" if first["phantom"] else ""
+    yield f"{first['dataset']}{phantom}, {first['split']}, protocol {first['protocol']}, suite {first['suite']}"
+    yield ""
+    titles = [f"{explain_metric(row['metric']).title} {ARROWS[row['direction']]}" for _, row in rows.iterrows()]
+    width = max(map(len, titles))
+    yield f"  {'':<{width}}  {'best floor':<26}  ceiling"
+    for title, (_, row) in zip(titles, rows.iterrows(), strict=True):
+        floor, ceiling = (
+            f"{write_short(row[name])[0]} ({row[f'{name}_name']})" if np.isfinite(row[name]) else "none"
+            for name in ("floor", "ceiling")
+        )
+        said = "  floor not worse than the ceiling: no share" if row["verdict"] == NO_ROOM else ""
+        yield f"  {title:<{width}}  {floor:<26}  {ceiling}{said}".rstrip()
+    yield ""
+    yield from wrap(sum_up(rows))
+
+
+def sum_up(rows: pd.DataFrame) -> str:
+    """How often each floor is the hardest, and of how many metrics there is no share."""
+    held = rows[rows["floor_name"] != ""]
+    counts = held["floor_name"].value_counts(sort=True)
+    best = [f"{name} in {number}" for name, number in counts.items()]
+    said = [f"Of {len(held)} metrics with a floor the hardest is {', '.join(best)}"] if best else ["No floor was run"]
+    if free := int((rows["verdict"] == NO_FLOOR).sum()):
+        said.append(f"{free} have none, since a clip made without a brain wins them by definition")
+    crossed = int((rows["verdict"] == NO_ROOM).sum())
+    said.append(f"{crossed or 'no'} floor{'s reach their' if crossed > 1 else ' reaches its'} ceiling")
+    return "; ".join(said) + "."

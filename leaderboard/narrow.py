@@ -44,7 +44,7 @@ ORDER = {"method": 0, "baseline": 0, "control": 1, "ceiling": 2}
 
 def knows(table: pd.DataFrame) -> bool:
     """Whether the table is of results, of an ablation or of a comparison."""
-    return {*PLACE, "metric", "direction"} <= set(table) and bool({"floor", "a_minus_b"} & set(table))
+    return {*PLACE, "metric", "direction"} <= set(table) and bool({"value", "a_minus_b"} & set(table))
 
 
 def tell(table: pd.DataFrame) -> str:

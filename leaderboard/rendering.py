@@ -2,8 +2,9 @@
 
 CSV and JSON carry every column at full precision (NaN as an empty field or null). Markdown and LaTeX show three
 significant digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and
-leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)". What a
-terminal shows by default is `leaderboard.narrow`.
+leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)". Text
+is what Markdown shows within 100 columns: wide cells are broken over lines, and where even that does not fit each row
+is a block of its own. Tables of results have forms of their own for a terminal (`leaderboard.narrow`).
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
+from tabulate import MIN_PADDING, tabulate
 
 from bench.core.errors import BenchError
 from bench.store import disk
 from leaderboard.tables import NO_ROOM
 
-Format = Literal["md", "csv", "json", "latex"]
+Format = Literal["text", "md", "csv", "json", "latex"]
+
+WIDTH = 100  # columns of a terminal that text fits
+LEAST = 14  # columns that a broken cell keeps
 
 INTERVALS = {  # estimate: its lower and upper end
     "value": ("low", "high"),
@@ -51,8 +56,9 @@ TITLES = {
 def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None) -> str:
     """The table as text that ends with a line break.
 
-    format: "md", "csv", "json" (a list of records) or "latex" (booktabs; its notes are comments). digits: significant
-    digits of Markdown and LaTeX, by default those in `table.attrs["digits"]`, else 3. Raises BenchError for others.
+    format: "text" (of at most 100 columns), "md", "csv", "json" (a list of records) or "latex" (booktabs; its notes are
+    comments). digits: significant digits of text, Markdown and LaTeX, by default those in `table.attrs["digits"]`,
+    else 3. Raises BenchError for others.
     """
     if format not in get_args(Format):
         raise BenchError(f"unknown format {format!r}: allowed are {', '.join(get_args(Format))}")
@@ -64,6 +70,8 @@ def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None
     shown, notes = _for_people(table.rename(columns=str), digits or table.attrs.get("digits", 3))
     align = ["right" if pd.api.types.is_numeric_dtype(table[name]) else "left" for name in shown]
     headers = [TITLES.get(name, name.replace("_", " ")) for name in map(str, shown)]
+    if format == "text":
+        return fit(shown, headers, align) + "".join(f"\n{line}" for line in wrap_notes(notes)) + "\n"
     kind = "pipe" if format == "md" else "latex_booktabs"
     if format == "md":
         shown = shown.map(lambda text: text.replace("|", "\\|"))
@@ -71,6 +79,43 @@ def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None
     if not notes:
         return body + "\n"
     return body + ("\n\n" + "\n".join(notes) if format == "md" else "".join(f"\n% {note}" for note in notes)) + "\n"
+
+
+def fit(shown: pd.DataFrame, headers: list[str], align: list[str]) -> str:
+    """A table of texts within `WIDTH` columns: as it is, with its widest cells broken, or a block a row."""
+    rows = shown.values.tolist()
+    widths = [
+        max([len(head) + MIN_PADDING, *(len(line) for text in column for line in text.split("\n"))])
+        for head, column in zip(headers, zip(*rows, strict=True) if rows else [()] * len(headers), strict=True)
+    ]
+    room = WIDTH - 2 * (len(widths) - 1)  # two blanks between columns
+    while sum(widths) > room and max(widths) > LEAST:
+        widest = widths.index(max(widths))
+        others = sorted(widths)[-2] if len(widths) > 1 else 0
+        widths[widest] = max(LEAST, min(widths[widest] - 1, max(others, widths[widest] - (sum(widths) - room))))
+    if sum(widths) > room:
+        return "\n\n".join(tell_row(row, headers) for row in rows)
+    broken = [[break_cell(text, width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    heads = [break_cell(text, width - MIN_PADDING) for text, width in zip(headers, widths, strict=True)]
+    options: dict[str, Any] = {"colalign": align} if rows else {}
+    made = tabulate(broken, headers=heads, tablefmt="simple", disable_numparse=True, **options)
+    return "\n".join(line.rstrip() for line in made.splitlines())
+
+
+def break_cell(text: str, width: int) -> str:
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, width) or [""])
+
+
+def tell_row(row: list[str], headers: list[str]) -> str:
+    """A row as lines of `column: value`, its first cell as their head; empty cells are left out."""
+    told = [f"  {head}: {text}" for head, text in zip(headers[1:], row[1:], strict=True) if text]
+    lines = [row[0], *told]
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""])
+
+
+def wrap_notes(notes: list[str]) -> list[str]:
+    """Lines of notes behind an empty one; none without notes."""
+    return ["", *(part for note in notes for part in textwrap.wrap(note, WIDTH) or [""])] if notes else []
 
 
 def write(text: str, output: Path | None) -> None:

@@ -9,6 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import FOLDER, POSITIVE, Name, refuse, show
+from bench.cli.sentences import tell_audit
 
 
 @click.command(epilog="Example: python -m bench audit --dataset phantom_eeg --runs runs")
@@ -36,5 +37,5 @@ def audit(
         return 0
     refuse(("seeds", "jobs"), "goes with --measure")
     report = bench.audit_dataset(dataset, data_root=data_root, runs=runs)
-    show(report, format, output)
+    show(report, format, output, verdict=tell_audit(report))
     return 1 if (report["verdict"] == "found").any() else 0

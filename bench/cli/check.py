@@ -9,6 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import Name, show
+from bench.cli.sentences import tell_checks
 
 
 @click.command(epilog="Example: python -m bench check my_method.py:MyMethod")
@@ -21,5 +22,5 @@ def check(method: str, settings: tuple[str, ...], suite: str, format: str, outpu
     from bench.core.variants import parse_settings
 
     report = bench.check_method(method, suite=suite, parameters=parse_settings(settings))
-    show(report, format, output)
+    show(report, format, output, verdict=tell_checks(report, about=method))
     return 0 if (report["status"] == "ok").all() else 1

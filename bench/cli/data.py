@@ -9,6 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import FOLDER, POSITIVE, Name, refuse, show
+from bench.cli.sentences import tell_checks
 
 
 @click.command(epilog="Example: python -m bench data verify seed_dv --root DIR")
@@ -31,5 +32,5 @@ def data(action: str, dataset: str, root: Path | None, jobs: int | None, format:
         return 0
     refuse(("jobs",), "is about making, and `data verify` only looks")
     report = bench.verify_dataset(dataset, data_root=root)
-    show(report, format, output)
+    show(report, format, output, verdict=tell_checks(report, about=dataset))
     return 0 if report["status"].isin(["ok", "absent"]).all() else 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from bench.core.errors import BenchError
 from bench.core.progress import say
 from bench.core.registry import describe, names, problems
 
+WIDTH = 100  # columns of a terminal
 KINDS = ("methods", "datasets", "splits", "protocols", "metrics", "suites")
 
 
@@ -19,9 +22,11 @@ def list_names(kind: str | None) -> int:
         explain_protocols()
     else:
         for one in [kind] if kind else filter(names, KINDS):
-            print(f"{one}:")
+            print(
+                f"{one}:" if names(one) else f"{one}: none from installed packages; `list protocols` has the built-in"
+            )
             for name in names(one):
-                print(f"  {name:18} {describe(one, name)}")
+                tell(f"{name:18} {describe(one, name)}", 2, 21)
                 if one == "methods":
                     list_variants(name)
     for problem in problems(kind):
@@ -39,9 +44,9 @@ def list_variants(method: str) -> None:
         say(f"warning: the variants of {method} are left out: {error}")
         return
     for group, variants in groups.items():
-        print(f"  {'':18}   --ablation {group}: {', '.join(variants)}")
+        tell(f"--ablation {group}: {', '.join(variants)}", 23, 27)
     if set(profiles) > {MINI}:
-        print(f"  {'':18}   --profile {', '.join(profiles)}")
+        tell(f"--profile {', '.join(profiles)}", 23, 27)
 
 
 def explain_protocols() -> None:
@@ -54,15 +59,22 @@ def explain_protocols() -> None:
         except BenchError as error:
             say(f"warning: left out: {error}")
             continue
-        print(f"{protocol.name}: {protocol.summary}")
+        tell(f"{protocol.name}: {protocol.summary}", 0, 2)
         if protocol.differs:
-            print(f"  beside corrected: {protocol.differs}")
+            tell(f"beside corrected: {protocol.differs}", 2, 4)
         frames = f"exactly {protocol.frames}" if protocol.frames else "any shared number"
-        print(
-            f"  frames: {frames} (published: {protocol.published}); side-by-side videos: grid border {protocol.border}"
+        tell(
+            f"frames: {frames} (published: {protocol.published}); side-by-side videos: grid border {protocol.border}",
+            2,
+            4,
         )
         for metric in protocol.metrics:
             arrow = "↑" if metric.direction == "higher" else "↓"
             chance = f"; chance {metric.chance:.3g}" if isinstance(metric.chance, float) else ""
             judge = f" [{metric.judge}]" if metric.judge else ""
-            print(f"    {metric.name} {arrow}{judge}: {metric.summary}{chance}")
+            tell(f"{metric.name} {arrow}{judge}: {metric.summary}{chance}", 4, 8)
+
+
+def tell(text: str, first: int, rest: int) -> None:
+    """Print a text within a terminal's columns, set in by so many blanks."""
+    print("\n".join(textwrap.wrap(text, WIDTH, initial_indent=" " * first, subsequent_indent=" " * rest)))

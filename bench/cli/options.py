@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FORMATS = ("md", "csv", "json", "latex")
+FORMATS = ("text", "md", "csv", "json", "latex")
 POSITIVE = click.IntRange(min=1)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
@@ -76,7 +76,7 @@ settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of the method (again for more)."
 )
 seed = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the runs.")
-table_format = click.option("--format", "format", type=click.Choice(FORMATS), default="md", help="Of the table.")
+table_format = click.option("--format", "format", type=click.Choice(FORMATS), default="text", help="Of the table.")
 
 
 truth = stack(
@@ -102,7 +102,7 @@ def check_file(ctx: click.Context, param: click.Parameter, path: Path | None) ->
 output = stack(
     click.option(
         "--format",
-        type=click.Choice(("text", *FORMATS)),
+        type=click.Choice(FORMATS),
         default="text",
         help="Of the table; text fits 100 columns. A file gets md in its place.",
     ),
@@ -148,24 +148,34 @@ def quote_command() -> str:
 
 
 def to_text(table: pd.DataFrame, format: str, output: Path | None) -> str:
-    """The table in the format asked for; in the narrow one for a terminal alone, where there is one of its kind."""
-    from leaderboard import narrow
+    """The table in the format asked for; text is for a terminal alone, a file gets Markdown in its place."""
+    from leaderboard import crossing, floors, narrow
+    from leaderboard.papers.narrow import tell_differences
     from leaderboard.rendering import render
 
-    if format == "text" and output is None and narrow.knows(table):
+    if format != "text" or output is not None:
+        return render(table, settle_format(format, output))
+    if narrow.knows(table):
         return narrow.tell(table)
-    return render(table, settle_format(format))
+    for column, tell in (("reads", crossing.tell_crossing), ("floor_name", floors.tell_floors),
+                         ("paper_difference", tell_differences)):  # fmt: skip
+        if column in table and len(table):
+            return tell(table)
+    return render(table, "text")
 
 
-def settle_format(format: str) -> str:
-    """Markdown in place of text, where no narrow form is made."""
-    return "md" if format == "text" else format
+def settle_format(format: str, output: Path | None) -> str:
+    """Markdown in place of text, for a file."""
+    return "md" if format == "text" and output is not None else format
 
 
-def show(table: pd.DataFrame, format: str, output: Path | None) -> None:
-    """Print the table in the format asked for, or write it to the file."""
-    from leaderboard.rendering import write
+def show(table: pd.DataFrame, format: str, output: Path | None, *, verdict: str = "") -> None:
+    """Print the table in the format asked for, or write it to the file; text ends in the verdict, if there is one."""
+    from leaderboard.rendering import wrap_notes, write
 
-    write(to_text(table, format, output), output)
+    text = to_text(table, format, output)
+    if verdict and format == "text" and output is None:
+        text += "\n".join([*wrap_notes([verdict]), ""])
+    write(text, output)
     if output is not None:
         say(f"written: {output}")

@@ -21,12 +21,16 @@ def show_paper(
     table: bench.PaperTable, format: str, output: Path | None, *, runs: Path, data_root: Path | None
 ) -> None:
     """Reported beside measured, and the command that fills what is not."""
+    from leaderboard.papers.narrow import tell_paper
     from leaderboard.rendering import render, write
 
-    format = settle_format(format)
     named = table.survey.table
-    text = render(table.records if format in ("csv", "json") else table.lay_out(), format)
-    write(f"{named.name}: {named.title}\n\n{text}" if format == "md" else text, output)
+    if format == "text" and output is None:
+        write(tell_paper(table.records, table.differences, named), output)
+    else:
+        format = settle_format(format, output)
+        text = render(table.records if format in ("csv", "json") else table.lay_out(), format)
+        write(f"{named.name}: {named.title}\n\n{text}" if format == "md" else text, output)
     if output is not None:
         say(f"written: {output}")
     if table.lacking:

@@ -78,14 +78,17 @@ def score(
         threads=threads,
         floors=not no_floors,
     )
-    from leaderboard.clips import clip_table
+    from leaderboard.clips import clip_table, tell_scores
     from leaderboard.rendering import render, write
 
     whole = format in ("csv", "json")
     wanted = [table] if table else ["clips"] if whole else ["summary", "clips"]
     clips = scored if whole else clip_table(scored)
     tables = {"summary": bench.summarise_scores(scored), "clips": clips}
-    write("\n".join(render(tables[name], settle_format(format)) for name in wanted), output)
+    shown = settle_format(format, output)
+    texts = {name: tell_scores(scored) if (name, shown) == ("summary", "text") else render(tables[name], shown)
+             for name in wanted}  # fmt: skip
+    write("\n".join(texts[name] for name in (reversed(wanted) if shown == "text" else wanted)), output)
     if report is not None:
         page = bench.report(
             scored,

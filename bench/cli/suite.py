@@ -9,6 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import refuse, show
+from bench.cli.sentences import tell_suite
 
 
 @click.command(epilog="Example: python -m bench suite verify paper")
@@ -31,6 +32,9 @@ def suite(action: str, suite: str, only: str | None, purpose: str, format: str, 
         bench.build_suite(suite, only=only)
     elif action == "fetch":
         bench.fetch_suite(suite, purpose=purpose)  # type: ignore[arg-type]
+    elif action == "verify":
+        report = bench.verify_suite(suite)
+        show(report, format, output, verdict=tell_suite(report, suite))
     else:
-        show(bench.verify_suite(suite) if action == "verify" else bench.describe_suite(suite), format, output)
+        show(bench.describe_suite(suite), format, output)
     return 0

@@ -10,6 +10,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import FILE, show
+from bench.cli.sentences import tell_bundle
 
 
 @click.command(epilog="Example: python -m bench verify sam_net.base.zip")
@@ -19,5 +20,6 @@ from bench.cli.options import FILE, show
 @options.output
 def verify(bundle: Path, format: str, output: Path | None, **asked: Any) -> int:
     """Check a bundle offline and score it again; a chosen set against the true videos that are named."""
-    show(bench.verify(bundle, **asked), format, output)
+    report = bench.verify(bundle, **asked)
+    show(report, format, output, verdict=tell_bundle(report, bundle.name))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -156,9 +157,9 @@ def test_published_reconstructions_stand_beside_their_floors(real):
         *("--protocol", "eeg2video", "--metrics", "ssim,psnr"),
     )
     assert code == 0
-    (row,) = [line for line in text.splitlines() if line.startswith("| eeg2video") and "ssim" in line]
-    assert "below constant_grey" in row
-    assert "| image1 " in text
+    (row,) = [line for line in text.splitlines() if line.startswith("  SSIM ↑")]
+    assert "below middle grey" in row and re.search("^image1 ", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 100 and "Not shown to be above brainless answers" in text
 
 
 def test_list_protocols_says_what_each_computes():

@@ -195,7 +195,7 @@ def test_a_method_of_one_file_is_found_checked_run_and_on_the_board(folder, forg
     shutil.rmtree(folder / "runs")  # a store of its own: what is published below is what is run here
     said = {words[0]: out for line, out in follow(METHOD, folder, capsys).items() if (words := bench_words(line))}
     assert "nearest_concept    from nearest_concept:NearestConcept" in said["list"]
-    assert "bad" not in said["check"] and said["check"].count("| ok ") == 7
+    assert "bad" not in said["check"] and said["check"].count("  ok  ") == 7
     assert "nearest_concept" in said["run"]
     board = (folder / "board" / "LEADERBOARD.md").read_text()
     assert re.search(r"\| [123] \([\d–]+\) *\| nearest_concept ", board)  # ranked, with a tier
@@ -208,7 +208,7 @@ def test_a_method_of_one_file_is_found_checked_run_and_on_the_board(folder, forg
 
 def test_a_metric_and_a_protocol_in_a_file(folder, capsys):
     said = {words[0]: out for line, out in follow(METRIC, folder, capsys).items() if (words := bench_words(line))}
-    assert re.search(r"edge_correlation ↑ \| +1\.00 \[1\.00, 1\.00\]", said["score"])  # inverted, and the same
+    assert re.search(r"edge_correlation ↑ +1\.00 \[1\.00, 1\.00\]", said["score"])  # inverted, and the same
     assert "edge_correlation" in said["run"] and "edge_correlation" in said["table"]
     scored = {
         cell.manifest["spec"]["method"]
@@ -222,7 +222,7 @@ def test_a_metric_and_a_protocol_in_a_file(folder, capsys):
 def test_a_data_set_in_a_file(folder, capsys):
     write_study(folder / "study")
     said = {words[0]: out for line, out in follow(DATASET, folder, capsys).items() if (words := bench_words(line))}
-    assert said["data"].count("| ok ") == 6 and "CC-BY-4.0" in said["data"] and "test trials 9" in said["data"]
+    assert said["data"].count("  ok  ") == 6 and "CC-BY-4.0" in said["data"] and "test trials 9" in said["data"]
     assert "retrieval" in said["run"]
     cells = [cell.manifest for cell in Store(folder / "runs").cells()]
     mine = [cell for cell in cells if cell["spec"]["dataset"] == "my_study.py:MyStudy"]

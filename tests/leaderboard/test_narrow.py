@@ -10,8 +10,12 @@ import pytest
 
 import bench
 from bench.cli import main
+from bench.cli.sentences import tell_audit, tell_bundle, tell_checks
 from leaderboard import narrow
 from leaderboard.comparison import compare_methods
+from leaderboard.crossing import tell_crossing
+from leaderboard.glossary import explain_metric
+from leaderboard.rendering import render
 from leaderboard.results import RESULTS, read_results
 from leaderboard.tables import result_table
 from metrics.protocols import PROTOCOLS
@@ -114,3 +118,95 @@ def test_a_score_that_is_above_the_best_floor_and_not_its_own_shuffled_brain_is_
     best = {"floor": 0.3, "floor_name": "train_mean", "shuffled": 0.49}
     (said,) = narrow.summarise(pd.DataFrame([row | best])).to_dict("records")
     assert (said["standing"], said["rival"], said["rival_value"]) == ("unsure", "shuffled_brain", 0.49)
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (["table", "--floors", "--published"], "Every floor by itself, under each metric: --wide."),
+        (["table", "--readouts", "--published", "--dataset", "phantom_eeg"], r"--ablation readouts`\)."),
+        (["table", "--paper", "sam_net.3", "--published"], r"differences that its ablations claim: .*\."),
+        (["table", "--paper", "cine_neuron.1", "--published"], r"\d+ of 63 numbers are measured here.*\."),
+        (["table", "--paper", "sam_net.4", "--differences", "--published"], r"Of 20 differences: .*\."),
+        (["suite", "verify", "paper"], r"not here, about [\d.]+ GB: `python -m bench suite fetch paper`\."),
+        (["suite", "info", "mini"], ""),
+        (["doctor"], r"This machine: (all \d+ checks passed|\d+ of \d+ checks failed).*\."),
+        (["list"], ""),
+        (["list", "protocols"], ""),
+        (["data", "info", "phantom_fmri:tiny"], ""),
+        (["data", "verify", "phantom_eeg:tiny"], r"phantom_eeg:tiny: all \d+ checks passed\."),
+    ],
+)  # fmt: skip
+def test_no_verb_is_wider_than_a_terminal_and_each_ends_in_a_sentence(words, end, capsys) -> None:
+    main(words)
+    said = capsys.readouterr().out
+    assert said.strip() and max(map(len, said.splitlines())) <= narrow.WIDTH
+    assert re.search(f"{end}$", " ".join(said.split())), said[-300:]
+
+
+def test_what_floors_say_is_their_table_s(capsys) -> None:
+    table = bench.table(floors=True, published=True, dataset="phantom_eeg", split="cross_subject")
+    assert main(["table", "--floors", "--published", "--dataset", "phantom_eeg", "--split", "cross_subject"]) == 0
+    said = capsys.readouterr().out
+    for _, row in table.iterrows():
+        (line,) = re.findall(rf"^  {re.escape(explain_metric(row['metric']).title)} [↑↓] +(.*)$", said, re.MULTILINE)
+        floor, _, ceiling = line.partition(")") if row["floor_name"] else ("", "", line)
+        for text, name in ((floor, "floor"), (ceiling, "ceiling")):
+            if text:
+                value, of = re.search(r"([\d.]+) \((\w+)", text).groups()
+                assert of == row[f"{name}_name"] and float(value) == pytest.approx(row[name], rel=0.05), line
+    hardest = table.loc[table["floor_name"] != "", "floor_name"].value_counts()
+    assert all(f"{name} in {count}" in " ".join(said.split()) for name, count in hardest.items())
+
+
+def test_a_paper_s_numbers_are_told_as_they_are_in_its_records(capsys) -> None:
+    table = bench.paper_table("sam_net.3", published=True)
+    assert main(["table", "--paper", "sam_net.3", "--published"]) == 0
+    said = capsys.readouterr().out
+    for column, rows in table.records.groupby("column"):
+        block = said.partition(f"\n{column} ")[2].partition("\n\n")[0]
+        for _, row in rows.iterrows():
+            (line,) = re.findall(rf"^  {re.escape(row['row'])} +(.*)$", block, re.MULTILINE)
+            reported, _, measured = line.partition(" ")
+            assert reported == row["reported"]
+            if row["state"] == "measured":
+                assert float(measured.split()[0]) == pytest.approx(row["value"], rel=2e-3)
+            else:
+                assert measured.strip() == "not run"
+
+
+def test_wide_tables_are_broken_and_nothing_of_them_is_lost() -> None:
+    rng = np.random.default_rng(3)
+    for columns in (2, 5, 9, 30):
+        words = [[" ".join(rng.choice(["alpha", "beta", "gamma"], 9)) for _ in range(columns)] for _ in range(4)]
+        table = pd.DataFrame(words, columns=[f"a long name of column {place}" for place in range(columns)])
+        said = render(table, "text")
+        assert max(map(len, said.splitlines())) <= narrow.WIDTH
+        for name in ("alpha", "beta", "gamma"):
+            assert said.count(name) == sum(text.split().count(name) for row in words for text in row)
+    assert "no" in render(pd.DataFrame({"no": [], "rows": []}), "text")
+
+
+def test_sentences_count_what_they_are_about() -> None:
+    rows = [("a", "ok", ""), ("b", "bad", "why"), ("c", "absent", ""), ("d", "missing", "")]
+    report = pd.DataFrame(rows, columns=["what", "status", "detail"])
+    assert tell_checks(report, about="it") == "it: 2 of 4 checks failed (1 absent): b (bad), d (missing)."
+    assert tell_checks(report.iloc[[0, 2]], about="it") == "it: all 2 checks passed (1 absent)."
+    found = pd.DataFrame({"audit": ["x", "y"], "subject_of": ["s", "t"], "verdict": ["found", "not applicable"]})
+    assert tell_audit(found) == "1 of 1 audits found something; 1 had nothing to look at: x (s)."
+    cells = pd.DataFrame({"cell": ["1", "2"], "flags": ["", "still"]})
+    assert tell_bundle(cells, "b.zip") == "b.zip is whole and can be published: 2 cells, of which 1 is flagged."
+
+
+def test_read_outs_that_were_crossed_are_told_apart() -> None:
+    row = {"dataset": "phantom_eeg", "split": "s", "protocol": "corrected", "metric": "video_40way", "reads": "text"}
+    row |= {"phantom": True, "own": np.nan, "own_low": np.nan, "own_high": np.nan}
+    for name, value in (("nearest_concept", 0.2), ("nearest_caption", 0.3), ("regressed", np.nan)):
+        row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
+    still = dict.fromkeys(
+        (f"{a}{b}" for a in ("nearest_concept", "nearest_caption", "regressed") for b in ("", "_low", "_high")), "n/a"
+    )
+    own = {**row, **still, "own": 0.5, "own_low": 0.4, "own_high": 0.6}
+    said = tell_crossing(pd.DataFrame([row | {"method": "sam_net"}, own | {"method": "ridge"}]))
+    assert "0.200 [0.100, 0.300]" in said and "0.300 [0.200, 0.400]" in said and "takes no read-out" in said
+    assert "Highest: sam_net with nearest caption; 1 of 1 methods that take one were crossed" in said

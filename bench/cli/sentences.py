@@ -1,0 +1,54 @@
+"""The sentence that a report ends in: what its rows come to, in plain words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINE = ("ok", "absent", "note")  # of a row that is no fault
+MOST = 3  # faults that are named
+
+
+def tell_checks(report: pd.DataFrame, *, about: str) -> str:
+    """Of rows with a `status`: how many are as they should be, and which are not. The first column names them."""
+    status, named = report["status"], report.iloc[:, 0].astype(str)
+    wrong = [f"{name} ({said})" for name, said in zip(named, status, strict=True) if said not in FINE]
+    left = [f"{int((status == word).sum())} {word}" for word in ("absent", "note") if (status == word).any()]
+    beside = f" ({', '.join(left)})" if left else ""
+    if not wrong:
+        return f"{about}: all {len(report)} checks passed{beside}."
+    more = f" and {len(wrong) - MOST} more" if len(wrong) > MOST else ""
+    return f"{about}: {len(wrong)} of {len(report)} checks failed{beside}: {', '.join(wrong[:MOST])}{more}."
+
+
+def tell_audit(report: pd.DataFrame) -> str:
+    """What audits found, in how many of them."""
+    found = report[report["verdict"] == "found"]
+    looked = report[report["verdict"] != "not applicable"]
+    without = len(report) - len(looked)
+    beside = f"; {without} had nothing to look at" if without else ""
+    if found.empty:
+        return f"Nothing was found by {len(looked)} audits{beside}."
+    names = [f"{row['audit']} ({row['subject_of']})" for _, row in found.iterrows()]
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{len(found)} of {len(looked)} audits found something{beside}: {', '.join(names[:MOST])}{more}."
+
+
+def tell_bundle(report: pd.DataFrame, name: str) -> str:
+    """What a bundle that was verified holds, and whether anything in it looks odd."""
+    cells = f"{len(report)} cell{'' if len(report) == 1 else 's'}"
+    flagged = int(report["flags"].astype(str).str.len().gt(0).sum()) if "flags" in report else 0
+    odd = f", of which {flagged} {'is' if flagged == 1 else 'are'} flagged" if flagged else ", none of them flagged"
+    return f"{name} is whole and can be published: {cells}{odd if 'flags' in report else ''}."
+
+
+def tell_suite(report: pd.DataFrame, name: str) -> str:
+    """How much of a suite is on this machine, and how much is to be fetched."""
+    gone = report[~report["present"]]
+    if gone.empty:
+        return f"All {len(report)} networks of {name} are here."
+    size = gone["megabytes"].sum()
+    fetched = f", about {size / 1000:.1f} GB: `python -m bench suite fetch {name}`" if size else ""
+    return f"{len(gone)} of {len(report)} networks of {name} are not here{fetched}."
