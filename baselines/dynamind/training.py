@@ -8,17 +8,32 @@ chooses (`stopping="validation"`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bench.core.progress import track
 from bench.toolbox.training import Optimiser, walk_batches
 
 CHECKS = 8  # looks at the validation block in a training
+
+
+@dataclass
+class Best:
+    """The least loss on the validation block so far, and the weights that had it."""
+
+    loss: float
+    weights: dict[str, Any] | None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.loss, self.weights = state_dict["loss"], state_dict["weights"]
 
 
 def train_network(
@@ -43,18 +58,20 @@ def train_network(
     trained = list(module.parameters()) if parameters is None else list(parameters)
     optimise = Optimiser([(trained, learning_rate)], steps=steps, weight_decay=weight_decay)
     every = -(-steps // CHECKS)
-    losses, best, kept = [], float("inf"), None
+    losses: list[float] = []
+    best = Best(float("inf"), None)
     module.train(parameters is None)
-    for step, rows in enumerate(track(walk_batches(trials, batch_size, steps, batches), phase, total=steps), start=1):
+    walked = walk_batches(trials, batch_size, steps, batches)
+    for step, rows in optimise.walk(walked, phase, modules=[module], lists=[losses], also={"best": best}):
         losses.append(optimise.step(measure(rows)))
-        if check is not None and (step % every == 0 or step == steps):
+        if check is not None and ((step + 1) % every == 0 or step + 1 == steps):
             module.eval()
             with torch.no_grad():
                 found = check()
-            if found < best:
-                best, kept = found, copy.deepcopy(module.state_dict())
+            if found < best.loss:
+                best.loss, best.weights = found, copy.deepcopy(module.state_dict())
             module.train(parameters is None)
-    if kept is not None:
-        module.load_state_dict(kept)
+    if best.weights is not None:
+        module.load_state_dict(best.weights)
     module.eval()
     return losses

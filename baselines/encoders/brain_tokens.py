@@ -27,7 +27,6 @@ from torch.nn import functional
 
 from baselines.encoders.contrast import contrast
 from bench.core.contracts import TrainingSet
-from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.read_signals import Reader
@@ -227,9 +226,9 @@ def train_with_decoder(
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     network.train()
     decoder.network.train()
-    losses = []
+    losses: list[float] = []
     walked = walk_batches(len(clip), recipe.joint_batch_size, steps, batches)
-    for rows in track(walked, phase, total=steps):
+    for _, rows in optimise.walk(walked, phase, modules=[network, decoder.network], lists=[losses]):
         signals, subject = read(rows)
         shown = clip[rows]
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from baselines.encoders.contrast import contrast_clips
 from baselines.mind_video.encoder import FmriEncoder
-from bench.core.progress import track
 from bench.pretrained.generators.tune_a_video import InflatedUNet, measure_loss
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.targets import ClipTargets
@@ -84,8 +83,9 @@ def train_together(
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     encoder.train()
     generator.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), "co-training", total=steps):
+    losses: list[float] = []
+    walked = walk_batches(len(clip), batch_size, steps, batches)
+    for _, rows in optimise.walk(walked, "co-training", modules=[encoder, generator], lists=[losses]):
         signals, subject = read(rows)
         empty = torch.rand(len(rows), generator=noise) < recipe.drop
         for row in empty.nonzero()[:, 0].tolist():

@@ -44,7 +44,7 @@ from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
-from bench.toolbox.training import make_generator, plan_steps, seeded
+from bench.toolbox.training import make_generator, make_numpy_generator, plan_steps, seeded
 from bench.toolbox.voxels import choose_voxels
 
 DECODED = 32  # trials decoded at once
@@ -141,7 +141,7 @@ class NeuroClips:
         if parameters.reads_meaning:
             semantic = networks["semantic"]
             part = semantic if subject is None else semantic.ridge.find(subject)
-            mixtures = np.random.default_rng(derive_seed("neuroclips", "mixtures", str(subject), self.seed))
+            mixtures = make_numpy_generator("neuroclips", "mixtures", str(subject), self.seed)
             losses["semantic"] = train_backbone(
                 semantic,
                 read,

@@ -14,7 +14,6 @@ SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +60,7 @@ def train_backbone(
     mixtures: np.random.Generator | None,
 ) -> list[float]:
     """Stage A, in place; `mixtures` None: trials are not mixed. Returns the loss of each step."""
-    steps = itertools.count()
+    seen: list[float] = []  # one entry a step
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
@@ -70,7 +69,8 @@ def train_backbone(
             signals, other, share = mix_trials(signals, subject, mixtures)
         shown = clip[rows]
         tokens = semantic(signals, subject)
-        targets = pick_images(images, shown, choose_view(next(steps), schedule, len(clip)))
+        targets = pick_images(images, shown, choose_view(len(seen), schedule, len(clip)))
+        seen.append(0.0)
         pairs = ((1.0, match_tokens(tokens, targets), targets.flatten(1)), (text_weight, pool(tokens), texts[shown]))
         losses = [
             weight * bimixco(said, true, shown, temperature=temperature, other=other, share=share)
@@ -78,7 +78,7 @@ def train_backbone(
         ]
         return torch.stack(losses).sum()
 
-    return train_steps(semantic, measure, trials=len(clip), **vars(schedule))
+    return train_steps(semantic, measure, trials=len(clip), lists=[seen], **vars(schedule))
 
 
 def train_prior(
@@ -115,7 +115,7 @@ def train_prior(
         errors.append(float(error.detach()))
         return scale * error + contrast
 
-    train_steps(prior, measure, trials=len(clip), **vars(schedule))
+    train_steps(prior, measure, trials=len(clip), lists=[errors], **vars(schedule))
     return errors
 
 
@@ -141,7 +141,7 @@ def train_perception(
         errors.append(float(error.detach()))
         return 0.5 * (error + contrast * soft_clip(described, features[shown], temperature=temperature))
 
-    train_steps(perception, measure, trials=len(clip), **vars(schedule))
+    train_steps(perception, measure, trials=len(clip), lists=[errors], **vars(schedule))
     return errors
 
 

@@ -17,25 +17,25 @@ WARNED = "BENCH_WARNED"  # the environment variable by which workers know what h
 PLAIN_INTERVAL = 10.0  # seconds between plain lines: enough to see life in a log, few enough to read it
 
 
-def track(items: Iterable[Item], phase: str, *, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], phase: str, *, total: int | None = None, done: int = 0) -> Iterator[Item]:
     """Yield the items, showing how far `phase` has come and how long it may still take.
 
-    `total` defaults to `len(items)` where that is known.
+    `total` defaults to `len(items)` where that is known; so many of them were `done` before.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr is not None and sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=phase, total=total, leave=False, file=sys.stderr)
+        yield from tqdm(items, desc=phase, total=total, initial=done, leave=False, file=sys.stderr)
         return
     start = last = time.monotonic()
-    for done, item in enumerate(items):
+    for made, item in enumerate(items):
         now = time.monotonic()
-        if done and now - last >= PLAIN_INTERVAL:
+        if made and now - last >= PLAIN_INTERVAL:
             last = now
-            rest = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
-            say(f"{phase}: {done}{f'/{total}' if total else ''}{rest}")
+            rest = f", about {(now - start) / made * (total - done - made):.0f} s left" if total else ""
+            say(f"{phase}: {done + made}{f'/{total}' if total else ''}{rest}")
         yield item
 
 

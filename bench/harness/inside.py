@@ -41,6 +41,7 @@ from bench.harness.wire import (
 )
 from bench.pretrained.roles import LOADED
 from bench.store.reads import list_reads, watch
+from bench.toolbox.checkpoints import use_checkpoints
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
@@ -133,7 +134,9 @@ def live(talk: socket.socket, line: socket.socket) -> None:
         send_answer(talk, {"step": step, **answer}, array)
 
 
-def prepare(environment: Mapping[str, str], places: Sequence[str], threads: int, generators: int) -> None:
+def prepare(
+    environment: Mapping[str, str], places: Sequence[str], threads: int, generators: int, checkpoints: Path | None
+) -> None:
     """Environment, threads and global generators as they are for every method, wherever it runs."""
     import torch
 
@@ -146,6 +149,7 @@ def prepare(environment: Mapping[str, str], places: Sequence[str], threads: int,
     random.seed(generators)
     np.random.seed(generators)  # noqa: NPY002
     torch.manual_seed(generators)
+    use_checkpoints(checkpoints)
     watch()
 
 

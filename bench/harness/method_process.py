@@ -73,8 +73,10 @@ class MethodProcess:
         time_limit: float | None = None,
         log: Path | None = None,
         generators: int = 0,
+        checkpoints: Path | None = None,
     ) -> None:
-        """Start a process and make the method in it. `generators` is the seed of its global generators.
+        """Start a process and make the method in it. `generators` is the seed of its global generators, `checkpoints`
+        a folder of the cell's own in which the toolbox keeps what a killed fit goes on from.
 
         Raises MethodError where the method ends itself, its process or the `time_limit` (seconds, of all steps).
         """
@@ -87,7 +89,8 @@ class MethodProcess:
         self.child: Child = find_nursery(threads).start_method(log)
         environment = {one: value for one, value in os.environ.items() if one not in HIDDEN}
         places = [str(Path(place).absolute()) for place in sys.path]
-        setting = {"environment": environment, "places": places, "threads": threads, "generators": generators}
+        setting = {"environment": environment, "places": places, "threads": threads, "generators": generators,
+                   "checkpoints": None if checkpoints is None else checkpoints.absolute()}  # fmt: skip
         settled = (suite.name, suite.settings, suite.base)
         options = {"precision": suite.precision, "threads": suite.threads}
         with self.step("make"):

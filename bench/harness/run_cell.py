@@ -43,8 +43,8 @@ from bench.harness.normalise import Scaling, normalised
 from bench.scoring.embeddings import place_clips
 from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
-from bench.store import provenance
-from bench.store.cells import Cell, Draft, Store
+from bench.store import disk, provenance
+from bench.store.cells import CHECKPOINTS, Cell, Draft, Store
 from bench.store.predictions import write_embeddings, write_predictions
 
 CHUNK = 96  # trials reconstructed at once, and fewer where these are more bytes: a method holds some times as much
@@ -58,6 +58,7 @@ class Limits:
     threads: int = 1
     time_limit: float | None = None
     log: Path | None = None
+    checkpoints: Path | None = None  # a folder, which need not be there, for what a killed fit goes on from
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
 
     Of a method that embeds, the embeddings are published beside its videos, as the cell that `--no-video` would make.
     """
-    spec = job.spec
+    spec, checkpoints = job.spec, store.root / CHECKPOINTS / job.spec.key
+    limits = replace(limits, checkpoints=checkpoints)
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
     trials = describe_trials(dataset, fold.test, spec)
@@ -123,6 +125,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             with store.publishing(alone.key) as beside:
                 write_embeddings(beside, trials, predicted.embedding, job.space)
                 beside.manifest.update(spec=alone.as_dict(), **about)
+    disk.remove(checkpoints)
     if predicted.failure is not None:
         raise predicted.failure
     cell = store.find(spec.key)
@@ -150,6 +153,7 @@ def predict(
         time_limit=limits.time_limit,
         log=limits.log,
         generators=derive_seed("global generators", spec.seed) % 2**32,
+        checkpoints=limits.checkpoints,
     ) as method:
         clock = time.monotonic()
         method.fit(show_set(dataset, fold.train, scalings), show_set(dataset, fold.validation, scalings))

@@ -7,6 +7,7 @@
     runs/<key>/scores/<score key>.parquet        added later, each with its digest beside it (.sha256)
     runs/.tmp-<key>-<host>-<pid>-<random>        being written
     runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
+    runs/checkpoints/<key>/                      of a fit under way or killed; gone when the cell is published
 
 A cell is written into a temporary sibling, every file is flushed to disk, the manifest comes last, and one rename
 publishes it: a reader sees a whole cell or none, whenever the writer is killed. Two writers of one cell need no lock:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 EMBEDDINGS = "predictions/embeddings.safetensors"
+CHECKPOINTS = "checkpoints"
 MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
 WRITING = 60.0  # seconds within which scores come after their digest
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -91,6 +93,9 @@ class Store:
                 f"the store {self.root} cannot be made: {error.strerror}; choose another --runs"
             ) from error
         disk.remove_leftovers(self.root)
+        for left in (self.root / CHECKPOINTS).glob("*"):
+            if time.time() - disk.last_change(left) > disk.AGE:  # of a cell that nobody asks for any more
+                disk.remove(left)
 
     def find(self, key: str) -> Cell | None:
         """The whole, verified cell of that key, or None. A corrupt one is moved to quarantine, with a warning."""

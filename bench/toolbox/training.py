@@ -5,21 +5,33 @@ Methods and baselines build on these; each keeps its own losses, and its own loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bench.core.progress import track
 from bench.core.seeds import derive_seed
+from bench.toolbox import checkpoints
+
+Item = TypeVar("Item")
 
 
 def make_generator(*purpose: str | int) -> torch.Generator:
     """A generator of its own for a purpose, e.g. `make_generator("sam_net", "batches", seed)`."""
-    return torch.Generator().manual_seed(derive_seed(*purpose))
+    generator = torch.Generator().manual_seed(derive_seed(*purpose))
+    checkpoints.GENERATORS["/".join(map(str, purpose))] = generator
+    return generator
+
+
+def make_numpy_generator(*purpose: str | int) -> np.random.Generator:
+    """`make_generator` for what draws by numpy."""
+    generator = np.random.default_rng(derive_seed(*purpose))
+    checkpoints.NUMPY_GENERATORS["/".join(map(str, purpose))] = generator
+    return generator
 
 
 @contextmanager
@@ -31,17 +43,27 @@ def seeded(device: torch.device, *purpose: str | int) -> Iterator[None]:
 
 
 class Optimiser:
-    """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates."""
+    """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates.
+
+    The rates rise for the share `rise` of the steps. `fused` is AdamW in one pass over the numbers, which rounds
+    otherwise.
+    """
 
     def __init__(
-        self, groups: Sequence[tuple[Sequence[nn.Parameter], float]], *, steps: int, weight_decay: float
+        self,
+        groups: Sequence[tuple[Sequence[nn.Parameter], float]],
+        *,
+        steps: int,
+        weight_decay: float,
+        rise: float = 0.1,
+        fused: bool | None = None,
     ) -> None:
         used = [(list(parameters), rate) for parameters, rate in groups if len(parameters)]
         self.parameters = [one for parameters, _ in used for one in parameters]
         given = [{"params": parameters, "lr": rate} for parameters, rate in used]
-        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay)
-        rates = [rate for _, rate in used]
-        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=0.1)
+        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay, fused=fused)
+        rates, self.steps = [rate for _, rate in used], steps
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=rise)
 
     def step(self, loss: Float[Tensor, ""]) -> float:
         self.adamw.zero_grad(set_to_none=True)
@@ -50,6 +72,38 @@ class Optimiser:
         self.adamw.step()
         self.cycle.step()
         return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"adamw": self.adamw.state_dict(), "cycle": self.cycle.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.adamw.load_state_dict(state["adamw"])
+        self.cycle.load_state_dict(state["cycle"])
+
+    def walk(
+        self,
+        items: Iterable[Item],
+        phase: str,
+        *,
+        modules: Sequence[nn.Module],
+        lists: Sequence[list[float]] = (),
+        also: Mapping[str, checkpoints.Kept] | None = None,
+    ) -> Iterator[tuple[int, Item]]:
+        """Each step's number, from 0, with what `items` gives for it; of a killed fit only the steps that are left.
+
+        See `bench.toolbox.checkpoints.resumed`: `modules` hold all that is trained, `lists` are what the body of the
+        loop appends losses to, and everything else that changes from step to step has to be in `also`.
+        """
+        return checkpoints.resumed(
+            items,
+            phase,
+            total=self.steps,
+            trained=self.parameters,
+            optimise=self,
+            modules=modules,
+            lists=lists,
+            also=also,
+        )
 
 
 def plan_steps(epochs: float, trials: int, batch_size: int) -> int:
@@ -80,11 +134,17 @@ def train_steps(
     weight_decay: float,
     batches: torch.Generator,
     phase: str,
+    lists: Sequence[list[float]] = (),
 ) -> list[float]:
-    """Train `parameters` of a network in place by `measure`, the loss of some rows. Returns the loss of each step."""
+    """Train `parameters` of a network in place by `measure`, the loss of some rows. Returns the loss of each step.
+
+    `measure` may append numbers to `lists`. It draws from generators of `make_generator` alone, or from torch's own.
+    """
     optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay)
     network.train()
+    losses: list[float] = []
     walked = walk_batches(trials, batch_size, steps, batches)
-    losses = [optimise.step(measure(rows)) for rows in track(walked, phase, total=steps)]
+    for _, rows in optimise.walk(walked, phase, modules=[network], lists=[losses, *lists]):
+        losses.append(optimise.step(measure(rows)))
     network.eval()
     return losses

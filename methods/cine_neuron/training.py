@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bench.core.progress import track
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox.training import Optimiser, train_steps, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
@@ -197,8 +196,9 @@ def train_stage2(
     optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
     networks.train()
     decoder.network.train()
-    losses = []
-    for rows in track(walk_batches(len(clip), batch_size, steps, batches), phase, total=steps):
+    losses: list[float] = []
+    walked = walk_batches(len(clip), batch_size, steps, batches)
+    for _, rows in optimise.walk(walked, phase, modules=[networks, decoder.network], lists=[losses]):
         shown = clip[rows]
         with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             f_c, f_e = look(rows)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from bench.core.progress import track
+from bench.toolbox.training import Optimiser
 from methods.sam_net.augmentation import augment
 from methods.sam_net.heads import Decoder, measure_error
 from methods.sam_net.subjects import Stage, SubjectClassifier, ramp, reverse_gradient, subject_loss
@@ -62,15 +62,18 @@ def train_decoder(
     The learning rate rises until everybody has joined, and falls from there on.
     """
     parameters = [parameter for module in (decoder, *classifiers) for parameter in module.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     total = sum(stage.steps for stage in stages)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=total + 1, pct_start=max(0.1, 1 - stages[-1].steps / total)
+    optimise = Optimiser(
+        [(parameters, recipe.learning_rate)],
+        steps=total,
+        weight_decay=recipe.weight_decay,
+        rise=max(0.1, 1 - stages[-1].steps / total),
+        fused=True,
     )
     subjects = int(examples.subject.max()) + 1
     decoder.train()
     walk = walk_stages(stages, examples.subject.cpu(), recipe.batch_size, batches)
-    for step, (rows, stage) in enumerate(track(walk, phase, total=total)):
+    for step, (rows, stage) in optimise.walk(walk, phase, modules=[decoder, *classifiers]):
         rows = rows.to(examples.subject.device)
         views = augment(
             examples.views[rows],
@@ -88,11 +91,7 @@ def train_decoder(
             for classifier, shown in zip(classifiers, features, strict=True):
                 hidden = reverse_gradient(shown, recipe.adversary * ramp(step / total))
                 loss = loss + subject_loss(classifier(hidden), examples.subject[rows], present)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
+        optimise.step(loss)
     decoder.eval()
 
 

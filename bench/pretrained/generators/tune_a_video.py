@@ -36,7 +36,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import BenchError
-from bench.core.progress import track
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.budget import run_parts
 from bench.toolbox.encoded import digest_video, remember
@@ -184,10 +183,9 @@ def tune(
     batches = walk_batches(len(video), batch_size, steps, make_generator("tune_a_video", "batches", seed))
     draw = make_generator("tune_a_video", "noise", seed)
     network.train()
-    network.losses = [
-        optimise.step(measure_loss(network, scheduler, latents[rows].to(device), condition[rows].to(device), draw))
-        for rows in track(batches, "tuning the video generator", total=steps)
-    ]
+    for _, rows in optimise.walk(batches, "tuning the video generator", modules=[network], lists=[network.losses]):
+        loss = measure_loss(network, scheduler, latents[rows].to(device), condition[rows].to(device), draw)
+        network.losses.append(optimise.step(loss))
     kept[key] = network.eval().requires_grad_(False)
     for old in list(kept)[:-KEPT]:
         del kept[old]

@@ -314,7 +314,9 @@ class Judges:
         key = (f"{role.locate()} {role.name == 'clip_big'}", str(sorted((role.settings or {}).items())))
         if key in self._networks:
             return self._networks[key]
-        with loading(role):
+        # what is drawn at first and then overwritten must not change what a method draws next: its clips may also
+        # have been looked at in an earlier run, and no judge be loaded
+        with loading(role), torch.random.fork_rng(devices=[]):
             if role.name == "raft":
                 network: Any = kinds.FlowEstimator(role, self.device)
             elif role.name == "amt":
