@@ -59,11 +59,11 @@ def execute_on_cluster(
             future = client.submit(run_here, *asked, key=f"{job.spec.key}-{token}", pure=False)
             futures[future] = job
         stack.callback(client.cancel, list(futures))
-        for future in as_completed(list(futures), loop=client.loop):
+        for count, future in enumerate(as_completed(list(futures), loop=client.loop), start=1):
             job = futures[future]
             error = future.result() if future.status == "finished" else explain(job, future)
             if error is None and not LOCAL.fullmatch(scheduler):  # a local worker says so itself, on the same terminal
-                say(f"done: {name_job(job)} [{job.spec.key}]")
+                say(f"done: {name_job(job)} [{job.spec.key}]; cell {count} of {len(futures)}")
             yield Outcome(job, error)
 
 
@@ -135,7 +135,7 @@ def run_here(
         os.environ.setdefault(name, value)
     for handed, (content, roots) in classes.items():
         PICKLED[handed], HANDED[handed] = content, roots
-    (outcome,) = execute([job], runs, processes=1, threads=threads, time_limit=time_limit)
+    (outcome,) = execute([job], runs, processes=1, threads=threads, time_limit=time_limit, beat=None)
     return outcome.error
 
 

@@ -21,6 +21,7 @@ from bench.core.registry import HANDED, find_roots
 from bench.harness import method_process
 from bench.harness.method_process import MethodError, pickle_classes
 from bench.harness.nursery import PATIENCE
+from bench.harness.outlook import BEAT, Outlook
 from bench.harness.run_cell import Limits, run_job
 from bench.harness.supervise import Child, Nursery, close_nursery, find_nursery, use_nursery
 from bench.harness.wire import Closed, receive_answer, receive_object, send_answer, send_object
@@ -37,18 +38,26 @@ class Outcome:
 
 
 def execute(
-    jobs: Sequence[Job], runs: Path, *, processes: int, threads: int, time_limit: float | None = None
+    jobs: Sequence[Job],
+    runs: Path,
+    *,
+    processes: int,
+    threads: int,
+    time_limit: float | None = None,
+    beat: float | None = BEAT,
 ) -> Iterator[Outcome]:
     """Run the jobs and yield their outcomes as they come: one for each. Cells are idempotent, so order does not matter.
 
     Each of `processes` workers makes one cell after another, with the method in a process beside it, which may take
     `time_limit` seconds. Each cell computes with `threads` threads whatever `processes` is: the result must not depend
-    on the machine's load, and the small networks are fastest on one.
+    on the machine's load, and the small networks are fastest on one. At least every `beat` seconds a line says what is
+    under way; None: nothing but that a cell is done.
     """
     if not jobs:
         return
     nursery = find_nursery(threads)
     waiting = deque(jobs)
+    outlook = Outlook(jobs, processes)
     workers: list[Worker] = []
     try:
         while waiting or any(worker.job for worker in workers):
@@ -56,11 +65,19 @@ def execute(
                 workers.append(Worker(nursery))
             for worker in workers:
                 if waiting and worker.job is None:
+                    outlook.start(waiting[0])
                     worker.give(waiting.popleft(), runs, threads, time_limit)
             busy = {worker.child.talk: worker for worker in workers if worker.job}
-            for line in select.select(list(busy), [], [])[0]:
+            ready = select.select(list(busy), [], [], beat)[0]
+            for told in outlook.tell(name_job, runs / "logs") if not ready else ():
+                say(told)
+            for line in ready:
                 worker = busy[line]
-                yield worker.take()
+                outcome = worker.take()
+                come = outlook.finish(outcome.job)
+                if outcome.error is None:
+                    say(f"done: {name_job(outcome.job)} [{outcome.job.spec.key}]{f'; {come}' if beat else ''}")
+                yield outcome
                 if worker.has_died:
                     workers.remove(worker)
                     disk.remove_leftovers(runs)
@@ -107,8 +124,6 @@ class Worker:
             self.has_died = True
             self.child.has_ended(5.0)
             error = f"{name_job(job)}: the process that made and scored it {self.child.end()}"
-        if error is None:
-            say(f"done: {name_job(job)} [{job.spec.key}]")
         return Outcome(job, error)
 
 
