@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import names
 from bench.api.figures import find_cells
@@ -27,6 +27,8 @@ def build_study(
     count: int = 12,
     shuffled: bool = True,
     name_seed: int | None = None,
+    form: Literal["ratings", "preference"] = "ratings",
+    each: int | None = None,
     dataset: str | None = None,
     data_root: str | Path | None = None,
     suite: str = "mini",
@@ -36,7 +38,9 @@ def build_study(
     """Write a static page that shows true clips beside anonymous reconstructions of these methods; returns the page.
 
     `methods` are names, or `method:variant`. A hash chooses `count` clips. `name_seed` names the videos (drawn, where
-    it is not given). Raises BenchError where the store holds none of a method, with the command that makes it.
+    it is not given). `form` "ratings" has each video judged from 1 to 5, "preference" the best of each clip's chosen,
+    of `each` clips a rater (None: all). Raises BenchError where the store holds none of a method, with the command
+    that makes it.
     """
     sides = list(dict.fromkeys(parse_side(one) for one in methods))
     submitted = [names.find_submitted(method, runs) for method, _ in sides]
@@ -64,7 +68,7 @@ def build_study(
         raise BenchError(f"{runs} holds no such reconstructions of {setting.dataset}; make them with: {commands}")
     # Whoever knows the seed can name the videos, so nobody does before the study is made; the key keeps it.
     name_seed = secrets.randbits(48) if name_seed is None else name_seed
-    page = write_study(rows, opened, Path(output), count=count, seed=name_seed, shuffled=shuffled)
+    page = write_study(rows, opened, Path(output), count=count, seed=name_seed, shuffled=shuffled, form=form, each=each)
     say(f"written: {page}; give the raters its folder {page.parent}, and keep {Path(output) / 'key.json'} from them")
     return page
 

@@ -22,6 +22,13 @@ def human() -> None:
 @click.option("--split", type=Name("splits"), default="cross_subject", help="On which split they were run.")
 @options.seed
 @click.option("--count", type=POSITIVE, default=12, help="How many clips the hash chooses.")
+@click.option(
+    "--form",
+    type=click.Choice(("ratings", "preference")),
+    default="ratings",
+    help="Judge each video from 1 to 5, or choose the best of each clip's.",
+)
+@click.option("--each", type=POSITIVE, show_default="all", help="Clips that a rater is shown, of a preference.")
 @click.option("--no-shuffled", is_flag=True, help="Leave the shuffled brains out: half as many videos.")
 @click.option("--name-seed", type=int, show_default="drawn; the key has it", help="Of the videos' names.")
 @click.option("--output", type=FOLDER, required=True, metavar="DIR", help="A new folder.")

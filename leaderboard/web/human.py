@@ -4,12 +4,13 @@
     study/page/media/        their videos, under names that say nothing
     study/key.json           keep this: which video is of which method
 
-The paper prints shares of preference and says neither how many people judged nor what they saw. Here each video is
-judged by itself on the paper's four questions, from 1 to 5, beside its true clip; which method made it is not in the
-page. Clips are those whose hash with the data set's digest is smallest, as in `leaderboard.figures`. Among the videos
-of a clip are those of each method's *shuffled brain*, so that the raters' scores have a floor. Clips and letters come
-in an order that the rater's id seeds, so letters mean nothing across clips and raters. Answers are downloaded as a
-JSON file; nothing is sent.
+There are two forms, on the paper's four questions. By `ratings` each video is judged by itself, from 1 to 5, beside its
+true clip. By `preference`, the paper's (20 people, 360 groups, four methods), the best video of each group is chosen
+(`leaderboard.web.preferences`). Which method made a video is not in the page. Clips are those whose hash with the data
+set's digest is smallest, as in `leaderboard.figures`. Among the videos of a clip are those of each method's *shuffled
+brain*, so that the raters' scores have a floor. Clips and letters come in an order that the rater's id seeds, so
+letters mean nothing across clips and raters. Answers are kept in the rater's browser, so that a page that is loaded
+again goes on, and downloaded as a JSON file; nothing is sent.
 
 `tally` takes these files as anybody's: strictly checked, or refused. Means are over clips within a rater, then over
 raters, with the two-way interval over raters and concepts. A reconstruction that is missing was shown to nobody and
@@ -22,7 +23,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,10 +51,17 @@ QUESTIONS = {
     "visual": ("Visual quality", "Is the picture clear and free of defects, whatever it shows?"),
     "fidelity": ("Overall fidelity", "All in all, how close is it to the true clip?"),
 }
+CHOICES = {  # the same, as they are asked of a group
+    "semantic": "Which video shows best the things and the action of the true clip?",
+    "temporal": "Which moves most smoothly, and keeps things what they are from frame to frame?",
+    "visual": "Which picture is the clearest and freest of defects, whatever it shows?",
+    "fidelity": "All in all, which is closest to the true clip?",
+}
 RATER = re.compile(r"[A-Za-z0-9_\-]{1,32}")
 LARGEST = 2**20  # bytes of a file of answers
 ANSWER = ("item", "letter", "position", *QUESTIONS)
 LICENSED = "NOTE.txt"
+Form = Literal["ratings", "preference"]
 
 
 class HumanError(BenchError):
@@ -68,13 +76,16 @@ def build_study(
     count: int = COUNT,
     seed: int = 0,
     shuffled: bool = True,
+    form: Form = "ratings",
+    each: int | None = None,
 ) -> Path:
     """Write the page and its key into a new folder; returns the page.
 
     rows: the cells of each method and variant, of one split, as `figures.find_rows` gives them. seed: of the videos'
     names, for the raters a secret: who knows it and the methods can tell them apart. The same arguments give the same
-    files. shuffled: show each method's shuffled brain too (twice as many videos to judge). Raises HumanError where the
-    folder holds something, a method has no cells, or nothing is asked for.
+    files. shuffled: show each method's shuffled brain too (twice as many videos to judge). each: how many of the clips
+    a rater is shown, drawn by the rater's id; None: all. Raises HumanError where the folder holds something, a method
+    has no cells, or nothing is asked for.
     """
     if folder.exists() and any(folder.iterdir()):
         raise HumanError(f"{folder} holds files: a study whose key is replaced cannot be tallied; name a new folder")
@@ -82,6 +93,12 @@ def build_study(
         raise HumanError(f"no reconstructions of {', '.join(absent)} in the store; run them first")
     if not rows or count < 1:
         raise HumanError(f"{len(rows)} methods and {count} clips to judge; name at least one of both")
+    if form == "preference" and len(rows) * (2 if shuffled else 1) < 2:
+        raise HumanError(
+            "a preference is among two videos or more; name another method, or leave the shuffled brains in"
+        )
+    if each is not None and (form == "ratings" or not 1 <= each <= count):
+        raise HumanError(f"each={each}: of a preference's {count} clips a rater may be shown 1 to {count}")
     places = figures.choose_places({" ".join(side): cells for side, cells in rows.items()}, dataset.digest, count=count)
     stimuli = dataset.stimuli.to_pandas().set_index("clip")
     media = folder / "page" / "media"
@@ -112,15 +129,23 @@ def build_study(
     for clip in shown:
         clip["items"].sort()  # by names that say nothing
     key = {"schema": SCHEMA, "dataset": dataset.name, "seed": seed, "questions": list(QUESTIONS), "items": items}
+    if form == "preference":
+        key |= {"form": form, "each": each, "groups": {clip["truth"]: clip["items"] for clip in shown}}
+        shown = [clip for clip in shown if len(clip["items"]) > 1]  # among fewer nothing is chosen
     key["study"] = digest(key)
     (folder / "key.json").write_text(json.dumps(key, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     study = {
         "schema": SCHEMA,
         "study": key["study"],
         "clips": shown,
-        "questions": [{"id": name, "title": title, "text": text} for name, (title, text) in QUESTIONS.items()],
+        "questions": [
+            {"id": name, "title": title, "text": text, "choice": CHOICES[name]}
+            for name, (title, text) in QUESTIONS.items()
+        ],
         "lowest": LOWEST,
         "highest": HIGHEST,
+        "form": form,
+        "each": each or len(shown),
     }
     page = folder / "page" / "index.html"
     page.write_text(fill_page("human", study=study), encoding="utf-8")
@@ -141,11 +166,17 @@ def write_media(folder: Path, name: str, video: np.ndarray) -> None:
 def tally(files: Sequence[Path], key: Path) -> pd.DataFrame:
     """A row for each question and method: the mean of its videos with its interval, its shuffled brain, agreement.
 
+    Of a study by preference the shares of `preferences.tally_choices`.
+
     files: the raters' answers, one file a rater. key: the study's key.json. `alpha` is Krippendorff's, ordinal, over
     all videos of the question; NaN for one rater. `mark` is "n.s." where the videos are not shown to be better than
     those of the shuffled brain. Raises HumanError for a file that the page cannot have written, or of another study.
     """
     known = read_key(key)
+    if known.get("form") == "preference":
+        from leaderboard.web.preferences import tally_choices
+
+        return tally_choices(files, known)
     items: dict[str, dict[str, Any]] = known["items"]
     asked = [name for name, about in items.items() if not about["absent"]]
     answers: dict[str, dict[str, dict[str, int]]] = {}
@@ -221,8 +252,8 @@ def read_key(path: Path) -> dict[str, Any]:
     return key
 
 
-def read_answers(path: Path, study: str, items: set[str]) -> tuple[str, dict[str, dict[str, int]]]:
-    """The rater, and the rating of each question by item. Raises HumanError, naming what is wrong."""
+def read_record(path: Path, study: str) -> tuple[str, list[Any]]:
+    """The rater and the list of answers in a file. Raises HumanError, naming what is wrong."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -246,6 +277,12 @@ def read_answers(path: Path, study: str, items: set[str]) -> tuple[str, dict[str
         raise HumanError(f"{path}: rater {rater!r}; an id has 1 to 32 letters, digits, _ and -")
     if not isinstance(answers, list):
         raise HumanError(f"{path}: answers must be a list")
+    return rater, answers
+
+
+def read_answers(path: Path, study: str, items: set[str]) -> tuple[str, dict[str, dict[str, int]]]:
+    """The rater, and the rating of each question by item. Raises HumanError, naming what is wrong."""
+    rater, answers = read_record(path, study)
     given: dict[str, dict[str, int]] = {}
     for answer in answers:
         if not isinstance(answer, dict) or set(answer) != set(ANSWER):

@@ -121,6 +121,54 @@ def test_a_rater_judges_by_keyboard_and_the_file_is_tallied(chromium, short, dow
     assert read_console(chromium) == []
 
 
+def test_answers_are_there_again_when_the_page_is_loaded_again(chromium, short):
+    sign_in(chromium, short, "kim")
+    ends = [one.text for one in chromium.find_elements("css selector", ".end")]
+    assert ends[:2] == ["not at all", "fully"] and len(ends) == 2 * 8
+    radios = chromium.find_elements("css selector", "#items input[value='4']")
+    for one in radios:
+        click(chromium, one)
+    click(chromium, chromium.find_element("id", "next"))
+    click(chromium, chromium.find_elements("css selector", "#items input")[0])
+    sign_in(chromium, short, "lee")  # somebody else on the same machine
+    assert chromium.find_element("id", "where").text == "Clip 1 of 2"
+    assert not chromium.find_elements("css selector", "#items input:checked")
+    sign_in(chromium, short, "kim")
+    assert chromium.find_element("id", "where").text == "Clip 2 of 2"
+    assert len(chromium.find_elements("css selector", "#items input:checked")) == 1
+    click(chromium, chromium.find_element("id", "back"))
+    checked = chromium.find_elements("css selector", "#items input:checked")
+    assert [one.get_attribute("value") for one in checked] == ["4"] * 8
+    chromium.execute_script("document.getElementById('forget').click()")
+    sign_in(chromium, short, "kim")
+    assert not chromium.find_elements("css selector", "#items input:checked")
+    assert read_console(chromium) == []
+
+
+def test_a_rater_chooses_the_best_of_a_group_and_the_file_is_tallied(chromium, tmp_path, downloads):
+    folder = make_study(tmp_path, methods=("alpha_net", "beta_net"), shuffled=False, form="preference", each=2)
+    key = json.loads((folder / "key.json").read_text())
+    sign_in(chromium, folder, "pat", size=PHONE)
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert not {"alpha", "beta"} & set((folder / "page" / "index.html").read_text().replace("_", " ").split())
+    wanted = {name for name, about in key["items"].items() if about["method"] == "beta_net"}
+    for number in (1, 2):
+        assert chromium.find_element("id", "where").text == f"Clip {number} of 2"
+        click(chromium, chromium.find_element("id", "next"))
+        assert chromium.find_element("id", "alert").text == "4 questions have no answer yet."
+        for one in chromium.find_elements("css selector", "#items input"):
+            if one.get_attribute("value") in wanted:
+                click(chromium, one)
+        click(chromium, chromium.find_element("id", "next"))
+    click(chromium, chromium.find_element("id", "download"))
+    path = downloads / "answers-pat.json"
+    wait(path.is_file)
+    table = tally([path], folder / "key.json").set_index(["question", "method"])
+    for question in QUESTIONS:
+        assert table.loc[(question, "beta_net"), "value"] == 1 and table.loc[(question, "alpha_net"), "value"] == 0
+    assert read_console(chromium) == []
+
+
 def test_videos_play_and_what_is_open_is_asked_for(chromium, short):
     sign_in(chromium, short, "bob")
     videos = chromium.find_elements("css selector", "#judge video")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from walls import CLIPS, make_cells, make_dataset
 
@@ -19,8 +20,9 @@ def make_study(
     shuffled: bool = True,
     missing: int = 0,
     seed: int = 5,
+    **form: Any,
 ) -> Path:
     cells = make_cells(folder / "runs", methods=methods, missing=missing)
     rows = {(cell.manifest["spec"]["method"], "base"): [cell] for cell in cells}
-    build_study(rows, make_dataset(), folder / "study", count=count, shuffled=shuffled, seed=seed)
+    build_study(rows, make_dataset(), folder / "study", count=count, shuffled=shuffled, seed=seed, **form)
     return folder / "study"
