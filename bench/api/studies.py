@@ -74,7 +74,9 @@ def build_study(
 
 
 def tally_study(key: str | Path, answers: Sequence[str | Path]) -> pd.DataFrame:
-    """Means with intervals, and the raters' agreement, of the answers that they handed back."""
-    from leaderboard.web.human import tally
+    """Means (of preferences: shares) with intervals, and the raters' agreement, of the answers that they handed back."""
+    from leaderboard.web.human import read_key, tally
+    from leaderboard.web.preferences import tally_choices
 
-    return tally([Path(one) for one in answers], Path(key))
+    count = tally_choices if read_key(Path(key)).get("form") == "preference" else tally
+    return count([Path(one) for one in answers], Path(key))

@@ -166,17 +166,13 @@ def write_media(folder: Path, name: str, video: np.ndarray) -> None:
 def tally(files: Sequence[Path], key: Path) -> pd.DataFrame:
     """A row for each question and method: the mean of its videos with its interval, its shuffled brain, agreement.
 
-    Of a study by preference the shares of `preferences.tally_choices`.
-
     files: the raters' answers, one file a rater. key: the study's key.json. `alpha` is Krippendorff's, ordinal, over
     all videos of the question; NaN for one rater. `mark` is "n.s." where the videos are not shown to be better than
     those of the shuffled brain. Raises HumanError for a file that the page cannot have written, or of another study.
     """
     known = read_key(key)
-    if known.get("form") == "preference":
-        from leaderboard.web.preferences import tally_choices
-
-        return tally_choices(files, known)
+    if known.get("form", "ratings") != "ratings":
+        raise HumanError(f"{key} is of a study by {known['form']}, and these are no ratings")
     items: dict[str, dict[str, Any]] = known["items"]
     asked = [name for name, about in items.items() if not about["absent"]]
     answers: dict[str, dict[str, dict[str, int]]] = {}

@@ -20,25 +20,26 @@ import pandas as pd
 
 from leaderboard.stats import intervals as statistics
 from leaderboard.stats.agreement import krippendorff_alpha
-from leaderboard.web.human import QUESTIONS, HumanError, is_number, read_record
+from leaderboard.web.human import QUESTIONS, HumanError, is_number, read_key, read_record
 
 ANSWER = ("group", "position", *QUESTIONS)
 LETTER = re.compile(r"[A-Z]{1,2}")
 
 
-def tally_choices(files: Sequence[Path], key: Mapping[str, Any]) -> pd.DataFrame:
+def tally_choices(files: Sequence[Path], path: Path) -> pd.DataFrame:
     """A row for each question and method: its share of the choices, that of its shuffled brain, and agreement.
 
-    files: the raters' answers, one file a rater. key: what `human.read_key` read. `chance` is the share by guessing,
+    files: the raters' answers, one file a rater. path: the study's key.json. `chance` is the share by guessing,
     `alpha` Krippendorff's of the chosen methods, nominal; NaN where no group was judged twice. Raises HumanError for a
     file that the page cannot have written, or of another study.
     """
+    key = read_key(path)
     groups: dict[str, list[str]] = key["groups"]
     choices: dict[str, dict[str, dict[str, str]]] = {}
-    for path in files:
-        rater, given = read_choices(path, key)
+    for file in files:
+        rater, given = read_choices(file, key)
         if rater in choices:
-            raise HumanError(f"{path}: rater {rater!r} is in another file already; one file a rater")
+            raise HumanError(f"{file}: rater {rater!r} is in another file already; one file a rater")
         choices[rater] = given
     if not choices:
         raise HumanError("no answers to tally; name the files that the raters downloaded")

@@ -11,6 +11,7 @@ from browser import PHONE, click, open_browser, open_page, read_console, wait
 from studies import make_study
 from walls import CLIPS, make_cells, make_dataset
 
+import bench
 from leaderboard.web.human import QUESTIONS, HumanError, build_study, tally
 
 
@@ -163,7 +164,7 @@ def test_a_rater_chooses_the_best_of_a_group_and_the_file_is_tallied(chromium, t
     click(chromium, chromium.find_element("id", "download"))
     path = downloads / "answers-pat.json"
     wait(path.is_file)
-    table = tally([path], folder / "key.json").set_index(["question", "method"])
+    table = bench.tally_study(folder / "key.json", [path]).set_index(["question", "method"])
     for question in QUESTIONS:
         assert table.loc[(question, "beta_net"), "value"] == 1 and table.loc[(question, "alpha_net"), "value"] == 0
     assert read_console(chromium) == []

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 from studies import make_study
 
-from leaderboard.web.human import QUESTIONS, HumanError, tally
+from bench import tally_study
+from leaderboard.web.human import QUESTIONS, HumanError
 
 METHODS = ("one", "two", "three")
 
@@ -39,7 +40,7 @@ def test_shares_are_counted_and_add_up(study, tmp_path):
     files = [
         choose(study, tmp_path / f"{i}.json", f"r{i}", lambda place, i=i: METHODS[drawn[i, place]]) for i in range(4)
     ]
-    table = tally(files, study / "key.json").set_index(["question", "method"])
+    table = tally_study(study / "key.json", files).set_index(["question", "method"])
     groups = len(json.loads((study / "key.json").read_text())["groups"])
     for question in QUESTIONS:
         shares = table.loc[question, "value"]
@@ -52,7 +53,7 @@ def test_shares_are_counted_and_add_up(study, tmp_path):
 def test_a_liking_is_found_and_guessing_is_not(study, tmp_path):
     rng = np.random.default_rng(1)
     liked = [choose(study, tmp_path / f"l{i}.json", f"l{i}", lambda place: "two") for i in range(3)]
-    table = tally(liked, study / "key.json").set_index(["question", "method"])
+    table = tally_study(study / "key.json", liked).set_index(["question", "method"])
     assert table.loc[("semantic", "two"), "mark"] == "" and table.loc[("semantic", "one"), "mark"] == "n.s."
     assert np.isnan(table["alpha"]).all()  # all the same: nothing to agree about
     found = 0
@@ -62,7 +63,7 @@ def test_a_liking_is_found_and_guessing_is_not(study, tmp_path):
             choose(study, tmp_path / f"g{i}.json", f"g{i}", lambda place, row=drawn[i]: METHODS[row[place]])
             for i in range(5)
         ]
-        guessed = tally(files, study / "key.json")
+        guessed = tally_study(study / "key.json", files)
         found += int((guessed.loc[guessed["question"] == "semantic", "mark"] == "").sum())
         assert abs(guessed["alpha"]).max() < 0.5, trial
     assert found <= 7  # of 120, one side of 95 %
@@ -82,7 +83,7 @@ def test_raters_who_saw_different_groups_have_the_interval_over_raters(tmp_path)
         levels.append(np.mean([bool((i + place) % 3) for place in range(2)]))
         files.append(tmp_path / f"{i}.json")
         files[-1].write_text(json.dumps({"schema": 1, "study": key["study"], "rater": f"r{i}", "answers": answers}))
-    row = tally(files, folder / "key.json").set_index(["question", "method"]).loc[("visual", "one")]
+    row = tally_study(folder / "key.json", files).set_index(["question", "method"]).loc[("visual", "one")]
     expected = stats.ttest_1samp(levels, 0).confidence_interval()
     assert row["value"] == pytest.approx(np.mean(levels)) and row["generalises_to"] == "raters"
     assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
@@ -97,7 +98,7 @@ def test_shuffled_brains_are_floors_of_their_own(tmp_path):
         for place, (group, items) in enumerate(key["groups"].items())
     ]  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps({"schema": 1, "study": key["study"], "rater": "a", "answers": answers}))
-    row = tally([tmp_path / "a.json"], folder / "key.json").iloc[0]
+    row = tally_study(folder / "key.json", [tmp_path / "a.json"]).iloc[0]
     assert row["shuffled"] == pytest.approx(1 / len(answers)) and row["value"] == pytest.approx(1 - 1 / len(answers))
 
 
@@ -122,7 +123,7 @@ def test_what_no_page_writes_is_refused(study, tmp_path, spoil, message):
     spoil(record, None)
     path.write_text(json.dumps(record))
     with pytest.raises(HumanError, match=message):
-        tally([path], study / "key.json")
+        tally_study(study / "key.json", [path])
 
 
 def test_what_is_no_preference_is_not_built(tmp_path):
