@@ -74,7 +74,7 @@ def build_study(
 
 
 def tally_study(key: str | Path, answers: Sequence[str | Path]) -> pd.DataFrame:
-    """Means (of preferences: shares) with intervals, and the raters' agreement, of the answers that they handed back."""
+    """Means, of preferences shares, with intervals and the raters' agreement, of the answers that they handed back."""
     from leaderboard.web.human import read_key, tally
     from leaderboard.web.preferences import tally_choices
 
