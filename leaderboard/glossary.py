@@ -7,8 +7,9 @@ exactly is computed stands in the metric's own spec and in `metrics.protocols`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FLOOR_WORDS = {
     "constant_grey": "middle grey",
@@ -199,3 +200,30 @@ def tell_others(parts: Sequence[str]) -> str:
     """Against how many names an N-way accuracy is held: "1 other name", "39 other names"."""
     ways = int(parts[0]) if parts and parts[0].isdigit() else 0
     return f"{ways - 1} other name{'' if ways == 2 else 's'}"
+
+
+def write_page(protocols: Mapping[str, Iterable[Any]]) -> str:
+    """The page of all metrics of some protocols, as Markdown: what each measures, what fools it, and who computes it.
+
+    protocols: by name, the specs of a protocol's metrics. `docs/metrics.md` is this page (`tests/test_docs.py`).
+    """
+    named: dict[str, tuple[Words, list[str]]] = {}
+    for protocol, metrics in protocols.items():
+        for metric in metrics:
+            words = explain_metric(metric.name)
+            if words.measures:
+                named.setdefault(metric.name, (words, []))[1].append(protocol)
+    lines = [
+        "# Every metric, and what fools it",
+        "",
+        "What a metric measures in plain words, what scores well under it without being right, and which protocols",
+        "compute it (each in its own way: `python -m bench list protocols`). This is why a score is read beside its floors.",
+        "",
+        "| metric | measures | what fools it | protocols |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {words.title} (`{name}`) | {words.measures} | {words.fooled} | {', '.join(users)} |"
+        for name, (words, users) in sorted(named.items(), key=lambda one: (one[1][0].title, one[0]))
+    ]
+    return "\n".join(lines) + "\n"
