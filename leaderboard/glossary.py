@@ -217,7 +217,7 @@ def write_page(protocols: Mapping[str, Iterable[Any]]) -> str:
         "# Every metric, and what fools it",
         "",
         "What a metric measures in plain words, what scores well under it without being right, and which protocols",
-        "compute it (each in its own way: `python -m bench list protocols`). This is why a score is read beside its floors.",
+        "compute it (each in its own way: `python -m bench list protocols`). So a score is read beside its floors.",
         "",
         "| metric | measures | what fools it | protocols |",
         "|---|---|---|---|",
