@@ -63,6 +63,7 @@ class CineSync:
 
     modality: Modality = "any"
     version = 3
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
     asks = ("clip_large",)
 

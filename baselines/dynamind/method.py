@@ -65,6 +65,7 @@ class DynaMind:
 
     modality: Modality = "eeg"
     version = 3
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     asks = ("clip_large",)
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

@@ -62,6 +62,7 @@ class EEG2Video:
 
     modality: Modality = "eeg"
     version = 3  # 2: `embed` was the plain mean of the text's tokens
+    drawn_by = ("read_out", "steps", "guidance", "strength")  # parameters that no fit reads
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

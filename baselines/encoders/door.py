@@ -58,6 +58,7 @@ class Encoder:
     name: ClassVar[str]  # under which it is registered
     modality: Modality
     version = 2
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

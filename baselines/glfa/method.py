@@ -58,6 +58,7 @@ class Glfa:
 
     modality: Modality = "fmri"
     version = 2
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     asks = ("clip_large",)  # the judge whose embeddings are a target: it keys the predictions
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

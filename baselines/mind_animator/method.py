@@ -71,6 +71,7 @@ class MindAnimator:
 
     modality: Modality = "fmri"
     version = 3
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     uses = ()
     asks = ("clip",)
 

@@ -52,6 +52,7 @@ class MindVideo:
 
     modality: Modality = "fmri"
     version = 3
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     uses = ()
     asks = ("clip_large",)
 

@@ -56,6 +56,7 @@ class NeuroClips:
 
     modality: Modality = "fmri"
     version = 3
+    drawn_by = ("read_out", "steps", "guidance")  # parameters that no fit reads
     embeds: Space = "image"
     asks = ("clip_large", "clip_big_tokens", "dino")  # judges that the targets come from: they key the predictions
 

@@ -72,6 +72,8 @@ def run(
     time_limit: str | float | None = None,
     shard: str | None = None,
     scheduler: str | None = None,
+    keep_weights: bool = False,
+    weights_of: str | Path | None = None,
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
 
@@ -85,6 +87,10 @@ def run(
     "90s", or seconds) is what the method of one cell may take. `shard` ("2/8") runs a part. With `scheduler`
     (`tcp://host:8786`, the file of a scheduler, or `local:N`) the workers of a Dask cluster make the cells, in place of
     `jobs` processes.
+
+    `keep_weights` keeps what each fit of the method came to with its cell. With `weights_of` (a cell's key in `runs`, a
+    cell's folder, or another folder of runs) such weights stand for the training, where only parameters that the method
+    draws by, or settings of the suite, are others.
 
     Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
@@ -110,6 +116,8 @@ def run(
         quick=quick,
         video=video,
         shard=shard,
+        keep_weights=keep_weights,
+        weights_of=weights_of,
     )
     failures = make_cells(
         planned.todo,
@@ -144,6 +152,8 @@ def plan_run(
     quick: bool = False,
     video: bool = True,
     shard: str | None = None,
+    keep_weights: bool = False,
+    weights_of: str | Path | None = None,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
     from bench.harness.facts import ask_files
@@ -154,6 +164,8 @@ def plan_run(
     names.check_seeds(seeds)
     ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
+    if keep_weights and weights_of is not None:
+        raise BenchError("with weights_of nothing is trained, so there is nothing to keep: leave out one of the two")
     dataset = dataset or names.default_dataset(name)
     setting = Setting(
         dataset=names.shrink(dataset) if quick else dataset,
@@ -171,6 +183,7 @@ def plan_run(
 
     from bench.datasets.copies import refuse_copies
     from bench.harness.plan import plan
+    from bench.harness.weights import give_weights, keep_weights_of
     from bench.scoring.stored import unfinished
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
@@ -190,7 +203,11 @@ def plan_run(
         video=video,
     )
     planned = plan(asked, opened, loaded)
+    if weights_of is not None:
+        planned = give_weights(planned, name, weights_of, runs)
     store, viewer = Store(runs), Viewer(loaded.judges, opened.concepts)
+    if keep_weights:
+        planned = keep_weights_of(planned, name, store)
     todo = [job for job in unfinished(planned, store, viewer) if int(job.spec.key, 16) % parts == part - 1]
     return Planned(jobs=planned, todo=todo, store=store, viewer=viewer, dataset=opened)
 

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
 SHARED = ("dataset", "data_root", "suite", "profile", "seeds", "runs", "quick", "shard")
-SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "references", "video")
+SETTLED = (
+    "split",
+    "variant",
+    "ablation",
+    "settings",
+    "classes",
+    "protocol",
+    "references",
+    "video",
+    "keep_weights",
+    "weights_of",
+)
 
 
 @click.command(epilog="Example: python -m bench run --method sam_net --split cross_subject --ablation hrt --seeds 3")
@@ -54,6 +65,13 @@ SETTLED = ("split", "variant", "ablation", "settings", "classes", "protocol", "r
     metavar="WHERE",
     show_default="none: --jobs here",
     help="A Dask cluster makes the cells: tcp://host:8786, the file of a scheduler, or local:N.",
+)
+@click.option("--keep-weights", is_flag=True, help="Keep what each fit of the method came to with its cell.")
+@click.option(
+    "--weights-of",
+    metavar="CELL",
+    show_default="none: fit",
+    help="Draw again by weights that were kept: a cell's key or folder, or another --runs.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")

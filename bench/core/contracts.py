@@ -75,7 +75,8 @@ class Method(Protocol):
 
     `version` is raised whenever the outputs for the same input change. A method of modality "none" sees no
     brain and is run once for a set of clips, not once for a subject; one of modality "any" decodes whatever the
-    data set holds.
+    data set holds. A tuple `drawn_by`, which may be left out, names parameters that only `reconstruct` reads: weights
+    that were kept serve again whatever these are.
     """
 
     modality: Modality

@@ -39,3 +39,5 @@ class Job:
     protocols: tuple[str, ...]
     space: Space | None = None  # of the method's embeddings; only the command's process may ask its class
     sources: Mapping[str, str] = field(default_factory=dict)  # digest by file and network: what `spec.source` is of
+    keep_weights: bool = False  # with the cell
+    weights: str | None = None  # a folder of weights that a cell kept, in place of training

@@ -41,7 +41,7 @@ from bench.harness.wire import (
 )
 from bench.pretrained.roles import LOADED
 from bench.store.reads import list_reads, watch
-from bench.toolbox.checkpoints import use_checkpoints
+from bench.toolbox.checkpoints import use_checkpoints, use_weights
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
@@ -135,7 +135,13 @@ def live(talk: socket.socket, line: socket.socket) -> None:
 
 
 def prepare(
-    environment: Mapping[str, str], places: Sequence[str], threads: int, generators: int, checkpoints: Path | None
+    environment: Mapping[str, str],
+    places: Sequence[str],
+    threads: int,
+    generators: int,
+    checkpoints: Path | None,
+    keep_weights: bool,
+    weights: Path | None,
 ) -> None:
     """Environment, threads and global generators as they are for every method, wherever it runs."""
     import torch
@@ -149,7 +155,10 @@ def prepare(
     random.seed(generators)
     np.random.seed(generators)  # noqa: NPY002
     torch.manual_seed(generators)
-    use_checkpoints(checkpoints)
+    if weights is None:
+        use_checkpoints(checkpoints, whole=keep_weights)
+    else:
+        use_weights(weights)
     watch()
 
 

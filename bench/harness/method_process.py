@@ -74,9 +74,12 @@ class MethodProcess:
         log: Path | None = None,
         generators: int = 0,
         checkpoints: Path | None = None,
+        keep_weights: bool = False,
+        weights: Path | None = None,
     ) -> None:
         """Start a process and make the method in it. `generators` is the seed of its global generators, `checkpoints`
-        a folder of the cell's own in which the toolbox keeps what a killed fit goes on from.
+        a folder of the cell's own in which the toolbox keeps what a killed fit goes on from, and its weights where
+        `keep_weights`; `weights` a folder of those that stand for the training.
 
         Raises MethodError where the method ends itself, its process or the `time_limit` (seconds, of all steps).
         """
@@ -90,7 +93,8 @@ class MethodProcess:
         environment = {one: value for one, value in os.environ.items() if one not in HIDDEN}
         places = [str(Path(place).absolute()) for place in sys.path]
         setting = {"environment": environment, "places": places, "threads": threads, "generators": generators,
-                   "checkpoints": None if checkpoints is None else checkpoints.absolute()}  # fmt: skip
+                   "checkpoints": None if checkpoints is None else checkpoints.absolute(),
+                   "keep_weights": keep_weights, "weights": weights}  # fmt: skip
         settled = (suite.name, suite.settings, suite.base)
         options = {"precision": suite.precision, "threads": suite.threads}
         with self.step("make"):

@@ -40,6 +40,7 @@ from bench.harness.inputs import (
 )
 from bench.harness.method_process import MethodError, MethodProcess
 from bench.harness.normalise import Scaling, normalised
+from bench.harness.weights import confirm_weights
 from bench.scoring.embeddings import place_clips
 from bench.scoring.flags import COPIES, flag_cell
 from bench.scoring.score_cell import score_cell
@@ -96,6 +97,8 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     """
     spec, checkpoints = job.spec, store.root / CHECKPOINTS / job.spec.key
     limits = replace(limits, checkpoints=checkpoints)
+    if job.weights is not None:
+        confirm_weights(Path(job.weights))
     (fold,) = [f for f in make_folds(dataset, spec.split, classes=spec.classes) if f.name == spec.fold]
     started = time.time()
     trials = describe_trials(dataset, fold.test, spec)
@@ -117,14 +120,20 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             "provenance": provenance.describe(),
             "peak_memory_bytes": predicted.peak_memory_bytes,
         }
+        if job.weights is not None:
+            about["weights_of"] = Path(job.weights).parent.name
         if job.role == "control" and (kind := getattr(resolve("methods", spec.method), "answers", "")):
             about["answers"] = kind  # how the answers that it is scored by are chosen (`bench.scoring.answers`)
         if predicted.draft is not None:
             predicted.draft.manifest.update(spec=spec.as_dict(), **about)
+            if job.keep_weights:
+                predicted.draft.take_weights(checkpoints)
         if predicted.embedding is not None and job.space is not None and store.find(alone.key) is None:
             with store.publishing(alone.key) as beside:
                 write_embeddings(beside, trials, predicted.embedding, job.space)
                 beside.manifest.update(spec=alone.as_dict(), **about)
+                if job.keep_weights and predicted.draft is None:
+                    beside.take_weights(checkpoints)
     disk.remove(checkpoints)
     if predicted.failure is not None:
         raise predicted.failure
@@ -154,6 +163,8 @@ def predict(
         log=limits.log,
         generators=derive_seed("global generators", spec.seed) % 2**32,
         checkpoints=limits.checkpoints,
+        keep_weights=job.keep_weights,
+        weights=None if job.weights is None else Path(job.weights),
     ) as method:
         clock = time.monotonic()
         method.fit(show_set(dataset, fold.train, scalings), show_set(dataset, fold.validation, scalings))

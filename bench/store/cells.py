@@ -5,6 +5,7 @@
     runs/<key>/predictions/sub01/clip0007.mp4    one lossless video a trial, or
     runs/<key>/predictions/embeddings.safetensors  an embedding of each trial, and no video
     runs/<key>/scores/<score key>.parquet        added later, each with its digest beside it (.sha256)
+    runs/<key>/weights/                          of the fit, where they were asked for; in the manifest with a digest
     runs/.tmp-<key>-<host>-<pid>-<random>        being written
     runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
     runs/checkpoints/<key>/                      of a fit under way or killed; gone when the cell is published
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[0-9a-z_]{1,64}")
 EMBEDDINGS = "predictions/embeddings.safetensors"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 MAKING = b"provenance"  # of a table of scores, in what parquet calls the metadata of its schema
 WRITING = 60.0  # seconds within which scores come after their digest
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -78,6 +79,18 @@ class Draft:
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_through(path, content)
         self.files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+    def take_weights(self, folder: Path) -> None:
+        """Move a fit's weights into the cell: what lies in `folder`, which need not be there."""
+        place, kept = self.path / WEIGHTS, {}
+        place.mkdir()
+        for path in sorted(folder.glob("[!.]*")):
+            path.replace(place / path.name)
+            kept[path.name] = {
+                "sha256": disk.digest_file(place / path.name),
+                "bytes": (place / path.name).stat().st_size,
+            }
+        self.manifest[WEIGHTS] = kept
 
 
 class Store:
@@ -188,6 +201,12 @@ class Cell:
     path: Path
     store: Store
     manifest: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """sha256 and bytes of each file of the weights that were kept; None where none were."""
+        found: Mapping[str, Mapping[str, Any]] | None = self.manifest.get(WEIGHTS)
+        return found if found is not None and (self.path / WEIGHTS).is_dir() else None
 
     @property
     def shows_videos(self) -> bool:
@@ -342,7 +361,9 @@ def seal(draft: Draft, key: str) -> None:
     """Check that all files are those remembered, and write the manifest, with a digest of itself, last."""
     for path in sorted(draft.path.rglob("*")):
         name = path.relative_to(draft.path).as_posix()
-        if path.is_file() and name not in draft.files:  # written by a hand other than `Draft.write`
+        if name.startswith(f"{WEIGHTS}/"):  # gigabytes, and no part of what a reader asks for: see `take_weights`
+            disk.sync_file(path)
+        elif path.is_file() and name not in draft.files:  # written by a hand other than `Draft.write`
             disk.sync_file(path)
             draft.files[name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
     (draft.path / "scores").mkdir(exist_ok=True)

@@ -60,7 +60,7 @@ class Damaged(Exception):
 
 
 class NoWeights(BenchError):
-    """Kept weights were asked for and are not those of this fit."""
+    """Weights that were to be kept or used cannot be."""
 
 
 @dataclass
@@ -69,6 +69,8 @@ class Place:
 
     folder: Path
     seconds: float
+    whole: bool = False  # whether each loop's end is to be kept: these are the weights
+    given: bool = False  # whether the folder holds weights that stand for the training
     loops: int = 0  # entered so far
     written: float = field(default_factory=time.monotonic)
     pause: float = 0.0  # seconds that have to pass, for what was written took long
@@ -80,9 +82,10 @@ class Place:
 _place: Place | None = None
 
 
-def use_checkpoints(folder: Path | None, *, seconds: float | None = None) -> None:
+def use_checkpoints(folder: Path | None, *, seconds: float | None = None, whole: bool = False) -> None:
     """Keep the checkpoints of this process in a folder, which is made with the first one; None: keep none.
 
+    `whole` keeps the end of every loop, however short: these are the weights, which `use_weights` gives back.
     `seconds` lie between two of them; by default those of BENCH_CHECKPOINT_SECONDS, or 300. Raises BenchError where
     that is no number.
     """
@@ -90,7 +93,13 @@ def use_checkpoints(folder: Path | None, *, seconds: float | None = None) -> Non
     _place = None
     NUMPY_GENERATORS.clear()
     if folder is not None:
-        _place = Place(folder, read_seconds() if seconds is None else seconds)
+        _place = Place(folder, read_seconds() if seconds is None else seconds, whole)
+
+
+def use_weights(folder: Path) -> None:
+    """Take the end of each loop from a folder, and train nothing: where one is missing, its loop raises NoWeights."""
+    global _place
+    _place = Place(folder, 0.0, given=True)
 
 
 def read_seconds() -> float:
@@ -137,7 +146,7 @@ def resumed(
             yield step, item
             if step + 1 < total and _place.is_due():
                 loop.save(step + 1)
-        if time.monotonic() - began >= SHORT * _place.seconds:
+        if _place.whole or time.monotonic() - began >= SHORT * _place.seconds:
             loop.save(total)
 
 
@@ -183,9 +192,15 @@ class Loop:
             state, tensors = read_state(self.place.folder, self.name)
             if (state["start"], state["phase"], state["total"]) != (self.start, self.phase, self.total):
                 raise Damaged("it is of another training")
+            if self.place.given and state["done"] != self.total:
+                raise Damaged("its training was not finished")
         except FileNotFoundError:
+            if self.place.given:
+                raise NoWeights(f"{self.phase}: the weights that are to be used have none of it") from None
             return 0
         except Damaged as error:
+            if self.place.given:
+                raise NoWeights(f"{self.phase}: the weights that are to be used do not serve ({error})") from None
             say(f"{self.phase}: a checkpoint is thrown away ({error}); this phase begins anew")
             forget(self.place.folder, self.name)
             return 0
@@ -231,6 +246,8 @@ class Loop:
         try:
             write_state(self.place.folder, self.name, state, tensors)
         except OSError as error:
+            if self.place.whole and done == self.total:
+                raise NoWeights(f"{self.phase}: its weights cannot be kept ({error.strerror})") from error
             say(f"{self.phase}: no checkpoint can be written ({error.strerror}); the training goes on without")
         self.place.written = time.monotonic()
         self.place.pause = (self.place.written - began) / SHARE if self.place.seconds else 0.0
@@ -305,7 +322,7 @@ def write_state(folder: Path, name: str, state: Mapping[str, Any], tensors: Mapp
     try:
         with disk.new_file(path) as draft:
             save_file({key: lay_out(one, copy=key.startswith("buffer")) for key, one in tensors.items()}, draft)
-            sha256, size = digest_file(draft), draft.stat().st_size
+            sha256, size = disk.digest_file(draft), draft.stat().st_size
     except SafetensorError as error:  # as it tells of a full disk
         raise OSError(0, str(error)) from error
     text = json.dumps({**state, "file": path.name, "sha256": sha256, "bytes": size}, sort_keys=True)
@@ -340,16 +357,11 @@ def read_state(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tenso
         if hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest() != content["digest"]:
             raise Damaged(f"{name}.json is not what its digest says")
         path = folder / Path(state["file"]).name
-        if digest_file(path) != state["sha256"]:
+        if disk.digest_file(path) != state["sha256"]:
             raise Damaged(f"{path.name} is not what its digest says")
         return state, load_file(path)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise Damaged(f"{name} is not whole: {type(error).__name__}") from error
-
-
-def digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def forget(folder: Path, name: str) -> None:

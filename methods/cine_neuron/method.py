@@ -57,6 +57,7 @@ class CineNeuron:
 
     modality: Modality = "fmri"
     version = 2
+    drawn_by = ("steps", "guidance")  # parameters that no fit reads
     embeds: Space = "text"
     uses = ("wan_transformer", "wan_vae", "wan_tokenizer", "wan_text_encoder")  # these two: what keys the predictions
     asks = ("clip_large", "action")

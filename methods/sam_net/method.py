@@ -66,6 +66,10 @@ class SamNet:
 
     modality: Modality = "eeg"
     version = 5  # 4: `embed` was the plain mean of E's tokens
+    drawn_by = (  # parameters that no fit reads
+        *("read_out", "start", "strength", "steps", "guidance"),
+        *("keyframe_strength", "keyframe_steps", "keyframe_guidance"),
+    )
     embeds: Space = "words"
 
     def __init__(self, *, suite: Any, seed: int = 0, **parameters: Any) -> None:

@@ -180,7 +180,7 @@ import os, signal
 from pathlib import Path
 from baselines import encoders
 
-class ShallowConvNet(encoders.ShallowConvNet):
+class ContrastiveEEG(encoders.ContrastiveEEG):
     steps = 0
 
     def measure_loss(self, *given):
@@ -197,7 +197,7 @@ def test_a_run_whose_method_was_killed_goes_on_in_its_fit(phantom, tmp_path, mon
     monkeypatch.setenv(checkpoints.EVERY, "0")
     file = tmp_path / "killed_once.py"
     file.write_text(KILLED_ONCE, encoding="utf-8")
-    method = f"{file}:ShallowConvNet"
+    method = f"{file}:ContrastiveEEG"
     run = Run(
         method=method, split="cross_subject", dataset="phantom_eeg:tiny", protocols=(), video=False,
         variants={"base": {"epochs": 1, "batch_size": 48}},
@@ -220,7 +220,7 @@ def test_a_run_whose_method_was_killed_goes_on_in_its_fit(phantom, tmp_path, mon
 
 SOLVED = ("ridge_eeg", "ridge_fmri")  # without a step
 TRAINED = [name for name in names("methods") if role_of(name) == "method" and name not in SOLVED]
-ALIKE = ("glfa", "mind_animator", "eegnet", "deep4", "eeg_conformer", "atcnet", "contrastive_eeg", "mlp_backbone")
+ALIKE = ("glfa", "mind_animator", "eegnet", "deep4", "eeg_conformer", "atcnet", "shallow_convnet", "mlp_backbone")
 ALL = os.environ.get("TEST_ALL_METHODS")  # those whose loops are others' too take half a minute more
 
 
