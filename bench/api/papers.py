@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import names
 from bench.api.run import make_cells
+from bench.api.setting import load_or_shape
 from bench.core.built_in import STAND_INS
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
@@ -113,8 +114,12 @@ def plan_paper(
     runs: str | Path = "runs",
     quick: bool = False,
     shard: str | None = None,
+    shapes: bool = False,
 ) -> tuple[Survey, list[Job], list[Job]]:
-    """What of ours a table needs: the survey, its cells (references once), and those still to be made or scored."""
+    """What of ours a table needs: the survey, its cells (references once), and those still to be made or scored.
+
+    `shapes` is as in `plan_run`.
+    """
     from bench.scoring.stored import unfinished
     from bench.store.cells import Store
 
@@ -125,7 +130,14 @@ def plan_paper(
     if quick:
         dataset = quick_datasets(table, dataset)
     surveyed, viewers = survey(
-        table, dataset=dataset, suite=suite, profile=profile, seeds=seeds, data_root=data_root, make=True
+        table,
+        dataset=dataset,
+        suite=suite,
+        profile=profile,
+        seeds=seeds,
+        data_root=data_root,
+        make=True,
+        shapes=shapes,
     )
     store = Store(runs)
     planned: list[Job] = []
@@ -200,6 +212,7 @@ def survey(
     seeds: int = 1,
     data_root: str | Path | None = None,
     make: bool,
+    shapes: bool = False,
 ) -> tuple[Survey, dict[str, Viewer]]:
     """What of ours a table needs, and a viewer for each data set. dataset: one name or several with commas; None stands
     for the phantoms, which are made where they are not there and `make` says so.
@@ -214,7 +227,7 @@ def survey(
     from bench.scoring.views import Viewer
 
     needs = list_needs(table, dataset, profile)
-    loaded = load_suite(suite)
+    loaded = load_or_shape(suite) if shapes else load_suite(suite)
     opened = {
         name: open_dataset(name, data_root=data_root, make=make)
         for name in dict.fromkeys(need.dataset for need in needs)

@@ -154,8 +154,12 @@ def plan_run(
     shard: str | None = None,
     keep_weights: bool = False,
     weights_of: str | Path | None = None,
+    shapes: bool = False,
 ) -> Planned:
-    """The cells that `run` would make with the same arguments. A phantom that is not there is made."""
+    """The cells that `run` would make with the same arguments. A phantom that is not there is made.
+
+    `shapes` plans without the suite's weights too: what is not on this machine is taken to be to do.
+    """
     from bench.harness.facts import ask_files
     from bench.toolbox.parameters import try_parameters
 
@@ -188,7 +192,7 @@ def plan_run(
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
 
-    opened, loaded = setting.open(make=True)
+    opened, loaded = setting.open_shapes() if shapes else setting.open(make=True)
     refuse_copies(opened, split, classes)
     asked = Run(
         method=name,

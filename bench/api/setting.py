@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.api.names import check_setting
 from bench.core.paths import find_root
+from bench.core.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,14 @@ class Setting:
             require_stimuli(dataset)
         return dataset, load_suite(self.suite)
 
+    def open_shapes(self) -> tuple[Any, Any]:
+        """As `open`, which makes a phantom; where the suite's weights are not here, its shapes, and it is said."""
+        from bench.datasets.catalogue import open_dataset, require_stimuli
+
+        dataset = open_dataset(self.dataset, data_root=self.data_root, make=True)
+        require_stimuli(dataset)
+        return dataset, load_or_shape(self.suite)
+
     @property
     def is_here(self) -> bool:
         """Whether the data set can lie here: a phantom does, real data where a folder is named."""
@@ -51,3 +60,19 @@ class Setting:
         """The options of a command that asks for the same data, suite, classes and store."""
         root = f" --data-root {os.fspath(self.data_root)}" if self.data_root else ""
         return f"--dataset {self.dataset}{root} --suite {self.suite} --classes {self.classes} --runs {self.runs}"
+
+
+def load_or_shape(name: str) -> Any:
+    """The suite, or, where its weights are not on this machine, its shapes: then no cell is found by its key."""
+    from bench.pretrained.roles import MissingWeights
+    from bench.pretrained.suite import load_suite
+
+    suite = load_suite(name)
+    try:
+        _ = suite.digest
+    except MissingWeights:
+        from bench.pretrained.shapes import load_shapes
+
+        say(f"the weights of suite {name} are not on this machine, so no cell can be looked up: all count as to do")
+        return load_shapes(name)
+    return suite

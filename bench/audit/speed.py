@@ -145,15 +145,15 @@ def rate_row(viewer: Viewer, pairs: Pairs, precision: str) -> dict[str, Any]:
             "beside": rate / matrix_rate(precision, viewer.judges.device)}  # fmt: skip
 
 
-def matrix_rate(precision: str, device: torch.device) -> float:
+def matrix_rate(precision: str, device: torch.device, side: int = MATRIX) -> float:
     """Operations a second of a product of two square matrices on the device, the best of five."""
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    a, b = (torch.ones(MATRIX, MATRIX, dtype=dtype, device=device) for _ in range(2))
+    a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
 
     def multiply() -> float:
         return (a @ b)[0, 0].item()  # a GPU answers before it is done: a number has to be waited for
 
-    return 2 * MATRIX**3 / min(clock(multiply)[0].wall for _ in range(5))
+    return 2 * side**3 / min(clock(multiply)[0].wall for _ in range(5))
 
 
 def mean_values(scored: pd.DataFrame) -> dict[str, float]:

@@ -74,6 +74,7 @@ SETTLED = (
     help="Draw again by weights that were kept: a cell's key or folder, or another --runs.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
+@click.option("--cost", is_flag=True, help="With --dry-run: memory, disk and hours, counted without computing.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")
 @click.option("--no-video", "video", flag_value=False, default=True, help="Embeddings alone, scored by retrieval.")
 @click.option(
@@ -85,24 +86,29 @@ SETTLED = (
 )
 @options.references
 @options.output
-def run(method: str | None, paper: str | None, dry_run: bool, format: str, output: Path | None, **asked: Any) -> int:
+def run(
+    method: str | None, paper: str | None, dry_run: bool, cost: bool, format: str, output: Path | None, **asked: Any
+) -> int:
     """Make, reconstruct and score the cells of a method, with floors and ceilings beside it."""
     if (method is None) == (paper is None):
         raise BenchError("name what to run: --method NAME, or --paper TABLE, and not both")
+    if cost and not dry_run:
+        raise BenchError("--cost is told with --dry-run, before anything is made; give both")
     if paper is not None:
         refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
-        return run_paper(paper, dry_run, format, output, asked)
-    return run_method(str(method), dry_run, format, output, asked)
+        return run_paper(paper, dry_run, cost, format, output, asked)
+    return run_method(str(method), dry_run, cost, format, output, asked)
 
 
-def run_method(method: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
+def run_method(method: str, dry_run: bool, cost: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
     from bench.core.variants import parse_settings
 
     references = asked.pop("references")
     resources = {name: asked.pop(name) for name in RESOURCES}
     asked |= {"classes": int(asked["classes"]), "parameters": parse_settings(asked.pop("settings"))}
     if dry_run:
-        planned = bench.plan_run(method, **asked)
+        planned = bench.plan_run(method, **asked, shapes=True)
+        tell_work(planned.todo, len(planned.jobs), cost, asked)
         keys = {job.spec.key for job in planned.todo}
         for job in planned.jobs:
             spec = job.spec
@@ -140,12 +146,13 @@ def leave_field(rows: pd.DataFrame, asked: Sequence[str]) -> pd.DataFrame:
     return kept
 
 
-def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
+def run_paper(paper: str, dry_run: bool, cost: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
     shared = {name: asked[name] for name in SHARED}
     if shared["data_root"] and not shared["dataset"]:
         raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
     if dry_run:
-        survey, planned, todo = bench.plan_paper(paper, **shared)
+        survey, planned, todo = bench.plan_paper(paper, **shared, shapes=True)
+        tell_work(todo, len(planned), cost, asked)
         keys = {job.spec.key for job in todo}
         for job in planned:
             spec = job.spec
@@ -158,6 +165,15 @@ def run_paper(paper: str, dry_run: bool, format: str, output: Path | None, asked
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
+
+
+def tell_work(todo: Sequence[Job], planned: int, cost: bool, asked: dict[str, Any]) -> None:
+    """How many cells are to do, and, where it was asked for, what they cost."""
+    if not cost:
+        say(f"{len(todo)} of {planned} cells to do; --cost tells memory, disk and hours")
+        return
+    for line in bench.tell_cost(bench.estimate_cost(todo, suite=asked["suite"], runs=asked["runs"]), planned):
+        say(line)
 
 
 def tell_state(job: Job, todo: set[str]) -> str:

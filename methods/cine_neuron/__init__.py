@@ -4,4 +4,4 @@ Brain and Semantics: A Hierarchical Framework for Semantically Enhanced fMRI-to-
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, CineNeuron="method", list_paper_parts="networks")
+__getattr__ = load_lazily(__name__, CineNeuron="method", list_paper_parts="networks", list_work="work")

@@ -4,4 +4,4 @@ Beyond").
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, SamNet="method")
+__getattr__ = load_lazily(__name__, SamNet="method", list_work="work")
