@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import bench
@@ -35,9 +36,7 @@ def test_operations_and_memory_are_counted_by_hand() -> None:
         layer(torch.zeros(4, 30, device="meta")).sum().backward()
 
     cost = measure(Work(phase="fit", what="steps", items=100, call=step, at_once=4, networks=[frozen], trained=True))
-    forward = (
-        2 * 4 * 30 * 50
-    )  # a multiplication and an addition each; back: weights alone, nothing asks for the input's
+    forward = 2 * 4 * 30 * 50  # a product and a sum each; back: of weights alone
     assert cost.operations == (forward + forward) * 100 / 4
     assert cost.peak >= 4 * (1000 * 1000 + 4 * 30 + 4 * 50 + 30 * 50)
     assert cost.peak < 4 * (1000 * 1000 + 4 * 30 + 3 * 4 * 50 + 3 * 30 * 50)
@@ -61,27 +60,32 @@ def test_a_network_that_is_called_again_computes_once_and_counts_twice() -> None
 
 def test_sam_net_s_videos_and_steps_are_what_torch_counts_of_the_real_networks() -> None:
     """The mini suite draws a clip by the calls of `reconstruct`, and the network takes a step, with weights."""
-    (costs,) = count_folds("sam_net", {}, [FOLD], load_shapes("mini"))
+    steps = {"steps": 2, "keyframe_steps": 3}
+    (costs,) = count_folds("sam_net", steps, [FOLD], load_shapes("mini"))
     found = {cost.phase + cost.what.partition(",")[0]: cost for cost in costs}
     suite, g = load_suite("mini"), load_suite("mini").geometry
-    embeddings, latents = torch.zeros(1, g.tokens, g.text_width), torch.zeros(1, 6, 4, g.latent_height, g.latent_width)
+    embeddings = torch.zeros(1, g.tokens, g.text_width)
     latents = torch.zeros(1, g.frames, g.latent_channels, g.latent_height, g.latent_width)
     _ = suite.negative_embedding
-    with FlopCounterMode(display=False) as counter:
+    with (
+        FlopCounterMode(display=False) as counter,
+        sdpa_kernel(SDPBackend.MATH),
+    ):  # the fused one is not counted
         blurry = suite.decode_latents(latents[:, :1])[:, 0]
-        shown = suite.refine_keyframe(embeddings, blurry, [0], strength=0.4)
-        suite.generate_video(embeddings, [0], latents=latents, keyframes=shown, start="renoised", strength=0.8)
+        shown = suite.refine_keyframe(embeddings, blurry, [0], strength=0.4, steps=3)
+        suite.generate_video(embeddings, [0], latents=latents, keyframes=shown, start="renoised", strength=0.8, steps=2)
     drawn = found["reconstructkey frames and videos"]
     assert drawn.items == 20 and drawn.operations == pytest.approx(20 * counter.get_total_flops(), rel=1e-6)
 
     own = Parameters()
     decoder = build_decoder(own, CHANNELS, 100, 50.0, g)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         _, text, codes = decoder(Views(torch.zeros(2, 62, 100), torch.zeros(2, 3, 62, 25)))
         (text.sum() + codes.sum()).backward()
     trained = found["fitHRT"]
     assert trained.items == round(20 * 100 / 64) * 64 and trained.host == 4 * 100 * 62 * (100 + 400)
-    assert trained.operations == pytest.approx(trained.items / 2 * counter.get_total_flops(), rel=1e-6)
+    # a fused attention computes its weights again on the way back
+    assert trained.operations == pytest.approx(trained.items / 2 * counter.get_total_flops(), rel=0.01)
 
 
 def test_twice_the_trials_take_twice_the_steps_and_videos() -> None:

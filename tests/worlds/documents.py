@@ -106,6 +106,10 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
         "python -m bench run --paper sam_net.3 --seeds 3",
     )
 }
+INSTEAD["python -m bench run --method sam_net --split single_subject --dry-run --cost"] = (
+    SIZE,
+    "python -m bench run --method sam_net --split single_subject --quick --cost --dry-run",
+)
 RETIRED = ROOT / "leaderboard" / "retired" / "2026-11-26"
 INSTEAD |= {
     line: ("no ablation of today's phantoms is committed yet", f"{line} --results {RETIRED}")
