@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from baselines.ceilings.methods import CeilingBase
 from baselines.dynamind.parameters import Parameters, read_oracle_parameters
 from bench.core.contracts import BrainData, TrainingSet, VideoBatch
@@ -48,7 +46,7 @@ class DynaMindOracle(CeilingBase):
         text = suite.encode_text([test.captions[clip] for clip in test.clip])
         steps = suite.settings["steps"] if self.parameters.steps is None else self.parameters.steps
         if self.parameters.latents:
-            true = encode_clips(suite, np.ascontiguousarray(test.video))[test.clip].transpose(1, 2)
+            true = encode_clips(suite, test.video)[test.clip].transpose(1, 2)
             start = invert(suite, self.unet, true, text, steps=steps)
         else:
             start = draw_noise(brain.seed.tolist(), (g.latent_channels, g.frames, g.latent_height, g.latent_width))

@@ -22,6 +22,7 @@ from bench.core.contracts import BrainData, Modality, Schedule, TrainingSet, Vid
 from bench.core.errors import BenchError
 from bench.core.registry import resolve
 from bench.toolbox.average import BLURS, average_clips, blur_clip
+from bench.toolbox.rows import Chosen, walk
 from metrics.ssim import SSIM, ssim
 
 Clip = UInt8[np.ndarray, "frame height width 3"]
@@ -76,11 +77,15 @@ class TrainMean(StillControl):
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
         mean = average_clips(train.video)
         shown = [blur_clip(mean, blur) for blur in BLURS]
-        some = validation.video[np.unique(np.linspace(0, len(validation.video) - 1, COMPARED).astype(int))]
+        rows = np.unique(np.linspace(0, len(validation.video) - 1, COMPARED).astype(int))
         if SSIM.refuses(mean.shape):  # frames smaller than its window
             self.clip = shown[0]
             return
-        score = [ssim(np.broadcast_to(clip, some.shape), some).mean() for clip in shown]
+        found = [
+            [ssim(np.broadcast_to(clip, some.shape), some) for clip in shown]
+            for some in walk(Chosen(validation.video, rows))
+        ]  # (part, blur, clip)
+        score = [np.concatenate(one).mean() for one in zip(*found, strict=True)]
         self.clip = shown[int(np.argmax(score))]
 
 

@@ -24,6 +24,7 @@ from baselines.retrieval.method import shrink
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 from bench.toolbox.read_outs import learn_captions
+from bench.toolbox.rows import Chosen
 
 EVERYBODY = 0  # the pooled reader's number; subjects count from 1
 PARTS = 5  # of a new subject's calibration clips, in order of presentation
@@ -57,7 +58,7 @@ class LinearReader:
                 "correspond; allowed is own"
             )
         self.pooled = self.subjects == "pooled" or (self.subjects is None and not train.rois)
-        self.video = train.video[[find_typical(train, label) for label in self.labels]]
+        self.video = Chosen(train.video, np.array([find_typical(train, label) for label in self.labels]))
         if self.suite is not None:
             tokens = self.suite.encode_text(list(train.captions))
             captions = learn_captions(tokens, torch.from_numpy(train.concepts))  # concepts in the order of `labels`

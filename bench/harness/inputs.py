@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.core.spec import CellSpec
 from bench.core.splits import Fold, show_places
 from bench.datasets.catalogue import open_dataset
 from bench.harness.normalise import Scaling, measure_scalings, normalised
+from bench.toolbox.rows import Rows
 
 
 def fold_scalings(dataset: Dataset, fold: Fold) -> dict[int, Scaling]:
@@ -68,18 +69,16 @@ def read_schedule(dataset: Dataset, fold: Fold, clips: np.ndarray) -> Schedule:
     )
 
 
-@dataclass(frozen=True)
-class Clips:
-    """Some clips of a data set, read when indexed."""
+class Clips(Rows):
+    """Some clips of a data set, u8 (clip, frame, height, width, 3), read when indexed."""
 
-    dataset: Dataset
-    clips: Int64[np.ndarray, " clip"]
-    shape: tuple[int, ...]
+    __slots__ = ("clips", "dataset")
 
-    def __len__(self) -> int:
-        return len(self.clips)
+    def __init__(self, dataset: Dataset, clips: Int64[np.ndarray, " clip"]) -> None:
+        super().__init__((len(clips), *dataset.video(clips[:1]).shape[1:]), np.uint8)
+        self.dataset, self.clips = dataset, clips
 
-    def __getitem__(self, rows: slice | np.ndarray) -> UInt8[np.ndarray, "clip frame height width 3"]:
+    def read(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n frame height width 3"]:
         return self.dataset.video(self.clips[rows])
 
 
@@ -88,7 +87,7 @@ def show_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scaling])
     subject = measured_subject(dataset, trials)
     clips, clip = np.unique(np.asarray(dataset.trials["clip"], dtype=np.int64)[trials], return_inverse=True)
     shown = dataset.stimuli.select(clips)
-    video: Any = Clips(dataset, clips, (len(clips), *dataset.video(clips[:1]).shape[1:]))
+    video: Any = Clips(dataset, clips)
     return TrainingSet(
         brain=normalised(dataset, trials, subject, scalings),
         subject=subject,

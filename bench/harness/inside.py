@@ -1,7 +1,7 @@
 """What runs in a method's process: it makes the method and does what the harness asks of it, one step after another.
 
-Here is what a method may see, and nothing else: signals that the harness serves by row, copies of the rest. Any end of
-a step is told; an end of the process is seen by its keeper.
+Here is what a method may see, and nothing else: signals and clips that the harness serves by row, copies of the rest.
+Any end of a step is told; an end of the process is seen by its keeper.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float64, Int64
 
 from bench.core.contracts import Answers, BrainData, Ceiling, Clockwatcher, Schedule, TrainingSet
 from bench.core.errors import BenchError
@@ -33,6 +33,7 @@ from bench.harness.wire import (
     MOST_ROWS,
     TRUTH,
     Closed,
+    Lent,
     receive_answer,
     receive_array,
     receive_object,
@@ -42,39 +43,26 @@ from bench.harness.wire import (
 from bench.pretrained.roles import LOADED
 from bench.store.reads import list_reads, watch
 from bench.toolbox.checkpoints import use_checkpoints, use_weights
+from bench.toolbox.checkpoints import use_checkpoints
+from bench.toolbox.rows import Rows
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
 
 
-class ServedSignals:
-    """Signals of some trials, read when indexed: the harness reads and scales them, and sends the rows.
+class Served(Rows):
+    """Signals or clips of a method's trials, read when indexed: the harness reads them, and sends the rows.
 
     Nothing leads from here to where they lie. Threads and forked processes may ask at the same time.
     """
 
-    __slots__ = ("_line", "_number", "shape")
+    __slots__ = ("_line", "_number")
 
-    def __init__(self, line: socket.socket, number: int, shape: tuple[int, int, int]) -> None:
-        self._line, self._number, self.shape = line, number, shape
+    def __init__(self, line: socket.socket, lent: Lent) -> None:
+        super().__init__(lent.shape, lent.dtype)
+        self._line, self._number = line, lent.number
 
-    dtype = np.dtype(np.float32)
-    ndim = 3
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> Float32[np.ndarray, "trial channel time"]:
-        chosen, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
-        rows = np.arange(len(self))[chosen]
-        signals = np.empty((rows.size, *self.shape[1:]), np.float32)
-        for start in range(0, rows.size, MOST_ROWS):
-            part = rows.reshape(-1)[start : start + MOST_ROWS]
-            signals[start : start + MOST_ROWS] = ask(self._line, self._number, part)
-        signals = signals.reshape(*np.shape(rows), *self.shape[1:])
-        return signals[(*(slice(None),) * np.ndim(rows), *rest)] if rest else signals
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype, copy=False)
+    def read(self, rows: Int64[np.ndarray, " n"]) -> np.ndarray:
+        return ask(self._line, self._number, rows)
 
 
 class ServedTruth:
@@ -230,11 +218,11 @@ STEPS: dict[str, Callable[..., Answer]] = {
 def unpack(value: Any, line: socket.socket, files: Sequence[int]) -> Any:
     """What the harness packed (`bench.harness.method_process.pack`), as the method is given it."""
     if isinstance(value, TrainingSet):
-        (number, shape), (file, size) = cast(Any, (value.brain, value.video))
-        return replace(value, brain=ServedSignals(line, number, shape), video=map_video(files[file], size))
+        brain, clips = cast(Any, (value.brain, value.video))
+        video: Any = Served(line, clips) if isinstance(clips, Lent) else map_video(files[clips.place], clips.shape)
+        return replace(value, brain=cast(Any, Served(line, brain)), video=video)
     if isinstance(value, BrainData):
-        number, shape = cast(Any, value.brain)
-        return replace(value, brain=ServedSignals(line, number, shape))
+        return replace(value, brain=cast(Any, Served(line, cast(Any, value.brain))))
     if isinstance(value, Answers):
         truth = ServedTruth(line) if value.truth else None
         return replace(value, test=unpack(value.test, line, files), truth=truth)

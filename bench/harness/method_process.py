@@ -1,13 +1,15 @@
 """A method in a process of its own, used as the method itself would be: `fit`, `adapt`, `reconstruct`, `embed`.
 
 The process has what it is given and no way to more. Signals are served by row when the method indexes them, so they
-need memory nowhere; clips of the training trials lie once in memory that both sides see and the method cannot change
-for the harness.
+need memory nowhere, and so are many or large clips. A few (`FEW` bytes) lie once in memory that both sides see and the
+method cannot change for the harness: they are read many times, and a question a batch would take longer than a step of
+a small network.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from bench.core.contracts import Answers, BrainData, Schedule, Signals, TrainingSet, VideoBatch
+from bench.core.contracts import Answers, BrainData, Schedule, TrainingSet, VideoBatch
 from bench.core.errors import BenchError
 from bench.core.registry import LIVE, target
 from bench.harness.supervise import Child, Ending, find_nursery
@@ -33,6 +35,8 @@ from bench.harness.wire import (
     Clock,
     Closed,
     Garbled,
+    InFile,
+    Lent,
     TimeUp,
     read_bytes,
     receive_answer,
@@ -41,8 +45,9 @@ from bench.harness.wire import (
     send_object,
 )
 from bench.store.reads import MOST_FILES
+from bench.toolbox.rows import rows_at_once, walk
 
-CLIPS = 64  # written at once
+FEW = 2**29  # bytes of a set's clips up to which they lie in memory: more than any phantom's clips are
 MOST_PARAMETERS = 2**63 - 1  # what a table of numbers holds
 HIDDEN = ("BENCH_DATA",)  # of the environment: where a real data set lies
 FILE_CLASS = re.compile(r".+\.py:[^/:]+")
@@ -85,7 +90,7 @@ class MethodProcess:
         """
         self.name, self.time_limit = name, time_limit
         self.clock = Clock(time_limit)
-        self.signals: dict[int, Signals] = {}  # what the method has been given, by the number that it asks with
+        self.lent: list[Any] = []  # signals and clips that the method has been given; it asks with their number
         self.truth: Any = None
         self.reads: dict[str, str] = {}  # sha256 of data files that the method read by itself, by path
         classes = pickle_classes([name, *parameters.values()])
@@ -237,8 +242,8 @@ class MethodProcess:
             rows = np.frombuffer(read_bytes(line, 8 * min(count, MOST_ROWS), self.clock), np.int64)
             if number == TRUTH and self.truth is not None:
                 found = np.asarray(self.truth.concept_posteriors(rows), np.float64)
-            elif number in self.signals and len(rows) and 0 <= rows.min() <= rows.max() < len(self.signals[number]):
-                found = np.asarray(self.signals[number][rows], np.float32)
+            elif 0 <= number < len(self.lent) and may_have(rows, self.lent[number]):
+                found = np.asarray(self.lent[number][rows], self.lent[number].dtype)
             else:
                 return
             send_answer(line, {}, found, self.clock)
@@ -246,10 +251,13 @@ class MethodProcess:
     # What is given to a method, without what leads to more
 
     def pack(self, value: Any, files: Any, open_files: list[int]) -> Any:
-        """A value as it is sent: signals as a number to ask with, clips as a place among open files."""
+        """A value as it is sent: signals and clips as a number to ask with, few clips as a place among open files."""
         if isinstance(value, TrainingSet):
-            open_files.append(write_clips(value.video, files))
-            video: Any = (len(open_files) - 1, tuple(value.video.shape))
+            if math.prod(value.video.shape) > FEW:
+                video: Any = self.lend(value.video)
+            else:
+                open_files.append(write_clips(value.video, files))
+                video = InFile(len(open_files) - 1, tuple(value.video.shape))
             return replace(value, brain=self.lend(value.brain), video=video, rois=dict(value.rois))
         if isinstance(value, BrainData):
             return replace(value, brain=self.lend(value.brain))
@@ -258,10 +266,14 @@ class MethodProcess:
             return replace(value, test=self.pack(value.test, files, open_files), truth=value.truth is not None)
         return value
 
-    def lend(self, signals: Signals) -> Any:
-        number = len(self.signals)
-        self.signals[number] = signals
-        return number, tuple(signals.shape)
+    def lend(self, rows: Any) -> Any:
+        self.lent.append(rows)
+        return Lent(len(self.lent) - 1, tuple(rows.shape), np.dtype(rows.dtype).str)
+
+
+def may_have(rows: np.ndarray, array: Any) -> bool:
+    """Whether these are rows of the array, and no more than are read at once."""
+    return 0 < len(rows) <= rows_at_once(array) and 0 <= rows.min() <= rows.max() < len(array)
 
 
 def check_reads(told: Any) -> dict[str, str]:
@@ -271,12 +283,12 @@ def check_reads(told: Any) -> dict[str, str]:
 
 
 def write_clips(video: Any, files: contextlib.ExitStack) -> int:
-    """A file without a name that holds the clips, a few being read at a time."""
+    """A file without a name that holds the clips, a part being read at a time."""
     in_memory = hasattr(os, "memfd_create")
     file: Any = os.fdopen(os.memfd_create("clips"), "wb") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
     files.enter_context(file)
-    for start in range(0, len(video), CLIPS):
-        file.write(np.ascontiguousarray(video[start : start + CLIPS]).data)
+    for part in walk(video):
+        file.write(np.ascontiguousarray(part).data)
     file.flush()
     return file.fileno()
 

@@ -6,6 +6,7 @@ A new subject has no training trials; its statistics come from its calibration t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -33,6 +34,8 @@ class NormalisedSignals:
     subject: Int64[np.ndarray, " trial"]
     scalings: dict[int, Scaling]
     samples: int
+
+    dtype: ClassVar[np.dtype] = np.dtype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int, int]:

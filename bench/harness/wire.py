@@ -13,17 +13,32 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 LENGTH = struct.Struct("!QB")  # bytes of a pickled object, open files beside it
 JSON_LENGTH = struct.Struct("!I")
 ASKED = struct.Struct("!iQ")  # what is asked for, and how many rows of it
-TRUTH = -1  # what is asked for: not the signals of that number, but the phantom's likelihood
+TRUTH = -1  # what is asked for: not the rows of that number, but the phantom's likelihood
 MOST_JSON = 1 << 20  # bytes
 MOST_FILES = 16
-MOST_ROWS = 256  # asked for at once: bounds what the harness has in memory for a method
+MOST_ROWS = 256  # asked for at once, and fewer where these are more bytes (`bench.toolbox.rows.rows_at_once`)
+
+
+class InFile(NamedTuple):
+    """Clips in an open file that goes beside a message."""
+
+    place: int  # among the open files
+    shape: tuple[int, ...]
+
+
+class Lent(NamedTuple):
+    """Signals or clips that stay where they are, and the number to ask for rows of them with."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: str
 
 
 class Closed(Exception):

@@ -343,11 +343,24 @@ def made_world(phantoms: Path | None = None, *, quick: bool = False) -> Iterator
     functions = catalogue.write, card.measure_card, run_cell.predict, provenance.find_commit
     predict = run_cell.predict
 
-    def predict_once(job: Any, *rest: Any) -> Any:
+    def predict_once(*given: Any) -> Any:
+        job, open_draft = given[0], given[-1]
         key = replace(job.spec, output="").key
         if key not in PREDICTED:
-            PREDICTED[key] = predict(job, *rest)
-        return replace(PREDICTED[key], video=None) if job.spec.output else PREDICTED[key]
+            made = predict(*given)
+            files = (
+                {} if made.draft is None else {one: (made.draft.path / one).read_bytes() for one in made.draft.files}
+            )
+            PREDICTED[key] = made, files, {} if made.draft is None else dict(made.draft.manifest)
+            return made
+        made, files, manifest = PREDICTED[key]
+        if job.spec.output:
+            return replace(made, draft=None)
+        draft = open_draft()
+        for name, content in files.items():
+            draft.write(name, content)
+        draft.manifest.update(manifest)
+        return replace(made, draft=draft)
 
     run_cell.predict = predict_once
     provenance.find_commit = lambda folder: {"commit": "0" * 40, "dirty": False}  # whatever the tree here is
