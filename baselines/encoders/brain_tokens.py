@@ -29,6 +29,7 @@ from baselines.encoders.contrast import contrast
 from bench.core.contracts import TrainingSet
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
 
@@ -39,7 +40,7 @@ class Targets:
 
     image: Float[Tensor, "clip embedding"]  # mean over frames, of unit length
     text: Float[Tensor, "clip embedding"]  # of unit length
-    tokens: Float[Tensor, "caption token text"]  # of the different captions, in the decoder's text space
+    tokens: CaptionTokens  # of the different captions, in the decoder's text space, off the device
     caption: Int64[Tensor, " clip"]  # row of `tokens`
     spread: float  # variance of the captions' tokens around their mean
 
@@ -66,8 +67,8 @@ class Recipe:
 def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: int) -> Targets:
     """Targets of all clips; CLIP sees `frames` of a clip, picked evenly."""
     seen = clip_targets.encode_targets(suite, data, frames=frames)
-    tokens = clip_targets.encode_captions(decoder, data.captions).to(suite.device)
-    shown = tokens[seen.caption]
+    tokens = clip_targets.encode_captions(decoder, data.captions)
+    shown = tokens[seen.caption.cpu()].to(suite.device)
     return Targets(
         image=seen.image,
         text=seen.text,
@@ -92,7 +93,7 @@ def measure_alignment(
     if recipe.text_weight:
         losses.append((recipe.text_weight, contrast(embedding, targets.text[clip], warmth, caption)))
     if recipe.token_weight:
-        error = functional.mse_loss(tokens, targets.tokens[caption]) / targets.spread
+        error = functional.mse_loss(tokens, targets.tokens[caption.cpu()].to(tokens)) / targets.spread
         losses.append((recipe.token_weight, error))
     return losses
 

@@ -94,7 +94,7 @@ class Glfa:
         encoder: MapEncoder | AtlasEncoder
         late: nn.Module | None = None  # what learns beside the video model alone
         beside = None
-        text = targets.tokens[targets.caption]
+        text = targets.tokens[targets.caption.cpu()]
         self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         if parameters.form == "atlas":
             read = read_trials(train, self.device)

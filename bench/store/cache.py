@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -76,9 +76,9 @@ class Cache:
         kept = self.find_array(made_from)
         return self.keep_array(made_from, make()) if kept is None else kept
 
-    def find_array(self, made_from: Mapping[str, Any]) -> np.ndarray | None:
-        """The array, memory-mapped, or None."""
-        return self._find(made_from, map_array)
+    def find_array(self, made_from: Mapping[str, Any], *, writable: bool = False) -> np.ndarray | None:
+        """The array, memory-mapped, or None. What is written into a `writable` one changes no other's."""
+        return self._find(made_from, functools.partial(map_array, mode="c") if writable else map_array)
 
     def keep_array(self, made_from: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
         """Keep an array and give it back as `find_array` does. Raises ValueError for objects, which are no numbers."""
@@ -199,13 +199,13 @@ def read_entry(path: Path, line: bytes, read: Callable[[io.BufferedReader], Any]
         return read(file)
 
 
-def map_array(file: io.BufferedReader) -> np.ndarray:
+def map_array(file: io.BufferedReader, mode: Literal["r", "c"] = "r") -> np.ndarray:
     """The array that begins where a file stands, memory-mapped; its content has been verified."""
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     if 0 in shape:
         return np.zeros(shape, dtype)
-    return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
+    return np.memmap(file, dtype=dtype, mode=mode, offset=file.tell(), shape=shape)
 
 
 def remember(folder: Path, key: str, value: Any) -> None:

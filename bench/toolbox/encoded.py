@@ -1,15 +1,19 @@
 """Training clips as frozen networks encode them: once, and kept for whoever asks next.
 
 Encoding takes half of the time of a small cell and hours at the papers' size, and the folds and variants of a run see
-the same clips.
+the same clips. Nothing here grows with the number of clips: clips are read some at a time, and encodings that are large
+(Wan's latents of 5,000 clips of 33 × 480 × 720 are 8 GB in half precision, the tokens of their captions, padded, 42 GB)
+lie in files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +21,71 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from bench.core.progress import track
 from bench.store.cache import digest_code, open_cache
 from bench.store.provenance import find_versions
+from bench.toolbox import rows
+from bench.toolbox.rows import Rows, allocate, collect, rows_at_once, walk
 
-ENCODED = 32  # clips encoded at once
+ENCODED = 32  # clips encoded at once, and fewer where these are more bytes
+ENCODED_BYTES = 2**28
 KEPT = (torch.float16, torch.float32)  # numbers of latents that the cache takes
 REMEMBERED = 4  # results of a suite that a process keeps
+WIDER = 64  # tokens by which room for captions grows
+_DIGESTS: weakref.WeakKeyDictionary[Rows, str] = weakref.WeakKeyDictionary()
 _MEMORY: weakref.WeakKeyDictionary[Any, dict[str, Tensor]] = weakref.WeakKeyDictionary()
 
 
 def remember(
     suite: Any, what: str, video: UInt8[np.ndarray, "clip ..."], encode: Callable[[np.ndarray], Tensor]
 ) -> Float[Tensor, "clip ..."]:
-    """`encode` of all clips, in chunks, unless these networks have done just that to just these clips.
+    """`encode` of all clips, some at a time, unless these networks have done just that to just these clips.
 
-    Encoding takes half of the time of a small cell and hours at the papers' size, and the folds and variants of a run
-    see the same clips: what was made lately is in memory, the rest in the cache. `what` names the encoding with
-    everything that changes it and is no setting of the suite.
+    What was made lately is at hand, the rest in the cache. `what` names the encoding with everything that changes it
+    and is no setting of the suite. The tensor is off the device. One of more than `bench.toolbox.rows.HELD` bytes lies
+    in a file and is read where it is indexed: take rows of it (`latents[rows].to(device)`), never all.
     """
     key = f"{what} {digest_video(video)}"
     kept = _MEMORY.setdefault(suite, {})
     if key not in kept:
         made_from = describe_encoding(suite, key, video, encode)
-        found = None if made_from is None else open_cache().find_array(made_from)
-        if found is not None:
-            keep(suite, key, torch.from_numpy(np.array(found)))
-            return kept[key]
-        chunks = track(range(0, len(video), ENCODED), f"encoding training clips: {what.split()[0]}")
-        keep(suite, key, torch.cat([encode(video[at : at + ENCODED]) for at in chunks]))
-        if made_from is not None and kept[key].dtype in KEPT and kept[key].device.type == "cpu":
-            open_cache().keep_array(made_from, kept[key].detach().numpy())
+        found = None if made_from is None else find_rows(made_from)
+        keep(suite, key, encode_all(what, video, encode, made_from) if found is None else found)
     return kept[key]
+
+
+def encode_all(
+    what: str,
+    video: UInt8[np.ndarray, "clip ..."],
+    encode: Callable[[np.ndarray], Tensor],
+    made_from: dict[str, Any] | None,
+) -> Float[Tensor, "clip ..."]:
+    """Encode all clips, part by part, and keep what was made in the cache where it has a name there."""
+    parts = track(
+        walk(video, most=ENCODED, size=ENCODED_BYTES),
+        f"encoding training clips: {what.split()[0]}",
+        total=-(-len(video) // rows_at_once(video, most=ENCODED, size=ENCODED_BYTES)),
+    )
+    made = (encode(part).detach().cpu() for part in parts)
+    first = next(made)
+    if first.dtype not in KEPT:  # numbers that no array has
+        return torch.cat([first, *made])
+    whole = collect((part.numpy() for part in itertools.chain([first], made)), len(video))
+    if made_from is not None:
+        open_cache().keep_array(made_from, whole)
+        if isinstance(whole, np.memmap) and (found := find_rows(made_from)) is not None:
+            return found  # and the file without a name can go
+    return torch.from_numpy(whole)
+
+
+def find_rows(made_from: dict[str, Any]) -> Tensor | None:
+    """An encoding that the cache has: in memory where it is small, else where it lies; None where it has none."""
+    found = open_cache().find_array(made_from, writable=True)
+    if found is None:
+        return None
+    return torch.from_numpy(found if found.nbytes > rows.HELD else np.array(found))
 
 
 def describe_encoding(
@@ -82,4 +118,55 @@ def keep(suite: Any, key: str, value: Any) -> None:
 
 
 def digest_video(video: UInt8[np.ndarray, "clip ..."]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()
+    """sha256 of all pixels in order, read a part at a time; of clips that are read when indexed, once."""
+    if isinstance(video, Rows) and video in _DIGESTS:
+        return _DIGESTS[video]
+    state = hashlib.sha256()
+    for part in walk(video):
+        state.update(np.ascontiguousarray(part).data)
+    if isinstance(video, Rows):
+        _DIGESTS[video] = state.hexdigest()
+    return state.hexdigest()
+
+
+def encode_tokens(
+    captions: Sequence[str], encode: Callable[[Sequence[str]], Float[Tensor, "n token width"]]
+) -> CaptionTokens:
+    """Tokens of all captions, encoded some at a time, without the zeros that all of them end with."""
+    held: np.ndarray | None = None
+    used = full = 0
+    for start in range(0, len(captions), ENCODED):
+        part = encode(captions[start : start + ENCODED]).detach().float().cpu().numpy()
+        longest = np.flatnonzero(part.any(axis=(0, 2)))
+        used, full = max(used, 1, *(longest[-1:] + 1)), part.shape[1]
+        if held is None or used > held.shape[1]:
+            wide = min(full, -(-used // WIDER) * WIDER)
+            wider = allocate((len(captions), wide, part.shape[2]), part.dtype)
+            for at, row in enumerate(held[:start] if held is not None else ()):
+                wider[at, : len(row)] = row
+            held = wider
+        held[start : start + len(part)] = part[:, : held.shape[1]]
+    assert held is not None, "no captions"
+    return CaptionTokens(torch.from_numpy(held)[:, :used], full)
+
+
+@dataclass(frozen=True)
+class CaptionTokens:
+    """Captions' tokens off the device, cut behind the longest caption; indexed by rows they are whole again.
+
+    UMT5 pads some 30 tokens of 4,096 numbers to 512: 8 MB a caption.
+    """
+
+    used: Float[Tensor, "caption used width"]
+    tokens: int  # of a caption as the generator takes it: what is cut off is zero
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.used), self.tokens, self.used.shape[2]
+
+    def __len__(self) -> int:
+        return len(self.used)
+
+    def __getitem__(self, rows: Any) -> Float[Tensor, "n token width"]:
+        some = self.used[rows]
+        return functional.pad(some, (0, 0, 0, self.tokens - some.shape[-2]))

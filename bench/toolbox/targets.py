@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
-from bench.toolbox.encoded import ENCODED, remember
+from bench.toolbox.encoded import CaptionTokens, encode_tokens, remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,9 @@ def number_captions(captions: Sequence[str]) -> tuple[list[str], Int64[Tensor, "
 
 
 @torch.no_grad()
-def encode_captions(decoder: Any, captions: Sequence[str]) -> Float[Tensor, "caption token text"]:
+def encode_captions(decoder: Any, captions: Sequence[str]) -> CaptionTokens:
     """The different captions in a video decoder's text space, numbered as by `number_captions`, off the device."""
-    texts, _ = number_captions(captions)
-    return torch.cat([decoder.encode_text(texts[at : at + ENCODED]).cpu() for at in range(0, len(texts), ENCODED)])
+    return encode_tokens(number_captions(captions)[0], decoder.encode_text)
 
 
 @torch.no_grad()

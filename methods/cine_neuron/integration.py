@@ -28,6 +28,8 @@ from torch.nn import functional
 
 from bench.core.errors import BenchError
 
+MEASURED = 2**26  # numbers of texts that are looked at at once
+
 
 class CrossAttention(nn.Module):
     """Keys and values of one modality; the query comes ready, since both modalities share it."""
@@ -122,9 +124,15 @@ def fill_tokens(tokens: Float[Tensor, "trial token text"], count: int) -> Float[
 
 
 def measure_scale(tokens: Float[Tensor, "text token width"]) -> float:
-    """Root mean square of the tokens that are not padding (all zero)."""
-    used = tokens.abs().amax(dim=-1) > 0
-    return float(tokens[used].square().mean().sqrt()) if bool(used.any()) else 1.0
+    """Root mean square of the tokens that are not padding (all zero), of some texts at a time."""
+    means, counts = [], []
+    for part in tokens.split(max(1, MEASURED // max(1, tokens[:1].numel()))):
+        used = part.abs().amax(dim=-1) > 0
+        means.append(part[used].square().mean().nan_to_num())
+        counts.append(used.sum())
+    weights = torch.stack(counts).to(tokens.dtype)
+    mean = torch.stack(means) @ (weights / weights.sum().clamp(min=1))
+    return float(mean.sqrt()) if bool(mean > 0) else 1.0
 
 
 @torch.no_grad()

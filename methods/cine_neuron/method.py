@@ -30,6 +30,7 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.decoders import AnimateDiffDecoder, Decoder, WanDecoder, list_lora
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_signals import Reader
@@ -42,7 +43,7 @@ from methods.cine_neuron.categories import Extractor, find_all_categories
 from methods.cine_neuron.first_layer import PARTS, learn_aims, solve_subject
 from methods.cine_neuron.integration import measure_scale
 from methods.cine_neuron.memory import make_pool
-from methods.cine_neuron.networks import Memories, Networks, build_networks, make_memories
+from methods.cine_neuron.networks import Memories, Networks, build_networks
 from methods.cine_neuron.parameters import POWERS, Parameters, read_parameters
 from methods.cine_neuron.targets import Spaces, Targets, encode_targets, learn_spaces
 from methods.cine_neuron.training import Look, Recipe, keep_gain, train_router, train_stage1, train_stage2
@@ -112,7 +113,7 @@ class CineNeuron:
                 phase="training with the decoder (stage 2)",
             )
 
-    def align(self, train: TrainingSet) -> tuple[Targets, Float[Tensor, "caption token text"], Look]:
+    def align(self, train: TrainingSet) -> tuple[Targets, CaptionTokens, Look]:
         """Stage 1 alone; returns what the clips are to the frozen encoders, their captions in tokens, and what gives
         f^c and f^e of the training trials."""
         parameters = self.parameters
@@ -143,7 +144,7 @@ class CineNeuron:
                 text=texts.shape[2],
             ).to(self.device)
         if networks.fusion is not None:
-            networks.fusion.set_scale(measure_scale(texts))
+            networks.fusion.set_scale(measure_scale(texts.used))
         self.recipe = take_fields(Recipe, parameters)
         self.networks = networks
         look = self.look(train, targets)
@@ -323,8 +324,8 @@ def build_decoder(parameters: Parameters, suite: Any, clip_shape: Sequence[int])
 
 
 @torch.no_grad()
-def fill_memories(networks: Networks, targets: Targets, texts: Float[Tensor, "caption token text"]) -> Memories:
+def fill_memories(networks: Networks, targets: Targets, texts: CaptionTokens) -> Memories:
     """The memory pool: one entry a training clip, in the order of the clips."""
     images = networks.alignment.frames(targets.frames)
     pool = make_pool({"text": targets.text, "image": images, "action": targets.action})
-    return make_memories(pool, texts, targets.caption)
+    return Memories(pool, texts, targets.caption)

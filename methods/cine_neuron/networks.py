@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.sizes import PaperPart, count_parameters
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.brain_model import BrainModel
@@ -40,22 +41,14 @@ WAN: dict[str, Any] = {  # the transformer of Wan 2.1 1.3B, from the configurati
 
 @dataclass(frozen=True)
 class Memories:
-    """The pool that is searched, and the texts of its entries in the decoder's tokens, cut behind the longest."""
+    """The pool that is searched, and the texts of its entries in the decoder's tokens."""
 
     pool: MemoryPool
-    texts: Float[Tensor, "caption used width"]
+    texts: CaptionTokens
     caption: Int64[Tensor, " entry"]  # row of `texts` of each entry
-    tokens: int  # of a text as the decoder takes it: what is cut off is zero
 
     def read_texts(self, entries: Int64[Tensor, " trial"]) -> Float[Tensor, "trial token width"]:
-        return fill_tokens(self.texts[self.caption[entries].to(self.texts.device)].to(entries.device), self.tokens)
-
-
-def make_memories(pool: MemoryPool, texts: Float[Tensor, "caption token width"], caption: Tensor) -> Memories:
-    """Memories whose texts are stored without the zeros that all of them end with (Wan pads 30 tokens to 512)."""
-    used = (texts.abs().amax(dim=2) > 0).any(dim=0)
-    last = int(used.nonzero().max()) + 1 if bool(used.any()) else 1
-    return Memories(pool, texts[:, :last].clone(), caption, texts.shape[1])
+        return self.texts[self.caption[entries].cpu()].to(entries.device)
 
 
 class Networks(nn.Module):
@@ -129,7 +122,7 @@ class Networks(nn.Module):
         """What the decoder is given; `exclude`: an entry that a trial may not retrieve; `told`: one whose text it is
         given in place of the best entry's, or −1."""
         if isinstance(self.fusion, ScaledProjection):
-            return fill_tokens(self.fusion(f_e), memories.tokens)
+            return fill_tokens(self.fusion(f_e), memories.texts.tokens)
         k = self.memories if self.fusion is not None else 1
         _, entries = retrieve(*self.ask(f_c, f_e), memories.pool, k=k, exclude=exclude)
         best = entries[:, 0] if told is None else torch.where(told < 0, entries[:, 0], told)

@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from written_anew import gelu, linear, mix_scores, number, scatter_weights, sigmoid, softmax
 
+from bench.toolbox.encoded import CaptionTokens
 from methods.cine_neuron.alignment import Alignment, info_nce
 from methods.cine_neuron.categories import category_loss, focal_loss
 from methods.cine_neuron.memory import Router, make_pool, retrieve, score_entries
-from methods.cine_neuron.networks import make_memories
+from methods.cine_neuron.networks import Memories
 from methods.cine_neuron.targets import Targets
 from methods.cine_neuron.training import measure_mixture, measure_stage1
 
@@ -181,6 +182,10 @@ def test_the_global_token_asks_for_images_and_texts_and_its_action_head_for_acti
     assert list(asked[0]) == ["text", "image", "action"]
 
 
+def remember_texts(pool: MemoryPool, texts: torch.Tensor, caption: torch.Tensor) -> Memories:
+    return Memories(pool, CaptionTokens(texts, texts.shape[1]), caption)
+
+
 def test_the_best_entry_gives_its_text_and_the_k_best_their_images_and_actions() -> None:
     """The choice after (5), and what (6) to (8) are given: top-1 text tokens, top-K embeddings, best first."""
     networks, f_c, f_e = make_networks(memories=3), draw(2, 6), draw(2, 3, 8, seed=1)
@@ -190,7 +195,7 @@ def test_the_best_entry_gives_its_text_and_the_k_best_their_images_and_actions()
     for own in (None, torch.from_numpy(scores.argmax(axis=1))):
         given: list[torch.Tensor] = []
         hook = networks.fusion.register_forward_pre_hook(lambda module, parts, given=given: given.extend(parts))
-        networks.make_condition(f_c, f_e, make_memories(pool, texts, caption), exclude=own)
+        networks.make_condition(f_c, f_e, remember_texts(pool, texts, caption), exclude=own)
         hook.remove()
         best = np.argsort(-scores, axis=1)[:, own is not None :][:, :3]  # in training, without one's own clip
         tokens, images, actions, text = given
@@ -203,7 +208,7 @@ def test_the_best_entry_gives_its_text_and_the_k_best_their_images_and_actions()
 def test_a_trial_that_is_told_its_caption_is_given_that_text_and_the_memories_that_it_found() -> None:
     networks, f_c, f_e = make_networks(memories=3), draw(2, 6), draw(2, 3, 8, seed=1)
     texts, caption = draw(4, 9, 5, seed=8), torch.tensor([2, 0, 1, 3, 3, 0, 2])
-    memories = make_memories(make_pool(make_entries(7)), texts, caption)
+    memories = remember_texts(make_pool(make_entries(7)), texts, caption)
     given: list[torch.Tensor] = []
     networks.fusion.register_forward_pre_hook(lambda module, parts: given.extend(parts))
     networks.make_condition(f_c, f_e, memories)
@@ -222,7 +227,7 @@ def test_the_router_learns_which_modality_to_trust(honest: str) -> None:
     networks = SimpleNamespace(
         score=lambda f_c, f_e, pool: score_entries({n: one.float() for n, one in queries.items()}, router(f_e), pool)
     )
-    memories = make_memories(make_pool(right), draw(12, 3, 5), torch.arange(12))
+    memories = remember_texts(make_pool(right), draw(12, 3, 5), torch.arange(12))
     optimiser = torch.optim.Adam(router.parameters(), lr=0.05)
     for _ in range(60):
         optimiser.zero_grad()

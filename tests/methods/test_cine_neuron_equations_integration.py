@@ -20,11 +20,12 @@ from torch import nn
 from written_anew import attend, linear, mix_scores, number, scatter_weights
 
 from bench.pretrained.decoders import AnimateDiffDecoder, WanDecoder
+from bench.toolbox.encoded import CaptionTokens
 from methods.cine_neuron import method as method_module
 from methods.cine_neuron.alignment import Alignment
 from methods.cine_neuron.integration import Fusion
 from methods.cine_neuron.memory import make_pool
-from methods.cine_neuron.networks import make_memories
+from methods.cine_neuron.networks import Memories
 from methods.cine_neuron.targets import Targets
 from methods.cine_neuron.training import measure_stage1, train_stage2
 
@@ -188,7 +189,7 @@ def test_equation_10_adds_the_loss_of_stage_1_and_the_decoder_s(
         labels=labels,
         caption=CAPTION,
     )
-    memories = make_memories(make_pool(embeddings), draw(4, 6, 5, seed=5), CAPTION)
+    memories = Memories(make_pool(embeddings), CaptionTokens(draw(4, 6, 5, seed=5), 6), CAPTION)
     signals, latents = draw(6, 10, 2, seed=6), draw(5, 3, seed=7)
     recipe = make_recipe(action_weight=0.5, category_weight=2.0, router_weight=router_weight)
     subject = torch.ones(6, dtype=torch.int64)

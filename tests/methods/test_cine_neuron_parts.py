@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from bench.core.errors import BenchError, UnknownRegion, UnknownSubject
+from bench.toolbox.encoded import encode_tokens
 from bench.toolbox.voxels import NoVoxels
 from methods.cine_neuron.alignment import FrameProjection, ViClip
 from methods.cine_neuron.analysis.interpretation import measure_voxel_weights, tabulate_regions
@@ -28,7 +29,7 @@ from methods.cine_neuron.memory import (
     retrieve_singly,
     score_entries,
 )
-from methods.cine_neuron.networks import make_memories
+from methods.cine_neuron.networks import Memories
 from methods.cine_neuron.voxels import choose_inputs, read_signals
 
 # Frames, actions and categories
@@ -230,8 +231,8 @@ def test_memories_keep_texts_without_their_padding() -> None:
     texts = draw(2, 9, 4)
     texts[0, 3:] = 0
     texts[1, 5:] = 0
-    memories = make_memories(make_entries(3), texts, torch.tensor([1, 0, 1]))
-    assert memories.texts.shape == (2, 5, 4)
+    memories = Memories(make_entries(3), encode_tokens(["a", "b"], lambda captions: texts), torch.tensor([1, 0, 1]))
+    assert memories.texts.shape == (2, 9, 4) and memories.texts.used.shape == (2, 5, 4)
     assert torch.equal(memories.read_texts(torch.tensor([2, 1, 0])), texts[[1, 0, 1]])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bench.store.provenance import find_versions
-from bench.toolbox.encoded import describe_encoding, remember
+from bench.toolbox import rows
+from bench.toolbox.encoded import describe_encoding, encode_tokens, remember
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (40, 2, 4, 4, 3), dtype=np.uint8)
 
@@ -67,3 +70,46 @@ def test_a_suite_that_cannot_be_told_is_remembered_in_memory_alone(monkeypatch, 
     nameless, encode = Nameless(), Networks("").encode
     assert remember(nameless, "means", CLIPS, encode) is remember(nameless, "means", CLIPS, encode)
     assert not (tmp_path / "cache").exists()
+
+
+def test_large_encodings_lie_in_files_and_are_the_same(monkeypatch, tmp_path) -> None:
+    """Made anew, found again by another process, and where no cache can be told: the numbers of one that is held."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "small"))
+    held = remember(one := Networks("these"), "means", CLIPS, one.encode)
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "large"))
+    monkeypatch.setattr(rows, "HELD", 0)
+    for suite, seen in ((Networks("these"), len(CLIPS)), (Networks("these"), 0)):
+        large = remember(suite, "means", CLIPS, suite.encode)
+        assert suite.seen == seen and torch.equal(large, held) and large.dtype == held.dtype
+        assert lies_in_a_file(large) and not lies_in_a_file(held) and not lies_in_a_file(large[[3, 1]])
+        large[0] = 7  # it is its owner's alone
+    again = Networks("these")
+    assert torch.equal(remember(again, "means", CLIPS, again.encode), held)
+
+
+def lies_in_a_file(tensor: torch.Tensor) -> bool:
+    """Whether the system says that this process has a file mapped where the tensor's numbers are."""
+    with Path("/proc/self/maps").open(encoding="utf-8") as file:
+        for line in file:
+            start, end = (int(one, 16) for one in line.split()[0].split("-"))
+            if start <= tensor.data_ptr() < end:
+                return len(line.split()) > 5 and line.split()[5].startswith("/") and "libtorch" not in line
+    return False
+
+
+@pytest.mark.parametrize("held", [rows.HELD, 0])
+def test_tokens_are_kept_without_their_padding_and_given_back_with_it(monkeypatch, tmp_path, held: int) -> None:
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    monkeypatch.setattr(rows, "HELD", held)
+    whole = torch.from_numpy(np.random.default_rng(1).normal(size=(70, 200, 3)).astype(np.float32))
+    for number in range(70):
+        whole[number, 5 + number * 2 :] = 0  # so room is made wider twice
+    asked: list[int] = []
+
+    def encode(captions):
+        asked.append(len(captions))
+        return whole[[int(one) for one in captions]]
+
+    tokens = encode_tokens([str(number) for number in range(70)], encode)
+    assert tokens.shape == (70, 200, 3) and tokens.used.shape == (70, 143, 3) and max(asked) <= 32
+    assert torch.equal(tokens[[69, 0, 40]], whole[[69, 0, 40]]) and torch.equal(tokens[:], whole)
