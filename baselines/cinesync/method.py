@@ -102,7 +102,7 @@ class CineSync:
             ).to(self.device)
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
-        text = targets.tokens[targets.caption.cpu()]
+        text = targets.tokens[targets.caption]
         encoder.head.mean.copy_(text.mean(dim=0))
         self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         if parameters.weights is not None:

@@ -68,7 +68,7 @@ def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: i
     """Targets of all clips; CLIP sees `frames` of a clip, picked evenly."""
     seen = clip_targets.encode_targets(suite, data, frames=frames)
     tokens = clip_targets.encode_captions(decoder, data.captions)
-    shown = tokens[seen.caption.cpu()].to(suite.device)
+    shown = tokens[seen.caption].to(suite.device)
     return Targets(
         image=seen.image,
         text=seen.text,
@@ -93,7 +93,7 @@ def measure_alignment(
     if recipe.text_weight:
         losses.append((recipe.text_weight, contrast(embedding, targets.text[clip], warmth, caption)))
     if recipe.token_weight:
-        error = functional.mse_loss(tokens, targets.tokens[caption.cpu()].to(tokens)) / targets.spread
+        error = functional.mse_loss(tokens, targets.tokens[caption].to(tokens)) / targets.spread
         losses.append((recipe.token_weight, error))
     return losses
 

@@ -38,13 +38,13 @@ from baselines.glfa.parameters import Parameters, read_parameters
 from bench.core.contracts import BrainData, Modality, Signals, TrainingSet, VideoBatch
 from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
-from bench.toolbox.encoded import digest_video
 from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released
 from bench.toolbox.resize import make_videos
+from bench.toolbox.rows import digest_video
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import require_regions
@@ -94,7 +94,7 @@ class Glfa:
         encoder: MapEncoder | AtlasEncoder
         late: nn.Module | None = None  # what learns beside the video model alone
         beside = None
-        text = targets.tokens[targets.caption.cpu()]
+        text = targets.tokens[targets.caption]
         self.captions = learn_captions(text, torch.from_numpy(train.concepts))
         if parameters.form == "atlas":
             read = read_trials(train, self.device)

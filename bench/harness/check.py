@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -352,8 +352,8 @@ def interrupted() -> Iterator[list[VideoBatch]]:
 
     videos: list[VideoBatch] = []
 
-    def interrupt(draft: Any, trials: Any, video: VideoBatch) -> None:
-        videos.append(video)
+    def interrupt(draft: Any, trials: Any, video: Iterable[np.ndarray]) -> None:
+        videos.append(np.stack(list(video)))
         raise KeyboardInterrupt
 
     with patch.object(run_cell, "write_predictions", interrupt):

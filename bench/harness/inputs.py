@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
 from bench.core.contracts import Dataset, Schedule, TrainingSet
 from bench.core.seeds import derive_seed
@@ -15,7 +14,7 @@ from bench.core.spec import CellSpec
 from bench.core.splits import Fold, show_places
 from bench.datasets.catalogue import open_dataset
 from bench.harness.normalise import Scaling, measure_scalings, normalised
-from bench.toolbox.rows import Rows
+from bench.toolbox.rows import Clips
 
 
 def fold_scalings(dataset: Dataset, fold: Fold) -> dict[int, Scaling]:
@@ -67,19 +66,6 @@ def read_schedule(dataset: Dataset, fold: Fold, clips: np.ndarray) -> Schedule:
             for name in ("block", "slot")
         }
     )
-
-
-class Clips(Rows):
-    """Some clips of a data set, u8 (clip, frame, height, width, 3), read when indexed."""
-
-    __slots__ = ("clips", "dataset")
-
-    def __init__(self, dataset: Dataset, clips: Int64[np.ndarray, " clip"]) -> None:
-        super().__init__((len(clips), *dataset.video(clips[:1]).shape[1:]), np.uint8)
-        self.dataset, self.clips = dataset, clips
-
-    def read(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n frame height width 3"]:
-        return self.dataset.video(self.clips[rows])
 
 
 def show_set(dataset: Dataset, trials: np.ndarray, scalings: dict[int, Scaling]) -> TrainingSet:

@@ -43,7 +43,6 @@ from bench.harness.wire import (
 from bench.pretrained.roles import LOADED
 from bench.store.reads import list_reads, watch
 from bench.toolbox.checkpoints import use_checkpoints, use_weights
-from bench.toolbox.checkpoints import use_checkpoints
 from bench.toolbox.rows import Rows
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters

@@ -47,7 +47,7 @@ from bench.harness.wire import (
 from bench.store.reads import MOST_FILES
 from bench.toolbox.rows import rows_at_once, walk
 
-FEW = 2**29  # bytes of a set's clips up to which they lie in memory: more than any phantom's clips are
+FEW = 2**29  # bytes of clips of a set up to which they lie in memory
 MOST_PARAMETERS = 2**63 - 1  # what a table of numbers holds
 HIDDEN = ("BENCH_DATA",)  # of the environment: where a real data set lies
 FILE_CLASS = re.compile(r".+\.py:[^/:]+")

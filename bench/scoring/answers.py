@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -24,9 +25,11 @@ from bench.core.contracts import Dataset
 from bench.core.registry import role_of
 from bench.core.splits import make_folds, show_places
 from bench.scoring.best_answer import Counts, Values, choose_by_place, choose_constant, smooth, tune
+from bench.scoring.score_pairings import clips_at_once
 from bench.scoring.views import TOO_LARGE, Viewer, Views, make_galleries
 from bench.store.cells import Cell
 from bench.toolbox.average import BLURS, average_clips, blur_clip
+from bench.toolbox.rows import Chosen, Clips, Joined, collect_all, hold, walk
 from metrics.specs import MetricSpec, Scored
 
 MOST = 1500  # training clips, and as many validation clips, that are looked at: evenly spread
@@ -82,8 +85,10 @@ class Answers:
         """
         if costs_pixels(metric):
             best = choose_constant(*self.compare_pixels(metric))
-            shown = np.concatenate([self.drawn, self.dataset.video(self.few)])[best : best + 1]
-            return self.show(shown, metric).take(np.zeros(len(clips), np.int64))
+            shown = self.show(Joined([self.drawn, Clips(self.dataset, self.few)])[best : best + 1], metric)
+            same = np.zeros(len(clips), np.int64)
+            views: Any = {view: Chosen(seen, same) for view, seen in shown.views.items()}
+            return Scored(video=cast(Any, Chosen(shown.video, same)), views=views)
         chosen = self.choose(metric, clips)
         return Scored(views=self.viewer.compare(metric.views, self.answer(chosen), galleries))
 
@@ -129,7 +134,7 @@ class Answers:
     def pictures(self) -> tuple[Video, Video]:
         """The answers where a pair costs pixels, means being of training clips that are not compared; and the truth."""
         drawn = self.draw(np.setdiff1d(self.train, self.compared))
-        return np.concatenate([drawn, self.dataset.video(self.few)]), self.dataset.video(self.compared)
+        return hold(Joined([drawn, Clips(self.dataset, self.few)])), hold(Clips(self.dataset, self.compared))
 
     def compare_pixels(self, metric: MetricSpec) -> tuple[Values, Counts]:
         """What each of the few answers scores on each clip that it is compared with."""
@@ -159,12 +164,10 @@ class Answers:
         """The judges' views of true clips, kept in the cache."""
         if not self.views:
             return {}
-        parts = [self.viewer.look_once(self.views, video) for video in self.read(clips)]
-        return {view: np.concatenate([part[view] for part in parts]) for view in parts[0]}
+        return collect_all((self.viewer.look_once(self.views, video) for video in self.read(clips)), len(clips))
 
     def read(self, clips: Int64[np.ndarray, " clip"]) -> Iterator[Video]:
-        for start in range(0, len(clips), CHUNK):
-            yield self.dataset.video(clips[start : start + CHUNK])
+        return walk(Clips(self.dataset, clips), most=CHUNK)
 
 
 def measure(metric: MetricSpec, prediction: Scored, target: Scored) -> Values:
@@ -172,9 +175,13 @@ def measure(metric: MetricSpec, prediction: Scored, target: Scored) -> Values:
     if metric.across is not None:
         values = metric.across(prediction, target)
     else:
-        answers, known = count(prediction), count(target)
-        rows = [prediction.take(np.full(known, answer)) for answer in range(answers)]
-        values = np.stack([metric.compute(row, target) for row in rows])
+        values = np.empty((count(prediction), count(target)))
+        step = clips_at_once(target, most=count(target))
+        for start in range(0, count(target), step):
+            known = target.take(np.arange(start, min(start + step, count(target))))
+            for answer in range(count(prediction)):
+                same = prediction.take([answer]).take(np.zeros(count(known), np.int64))
+                values[answer, start : start + step] = metric.compute(same, known)
     values = np.where(np.isfinite(values), values, metric.worst)
     return values if metric.direction == "higher" else -values
 

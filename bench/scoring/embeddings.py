@@ -92,8 +92,9 @@ def score_embeddings(cell: Cell, wanted: list[Wanted], dataset: Dataset, suite: 
         rows = np.flatnonzero(subjects == subject)
         prediction = Scored(views={CLIP: nearness[rows], CONCEPT: nearness[rows] @ belongs})
         pairings = [np.arange(len(rows)), *permute(len(rows), int(subject))]
-        for _, metric, key in wanted:
-            values = score_pairings(metric, prediction, target, place[rows], np.arange(len(rows)), pairings)
+        metrics = [metric for _, metric, _ in wanted]
+        scored = score_pairings(metrics, prediction, target, place[rows], np.arange(len(rows)), pairings)
+        for (_, metric, key), values in zip(wanted, scored, strict=True):
             parts[key].append(describe_scores(trials.iloc[rows], metric, values))
     for protocol, metric, key in wanted:
         cell.add_scores(key, pd.concat(parts[key], ignore_index=True).assign(protocol=protocol, metric=metric.name))

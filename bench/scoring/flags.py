@@ -41,6 +41,7 @@ from bench.scoring.submitted import (
 )
 from bench.store.cells import Cell
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.rows import Clips, collect
 
 COPIES, NO_GENERATOR, FILLED, RENAMED = "copies", "no generator", "filled", "renamed"
 VERSION = 1  # raised when the same videos come to be flagged otherwise
@@ -244,7 +245,7 @@ def learned_clips(dataset: Any, split: str, fold: str, classes: int) -> tuple[np
     (one,) = [part for part in make_folds(dataset, split, classes=classes) if part.name == fold]
     shown = np.asarray(dataset.trials["clip"], dtype=np.int64)
     clips = np.unique(shown[np.concatenate([one.train, one.validation, one.calibration])])
-    return clips, np.stack([transform(see(dataset.video(np.array([clip]))[0]), PLAIN)[0] for clip in clips])
+    return clips, collect((transform(see(clip), PLAIN) for clip in Clips(dataset, clips)), len(clips))
 
 
 def measure_change(video: np.ndarray, suite: Any, role: str) -> np.ndarray:  # f64 (n,)

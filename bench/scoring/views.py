@@ -21,6 +21,7 @@ from jaxtyping import Float32, UInt8
 
 from bench.store.cache import digest_code, open_cache
 from bench.store.provenance import find_versions
+from bench.toolbox.rows import collect_all, digest_video, is_small, walk
 from metrics.motion import motion_smoothness
 from metrics.specs import MetricSpec
 
@@ -30,6 +31,7 @@ OWN = {"embedding", "embedding_concept"}  # what a method says itself, and no ju
 BEHIND = {"image": "clip_large", "text": "clip_large", "action": "action"}  # the view that makes a space of embeddings
 PROMPT = "a video of a {}"
 TOO_LARGE = ("raft", "raft_vbench")  # flow fields are larger than the videos: computed again rather than kept
+LOOKED = 2**28  # bytes of clips that are looked at at once
 JUDGING = ("bench.pretrained.judges.observe", "bench.pretrained.judges.networks")  # the code of a judge
 COMPUTE = ("torch", "torchvision", "transformers", "open_clip_torch")  # packages that the judges compute with
 
@@ -67,8 +69,14 @@ class Viewer:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def look(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
-        """The judges' own views of the videos; "concept" and the galleries come from `compare`."""
+        """The judges' own views of the videos, some at a time; "concept" and the galleries come from `compare`."""
         wanted = base_views(views)
+        if not wanted:
+            return {}
+        parts = walk(video, most=len(video), size=LOOKED)
+        return collect_all((self.look_at(wanted, part) for part in parts), len(video))
+
+    def look_at(self, wanted: Sequence[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
         seen: Views = self.judges.observe_many([view for view in wanted if view != "amt"], video)
         if "amt" in wanted:
             seen["amt"] = motion_smoothness(video, interpolate=self.judges.interpolator())
@@ -77,10 +85,10 @@ class Viewer:
     def look_once(self, views: Iterable[str], video: UInt8[np.ndarray, "n f h w 3"]) -> Views:
         """`look`, kept in the cache under the judges and the very pixels."""
         cache, wanted = open_cache(), base_views(views)
-        pixels = hashlib.sha256(np.ascontiguousarray(video).data).hexdigest()
+        pixels = digest_video(video)
         names = {view: self.made_from(view, pixels, video.shape) for view in wanted if view not in TOO_LARGE}
         found = {view: cache.find_array(name) for view, name in names.items()}
-        seen = {view: np.array(kept) for view, kept in found.items() if kept is not None}
+        seen = {view: np.array(kept) if is_small(kept) else kept for view, kept in found.items() if kept is not None}
         lacking = [view for view in wanted if view not in seen]
         if lacking:
             seen |= self.look(lacking, video)
@@ -132,7 +140,7 @@ def make_galleries(views: Iterable[str], seen: Mapping[str, np.ndarray]) -> View
 
 def summarise(embeddings: Float32[np.ndarray, "n f d"]) -> Float32[np.ndarray, "n d"]:
     """One unit vector a clip: the direction of the mean of its frames' unit vectors."""
-    return unit(unit(embeddings).mean(axis=1))
+    return np.concatenate([unit(unit(part).mean(axis=1)) for part in walk(embeddings, most=len(embeddings))])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

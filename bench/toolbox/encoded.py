@@ -8,7 +8,6 @@ lie in files.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import itertools
 import weakref
@@ -26,15 +25,13 @@ from torch.nn import functional
 from bench.core.progress import track
 from bench.store.cache import digest_code, open_cache
 from bench.store.provenance import find_versions
-from bench.toolbox import rows
-from bench.toolbox.rows import Rows, allocate, collect, rows_at_once, walk
+from bench.toolbox.rows import allocate, collect, digest_video, is_small, rows_at_once, walk
 
 ENCODED = 32  # clips encoded at once, and fewer where these are more bytes
 ENCODED_BYTES = 2**28
 KEPT = (torch.float16, torch.float32)  # numbers of latents that the cache takes
 REMEMBERED = 4  # results of a suite that a process keeps
 WIDER = 64  # tokens by which room for captions grows
-_DIGESTS: weakref.WeakKeyDictionary[Rows, str] = weakref.WeakKeyDictionary()
 _MEMORY: weakref.WeakKeyDictionary[Any, dict[str, Tensor]] = weakref.WeakKeyDictionary()
 
 
@@ -85,7 +82,7 @@ def find_rows(made_from: dict[str, Any]) -> Tensor | None:
     found = open_cache().find_array(made_from, writable=True)
     if found is None:
         return None
-    return torch.from_numpy(found if found.nbytes > rows.HELD else np.array(found))
+    return torch.from_numpy(np.array(found) if is_small(found) else found)
 
 
 def describe_encoding(
@@ -115,18 +112,6 @@ def keep(suite: Any, key: str, value: Any) -> None:
     kept[key] = value
     for old in list(kept)[:-REMEMBERED]:
         del kept[old]
-
-
-def digest_video(video: UInt8[np.ndarray, "clip ..."]) -> str:
-    """sha256 of all pixels in order, read a part at a time; of clips that are read when indexed, once."""
-    if isinstance(video, Rows) and video in _DIGESTS:
-        return _DIGESTS[video]
-    state = hashlib.sha256()
-    for part in walk(video):
-        state.update(np.ascontiguousarray(part).data)
-    if isinstance(video, Rows):
-        _DIGESTS[video] = state.hexdigest()
-    return state.hexdigest()
 
 
 def encode_tokens(
@@ -168,5 +153,5 @@ class CaptionTokens:
         return len(self.used)
 
     def __getitem__(self, rows: Any) -> Float[Tensor, "n token width"]:
-        some = self.used[rows]
+        some = self.used[rows.to(self.used.device) if isinstance(rows, Tensor) else rows]
         return functional.pad(some, (0, 0, 0, self.tokens - some.shape[-2]))

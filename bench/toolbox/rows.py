@@ -7,23 +7,26 @@ together with `collect`, which keeps few in memory and many in a file without a 
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import math
 import os
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
+from bench.core.contracts import Dataset
 from bench.core.paths import bench_home
 from bench.core.progress import warn_once
 
 HELD = 2**28  # bytes of an array up to which it is held in memory
 PART = 2**26  # bytes of rows that are read at once; one row may be more
+_DIGESTS: weakref.WeakKeyDictionary[Rows, str] = weakref.WeakKeyDictionary()
 
 
 class Rows(ABC):
@@ -75,9 +78,35 @@ class Rows(ABC):
         if name.startswith("__") or name in Rows.__slots__:
             raise AttributeError(name)
         raise AttributeError(
-            f"these {'×'.join(map(str, self.shape))} numbers are read when they are indexed, so they have no {name!r}: "
-            "index some first, as in rows[:64], or walk over all (bench.toolbox.rows.walk)"
+            f"these {'×'.join(map(str, self.shape))} numbers are read when they are indexed, so they have no attribute "
+            f"{name!r}: index some first, as in rows[:64], or walk over all (bench.toolbox.rows.walk)"
         )
+
+
+class Made(Rows):
+    """Rows that a function makes of their numbers."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[Int64[np.ndarray, " n"]], np.ndarray], shape: Iterable[int], dtype: Any) -> None:
+        super().__init__(shape, dtype)
+        self.make = make
+
+    def read(self, rows: Int64[np.ndarray, " n"]) -> np.ndarray:
+        return self.make(rows)
+
+
+class Clips(Rows):
+    """Some clips of a data set, u8 (clip, frame, height, width, 3), read when indexed."""
+
+    __slots__ = ("clips", "dataset")
+
+    def __init__(self, dataset: Dataset, clips: Int64[np.ndarray, " clip"]) -> None:
+        super().__init__((len(clips), *dataset.video(clips[:1]).shape[1:]), np.uint8)
+        self.dataset, self.clips = dataset, clips
+
+    def read(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n frame height width 3"]:
+        return self.dataset.video(self.clips[rows])
 
 
 class Chosen(Rows):
@@ -114,17 +143,29 @@ class Joined(Rows):
         return made
 
 
-def rows_at_once(array: Any, *, most: int = 256, size: int = PART) -> int:
-    """How many rows of an array are read at once: at most `most`, and `size` bytes, but one at least."""
+def rows_at_once(array: Any, *, most: int = 256, size: int | None = None) -> int:
+    """How many rows of an array are read at once: at most `most`, and `size` (`PART`) bytes, but one at least."""
     a_row = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
-    return max(1, min(most, size // max(1, a_row)))
+    return max(1, min(most, (PART if size is None else size) // max(1, a_row)))
 
 
-def walk(array: Any, *, most: int = 256, size: int = PART) -> Iterator[np.ndarray]:
+def walk(array: Any, *, most: int = 256, size: int | None = None) -> Iterator[np.ndarray]:
     """All rows in order, in parts of `rows_at_once`; one empty part where there are none."""
     step = rows_at_once(array, most=most, size=size)
     for start in range(0, max(1, len(array)), step):
         yield np.asarray(array[start : start + step])
+
+
+def digest_video(video: UInt8[np.ndarray, "clip ..."]) -> str:
+    """sha256 of all pixels in order, read a part at a time; of clips that are read when indexed, once."""
+    if isinstance(video, Rows) and video in _DIGESTS:
+        return _DIGESTS[video]
+    state = hashlib.sha256()
+    for part in walk(video):
+        state.update(np.ascontiguousarray(part).data)
+    if isinstance(video, Rows):
+        _DIGESTS[video] = state.hexdigest()
+    return state.hexdigest()
 
 
 def collect(parts: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -133,16 +174,33 @@ def collect(parts: Iterable[np.ndarray], count: int) -> np.ndarray:
     An array of more than `HELD` bytes is memory-mapped from a file without a name, which goes when the array does; the
     system takes its pages back where memory is short.
     """
-    coming = iter(parts)
-    first = next(coming)
-    whole = allocate((count, *first.shape[1:]), first.dtype)
-    at = 0
-    for part in itertools.chain([first], coming):
-        whole[at : at + len(part)] = part
-        at += len(part)
+    return collect_all(({"": part} for part in parts), count)[""]
+
+
+def collect_all(parts: Iterable[Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    """`collect` of several arrays whose parts come together."""
+    whole: dict[str, np.ndarray] = {}
+    at = size = 0
+    for part in parts:
+        for name, some in part.items():
+            if name not in whole:
+                whole[name] = allocate((count, *some.shape[1:]), some.dtype)
+            whole[name][at : at + len(some)] = some
+            size = len(some)
+        at += size
     if at != count:
         raise ValueError(f"{at} rows came where {count} were told of")
     return whole
+
+
+def hold(rows: Any) -> Any:
+    """The rows in memory where they are `HELD` bytes at most, else as they are."""
+    return np.asarray(rows) if is_small(rows) else rows
+
+
+def is_small(rows: Any) -> bool:
+    """Whether an array is held in memory."""
+    return bool(rows.nbytes <= HELD)
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

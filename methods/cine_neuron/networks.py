@@ -48,7 +48,7 @@ class Memories:
     caption: Int64[Tensor, " entry"]  # row of `texts` of each entry
 
     def read_texts(self, entries: Int64[Tensor, " trial"]) -> Float[Tensor, "trial token width"]:
-        return self.texts[self.caption[entries].cpu()].to(entries.device)
+        return self.texts[self.caption[entries]].to(entries.device)
 
 
 class Networks(nn.Module):

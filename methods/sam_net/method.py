@@ -28,11 +28,11 @@ from torch import Tensor
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.progress import track
-from bench.toolbox.encoded import digest_video
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.rows import digest_video
 from bench.toolbox.training import make_generator, seeded
 from methods.sam_net.covariance import measure_covariance, recolour
 from methods.sam_net.heads import Decoder

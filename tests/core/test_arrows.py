@@ -23,7 +23,8 @@ BELOW = {  # a room: the rooms that its files may import, beside its own
     "bench.datasets": ("bench.core", "bench.store", "bench.toolbox"),
     "bench.pretrained": ("bench.core", "bench.store", "bench.toolbox", "bench.datasets"),
     "bench.scoring": (
-        *("bench.core", "bench.store", "bench.toolbox.resize", "bench.toolbox.average", "bench.datasets"),
+        *("bench.core", "bench.store", "bench.toolbox.resize", "bench.toolbox.average", "bench.toolbox.rows"),
+        "bench.datasets",
         *("bench.pretrained", "metrics"),
     ),
     "bench.harness": (

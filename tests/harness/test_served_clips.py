@@ -89,6 +89,6 @@ def test_a_method_sees_the_same_clips_served_as_in_memory(sets, monkeypatch, tmp
 
 def test_nobody_is_read_more_rows_than_a_part_for(sets, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(method_process, "FEW", 0)
-    monkeypatch.setattr(rules.rows_at_once, "__kwdefaults__", {"most": 8, "size": rules.PART})
+    monkeypatch.setattr(rules, "PART", 8 * sets[0].video[:1].nbytes)
     with pytest.raises(MethodError, match="Closed"):
         reconstruct(sets, tmp_path, "Greedy")

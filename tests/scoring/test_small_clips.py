@@ -17,7 +17,7 @@ from metrics.ssim import SSIM
 def test_a_metric_that_refuses_the_clips_of_a_cell_scores_its_worst(metric, shape):
     video = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), dtype=np.uint8)
     everything, clips = np.arange(3), Scored(video=video)
-    values = score_pairings(metric, clips, clips, everything, everything, [everything, everything[::-1]])
+    (values,) = score_pairings([metric], clips, clips, everything, everything, [everything, everything[::-1]])
     trials = pd.DataFrame(dict.fromkeys(("subject", "clip", "concept", "block"), everything)).assign(status="ok")
     rows = describe_scores(trials, metric, values)
     assert set(rows["status"]) == {"invalid"} and set(rows["value"]) == {metric.worst} == set(rows["shuffled"])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bench.toolbox import rows as rules
-from bench.toolbox.encoded import digest_video
-from bench.toolbox.rows import Chosen, Joined, Rows, collect, rows_at_once, walk
+from bench.toolbox.rows import Chosen, Joined, Rows, collect, digest_video, rows_at_once, walk
 
 WHOLE = np.random.default_rng(0).integers(0, 256, (11, 2, 3, 4, 3), dtype=np.uint8)
 
@@ -30,8 +29,6 @@ class Counted(Rows):
 def narrow(monkeypatch) -> None:
     """Three rows at once."""
     monkeypatch.setattr(rules, "PART", 3 * WHOLE[0].nbytes)
-    monkeypatch.setattr(rules.rows_at_once, "__kwdefaults__", {"most": 256, "size": 3 * WHOLE[0].nbytes})
-    monkeypatch.setattr(rules.walk, "__kwdefaults__", {"most": 256, "size": 3 * WHOLE[0].nbytes})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_the_rest_of_an_array_is_there_or_is_explained(narrow) -> None:
     assert max(served.asked) == 3 and rows_at_once(served) == 3
     with pytest.raises(IndexError):
         served[11]
-    with pytest.raises(AttributeError, match=r"11×2×3×4×3 .* no 'mean': index some first"):
+    with pytest.raises(AttributeError, match=r"11×2×3×4×3 .* no attribute 'mean': index some first"):
         served.mean()
 
 

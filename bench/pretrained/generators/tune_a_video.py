@@ -38,8 +38,9 @@ from torch.nn import functional
 from bench.core.errors import BenchError
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.budget import run_parts
-from bench.toolbox.encoded import digest_video, remember
+from bench.toolbox.encoded import remember
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.rows import digest_video
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, walk_batches
 
 KEPT = 3  # tuned networks that a process keeps for each suite
