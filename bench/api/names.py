@@ -67,7 +67,7 @@ def check_contract(method: str) -> None:
     lacking = [one for one in ("modality", "version", "fit", "reconstruct") if not hasattr(found, one)]
     if lacking:
         raise BenchError(
-            f"{method} is no method: the class lacks {', '.join(lacking)}; see README.md, Add a method, and try "
+            f"{method} is no method: the class lacks {', '.join(lacking)}; see docs/add_method.md, and try "
             f"`python -m bench check {method}`"
         )
 

@@ -42,7 +42,7 @@ def publish(
     for name in method:
         names.find_submitted(name, runs)
         if is_unnamed(name):
-            raise BenchError(f'{name} has no name of its own: register it (README, "Add a method"), and run it again')
+            raise BenchError(f"{name} has no name of its own: register it (docs/add_method.md), and run it again")
     from bench.harness.shelf import current_cells
     from bench.store.cells import Store
     from leaderboard.admission import REPRODUCED, canonical_dataset

@@ -165,7 +165,7 @@ class Trial:
     def declares(self) -> str:
         for attribute in ("modality", "version"):
             if not hasattr(self.method_class, attribute):
-                raise Broken(f"the class has no attribute {attribute!r}; see README.md, Add a method")
+                raise Broken(f"the class has no attribute {attribute!r}; see docs/add_method.md")
         if self.method_class.modality not in ("eeg", "fmri", "any", "none"):
             raise Broken(f"modality {self.method_class.modality!r}: allowed are 'eeg', 'fmri', 'any' and 'none'")
         if not isinstance(self.method_class.version, int) or isinstance(self.method_class.version, bool):

@@ -1,4 +1,4 @@
-"""Every command of README.md and CONTRIBUTING.md, run as it is written from the folder where a reader stands.
+"""Every command of README.md, CONTRIBUTING.md and docs/, run as it is written from the folder where a reader stands.
 
 `documents.INSTEAD` and `documents.OTHERS` name those that are not run so, with the reason and what is run instead. The
 examples of a method, a metric and a data set are taken out of the text, and what they come to is looked at.
@@ -28,7 +28,9 @@ from bench.store.cells import Store
 from bench.store.video import write_lossless
 
 SECTIONS = read_sections()
-METHOD, METRIC, DATASET = (f"README.md: Add a {kind}" for kind in ("method", "metric", "data set"))
+METHOD, METRIC, DATASET = (
+    f"docs/add_{kind.replace(' ', '_')}.md: Add a {kind}" for kind in ("method", "metric", "data set")
+)
 LONGEST = 60  # lines of the method
 ENDS = {"python -m bench data verify seed_dv --root DIR": 1}  # with 1, since nothing of it is in DIR
 

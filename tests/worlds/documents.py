@@ -1,4 +1,4 @@
-"""The commands of README.md and CONTRIBUTING.md, and what a test does in place of those that it cannot run so."""
+"""The commands of README.md, CONTRIBUTING.md and docs/, and what a test does in place of those it cannot run so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from bench.cli.app import command as bench_command
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 PART = re.compile(r"^#{1,3} (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w/]+\.\w+)")
 BENCH = (["python", "-m", "bench"], ["bench"])
