@@ -15,7 +15,6 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sharing import copy_sharing
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
 from bench.toolbox.targets import ClipTargets, encode_targets
 from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
@@ -78,7 +78,7 @@ class MindVideo:
             learning_rate=parameters.generator_learning_rate,
             seed=self.seed,
         )
-        self.generator: InflatedUNet = copy.deepcopy(tuned)
+        self.generator: InflatedUNet = copy_sharing(tuned, own=tuned.trained_parameters())
         if parameters.together_epochs:
             with seeded(self.device, "mind_video", "dropout together", self.seed):
                 self.together_losses = train_together(

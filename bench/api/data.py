@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.api.names import check_setting
+from bench.api.names import check_hardware, check_setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.pretrained.suite import Suite
 
 
@@ -54,15 +55,22 @@ def describe_dataset(name: str, *, data_root: str | Path | None = None, jobs: in
 
 
 def load_suite(
-    name: str | Path = "mini", *, precision: Literal["fp32", "bf16"] = "fp32", threads: int | None = None
+    name: str | Path = "mini",
+    *,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
+    threads: int | None = None,
 ) -> Suite:
     """The suite of a name, or the one that `<folder>/suite.toml` describes; its networks load when first used.
 
-    `precision` and `threads` are those of its judges.
+    `device` is "cpu", "cuda", "cuda:N" or, by default, a GPU where there is one; `precision` is "fp32", "bf16" or
+    "fp16", `memory` ("24GiB", or bytes) what of the device may be used, `threads` what the judges compute with.
     """
     from bench.pretrained.suite import load_suite as load_it
 
-    return load_it(name, precision=precision, threads=threads)
+    size = check_hardware(device, precision, memory)
+    return load_it(name, device=device, precision=precision, memory=size, threads=threads)
 
 
 def build_suite(name: str, *, only: str | None = None) -> None:

@@ -150,6 +150,16 @@ def check_processes(jobs: int | None, threads: int, scheduler: str | None = None
             raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")
 
 
+def check_hardware(device: str, precision: str, memory: str | int | None, *, here: bool = True) -> int | None:
+    """The device, the precision and the size of memory can be had; `here` asks whether a named GPU is. Gives bytes."""
+    from bench.core.hardware import check_device, check_precision, parse_size
+
+    check_precision(precision)
+    size = None if memory is None else parse_size(memory)
+    check_device(device, here=here)
+    return size
+
+
 def parse_time_limit(limit: str | float | None) -> float | None:
     """Seconds of `90s`, `30m`, `2h`, `1d`, `1h30m` or a plain number; None where there is no limit."""
     if limit is None:

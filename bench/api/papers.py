@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.api import names
@@ -22,6 +23,7 @@ from leaderboard.papers.reported import ReportedTable, load_table, table_names
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.scoring.views import Viewer
     from leaderboard.results import Committed
 
@@ -63,12 +65,14 @@ def paper_table(
     runs: str | Path = "runs",
     published: bool = False,
     results: str | Path | None = None,
+    precision: Precision = "fp32",
 ) -> PaperTable:
     """A table such as "sam_net.3" with what the store, or what is committed, holds of it; nothing is made or run.
 
     `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
     store is not there, or the data that its cells were made from, the committed results are shown, and it is said;
-    `published` asks for them, and `results` for those of another folder. `profile` is that of each method which has it.
+    `published` asks for them, and `results` for those of another folder. `profile` is that of each method which has it,
+    `precision` that of the store's cells.
     Raises BenchError for a table that is not there and for data that it is not about.
     """
     from bench.datasets.catalogue import NotMade
@@ -85,9 +89,9 @@ def paper_table(
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
     try:
-        surveyed, viewers = survey(
-            asked, dataset=dataset, suite=suite, profile=profile, data_root=data_root, make=False
-        )
+        hardware = {"precision": precision}
+        options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
+        surveyed, viewers = survey(asked, make=False, hardware=hardware, **options)
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
@@ -115,6 +119,10 @@ def plan_paper(
     quick: bool = False,
     shard: str | None = None,
     shapes: bool = False,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
+    here: bool = True,
 ) -> tuple[Survey, list[Job], list[Job]]:
     """What of ours a table needs: the survey, its cells (references once), and those still to be made or scored.
 
@@ -129,16 +137,10 @@ def plan_paper(
     table = load_table(name)
     if quick:
         dataset = quick_datasets(table, dataset)
-    surveyed, viewers = survey(
-        table,
-        dataset=dataset,
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        data_root=data_root,
-        make=True,
-        shapes=shapes,
-    )
+    size = names.check_hardware(device, precision, memory, here=here)
+    hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": size}
+    options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
+    surveyed, viewers = survey(table, seeds=seeds, make=True, shapes=shapes, hardware=hardware, **options)
     store = Store(runs)
     planned: list[Job] = []
     todo: list[Job] = []
@@ -163,6 +165,9 @@ def run_paper(
     time_limit: str | float | None = None,
     shard: str | None = None,
     scheduler: str | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
     names.check_processes(jobs, threads, scheduler)
@@ -177,6 +182,10 @@ def run_paper(
         runs=runs,
         quick=quick,
         shard=shard,
+        device=device,
+        precision=precision,
+        memory=memory,
+        here=scheduler is None,
     )
     failures: tuple[str, ...] = ()
     if planned or surveyed.absent:
@@ -192,7 +201,8 @@ def run_paper(
         )
     else:
         say(f"{name} is reported only: nothing of it is run")
-    table = paper_table(name, dataset=surveyed.asked, data_root=data_root, suite=suite, profile=profile, runs=runs)
+    options: dict[str, Any] = {"dataset": surveyed.asked, "data_root": data_root, "suite": suite, "profile": profile}
+    table = paper_table(name, runs=runs, precision=precision, **options)
     return table, failures
 
 
@@ -213,9 +223,10 @@ def survey(
     data_root: str | Path | None = None,
     make: bool,
     shapes: bool = False,
+    hardware: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Survey, dict[str, Viewer]]:
     """What of ours a table needs, and a viewer for each data set. dataset: one name or several with commas; None stands
-    for the phantoms, which are made where they are not there and `make` says so.
+    for the phantoms, which are made where they are not there and `make` says so. `hardware`: device, precision, memory.
 
     A method or variant that is not there (yet), or that a data set or split does not fit, is `absent`, with the reason.
     Raises BenchError for data sets that the table is not about, and where one cannot be opened.
@@ -255,6 +266,7 @@ def survey(
                 seeds=seeds,
                 data_root=None if data_root is None else str(data_root),
                 protocols=table.protocols,
+                **hardware,
             )
             if make:
                 require_stimuli(opened[name])

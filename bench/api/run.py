@@ -16,6 +16,7 @@ from bench.core.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.harness.executor import Outcome
     from bench.scoring.views import Viewer
     from bench.store.cells import Store
@@ -74,6 +75,9 @@ def run(
     scheduler: str | None = None,
     keep_weights: bool = False,
     weights_of: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
 
@@ -91,6 +95,11 @@ def run(
     `keep_weights` keeps what each fit of the method came to with its cell. With `weights_of` (a cell's key in `runs`, a
     cell's folder, or another folder of runs) such weights stand for the training, where only parameters that the method
     draws by, or settings of the suite, are others.
+
+    `device` is where methods and judges compute: "cpu", "cuda", "cuda:N" or, by default, a GPU where there is one.
+    `precision` ("fp32", "bf16", "fp16") is that of the generators, of the networks that train and of the judges that a
+    method asks, and a part of a cell's key; scores are given by exact judges. `memory` ("24GiB", or bytes) is what of
+    the device each process may use.
 
     Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
@@ -118,6 +127,10 @@ def run(
         shard=shard,
         keep_weights=keep_weights,
         weights_of=weights_of,
+        device=device,
+        precision=precision,
+        memory=memory,
+        here=scheduler is None,
     )
     failures = make_cells(
         planned.todo,
@@ -155,10 +168,15 @@ def plan_run(
     keep_weights: bool = False,
     weights_of: str | Path | None = None,
     shapes: bool = False,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
+    here: bool = True,
 ) -> Planned:
     """The cells that `run` would make with the same arguments. A phantom that is not there is made.
 
-    `shapes` plans without the suite's weights too: what is not on this machine is taken to be to do.
+    `shapes` plans without the suite's weights too: what is not on this machine is taken to be to do. `here` asks
+    whether the device is on this machine, and not on the workers of a cluster.
     """
     from bench.harness.facts import ask_files
     from bench.toolbox.parameters import try_parameters
@@ -166,6 +184,7 @@ def plan_run(
     name = names.name_of(method)
     names.check_split(split)
     names.check_seeds(seeds)
+    size = names.check_hardware(device, precision, memory, here=here)
     ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
     if keep_weights and weights_of is not None:
@@ -205,6 +224,9 @@ def plan_run(
         data_root=None if data_root is None else str(data_root),
         protocols=names.default_protocols(opened.modality, protocol) if video else ("embedding",),
         video=video,
+        device=device,
+        precision=precision,
+        memory=size,
     )
     planned = plan(asked, opened, loaded)
     if weights_of is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from bench.api.names import check_hardware
 from bench.core.errors import BenchError
 from bench.core.progress import say
 from bench.core.registry import names
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.core.hardware import Precision
 
 
 def score(
@@ -23,7 +26,9 @@ def score(
     side_by_side: Literal["truth-left", "truth-right"] | None = None,
     frames: str = "same",
     suite: str = "light",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
     threads: int | None = None,
     floors: bool = True,
 ) -> pd.DataFrame:
@@ -42,6 +47,8 @@ def score(
     the truth is in the same picture. `protocol` is a name, `path/file.py:NAME`, or "all"; `metrics` names separated by
     commas, or "all". `target_name` says how a target is named after its clip ("gt_{}"), `frames` which frames are
     compared ("same", "first:6", "even:6"). Raises BenchError for names and folders that are not there.
+
+    `device`, `precision` and `memory` ("8GiB", or bytes) are those of the judges.
     """
     import pandas as pd
 
@@ -54,6 +61,7 @@ def score(
 
     if side_by_side not in (None, "truth-left", "truth-right"):
         raise BenchError(f"side_by_side {side_by_side!r}: allowed are truth-left and truth-right")
+    size = check_hardware(device, precision, memory)
     protocols: tuple[str, ...] = (protocol,)
     if protocol == "all":
         protocols = tuple(name for name in names("protocols") if name != EMBEDDING.name)
@@ -68,7 +76,8 @@ def score(
         side=side_by_side,
         rule=parse_rule(frames),
     )
-    viewer = Viewer(load_suite(suite, precision=precision, threads=threads).judges)
+    options: dict[str, Any] = {"device": device, "precision": precision, "memory": size, "threads": threads}
+    viewer = Viewer(load_suite(suite, **options).judges)
     if suite == "mini":
         say("suite mini: its judges know drawn clips only; on real videos they mean nothing (--suite light, or paper)")
     if protocol == "all" and not pairs.has_truth:

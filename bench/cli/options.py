@@ -71,6 +71,19 @@ profile = click.option(
     metavar="NAME",
     help="Size of networks and training: mini, or paper, as a method's paper states them.",
 )
+device = click.option(
+    "--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:N; auto is a GPU where there is one."
+)
+precision = click.option(
+    "--precision",
+    type=click.Choice(("fp32", "bf16", "fp16")),
+    default="fp32",
+    help="Of generators and what trains, in the key; fp32 is exact.",
+)
+memory = click.option(
+    "--memory", metavar="SIZE", show_default="all that is free", help="What of the device a process may use: 24GiB."
+)
+hardware = stack(device, precision, memory)
 references = click.option("--references", is_flag=True, help="Also a row for each floor, baseline and ceiling.")
 settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of the method (again for more)."

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
-SHARED = ("dataset", "data_root", "suite", "profile", "seeds", "runs", "quick", "shard")
+HARDWARE = ("device", "precision", "memory")
+SHARED = ("dataset", "data_root", "suite", "profile", "seeds", "runs", "quick", "shard", *HARDWARE)
 SETTLED = (
     "split",
     "variant",
@@ -73,6 +74,7 @@ SETTLED = (
     show_default="none: fit",
     help="Draw again by weights that were kept: a cell's key or folder, or another --runs.",
 )
+@options.hardware
 @click.option("--dry-run", is_flag=True, help="Print the cells, and whether they are there.")
 @click.option("--cost", is_flag=True, help="With --dry-run: memory, disk and hours, counted without computing.")
 @click.option("--quick", is_flag=True, help="The same chain on the tiny phantom.")

@@ -27,7 +27,11 @@ from bench.core.progress import say
 @click.option("--protocol", type=Name("protocols"), default="eeg2video", help="A name, file.py:NAME, or all.")
 @click.option("--metrics", default="all", metavar="NAMES", help="Names or file.py:NAME, separated by commas; or all.")
 @click.option("--suite", default="light", metavar="NAME", help="light, paper, mini (drawn clips only), or a folder.")
-@click.option("--precision", type=click.Choice(("fp32", "bf16")), default="fp32", help="Of the judges; fp32 is exact.")
+@options.device
+@click.option(
+    "--precision", type=click.Choice(("fp32", "bf16", "fp16")), default="fp32", help="Of the judges; fp32 is exact."
+)
+@options.memory
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="Threads that the judges compute with.")
 @click.option("--no-floors", is_flag=True, help="Leave the floors out: fewer passes of the judges.")
 @click.option(
@@ -53,7 +57,9 @@ def score(
     protocol: str,
     metrics: str,
     suite: str,
+    device: str,
     precision: str,
+    memory: str | None,
     threads: int | None,
     no_floors: bool,
     table: str | None,
@@ -74,7 +80,9 @@ def score(
         side_by_side=side_by_side,  # type: ignore[arg-type]
         frames=frames,
         suite=suite,
+        device=device,
         precision=precision,  # type: ignore[arg-type]
+        memory=memory,
         threads=threads,
         floors=not no_floors,
     )

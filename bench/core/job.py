@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.core.hardware import AUTO, Precision
 from bench.core.spec import CellSpec
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Run:
     data_root: str | None = None
     protocols: tuple[str, ...] = ("corrected", "eeg2video")
     video: bool = True  # False: embeddings alone, of those that embed
+    device: str = AUTO
+    precision: Precision = "fp32"  # of what draws, of what trains, and of the judges that a method asks
+    memory: int | None = None  # bytes of the device that may be used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +45,5 @@ class Job:
     sources: Mapping[str, str] = field(default_factory=dict)  # digest by file and network: what `spec.source` is of
     keep_weights: bool = False  # with the cell
     weights: str | None = None  # a folder of weights that a cell kept, in place of training
+    device: str = AUTO
+    memory: int | None = None

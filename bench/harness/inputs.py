@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.contracts import Dataset, Schedule, TrainingSet
+from bench.core.hardware import AUTO
 from bench.core.seeds import derive_seed
 from bench.core.spec import CellSpec
 from bench.core.splits import Fold, show_places
@@ -100,5 +101,5 @@ def open_once(name: str, data_root: str | None) -> Dataset:
 
 
 @functools.cache
-def load_once(load: Any, name: str) -> Any:
-    return load(name)
+def load_once(load: Any, name: str, device: str = AUTO, memory: int | None = None) -> Any:
+    return load(name, device=device, memory=memory)

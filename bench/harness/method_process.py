@@ -101,7 +101,8 @@ class MethodProcess:
                    "checkpoints": None if checkpoints is None else checkpoints.absolute(),
                    "keep_weights": keep_weights, "weights": weights}  # fmt: skip
         settled = (suite.name, suite.settings, suite.base)
-        options = {"precision": suite.precision, "threads": suite.threads}
+        options = {"device": str(suite.device), "precision": suite.precision, "memory": suite.memory}
+        options["threads"] = suite.threads
         with self.step("make"):
             send_object(self.child.talk, setting, clock=self.clock)
             self.send("make", [], name=locate(name), classes=classes, suite=(settled, options), seed=seed,

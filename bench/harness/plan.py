@@ -19,6 +19,8 @@ from bench.harness.identity import find_space, identify, remember_sources
 def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
     """The cells of a run, the method's first; raises BenchError for names or splits that do not exist."""
 
+    if run.precision != "fp32":
+        suite = suite.at(run.precision)
     find_sources = remember_sources(dataset, suite)
 
     @functools.cache
@@ -63,6 +65,8 @@ def plan(run: Run, dataset: Dataset, suite: Any) -> list[Job]:
                 protocols=run.protocols,
                 space=space,
                 sources=sources,
+                device=run.device,
+                memory=run.memory,
             )
             for seed in range(seeds)
             for fold in name_folds(split)

@@ -80,10 +80,11 @@ def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
     from bench.pretrained.suite import load_suite
 
     dataset = open_once(job.spec.dataset, job.data_root)
-    suite = load_once(load_suite, job.spec.suite)
+    suite = load_once(load_suite, job.spec.suite, job.device, job.memory)
     cell = store.find(job.spec.key)
     if cell is None:
-        cell = make_cell(job, store, dataset, suite, limits)
+        drawing = suite.at(job.spec.settings.get("precision", "fp32"))  # judges are exact whatever draws
+        cell = make_cell(job, store, dataset, drawing, limits)
     score_cell(cell, store, dataset, suite, protocols=job.protocols)
     if job.role == "method":  # whoever wrote it: its process could read files
         flag_cell(cell, dataset, suite, (COPIES,))
@@ -117,7 +118,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             "parameter_count": predicted.parameter_count,
             "started": started,
             "phases": predicted.phases,
-            "provenance": provenance.describe(),
+            "provenance": {**provenance.describe(), **describe_hardware(suite)},
             "peak_memory_bytes": predicted.peak_memory_bytes,
         }
         if job.weights is not None:
@@ -141,6 +142,11 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     if cell is None:
         raise BenchError(f"cell {spec.key} was published and cannot be read back; look into {store.root}/quarantine")
     return cell
+
+
+def describe_hardware(suite: Any) -> dict[str, Any]:
+    """The device that the method computed on, and what it might use: it changes a result by rounding."""
+    return {"device": str(suite.device), "precision": suite.precision, "memory": suite.memory}
 
 
 def predict(

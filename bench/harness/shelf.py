@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.core.progress import say
 from bench.core.registry import UnknownName
-from bench.core.spec import CHOSEN, CellSpec, is_submitted
+from bench.core.spec import CHOSEN, CellSpec, digest, is_submitted
 from bench.core.splits import describe_rules
 from bench.core.variants import find_variant
 from bench.harness.facts import ask_files
@@ -36,6 +36,9 @@ def is_current(
     if is_submitted(spec):
         whole = spec["split"] != CHOSEN and spec.get("rules") == describe_rules()
         return whole and CellSpec(**spec).key == manifest["key"]
+    precision = precision_of(spec)
+    if precision != "fp32":  # as it was made: the tables' own judges are exact
+        suite, find_sources = suite.at(precision), None
     find_sources = find_sources or remember_sources(dataset, suite)
     try:
         today = identify(
@@ -64,10 +67,12 @@ def say_once(message: str) -> None:
 def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embeddings: bool = False) -> Iterator[Cell]:
     """The current cells of a store for one setting, by key: those of videos, or those of embeddings.
 
-    A user's file is asked in a process of its own, once.
+    A user's file is asked in a process of its own, once. Of a cell that was made in several precisions the exact one is
+    taken, and it is said.
     """
     find_sources = remember_sources(dataset, suite)
     ask = functools.cache(lambda name: ask_files([name]))
+    made: dict[str, Cell] = {}
     for cell in store.cells():
         spec = cell.manifest["spec"]
         if cell.shows_videos == embeddings:
@@ -79,7 +84,22 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embed
             say_once(f"left out: cells of {spec['method']} ({cell.manifest['variant']}): {error}")
             continue
         if is_current(cell.manifest, dataset, suite, classes, find_sources):
-            yield cell
+            alike = name_apart_from_precision(spec)
+            if alike in made:
+                say_once(f"{spec['method']} ({cell.manifest['variant']}) was made in two precisions: fp32 is shown")
+            if alike not in made or precision_of(spec) == "fp32":
+                made[alike] = cell
+    yield from made.values()
+
+
+def precision_of(spec: Mapping[str, Any]) -> Any:
+    return spec.get("settings", {}).get("precision", "fp32")
+
+
+def name_apart_from_precision(spec: Mapping[str, Any]) -> str:
+    """What is the same for two cells that differ in nothing but precision."""
+    settings = {name: value for name, value in spec.get("settings", {}).items() if name != "precision"}
+    return digest({**spec, "settings": settings, "source": ""})
 
 
 class StoreShelf:

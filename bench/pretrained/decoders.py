@@ -12,7 +12,8 @@ Where the papers leave a choice, or contradict themselves:
 - Sigma is uniform and then shifted by 3, as the scheduler does in sampling: Wan's own value for 480 lines.
 - LoRA is on queries, keys, values and outputs of all attentions, its usual place: at CineNeuron's rank of 16 that is
   11.8 million numbers on Wan 2.1 1.3B.
-- A copy of the suite's network carries LoRA: the suite's own stays as it is for whoever uses it next.
+- A copy of the suite's network carries LoRA and shares its frozen weights: the suite's own draws as it did for whoever
+  uses it next, and Wan is in memory once. LoRA's numbers are in float32, whatever the precision of the network.
 - Wan's clips have 4k + 1 frames and sides that are multiples of 16. A clip of another shape is brought to the next such
   number of frames (picked evenly, some twice) and to the nearest such sides, and back after decoding. A clip of more
   frames than the suite's Wan was trained on (`wan_frames`) is made at that many.
@@ -20,7 +21,6 @@ Where the papers leave a choice, or contradict themselves:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -34,6 +34,7 @@ from torch.nn import functional
 from bench.core.errors import BenchError
 from bench.toolbox.budget import run_parts
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.sharing import copy_sharing
 
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -84,7 +85,10 @@ class WanDecoder:
         if getattr(suite, "wan", None) is None:
             raise BadDecoder(f"suite {suite.name!r} has no Wan; take decoder='animatediff', or fetch its wan role")
         self.suite, self.vae, self.shift = suite, suite.wan_vae, shift
-        self.network = attach_lora(suite.wan, rank=rank, scale=scale, checkpointing=checkpointing)
+        self.network, self.dtype = (
+            attach_lora(suite.wan, rank=rank, scale=scale, checkpointing=checkpointing),
+            suite.wan.dtype,
+        )
         self.scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
         own = suite.settings  # Wan's own length, steps and guidance, where the suite has them
         frames = min(clip_shape[0], own.get("wan_frames", clip_shape[0]))
@@ -115,7 +119,7 @@ class WanDecoder:
 
     def walk(self, what: str, clips: int, make: Callable[[slice], Made], *, most: int) -> Iterator[Made]:
         """`make(rows)` of all clips, of as many at once as fit."""
-        what = f"Wan: {what} of {self.shape} in {self.network.dtype}"
+        what = f"Wan: {what} of {self.shape} in {self.dtype}"
         return run_parts(
             what, clips, make, device=self.suite.device, most=most, memory=getattr(self.suite, "memory", None)
         )
@@ -128,7 +132,7 @@ class WanDecoder:
         sigma = shift_sigma(torch.rand(len(latents), generator=generator), self.shift).to(latents)
         broad = sigma[:, None, None, None, None]
         noisy = (1 - broad) * latents + broad * noise
-        velocity = self.network(noisy, sigma * 1000, condition, return_dict=False)[0]
+        velocity = self.network(noisy.to(self.dtype), sigma * 1000, condition.to(self.dtype), return_dict=False)[0]
         return functional.mse_loss(velocity.float(), noise - latents)
 
     @torch.inference_mode()
@@ -193,6 +197,7 @@ class AnimateDiffDecoder:
 
         self.suite = suite
         self.network = attach_lora(suite.video_unet, rank=rank, scale=scale, checkpointing=checkpointing)
+        self.dtype = suite.video_unet.dtype
         role = suite.roles["scheduler"]
         self.scheduler = PartialDDIMScheduler.from_pretrained(role.locate(), **(role.settings or {}))
         g = suite.geometry
@@ -215,8 +220,8 @@ class AnimateDiffDecoder:
         times = torch.randint(self.scheduler.config.num_train_timesteps, (len(clips),), generator=generator)
         times = times.to(clips.device)
         noisy = self.scheduler.add_noise(clips, noise, times)
-        repeated = condition.repeat_interleave(clips.shape[2], dim=0)  # the UNet wants one a frame
-        return functional.mse_loss(self.network(noisy, times, repeated).sample.float(), noise)
+        repeated = condition.repeat_interleave(clips.shape[2], dim=0).to(self.dtype)  # the UNet wants one a frame
+        return functional.mse_loss(self.network(noisy.to(self.dtype), times, repeated).sample.float(), noise)
 
     @torch.inference_mode()
     def generate(self, condition: Float[Tensor, "n token text"], seeds: Sequence[int]) -> Clips:
@@ -235,15 +240,16 @@ class AnimateDiffDecoder:
         pipeline.set_progress_bar_config(disable=True)
         g = self.suite.geometry
         latent = (g.latent_channels, g.frames, g.latent_height, g.latent_width)
+        condition = condition.to(self.dtype)
         negative = self.suite.negative_embedding.to(condition)
 
         def denoise(rows: slice) -> Tensor:
-            noise = draw_noise(seeds[rows], latent).to(self.suite.device)
+            noise = draw_noise(seeds[rows], latent).to(self.suite.device, self.dtype)
             ways: dict[str, Any] = {"share": 1.0, "steps": self.steps, "guidance": self.guidance}
             return denoise_clips(pipeline, condition[rows], negative, noise, None, **ways)
 
         memory = getattr(self.suite, "memory", None)
-        what = f"AnimateDiff: draw clips of {self.shape} in {self.network.dtype}"
+        what = f"AnimateDiff: draw clips of {self.shape} in {self.dtype}"
         drawn = run_parts(what, len(seeds), denoise, device=self.suite.device, most=MOST_CLIPS, memory=memory)
         empty = np.zeros((0, *self.shape, 3), np.uint8)
         return np.concatenate([empty, *(decode_clips(pipeline, made, memory=memory) for made in drawn)])
@@ -252,15 +258,18 @@ class AnimateDiffDecoder:
 def attach_lora(network: Any, *, rank: int, scale: int, checkpointing: bool = False) -> Any:
     """A copy of the frozen network with LoRA of this rank and scale (alpha) in float32; rank 0: the copy alone.
 
-    The first factors are random (from torch's own generator), the second zero, so the copy draws as the network does.
+    The copy shares the frozen weights, so that the network is in memory once. The first factors are random (from
+    torch's own generator), the second zero, so the copy draws as the network does.
     """
     from peft import LoraConfig
 
-    made = copy.deepcopy(network).requires_grad_(False)
+    made = copy_sharing(network.requires_grad_(False))
     if checkpointing:
         made.enable_gradient_checkpointing()
     if rank:
         made.add_adapter(LoraConfig(r=rank, lora_alpha=scale, target_modules=LORA_TARGETS))
+        for parameter in list_lora(made):
+            parameter.data = parameter.data.float()
     return made
 
 

@@ -33,9 +33,8 @@ REPEATED = ("unet", "motion_adapter", "sparse_control", "wan_transformer")
 class ShapeSuite(Suite):
     """A suite's calls and networks, on the meta device."""
 
-    def __init__(self, name: str, settings: dict[str, Any], base: Any) -> None:
-        super().__init__(name, settings, base)
-        self.device = torch.device("meta")
+    def __init__(self, name: str, settings: dict[str, Any], base: Any, **options: Any) -> None:
+        super().__init__(name, settings, base, **{**options, "device": "meta"})
         self.absent: list[str] = []
 
     def find_config(self, role: str) -> tuple[str | None, dict[str, Any]]:
@@ -50,14 +49,14 @@ class ShapeSuite(Suite):
         config = json.loads((place / "config.json").read_text(encoding="utf-8"))
         return None, {**config, **(self.roles[role].settings or {})}
 
-    def _load_network(self, loader: Any, role: str, **options: Any) -> Any:
+    def _load_network(self, loader: Any, role: str, *, dtype: torch.dtype | None = None) -> Any:
         _, config = self.find_config(role)
         with torch.device("meta"):
             if hasattr(loader, "config_class"):  # of transformers
                 network = loader(loader.config_class(**config))
             else:
                 network = loader.from_config(config)
-        network.eval().requires_grad_(False)
+        network.to(dtype or self.dtype).eval().requires_grad_(False)
         return run_once(network) if role in REPEATED else network
 
     def _load(self, loader: Any, role: str, **options: Any) -> Any:
@@ -106,9 +105,10 @@ class ShapeSuite(Suite):
         return self.tell_digest(lambda: Suite.digest_role(self, role))
 
 
-def load_shapes(name: str) -> ShapeSuite:
-    """The shapes of the suite of that name, or of the one that `<folder>/suite.toml` describes."""
-    return ShapeSuite(*find_suite(name))
+def load_shapes(name: str, **options: Any) -> ShapeSuite:
+    """The shapes of the suite of that name, or of the one that `<folder>/suite.toml` describes; `options` as a suite's
+    `precision` and `memory`."""
+    return ShapeSuite(*find_suite(name), **options)
 
 
 def build_network(role: str, **changes: Any) -> torch.nn.Module:

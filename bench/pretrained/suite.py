@@ -5,6 +5,11 @@
 downloaded unless `fetch_suite` is called; a missing role raises `MissingWeights`, which says what to fetch
 (`bench.pretrained.roles`).
 
+Networks are on the device and in the precision that the suite is loaded with; what goes in is brought to both, and
+latents and embeddings come out in float32, on the CPU. In half precision Wan's autoencoder stays in float32, as
+diffusers' own examples load it: what it makes of a frame is handed on to the frames behind it. Noise is drawn in
+float32 on the CPU and then cast, so that a seed starts alike on every device and in every precision.
+
 The pipelines are imported when first used: a run that finds all its cells in the store asks for the digest alone.
 
 Latents are the posterior mean times the autoencoder's `scaling_factor`, so they have about unit variance. A generated
@@ -14,6 +19,7 @@ what fits the memory of the device (`bench.toolbox.budget`), and never more than
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +32,11 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
-from bench.pretrained.judges.observe import Judges, Precision
+from bench.core.hardware import AUTO, Precision, check_device, check_precision
+from bench.pretrained.judges.observe import Judges
 from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
 from bench.toolbox.budget import run_parts
+from bench.toolbox.precision import DTYPES
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
@@ -58,7 +66,7 @@ class SuiteGeometry:
 
 
 class Suite:
-    """Networks by role, loaded when first used; arrays in and out, float32 inside."""
+    """Networks by role, loaded when first used; arrays in and out."""
 
     def __init__(
         self,
@@ -66,16 +74,21 @@ class Suite:
         settings: dict[str, Any],
         base: Path,
         *,
+        device: str | torch.device | None = None,
         precision: Precision = "fp32",
         memory: int | None = None,
         threads: int | None = None,
     ) -> None:
-        """`precision` and `threads` are the judges' (`bench.pretrained.judges.observe`): generators draw in float32
-        always."""
+        """`device` is a name of torch's, or None or "auto" for a GPU where there is one; `memory` is how many bytes of
+        it may be used, `threads` how many the judges compute with. Raises BenchError for a device that is not there."""
+        check_precision(precision)
+        if str(device) != "meta":
+            check_device(str(device or AUTO))
         self.name = name
         self.settings = settings
         self.base = base
         self.precision: Precision = precision
+        self.dtype = DTYPES[precision]
         self.memory = memory
         self.threads = threads
         self.roles = make_roles(settings, base)
@@ -85,7 +98,9 @@ class Suite:
                 f"suite {name!r} names no {', '.join(absent)}; a suite needs {', '.join(GENERATORS)}, or none of them "
                 "and judges alone"
             )
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(found if device in (None, AUTO) else device)
+        self._others: dict[Precision, Suite] = {}
 
     def __repr__(self) -> str:
         return f"Suite({self.name!r}, {self.digest[:12]})"
@@ -122,8 +137,21 @@ class Suite:
 
     @property
     def drawing_settings(self) -> dict[str, Any]:
-        """All settings but the roles: sizes, steps, guidance, …, whichever of them a method comes to read."""
-        return {name: value for name, value in self.settings.items() if name not in ("roles", "summary")}
+        """All settings but the roles: sizes, steps, guidance, …, whichever of them a method comes to read.
+
+        The precision is one of them where it is not float32: cells of before there was a choice keep their keys.
+        """
+        own = {name: value for name, value in self.settings.items() if name not in ("roles", "summary")}
+        return own | ({} if self.precision == "fp32" else {"precision": self.precision})
+
+    def at(self, precision: Precision) -> Suite:
+        """The same suite in another precision, with networks of its own; itself if it is in that one."""
+        if precision == self.precision:
+            return self
+        if precision not in self._others:
+            options: dict[str, Any] = {"device": self.device, "memory": self.memory, "threads": self.threads}
+            self._others[precision] = type(self)(self.name, self.settings, self.base, precision=precision, **options)
+        return self._others[precision]
 
     @cached_property
     def contents(self) -> str:
@@ -180,9 +208,17 @@ class Suite:
         with loading(source):
             return loader.from_pretrained(source.locate(), **(source.settings or {}), **options)
 
-    def _load_network(self, loader: Any, role: str, **options: Any) -> Any:
-        network = self._load(loader, role, torch_dtype=torch.float32, **options)
+    def _load_network(self, loader: Any, role: str, *, dtype: torch.dtype | None = None) -> Any:
+        self._limit_memory()
+        network = self._load(loader, role, torch_dtype=dtype or self.dtype)
         return network.to(self.device).eval().requires_grad_(False)
+
+    @functools.cache  # noqa: B019 (a suite lives as long as its process)
+    def _limit_memory(self) -> None:
+        """Let torch itself hold to the limit on a GPU. Only when networks come: a process that plans opens no GPU."""
+        if self.memory is not None and self.device.type == "cuda":
+            _, total = torch.cuda.mem_get_info(self.device)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, self.memory / total), self.device)
 
     @cached_property
     def vae(self) -> AutoencoderKL:
@@ -216,7 +252,7 @@ class Suite:
 
         adapter = self._load_network(MotionAdapter, "motion_adapter")
         logging.set_verbosity_error()  # a warning about float32 modules that names none
-        unet = UNetMotionModel.from_unet2d(self.unet, adapter).to(torch.float32)
+        unet = UNetMotionModel.from_unet2d(self.unet, adapter).to(self.dtype)
         return unet.to(self.device).eval().requires_grad_(False)
 
     @cached_property
@@ -230,7 +266,7 @@ class Suite:
     def wan_vae(self) -> AutoencoderKLWan:
         from diffusers import AutoencoderKLWan
 
-        return self._load_network(AutoencoderKLWan, "wan_vae")
+        return self._load_network(AutoencoderKLWan, "wan_vae", dtype=torch.float32)
 
     @cached_property
     def _wan_tokenizer(self) -> Any:
@@ -253,10 +289,12 @@ class Suite:
 
     @cached_property
     def _image_pipeline(self) -> Any:
-        from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+        from diffusers import DDIMScheduler
+
+        from bench.pretrained.generators.pipelines import RefiningPipeline
 
         unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        return self._make_pipeline(StableDiffusionImg2ImgPipeline, DDIMScheduler, unet=self.unet, **unused)
+        return self._make_pipeline(RefiningPipeline, DDIMScheduler, unet=self.unet, **unused)
 
     @cached_property
     def _video_pipeline(self) -> Any:
@@ -289,7 +327,8 @@ class Suite:
         from bench.pretrained.generators.text import encode_captions
 
         def encode(rows: slice) -> Tensor:
-            return encode_captions(self.tokenizer, self.text_encoder, list(captions[rows]), repeat=repeat).cpu()
+            read = encode_captions(self.tokenizer, self.text_encoder, list(captions[rows]), repeat=repeat)
+            return read.float().cpu()
 
         repeat = self.settings["repeat_captions"]
         empty = torch.zeros(0, self.geometry.tokens, self.geometry.text_width)
@@ -303,7 +342,7 @@ class Suite:
         ids, mask = read.input_ids.to(self.device), read.attention_mask.to(self.device)
 
         def encode(rows: slice) -> Tensor:
-            return self._wan_text_encoder(ids[rows], mask[rows]).last_hidden_state
+            return self._wan_text_encoder(ids[rows], mask[rows]).last_hidden_state.float()
 
         parts = self.run_parts(f"read captions of {ids.shape[1]} tokens", len(ids), encode, most=MOST_CAPTIONS)
         return torch.cat(list(parts)), mask.bool()
@@ -355,7 +394,7 @@ class Suite:
 
         def decode(rows: slice) -> np.ndarray:
             chunk = frames[rows].to(self.device, self.vae.dtype)
-            return quantise(self.vae.decode(chunk / self.vae.config.scaling_factor).sample.add(1).div(2))
+            return quantise(self.vae.decode(chunk / self.vae.config.scaling_factor).sample.float().add(1).div(2))
 
         empty = np.zeros((0, g.height, g.width, 3), np.uint8)
         parts = self.run_parts("decode latents", len(frames), or_in_tiles(self.vae, decode), most=MOST_FRAMES)
@@ -382,8 +421,8 @@ class Suite:
         def refine(rows: slice) -> np.ndarray:
             return refine_images(
                 self._image_pipeline,
-                embeddings[rows].to(self.device, torch.float32),
-                self.negative_embedding.to(self.device),
+                embeddings[rows].to(self.device, self.dtype),
+                self.negative_embedding.to(self.device, self.dtype),
                 images[rows],
                 seeds[rows],
                 strength=self.settings["strength"] if strength is None else strength,
@@ -427,9 +466,9 @@ class Suite:
             initial = start_latents(start, noise, given, pipeline.scheduler, steps=steps, strength=strength)
             return denoise_clips(
                 pipeline,
-                embeddings[rows].to(self.device, torch.float32),
-                self.negative_embedding.to(self.device),
-                initial,
+                embeddings[rows].to(self.device, self.dtype),
+                self.negative_embedding.to(self.device, self.dtype),
+                initial.to(self.dtype),
                 None if keyframes is None else keyframes[rows],
                 share=strength if start == "renoised" else 1.0,
                 steps=steps,
@@ -452,9 +491,17 @@ class Suite:
         return self.judges.observe("frame", frames[:, None])[:, 0]
 
 
-def load_suite(name: str | Path, *, precision: Precision = "fp32", threads: int | None = None) -> Suite:
+def load_suite(
+    name: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    precision: Precision = "fp32",
+    memory: int | None = None,
+    threads: int | None = None,
+) -> Suite:
     """The suite of that name, or the one that `<folder>/suite.toml` describes; networks load when first used.
 
-    `precision` ("fp32", exact, or "bf16") and `threads` (None: torch's own number) are those of the judges.
+    `device` is "cpu", "cuda", "cuda:N" or, by default, a GPU where there is one. `precision` is "fp32", exact, "bf16"
+    or "fp16". `memory` is how many bytes of the device may be used, `threads` (None: torch's own number) the judges'.
     """
-    return Suite(*find_suite(name), precision=precision, threads=threads)
+    return Suite(*find_suite(name), device=device, precision=precision, memory=memory, threads=threads)

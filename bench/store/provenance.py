@@ -193,7 +193,8 @@ def list_parts(making: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if "machine" in making:
         yield "processor", str(making["machine"].get("processor"))
     if "gpus" in making:
-        yield "device", ", ".join(making["gpus"]) or "cpu"
+        on_gpu = making.get("device", "cuda") != "cpu"  # of before a device could be chosen: the GPU, if there was one
+        yield "device", (", ".join(making["gpus"]) if on_gpu else "") or "cpu"
 
 
 def shorten(names: Iterable[str], most: int = 4) -> str:

@@ -33,7 +33,6 @@ from bench.core.errors import BenchError
 from bench.toolbox.accounting import Ledger, find_ledger
 
 FILLED = 0.8  # of the free memory: blocks of several sizes leave gaps, and a convolution's workspace comes on top
-UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 # How libraries below torch say that memory ran out.
 FULL = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "cudaErrorMemoryAllocation")
 _COSTS: dict[tuple[str, str], tuple[int, int]] = {}  # by work and kind of device: bytes of an item, of so many at once
@@ -122,19 +121,6 @@ def resident_memory() -> int:
         return 0
     found = re.search(r"^VmRSS:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
-
-
-def parse_size(text: str) -> int:
-    """Bytes of `24GiB`, `500MB` or a plain number.
-
-    >>> parse_size("1.5GiB") == 3 * 2**29
-    True
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)?\s*", text)
-    size = round(float(found[1]) * UNITS.get(found[2] or "", 1)) if found else 0
-    if size < 2**20:
-        raise BenchError(f"{text!r} is no size of memory like 24GiB, 500MB or a number of bytes, of 1 MiB or more")
-    return size
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from diffusers import (
     DDIMScheduler,
     StableDiffusionImg2ImgPipeline,
 )
+from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -60,6 +61,22 @@ class KeyframeVideoPipeline(AnimateDiffSparseControlNetPipeline):
     def prepare_image(self, image, width, height, device, dtype):
         latents = encode_pixels(self.vae, image)[:, :, None]  # (B, C, 1, y, x)
         return torch.cat([latents] * 2) if self.do_classifier_free_guidance else latents
+
+
+class RefiningPipeline(StableDiffusionImg2ImgPipeline):
+    """Image-to-image whose noise is drawn in float32, each image's by its own generator, whatever the precision.
+
+    The official pipeline draws in the networks' precision, where a seed gives other numbers. In float32 this is it.
+    """
+
+    def prepare_latents(self, image, timestep, batch_size, num_images_per_prompt, dtype, device, generator=None):
+        drawn = []
+        for one, own in zip(image.to(device, dtype).split(1), generator, strict=True):
+            seen = self.vae.encode(one).latent_dist
+            drawn.append(seen.mean + seen.std * randn_tensor(seen.mean.shape, own, seen.mean.device).to(dtype))
+        clean = self.vae.config.scaling_factor * torch.cat(drawn)
+        noise = randn_tensor(clean.shape, generator, clean.device).to(dtype)
+        return self.scheduler.add_noise(clean, noise, timestep)
 
 
 def count_steps(steps: int, strength: float) -> int:

@@ -7,7 +7,8 @@ three things, which keep every pretrained weight:
 - self-attention (attn1) is sparse-causal: a frame asks the first and the previous frame (§4.1);
 - behind each transformer block lies an attention over time, at each place of the picture; its output starts at zero.
 
-`tune` trains attn1.to_q, attn2.to_q and the attention over time, as the released code does; all else stays frozen.
+`tune` trains attn1.to_q, attn2.to_q and the attention over time, as the released code does; all else stays frozen, and
+is shared with the suite's network. What is trained is in float32 and computes in the suite's precision.
 
 Chosen where the sources differ or are silent:
 
@@ -20,7 +21,6 @@ Chosen where the sources differ or are silent:
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -39,8 +39,10 @@ from bench.core.errors import BenchError
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.budget import run_parts
 from bench.toolbox.encoded import remember
+from bench.toolbox.precision import autocast
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.rows import digest_video
+from bench.toolbox.sharing import copy_sharing
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, walk_batches
 
 KEPT = 3  # tuned networks that a process keeps for each suite
@@ -97,19 +99,26 @@ class InflatedUNet(nn.Module):
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
-        self.unet = copy.deepcopy(unet).requires_grad_(False)
+        self.dtype = unet.dtype
+        images: Any = [one for one in unet.modules() if isinstance(one, BasicTransformerBlock)]
+        queries = [one.to_q for block in images for one in (block.attn1, block.attn2) if one is not None]
+        own = [parameter for query in queries for parameter in query.parameters()]
+        self.unet = copy_sharing(unet, own=own).requires_grad_(False)
         self.blocks: list[VideoBlock] = []
         self.losses: list[float] = []  # of each step of `tune`
         for part in list(self.unet.modules()):
             blocks: Any = getattr(part, "transformer_blocks", ())
             for place, block in enumerate(blocks):
-                made = VideoBlock(block).to(self.unet.device, self.unet.dtype).requires_grad_(False)
+                made = VideoBlock(block).to(self.unet.device).requires_grad_(False)
+                made.norm.to(self.dtype)
                 blocks[place] = made
                 self.blocks.append(made)
         if not self.blocks:
             raise BadTuning(
                 "this UNet has no transformer blocks to inflate; give a UNet2DConditionModel with attention"
             )
+        for parameter in self.trained_parameters():
+            parameter.data = parameter.data.float()
 
     def forward(
         self,
@@ -121,10 +130,11 @@ class InflatedUNet(nn.Module):
         clips, frames = noisy.shape[0], noisy.shape[2]
         for block in self.blocks:
             block.block.attn1.frames = frames
-        images = noisy.transpose(1, 2).flatten(0, 1)
-        every = text.repeat_interleave(frames, dim=0)
-        made = self.unet(images, times.expand(clips).repeat_interleave(frames), every, return_dict=False)[0]
-        return made.unflatten(0, (clips, frames)).transpose(1, 2)
+        images = noisy.transpose(1, 2).flatten(0, 1).to(self.dtype)
+        every = text.repeat_interleave(frames, dim=0).to(self.dtype)
+        with autocast(images.device, self.dtype):
+            made = self.unet(images, times.expand(clips).repeat_interleave(frames), every, return_dict=False)[0]
+        return made.to(noisy.dtype).unflatten(0, (clips, frames)).transpose(1, 2)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """Queries of both attentions and the attention over time."""

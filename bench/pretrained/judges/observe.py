@@ -9,8 +9,8 @@ Choices. Batches are counted in pixels of the network's input, so that the matri
 large ones alike while memory stays the same for 100 clips and for 2,000; a device that holds fewer is given fewer
 (`bench.toolbox.budget`). `threads` is set for the time of a call, and
 what torch had is restored: matrices of these sizes use all that they are given, so give all cores when one process
-scores, and one each where cells run side by side. Exact float32 is the default; "bf16" converts the networks
-themselves, because under autocast weights are converted anew with every call.
+scores, and one each where cells run side by side. Exact float32 is the default; "bf16" and "fp16" convert the networks
+themselves (but RAFT and AMT), because under autocast weights are converted anew with every call.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from bench.core.errors import BenchError
+from bench.core.hardware import PRECISIONS, Precision
 from bench.pretrained.roles import JUDGES as JUDGE_ROLES
 from bench.pretrained.roles import MissingWeights, Role, loading, make_roles
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from bench.pretrained.judges.preparation import Preparation
     from bench.pretrained.judges.publishers import Pixels
 
-Precision = Literal["fp32", "bf16"]
 Seen = TypeVar("Seen")
 BATCH_PIXELS = 32 * 224 * 224  # of the networks' input: 32 frames for a ViT at the papers' size
 FLOW_PIXELS = 8 * 288 * 512  # RAFT keeps the correlation of all pairs of pixels
@@ -146,8 +146,8 @@ class Judges:
 
     def __init__(self, suite: Any, *, precision: Precision = "fp32", threads: int | None = None) -> None:
         """`suite` gives `settings`, `base` and `device`. `threads`: None leaves torch's number as it is."""
-        if precision not in get_args(Precision):
-            raise UnknownView(f"precision {precision!r}; it is one of {', '.join(get_args(Precision))}")
+        if precision not in PRECISIONS:
+            raise UnknownView(f"precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
         self.name: str = suite.name
         self.precision: Precision = precision
         self.threads = threads
@@ -244,7 +244,10 @@ class Judges:
                 if _view(view).role != "raft"
             }
             step = _clips_at_once((preparation for _, preparation in looking.values()), video.shape)
-            look = partial(self._look, looking, threads=threads)
+
+            def look(part: np.ndarray) -> dict[str, np.ndarray]:
+                return self._look(looking, part, threads)
+
             for seen in self._walk(" and ".join(looking), video, look, step) if looking else ():
                 for view, part in seen.items():
                     parts[view].append(part)
@@ -301,6 +304,7 @@ class Judges:
 
         from bench.pretrained.judges import networks as kinds
         from bench.pretrained.judges.classifiers import load_classifier
+        from bench.toolbox.precision import DTYPES
 
         role = self._role(view)
         loaders: dict[str, Callable[..., Any]] = {
@@ -322,8 +326,7 @@ class Judges:
             elif role.name == "amt":
                 network = kinds.Interpolator(role.locate(), self.device)
             else:
-                dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-                network = loaders.get(role.name, kinds.ClipEncoder)(role, dtype, self.device)
+                network = loaders.get(role.name, kinds.ClipEncoder)(role, DTYPES[self.precision], self.device)
         self._networks[key] = network
         return network
 
@@ -340,6 +343,8 @@ class Judges:
         """One batch through each distinct network, its frames prepared once for each distinct preparation."""
         import torch
 
+        from bench.toolbox.precision import DTYPES
+
         frames = video.reshape(-1, *video.shape[2:])
         pixels: dict[Any, Any] = {}
         outputs: dict[Any, Any] = {}
@@ -348,8 +353,8 @@ class Judges:
             if (id(network), preparation) not in outputs:
                 if preparation not in pixels:
                     made = torch.from_numpy(preparation.prepare(frames, threads=threads))
-                    dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-                    pixels[preparation] = made.to(self.device, dtype).unflatten(0, video.shape[:2])
+                    made = made.to(self.device, DTYPES[self.precision])
+                    pixels[preparation] = made.unflatten(0, video.shape[:2])
                 outputs[id(network), preparation] = network.see(pixels[preparation])
             seen[view] = outputs[id(network), preparation][_view(view).output].float().cpu().numpy()
         return seen
