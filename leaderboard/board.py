@@ -72,7 +72,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table of the board. `better[i, j]`: ranked row i is shown to be better than ranked row j."""
+    """One table of the board. `better[i, j]`: ranked row i is shown to be better than ranked row j.
+
+    `table` has no rows of references that belong to every split (split "clips"); `scores` has theirs too.
+    """
 
     dataset: str
     split: str
@@ -86,6 +89,8 @@ class Section:
     clips: int
     groups: int  # of subjects, each with clips of its own
     generalises_to: str
+    table: pd.DataFrame  # what `tables.result_table` says of the rows
+    scores: pd.DataFrame  # and of what
 
     @property
     def primary(self) -> MetricSpec:
@@ -153,6 +158,8 @@ def make_section(rows: pd.DataFrame, dataset: str, split: str, classes: int, sui
         clips=int(first["n_clips"]),
         groups=len(panels_of(rows, str(first["method"]), metrics[0].name)),
         generalises_to=str(first["generalises_to"]),
+        table=table[table["split"] == split],
+        scores=rows,
     )
 
 

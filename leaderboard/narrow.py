@@ -187,9 +187,7 @@ def tell_metric(rows: pd.DataFrame, metric: str) -> Iterator[str]:
     direction = rows["direction"].iloc[0]
     rows = rows.assign(place=rows["role"].map(ORDER), rank=rows["value"] * (-1 if direction == "higher" else 1))
     rows = rows.sort_values(["place", "rank", "method"], kind="stable")
-    levels = rows[rows["role"].isin(SEES_BRAIN)] if rows["role"].isin(SEES_BRAIN).any() else rows
-    hardest = levels["floor"].fillna(-np.inf if direction == "higher" else np.inf)
-    shared = levels.iloc[hardest.argmax() if direction == "higher" else hardest.argmin()]
+    shared = find_levels(rows)
     told = [
         f"{word} {write_short(shared[name])[0]}{f' ({shared[of]})' if of and shared[of] else ''}"
         for word, name, of in (
@@ -207,6 +205,14 @@ def tell_metric(rows: pd.DataFrame, metric: str) -> Iterator[str]:
         line = f"  {name_row(row)[:width]:<{width}}  {text:<{max(map(len, numbers))}}  {drawn}"
         mark = textwrap.shorten(short_mark(row["mark"]), max(2, WIDTH - len(line) - 2), placeholder=" …")
         yield f"{line}  {mark}".rstrip()[:WIDTH]
+
+
+def find_levels(rows: pd.DataFrame) -> pd.Series:
+    """Of one metric's rows the one with the hardest floor, whose levels all are held against: `floor`, `ceiling`, …"""
+    levels = rows[rows["role"].isin(SEES_BRAIN)] if rows["role"].isin(SEES_BRAIN).any() else rows
+    if rows["direction"].iloc[0] == "higher":
+        return levels.iloc[levels["floor"].fillna(-np.inf).argmax()]
+    return levels.iloc[levels["floor"].fillna(np.inf).argmin()]
 
 
 def name_row(row: pd.Series) -> str:

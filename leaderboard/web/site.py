@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from leaderboard.papers.unread import load_unread
 from leaderboard.publication import write_place
 from leaderboard.published_board import HEADS, ShownSet, table_part
 from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
+from leaderboard.web.matrix import STEPS, sum_up, view_matrix
 from leaderboard.web.page import fill_page
 
 FOLDER = Path(__file__).parents[1] / "site"
@@ -53,6 +55,9 @@ def write_site(
     views = [view_section(section, wall) for section, wall in shown]
     page = fill_page(
         "board",
+        matrix=view_matrix(sections),
+        steps=[f"{low:g}–{high:g}" for low, high in pairwise((0, *STEPS, 1))],
+        sums=[sum_up(one) | {"link": f"#published-{one.name}"} for one in published],
         sections=views,
         datasets=list(dict.fromkeys(view["dataset"] for view in views)),
         splits=list(dict.fromkeys(view["split"] for view in views)),

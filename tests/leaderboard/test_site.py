@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pretended import pretend_current
-from small_site import Site, make_site
+from small_site import Site, make_site, read_page
 from walls import make_cells, make_dataset, make_scores
 
 from bench.cli import main
@@ -27,21 +26,6 @@ def made(tmp_path_factory) -> Site:
 # As files
 
 
-class Reader(HTMLParser):
-    """Tags with their attributes, and the text outside style and script."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
 def test_the_page_is_the_same_every_time_and_old_clips_go(made, tmp_path):
     _, sections, walls, _ = made
     first = {path.name: path.read_bytes() for path in write_site(sections, walls, tmp_path)}
@@ -54,8 +38,7 @@ def test_the_page_is_the_same_every_time_and_old_clips_go(made, tmp_path):
 
 def test_nothing_is_fetched_and_all_media_are_there(made):
     folder, _, walls, _ = made
-    reader = Reader()
-    reader.feed((folder / "index.html").read_text())
+    reader = read_page(folder / "index.html")
     sources = [
         value for tag, about in reader.tags for name, value in about.items() if name in ("src", "poster", "data-poster")
     ]
@@ -71,9 +54,8 @@ def test_nothing_is_fetched_and_all_media_are_there(made):
 
 def test_scores_stand_on_the_page_as_in_the_sections(made):
     folder, sections, _, _ = made
-    reader = Reader()
-    reader.feed((folder / "index.html").read_text())
-    text = re.sub(r"\s+", " ", "".join(reader.words))
+    reader = read_page(folder / "index.html")
+    text = reader.text
     for section in sections:
         for row in section.rows:
             assert str(row.scores[section.primary.name]) in text and str(row.method) in text

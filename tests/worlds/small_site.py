@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def add_rows(scores: pd.DataFrame, method: str, role: str, level: float, *, spli
     if split == "clips":
         rows = rows[rows["subject"] == rows["subject"].min()].assign(subject=0)
     value = rows["value"] + level - rows["value"].mean()
-    return rows.assign(method=method, role=role, split=split, value=value, cell=method, shuffled=0.1)
+    return rows.assign(method=method, role=role, split=split, value=value, cell=method, shuffled=0.1, folds=1)
 
 
 def make_site(folder: Path) -> Site:
@@ -51,3 +53,28 @@ def make_site(folder: Path) -> Site:
     sections, walls = make_board(scores), read_walls(folder / "results")
     write_site(sections, walls, folder / "site")
     return folder / "site", sections, walls, scores
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text outside style and script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def read_page(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
