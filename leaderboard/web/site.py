@@ -30,11 +30,10 @@ from leaderboard.published_board import HEADS, ShownSet, table_part
 from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
 from leaderboard.web.matrix import STEPS, sum_up, view_matrix
 from leaderboard.web.page import fill_page
+from leaderboard.web.plot import view_dots
 
 FOLDER = Path(__file__).parents[1] / "site"
 ROLES = {"method": "method", "baseline": "baseline", "control": "floor", "ceiling": "ceiling"}
-EDGE = 2.0  # per cent of a strip left free at both ends
-TICKS = 5  # at most
 
 
 def write_site(
@@ -134,60 +133,6 @@ def view_row(place: int, row: Row, section: Section) -> dict[str, Any]:
         "coverage": f"{row.coverage:.3g}",
         "door": row.door,
     }
-
-
-def view_dots(section: Section) -> dict[str, Any] | None:
-    """A strip for each row that has subjects (ceilings aside): places along a common axis, in per cent."""
-    name = section.primary.name
-    rows = [row for row in section.rows if row.by_subject and row.role != "ceiling" and name in row.scores]
-    if not rows:
-        return None
-    chance = section.primary.chance if isinstance(section.primary.chance, float) else None
-    values = [value for row in rows for value in row.by_subject.values()]
-    for row in rows:
-        score = row.scores[name]
-        values += [score.value, score.low, score.high, row.shuffled]
-    values += [] if chance is None else [chance]
-    known = [value for value in values if np.isfinite(value)]
-    low, high = min(known), max(known)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-
-    def at(value: float) -> str | None:
-        part = (value - low) / (high - low)
-        return f"{EDGE + (100 - 2 * EDGE) * part:.2f}%" if np.isfinite(value) else None
-
-    strips = []
-    for row in rows:
-        score = row.scores[name]
-        subjects = [
-            {"subject": subject, "text": write_number(value), "x": at(value)}
-            for subject, value in row.by_subject.items()
-        ]
-        strips.append(
-            {
-                "method": row.method,
-                "role": row.role,
-                "text": str(score),
-                "mean": at(score.value),
-                "low": at(score.low),
-                "high": at(score.high),
-                "shuffled": at(row.shuffled),
-                "shuffled_text": write_number(row.shuffled) if np.isfinite(row.shuffled) else "",
-                "subjects": subjects,
-            }
-        )
-    ticks = [{"x": at(tick), "text": f"{tick:.6g}"} for tick in choose_ticks(low, high)]
-    return {"strips": strips, "ticks": ticks, "chance": None if chance is None else at(chance)}
-
-
-def choose_ticks(low: float, high: float) -> list[float]:
-    """Round numbers within low..high, at most TICKS."""
-    rough = (high - low) / TICKS
-    unit = 10.0 ** np.floor(np.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-    first, last = int(np.ceil(low / step)), int(np.floor(high / step))
-    return [round(number * step, 12) for number in range(first, last + 1)][:TICKS]
 
 
 def view_pairs(section: Section) -> list[dict[str, Any]] | None:

@@ -15,7 +15,8 @@ from walls import make_cells, make_dataset, make_scores
 from bench.cli import main
 from leaderboard.web.clip_export import COUNT
 from leaderboard.web.clip_wall import read_walls
-from leaderboard.web.site import choose_ticks, list_media, write_site
+from leaderboard.web.plot import choose_ticks, view_dots
+from leaderboard.web.site import list_media, write_site
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,21 @@ def test_ticks_are_round_few_and_inside(low, high):
     step = np.diff(ticks)
     np.testing.assert_allclose(step, step[0])
     assert f"{step[0]:e}"[0] in "125"
+
+
+def test_the_plot_has_floor_ceiling_and_chance_on_its_axis(made):
+    """`one` has .7085 on average, its shuffled brain, the best floor, .17085, codec .95; places are linear."""
+    _, sections, _, _ = made
+    dots = view_dots(sections[0])
+    assert dots is not None
+    floor, ceiling = ((dots[name]["x"], dots[name]["width"], dots[name]["text"]) for name in ("floor", "ceiling"))
+    assert floor[0] == "0%" and floor[2] == "0.171, shuffled_brain" and ceiling[2] == "0.950, codec"
+    assert dots["chance"]["text"] == "0.0250"
+    places = {strip["method"]: float(strip["mean"].rstrip("%")) for strip in dots["strips"]}
+    low, high = float(floor[1].rstrip("%")), float(ceiling[0].rstrip("%"))
+    assert places["one"] == pytest.approx(low + (0.7085 - 0.17085) / (0.95 - 0.17085) * (high - low), abs=0.05)
+    assert high + float(ceiling[1].rstrip("%")) == pytest.approx(100) and 0 < low < high <= 98
+    assert all(0 < float(one["x"].rstrip("%")) < 100 for strip in dots["strips"] for one in strip["subjects"])
 
 
 # The commands
