@@ -38,7 +38,8 @@ _DOOR = {
     **dict.fromkeys(("open_dataset", "make_dataset", "verify_dataset", "describe_dataset"), "bench.api.data"),
     **dict.fromkeys(("load_suite", "build_suite", "fetch_suite", "verify_suite", "describe_suite"), "bench.api.data"),
     **dict.fromkeys(("audit_dataset", "measure_audits", "examine_machine"), "bench.api.audits"),
-    **dict.fromkeys(("measure_scoring", "measure_memory", "measure_statistics"), "bench.api.audits"),
+    **dict.fromkeys(("measure_scoring", "measure_memory", "measure_streams"), "bench.api.audits"),
+    **dict.fromkeys(("measure_scale", "measure_statistics"), "bench.api.audits"),
     **dict.fromkeys(("check_method", "write_method"), "bench.api.authors"),
     "BenchError": "bench.core.errors",
 }
@@ -50,8 +51,10 @@ if TYPE_CHECKING:
         examine_machine,
         measure_audits,
         measure_memory,
+        measure_scale,
         measure_scoring,
         measure_statistics,
+        measure_streams,
     )
     from bench.api.authors import check_method, write_method
     from bench.api.cost import CellsCost, estimate_cost, tell_cost

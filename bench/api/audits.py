@@ -57,6 +57,21 @@ def measure_memory() -> pd.DataFrame:
     return measure_it()
 
 
+def measure_streams(many: int = 5000) -> pd.DataFrame:
+    """Peak memory of a cell of 100 clips of 33×480×720 pixels and of one of so many, in each phase, and their ratio."""
+    from bench.audit.streams import COUNTS
+    from bench.audit.streams import measure_streams as measure_it
+
+    return measure_it((COUNTS[0], many))
+
+
+def measure_scale(workers: int = 2) -> pd.DataFrame:
+    """Seconds a cell on one worker of a cluster and on several, and the speed-up."""
+    from bench.audit.scale import measure_scale as measure_it
+
+    return measure_it((1, workers))
+
+
 def measure_statistics() -> pd.DataFrame:
     """Seconds that the board's statistics take."""
     from leaderboard.stats.speed import measure_statistics as measure_it

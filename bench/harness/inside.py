@@ -54,11 +54,15 @@ class Served(Rows):
     Nothing leads from here to where they lie. Threads and forked processes may ask at the same time.
     """
 
-    __slots__ = ("_line", "_number")
+    __slots__ = ("_at_once", "_line", "_number")
 
     def __init__(self, line: socket.socket, lent: Lent) -> None:
         super().__init__(lent.shape, lent.dtype)
-        self._line, self._number = line, lent.number
+        self._line, self._number, self._at_once = line, lent.number, lent.at_once
+
+    @property
+    def at_once(self) -> int:
+        return self._at_once
 
     def read(self, rows: Int64[np.ndarray, " n"]) -> np.ndarray:
         return ask(self._line, self._number, rows)

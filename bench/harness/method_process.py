@@ -269,7 +269,7 @@ class MethodProcess:
 
     def lend(self, rows: Any) -> Any:
         self.lent.append(rows)
-        return Lent(len(self.lent) - 1, tuple(rows.shape), np.dtype(rows.dtype).str)
+        return Lent(len(self.lent) - 1, tuple(rows.shape), np.dtype(rows.dtype).str, rows_at_once(rows))
 
 
 def may_have(rows: np.ndarray, array: Any) -> bool:

@@ -39,6 +39,7 @@ class Lent(NamedTuple):
     number: int
     shape: tuple[int, ...]
     dtype: str
+    at_once: int  # rows that are given at once
 
 
 class Closed(Exception):

@@ -14,14 +14,15 @@ from bench.core.contracts import Dataset, Space
 from bench.core.seeds import permute
 from bench.scoring.score_pairings import describe_scores, score_pairings
 from bench.scoring.stored import Wanted
-from bench.scoring.views import BEHIND, summarise, unit
+from bench.scoring.views import BEHIND, LOOKED, summarise, unit
 from bench.store.cache import digest_code, open_cache
 from bench.store.cells import Cell
+from bench.toolbox.rows import Clips, rows_at_once
 from metrics.embedding import CLIP, CONCEPT
 from metrics.retrieval import cosine_scores
 from metrics.specs import Scored
 
-CHUNK = 64  # clips looked at at once
+CHUNK = 64  # clips looked at at once, and fewer where these are more bytes
 
 Vectors = Float32[np.ndarray, "clip d"]
 
@@ -69,10 +70,11 @@ def place_clips(space: Space, clips: np.ndarray, dataset: Dataset, suite: Any) -
     if kept is not None:
         return np.array(kept)
     parts = []
-    for start in range(0, len(clips), CHUNK):
-        some = clips[start : start + CHUNK]
+    step = CHUNK if words else rows_at_once(Clips(dataset, clips), most=CHUNK, size=LOOKED)
+    for start in range(0, len(clips), step):
+        some = clips[start : start + step]
         video = np.empty((0, 0, 0, 0, 3), np.uint8) if words else dataset.video(some)
-        parts.append(SPACES[space](suite, video, captions[start : start + CHUNK]))
+        parts.append(SPACES[space](suite, video, captions[start : start + step]))
     placed = unit(np.concatenate(parts)).astype(np.float32)
     cache.keep_array(made_from, placed)
     return placed

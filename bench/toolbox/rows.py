@@ -26,6 +26,7 @@ from bench.core.progress import warn_once
 
 HELD = 2**28  # bytes of an array up to which it is held in memory
 PART = 2**26  # bytes of rows that are read at once; one row may be more
+MOST = 256  # rows that are read at once
 _DIGESTS: weakref.WeakKeyDictionary[Rows, str] = weakref.WeakKeyDictionary()
 
 
@@ -43,7 +44,12 @@ class Rows(ABC):
 
     @abstractmethod
     def read(self, rows: Int64[np.ndarray, " n"]) -> np.ndarray:
-        """These rows, of which there are at most `rows_at_once(self)`; each is one that there is."""
+        """These rows, of which there are at most `at_once`; each is one that there is."""
+
+    @property
+    def at_once(self) -> int:
+        """How many rows are read at once, at most."""
+        return count_rows(self, PART)
 
     @property
     def ndim(self) -> int:
@@ -61,7 +67,7 @@ class Rows(ABC):
         rows = np.arange(len(self))[chosen]
         flat = np.reshape(rows, -1)
         found = np.empty((flat.size, *self.shape[1:]), self.dtype)
-        step = rows_at_once(self)
+        step = self.at_once
         for start in range(0, flat.size, step):
             found[start : start + step] = self.read(flat[start : start + step])
         found = found.reshape(*np.shape(rows), *self.shape[1:])
@@ -143,13 +149,20 @@ class Joined(Rows):
         return made
 
 
-def rows_at_once(array: Any, *, most: int = 256, size: int | None = None) -> int:
+def rows_at_once(array: Any, *, most: int = MOST, size: int | None = None) -> int:
     """How many rows of an array are read at once: at most `most`, and `size` (`PART`) bytes, but one at least."""
+    if size is None and isinstance(array, Rows):
+        return min(most, array.at_once) or 1
+    return max(1, min(most, count_rows(array, PART if size is None else size)))
+
+
+def count_rows(array: Any, size: int) -> int:
+    """How many rows are so many bytes, from 1 to `MOST`."""
     a_row = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
-    return max(1, min(most, (PART if size is None else size) // max(1, a_row)))
+    return max(1, min(MOST, size // max(1, a_row)))
 
 
-def walk(array: Any, *, most: int = 256, size: int | None = None) -> Iterator[np.ndarray]:
+def walk(array: Any, *, most: int = MOST, size: int | None = None) -> Iterator[np.ndarray]:
     """All rows in order, in parts of `rows_at_once`; one empty part where there are none."""
     step = rows_at_once(array, most=most, size=size)
     for start in range(0, max(1, len(array)), step):

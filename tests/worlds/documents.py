@@ -169,6 +169,8 @@ INSTEAD |= {
     "python -m bench audit --measure": ("makes 50 phantoms; test_audit.py measures on one", None),
     "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
+    "python -m bench speed streams": ("reads and makes 5,000 clips of 34 MB: most of an hour", None),
+    "python -m bench speed scale --workers 2": ("says nothing while other tests run: cells beside each other", None),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
     "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
     "python -m bench run --method sam_net --split cross_subject --dataset seed_dv --data-root DIR --suite paper": (
