@@ -168,7 +168,11 @@ class Dataset(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of all that determines the content."""
+        """Of all that determines the content. It names the data in keys and on the board.
+
+        Data that is generated, and not the same to the last bit on every machine, also has `content_digest`, of its
+        files as they are here, which keys what is computed from them and kept (`digest_content`).
+        """
 
     @property
     def subjects(self) -> tuple[int, ...]: ...
@@ -207,3 +211,8 @@ class Dataset(Protocol):
     @property
     def truth(self) -> Any | None:
         """The phantom's own likelihood model and labels; None for real data."""
+
+
+def digest_content(dataset: Dataset) -> str:
+    """Of a data set's content as it is on this machine; `digest` where it has no other."""
+    return str(getattr(dataset, "content_digest", dataset.digest))

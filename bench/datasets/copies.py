@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from bench.core.contracts import Dataset
+from bench.core.contracts import Dataset, digest_content
 from bench.core.progress import say
 from bench.core.splits import Fold, SplitError, make_folds
 from bench.datasets.duplicates import Duplicates, compare_trials, tabulate_trials
@@ -148,7 +148,7 @@ def refuse_copies(dataset: Dataset, split: str, classes: int = 40) -> None:
 def compare_once(dataset: Dataset) -> Duplicates:
     """`compare_trials`, kept in the user's cache under the data set's digest and the code that compares."""
     code = digest_code("bench.datasets.duplicates")
-    made_from = {"what": "duplicated recordings", "data": dataset.digest, "modality": dataset.modality, "code": code}
+    made_from = {"what": "duplicated recordings", "data": digest_content(dataset), "modality": dataset.modality, "code": code}
 
     def make() -> bytes:
         found = compare_trials(dataset)

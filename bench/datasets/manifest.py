@@ -1,6 +1,10 @@
 """The manifest of a phantom: what it was made from and the sha256 of every file, against which it is opened.
 
 manifest.json    {digest, seconds, spec, files, manifest_digest}: `digest` is that of spec and files
+
+A phantom is the same one wherever it is made: what names it, in keys and on the board, is the digest of its spec, the
+generator's version among it (`name_phantom`). Its files are not the same to the last bit on every processor, so the
+digest of the files tells damage here, and keys what is computed from them and kept in this machine's cache.
 """
 
 from __future__ import annotations
@@ -54,6 +58,11 @@ def read_manifest(root: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedPhantom(root, {NAME: f"is no manifest ({error!r})"}) from error
     return manifest
+
+
+def name_phantom(root: Path) -> str:
+    """What determines a phantom's content, whichever machine made it: the digest of its spec. Raises DamagedPhantom."""
+    return digest({"phantom": read_manifest(root)["spec"]})
 
 
 def check_phantom(root: Path, cache: Path, *, spec: Mapping[str, Any] | None = None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
-from bench.core.contracts import Dataset, Space
+from bench.core.contracts import Dataset, Space, digest_content
 from bench.core.seeds import permute
 from bench.scoring.score_pairings import describe_scores, score_pairings
 from bench.scoring.stored import Wanted
@@ -60,7 +60,7 @@ def place_clips(space: Space, clips: np.ndarray, dataset: Dataset, suite: Any) -
     made_from = {
         "what": f"clips in {space}",
         "suite": suite.judges.digest(BEHIND[space]) if space in BEHIND else [suite.digest, suite.drawing_settings],
-        "data": dataset.digest,
+        "data": digest_content(dataset),
         "clips": hashlib.sha256(np.ascontiguousarray(clips, np.int64).data).hexdigest(),
         "code": digest_code(__name__),
         "device": str(suite.device),

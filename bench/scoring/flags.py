@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.contracts import digest_content
 from bench.core.seeds import derive_seed
 from bench.core.spec import KEY_LENGTH, digest, is_submitted
 from bench.core.splits import make_folds
@@ -160,7 +161,7 @@ EXAMINED: dict[tuple[str, str], dict[str, str]] = {}  # of the last submitted ce
 
 def examine(cell: Cell, dataset: Any) -> dict[str, str]:
     """What is told of submitted videos by looking at each of them beside its true clip, subject by subject."""
-    about = str(cell.manifest["prediction_digest"]), str(dataset.digest)
+    about = str(cell.manifest["prediction_digest"]), digest_content(dataset)
     if about in EXAMINED:
         return EXAMINED[about]
     trials = cell.trials().reset_index(names="row")

@@ -34,7 +34,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.captions import FETCH, caption_path, find_captions, read_captions
-from bench.datasets.manifest import read_manifest
+from bench.datasets.manifest import name_phantom, read_manifest
 from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import Cache, digest_code
@@ -100,6 +100,12 @@ class CC2017:
 
     @cached_property
     def digest(self) -> str:
+        """Of all that determines the content: of a phantom its spec, of real data all its files."""
+        return self._view(name_phantom(self.root)) if (self.root / "manifest.json").is_file() else self.content_digest
+
+    @cached_property
+    def content_digest(self) -> str:
+        """Of all files, as they are on this machine."""
         manifest = self.root / "manifest.json"
         if manifest.is_file():
             own = read_manifest(self.root)["digest"]
@@ -110,11 +116,14 @@ class CC2017:
             extra += [self.root / "geometry.json", self.root / "concepts.json", *self.root.glob("subj*_rois.txt")]
             files |= {path for path in extra if path.is_file()}
             own = hash_files(sorted(files), self.root, self.cache.folder)
+        return self._view(own)
+
+    def _view(self, own: str) -> str:
         return own if self.average == "test" else f"{own}-{self.average}"  # other trials are other data
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
+        return {"what": what, "data": self.content_digest, "code": digest_code(__name__)}
 
     def recording(self, subject: int, part: Part) -> np.ndarray:  # float [clip, repeat, voxel], memory-mapped
         key = (subject, part)

@@ -35,7 +35,7 @@ from jaxtyping import Float32, UInt8
 from bench.core.contracts import UNKNOWN_REGION, Modality
 from bench.core.errors import DatasetError
 from bench.datasets.cc2017.layout import read_fmri_geometry
-from bench.datasets.manifest import read_manifest
+from bench.datasets.manifest import name_phantom, read_manifest
 from bench.datasets.regions import UNLABELLED, VISUAL, read_rois, voxel_names
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.store.cache import Cache, digest_code
@@ -83,6 +83,12 @@ class CineBrain:
 
     @cached_property
     def digest(self) -> str:
+        """Of all that determines the content: of a phantom its spec, of real data all its files."""
+        return self._view(name_phantom(self.root)) if (self.root / "manifest.json").is_file() else self.content_digest
+
+    @cached_property
+    def content_digest(self) -> str:
+        """Of all files, as they are on this machine."""
         manifest = self.root / "manifest.json"
         if manifest.is_file():
             own = read_manifest(self.root)["digest"]
@@ -97,6 +103,9 @@ class CineBrain:
                 self.root,
                 self.cache.folder,
             )
+        return self._view(own)
+
+    def _view(self, own: str) -> str:
         return own if self.modality == "fmri" else f"{own}-eeg"  # the same files, other data
 
     def _recorded(self, item: dict[str, Any]) -> list[Path]:
@@ -121,7 +130,7 @@ class CineBrain:
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
+        return {"what": what, "data": self.content_digest, "code": digest_code(__name__)}
 
     @cached_property
     def items(self) -> dict[int, list[dict[str, Any]]]:

@@ -155,6 +155,6 @@ def keep_card(dataset: Any, code: str, measure: Callable[[], pd.DataFrame]) -> p
     """The table of a phantom's figures, measured by the code of that digest where the cache does not hold it."""
     import pandas as pd
 
-    made_from = {"what": "card", "data": dataset.digest, "code": code}
+    made_from = {"what": "card", "data": dataset.content_digest, "code": code}
     content = dataset.cache.content(made_from, lambda: measure().to_csv(index=False).encode())
     return pd.read_csv(io.BytesIO(content), keep_default_na=False)

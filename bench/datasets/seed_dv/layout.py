@@ -25,7 +25,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from bench.core.contracts import Modality
 from bench.core.errors import DatasetError
-from bench.datasets.manifest import read_manifest
+from bench.datasets.manifest import name_phantom, read_manifest
 from bench.datasets.seed_dv.concepts import SUBSET_NAMES
 from bench.datasets.seed_dv.geometry import BLOCK_NAMES, CHANNELS, Geometry, read_geometry
 from bench.store.cache import Cache, digest_code
@@ -81,6 +81,12 @@ class SeedDV:
 
     @cached_property
     def digest(self) -> str:
+        """Of all that determines the content: of a phantom its spec, of real data all its files."""
+        return name_phantom(self.root) if (self.root / "manifest.json").is_file() else self.content_digest
+
+    @cached_property
+    def content_digest(self) -> str:
+        """Of all files, as they are on this machine."""
         manifest = self.root / "manifest.json"
         if manifest.is_file():
             return read_manifest(self.root)["digest"]
@@ -114,7 +120,7 @@ class SeedDV:
 
     def made_from(self, what: str) -> dict[str, str]:
         """All that determines what is derived from this data, for the cache."""
-        return {"what": what, "data": self.digest, "code": digest_code(__name__)}
+        return {"what": what, "data": self.content_digest, "code": digest_code(__name__)}
 
     @property
     def blocks(self) -> Int64[np.ndarray, " clip"]:

@@ -101,7 +101,7 @@ class Truth:
 
     def made_from(self, what: str) -> dict[str, Any]:
         """All that determines what an observer makes of this phantom, for the cache."""
-        return {"what": f"observer, {what}", "data": self.dataset.digest, "code": digest_code(__name__)}
+        return {"what": f"observer, {what}", "data": self.dataset.content_digest, "code": digest_code(__name__)}
 
     def concept_posteriors(self, trials: Sequence[int] | np.ndarray) -> Float64[np.ndarray, "trial concept"]:
         """Natural logarithm of the open-set observer's posterior of each concept, all equally likely before."""

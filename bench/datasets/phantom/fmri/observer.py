@@ -126,7 +126,7 @@ class FmriTruth:
     @cached_property
     def simulated(self) -> np.ndarray:
         """Features of `DRAWS` clips a concept, in the cache once made."""
-        made_from = {"what": "observer, simulated", "data": self.dataset.digest, "code": digest_code(__name__)}
+        made_from = {"what": "observer, simulated", "data": self.dataset.content_digest, "code": digest_code(__name__)}
         kept = self.dataset.cache.array(made_from, lambda: measure_cortex_features(self._drawn, self.spec))
         return np.array(kept)
 
