@@ -148,7 +148,12 @@ def refuse_copies(dataset: Dataset, split: str, classes: int = 40) -> None:
 def compare_once(dataset: Dataset) -> Duplicates:
     """`compare_trials`, kept in the user's cache under the data set's digest and the code that compares."""
     code = digest_code("bench.datasets.duplicates")
-    made_from = {"what": "duplicated recordings", "data": digest_content(dataset), "modality": dataset.modality, "code": code}
+    made_from = {
+        "what": "duplicated recordings",
+        "data": digest_content(dataset),
+        "modality": dataset.modality,
+        "code": code,
+    }
 
     def make() -> bytes:
         found = compare_trials(dataset)

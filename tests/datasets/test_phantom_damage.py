@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench.core.contracts import digest_content
 from bench.datasets import catalogue
 from bench.datasets.catalogue import make_phantom, open_dataset, read_dataset, set_aside, verify
-from bench.datasets.manifest import DamagedPhantom, check_phantom
+from bench.datasets.manifest import DamagedPhantom, check_phantom, write_manifest
 from bench.datasets.phantom.eeg.spec import find_spec
 from bench.datasets.phantom.publish import NoRoom
+from bench.datasets.seed_dv.layout import SeedDV
 from bench.store import cache, contents
 from bench.store.cache import state_of
 
@@ -160,3 +164,21 @@ def test_files_and_folders_of_a_phantom_are_as_the_umask_says(phantom) -> None:
     os.umask(umask)
     for path in (phantom.root, *phantom.root.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
+def test_a_phantom_of_another_processor_is_the_same_one_and_shares_no_cache(phantom, tmp_path) -> None:
+    """The last bit of a recording is another machine's: one name on the board, two for what is computed from it."""
+    other = tmp_path / "phantom"
+    shutil.copytree(phantom.root, other)
+    path = other / "EEG" / "sub1.npy"
+    signals = np.load(path)
+    signals.flat[0] = np.nextafter(signals.flat[0], np.inf)
+    np.save(path, signals)
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    write_manifest(manifest["spec"], other, manifest["seconds"])
+    opened = open_dataset("phantom_eeg:tiny", data_root=other)
+    assert opened.digest == phantom.digest and opened.content_digest != phantom.content_digest
+    assert digest_content(opened) == opened.content_digest
+    assert opened.made_from("trials") != phantom.made_from("trials")
+    write_manifest(manifest["spec"] | {"seed": 5}, other, manifest["seconds"])
+    assert SeedDV(other, cache=tmp_path / "cache").digest != phantom.digest

@@ -65,10 +65,13 @@ def publish_phantom(
             f"{name} needs {needed / 1e9:.1f} GB in {folder.parent}, {free / 1e9:.1f} GB are free; "
             "free some or set BENCH_HOME to another disk"
         )
+    from threadpoolctl import threadpool_limits
+
     try:
         with kept_draft(folder, fill) if resumes else disk.new_folder(folder) as draft:
             start = time.monotonic()
-            fill(draft)
+            with threadpool_limits(1):  # sums of several threads round otherwise
+                fill(draft)
             shutil.rmtree(draft / NOTES, ignore_errors=True)
             seconds = time.monotonic() - start
             write_manifest(spec.as_dict(), draft, seconds)

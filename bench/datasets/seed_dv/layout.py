@@ -71,7 +71,7 @@ class SeedDV:
                 f"`python -m bench data verify seed_dv --root {self.root}` lists what is there; {APPLY}"
             )
 
-        if (self.root / "manifest.json").is_file():  # its digest is that of all the files
+        if (self.root / "manifest.json").is_file():  # a phantom is whole
             every = [self.root / "EEG" / f"sub{number}.npy" for number in range(1, self.geometry.subjects + 1)]
             refuse_missing(self.root, every)
 

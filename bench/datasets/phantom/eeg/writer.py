@@ -47,7 +47,7 @@ def write_phantom(spec: PhantomSpec, folder: Path, *, processes: int) -> None:
 
 def fill(spec: PhantomSpec, draft: Path, processes: int) -> None:
     """Write all files of the phantom into `draft`, but for parts that are there already."""
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
     for name in ("EEG", "Video/BLIP-caption", "Video/meta-info", "truth/eyes", NOTES):
         (draft / name).mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,10 @@ def fill(spec: PhantomSpec, draft: Path, processes: int) -> None:
     each = spec.geometry.block_clips
     blocks = [recipes[first : first + each] for first in range(0, len(recipes), each)]
     # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
-    with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
+    with (
+        parallel_config(backend="loky", inner_max_num_threads=1),
+        Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel,
+    ):
         jobs = (delayed(keep_block)(spec, draft, block, own) for block, own in enumerate(blocks))
         for _ in track(parallel(jobs), "phantom: drawing blocks", total=len(blocks)):
             pass

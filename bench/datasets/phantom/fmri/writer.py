@@ -54,7 +54,7 @@ def write_fmri_phantom(spec: FmriSpec, folder: Path, *, processes: int) -> None:
 
 def fill(spec: FmriSpec, draft: Path, processes: int) -> None:
     """Write all files of the phantom into `draft`, but for parts that are there already."""
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
     for name in ("truth/tuning", "truth/scales", NOTES):
         (draft / name).mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,10 @@ def fill(spec: FmriSpec, draft: Path, processes: int) -> None:
     each = spec.segment_clips
     parts = [recipes[first : first + each] for first in range(0, len(recipes), each)]
     # max_nbytes: joblib would map large arguments from files, which its generators may have deleted by then
-    with Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel:
+    with (
+        parallel_config(backend="loky", inner_max_num_threads=1),
+        Parallel(n_jobs=processes, return_as="generator", max_nbytes=None) as parallel,
+    ):
         jobs = (delayed(keep_episode)(spec, draft, number, own) for number, own in enumerate(parts))
         for _ in track(parallel(jobs), "phantom: drawing films", total=len(parts)):
             pass
