@@ -40,6 +40,7 @@ _DOOR = {
     **dict.fromkeys(("audit_dataset", "measure_audits", "examine_machine"), "bench.api.audits"),
     **dict.fromkeys(("measure_scoring", "measure_memory", "measure_streams"), "bench.api.audits"),
     **dict.fromkeys(("measure_scale", "measure_statistics"), "bench.api.audits"),
+    **dict.fromkeys(("measure_generating", "measure_fitting"), "bench.api.audits"),
     **dict.fromkeys(("check_method", "write_method"), "bench.api.authors"),
     "BenchError": "bench.core.errors",
 }
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
         audit_dataset,
         examine_machine,
         measure_audits,
+        measure_fitting,
+        measure_generating,
         measure_memory,
         measure_scale,
         measure_scoring,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.api.names import check_setting
+from bench.api.names import check_hardware, check_setting
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.core.hardware import Precision
 
 
 def audit_dataset(
@@ -48,6 +50,38 @@ def measure_scoring(
     from bench.audit.speed import measure_scoring as measure_it
 
     return measure_it(clips, precision=precision, threads=threads)
+
+
+def measure_generating(
+    *,
+    clips: int = 4,
+    steps: int | None = None,
+    suite: str = "mini",
+    device: str = "auto",
+    precision: Precision = "fp32",
+    memory: str | int | None = None,
+) -> pd.DataFrame:
+    """Clips a minute of a suite's generators and of the bare diffusers pipelines, with the same networks.
+
+    `device`, `precision` and `memory` are as in `run`.
+    """
+    from bench.audit.speed_device import measure_generating as measure_it
+    from bench.pretrained.suite import load_suite
+
+    size = check_hardware(device, precision, memory)
+    loaded = load_suite(suite, device=device, precision=precision, memory=size)
+    return measure_it(loaded, clips=clips, steps=steps)
+
+
+def measure_fitting(*, steps: int = 30, device: str = "auto") -> pd.DataFrame:
+    """Steps a second of the toolbox's training loop and of a plain one."""
+    import torch
+
+    from bench.audit.speed_device import measure_fitting as measure_it
+
+    check_hardware(device, "fp32", None)
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return measure_it(torch.device(found if device == "auto" else device), steps=steps)
 
 
 def measure_memory() -> pd.DataFrame:

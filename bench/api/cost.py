@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.hardware import AUTO
 from bench.core.job import Job
 from bench.core.progress import say
 
 if TYPE_CHECKING:
+    import torch
+
+    from bench.core.hardware import Precision
     from bench.toolbox.work import Cost, Fold
 
 SHARE = 0.35  # of the matrix rate that networks are taken to reach where none of the method's cells says more
@@ -41,13 +45,21 @@ class CellsCost:
 
 
 def estimate_cost(
-    todo: Sequence[Job], *, suite: str = "mini", runs: str | Path = "runs", precision: str = "fp32"
+    todo: Sequence[Job],
+    *,
+    suite: str = "mini",
+    runs: str | Path = "runs",
+    device: str = "auto",
+    precision: Precision = "fp32",
 ) -> list[CellsCost]:
     """A row for each variant and split of a method among these cells. Nothing is computed but one matrix product."""
+    import torch
+
     from bench.harness.inputs import open_once
     from bench.pretrained.shapes import load_shapes
 
-    shapes = load_shapes(suite)
+    shapes = load_shapes(suite, precision=precision)
+    found = "cuda" if torch.cuda.is_available() else "cpu"
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in todo:
         groups.setdefault((job.spec.dataset, job.spec.method, job.variant, job.spec.split), []).append(job)
@@ -61,7 +73,7 @@ def estimate_cost(
         say(f"counting {method} {variant} on {split}")
         folds = [read_fold(dataset, job.spec.split, job.spec.fold, job.spec.classes) for job in jobs]
         counted = count_folds(method, jobs[0].spec.parameters, folds, shapes)
-        rates, basis = find_rates(method, dataset, shapes, runs, precision)
+        rates, basis = find_rates(method, dataset, shapes, runs, torch.device(found if device == AUTO else device))
         seconds = sum(cost.operations / rates[cost.phase] for costs_of in counted for cost in costs_of)
         costs.append(
             CellsCost(
@@ -143,17 +155,18 @@ def read_fold(dataset: Any, split: str, name: str, classes: int) -> Fold:
 
 
 def find_rates(
-    method: str, dataset: Any, shapes: Any, runs: str | Path, precision: str
+    method: str, dataset: Any, shapes: Any, runs: str | Path, device: torch.device
 ) -> tuple[dict[str, float], str]:
     """Operations a second in each phase, and what says so."""
-    from bench.store.provenance import describe_machine, find_gpus
+    from bench.store.provenance import describe_machine
 
-    here = describe_machine()["processor"], bool(find_gpus())
+    here = describe_machine()["processor"], device.type == "cuda"
     for where, manifests in (("the store", stored(runs)), ("committed results", committed())):
         for manifest in manifests:
             spec, made = manifest["spec"], manifest.get("provenance", {})
             machine = made.get("machine", {}).get("processor"), bool(made.get("gpus"))
             alike = spec["method"] == method and spec["dataset"] == dataset.name and machine == here
+            alike = alike and spec.get("settings", {}).get("precision", "fp32") == shapes.precision
             if not alike or spec["suite"] != shapes.name or not {"fit", "reconstruct"} <= set(manifest["phases"]):
                 continue
             fold = read_fold(dataset, spec["split"], spec["fold"], spec["classes"])
@@ -164,15 +177,12 @@ def find_rates(
                 rates[phase] = operations / max(manifest["phases"][phase], 1e-9)
             told = f"cell {manifest['key'][:8]} of {where}: {tell_rate(rates['fit'])} in fit, "
             return rates, told + f"{tell_rate(rates['reconstruct'])} in reconstruct, one process"
-    return assume_rates(precision)
+    return assume_rates(shapes.precision, device)
 
 
-def assume_rates(precision: str) -> tuple[dict[str, float], str]:
-    import torch
-
+def assume_rates(precision: str, device: torch.device) -> tuple[dict[str, float], str]:
     from bench.audit.speed import matrix_rate
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = matrix_rate(precision, device, side=SIDES[device.type])
     told = f"{SHARE:.0%} (assumed) of {tell_rate(rate)}, the rate of a matrix product here in {precision}"
     return dict.fromkeys(("fit", "reconstruct"), SHARE * rate), told

@@ -174,7 +174,8 @@ def tell_work(todo: Sequence[Job], planned: int, cost: bool, asked: dict[str, An
     if not cost:
         say(f"{len(todo)} of {planned} cells to do; --cost tells memory, disk and hours")
         return
-    for line in bench.tell_cost(bench.estimate_cost(todo, suite=asked["suite"], runs=asked["runs"]), planned):
+    costs = bench.estimate_cost(todo, **{name: asked[name] for name in ("suite", "runs", "device", "precision")})
+    for line in bench.tell_cost(costs, planned):
         say(line)
 
 

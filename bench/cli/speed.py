@@ -1,8 +1,9 @@
-"""`bench speed`: how fast scoring, several workers and the board's statistics are here, and whether memory grows."""
+"""`bench speed`: how fast scoring, generators, training and several workers are here, and whether memory grows."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,37 +11,66 @@ import bench
 from bench.cli import options
 from bench.cli.options import POSITIVE, refuse, show
 
-OPTIONS = {"scoring": ("clips", "precision", "threads"), "streams": ("many",), "scale": ("workers",)}
+# option: what it goes with
+OPTIONS = {
+    "clips": ("scoring", "generate"),
+    "precision": ("scoring", "generate"),
+    "threads": ("scoring",),
+    "suite": ("generate",),
+    "steps": ("generate", "fit"),
+    "device": ("generate", "fit"),
+    "memory": ("generate",),
+    "many": ("streams",),
+    "workers": ("scale",),
+}
+KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "statistics")
 
 
 @click.command(epilog="Example: python -m bench speed scoring --precision bf16")
-@click.argument("what", type=click.Choice(("scoring", "memory", "streams", "scale", "statistics")))
-@click.option("--clips", type=POSITIVE, default=16, help="With scoring: how many.")
+@click.argument("what", type=click.Choice(KINDS))
+@click.option("--clips", type=POSITIVE, show_default="16; 4 with generate", help="Scored, or drawn at once.")
 @click.option(
-    "--precision", type=click.Choice(("fp32", "bf16")), default="fp32", help="With scoring: beside exact fp32."
+    "--precision",
+    type=click.Choice(("fp32", "bf16")),
+    default="fp32",
+    help="With scoring: beside exact fp32; with generate: of the generators.",
 )
+@options.suite
+@click.option("--steps", type=POSITIVE, show_default="the suite's; 30 with fit", help="With generate and fit.")
+@options.device
+@options.memory
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="With scoring: threads of the judges.")
 @click.option("--many", type=POSITIVE, default=5000, help="With streams: how many clips, beside 100.")
 @click.option("--workers", type=POSITIVE, default=2, help="With scale: how many, beside one.")
 @options.output
 def speed(
     what: str,
-    clips: int,
+    clips: int | None,
     precision: str,
+    suite: str,
+    steps: int | None,
+    device: str,
+    memory: str | None,
     threads: int | None,
     many: int,
     workers: int,
     format: str,
     output: Path | None,
 ) -> int:
-    """Time scoring beside a plain script, several workers, or the board's statistics; measure memory.
+    """Time scoring, generators and training, each beside the plain way, or several workers; measure memory.
 
     `memory` is of scoring, `streams` of cells of 100 and 5,000 clips of 33×480×720 pixels.
     """
-    for kind, names in OPTIONS.items():
-        if what != kind:
-            refuse(names, f"goes with `speed {kind}`, not with `speed {what}`")
-    if what == "statistics":
+    for name, kinds in OPTIONS.items():
+        if what not in kinds:
+            goes = " and ".join(f"`speed {kind}`" for kind in kinds)
+            refuse((name,), f"goes with {goes}, not with `speed {what}`")
+    if what == "generate":
+        hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": memory}
+        measures = bench.measure_generating(clips=clips or 4, steps=steps, suite=suite, **hardware)
+    elif what == "fit":
+        measures = bench.measure_fitting(steps=steps or 30, device=device)
+    elif what == "statistics":
         measures = bench.measure_statistics()
     elif what == "memory":
         measures = bench.measure_memory()
@@ -49,6 +79,6 @@ def speed(
     elif what == "scale":
         measures = bench.measure_scale(workers)
     else:
-        measures = bench.measure_scoring(clips, precision=precision, threads=threads)  # type: ignore[arg-type]
+        measures = bench.measure_scoring(clips or 16, precision=precision, threads=threads)  # type: ignore[arg-type]
     show(measures, format, output)
     return 0

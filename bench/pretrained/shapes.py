@@ -56,7 +56,8 @@ class ShapeSuite(Suite):
                 network = loader(loader.config_class(**config))
             else:
                 network = loader.from_config(config)
-        network.to(dtype or self.dtype).eval().requires_grad_(False)
+        torch.nn.Module.to(network, dtype or self.dtype)  # diffusers' own warns that it casts everything
+        network.eval().requires_grad_(False)
         return run_once(network) if role in REPEATED else network
 
     def _load(self, loader: Any, role: str, **options: Any) -> Any:

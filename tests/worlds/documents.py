@@ -168,6 +168,11 @@ INSTEAD |= {
     "python -m bench audit --dataset phantom_eeg --runs runs": (SIZE, f"python -m bench audit {TINY} --runs runs"),
     "python -m bench audit --measure": ("makes 50 phantoms; test_audit.py measures on one", None),
     "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
+    "python -m bench speed generate": (
+        "four rounds",
+        "python -m bench speed generate --clips 1 --steps 1",
+    ),
+    "python -m bench speed fit": ("four rounds", "python -m bench speed fit --steps 2"),
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
     "python -m bench speed streams": ("reads and makes 5,000 clips of 34 MB: most of an hour", None),
     "python -m bench speed scale --workers 2": ("says nothing while other tests run: cells beside each other", None),
