@@ -22,6 +22,7 @@ Where the papers leave a choice, or contradict themselves:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -54,6 +55,8 @@ class Decoder(Protocol):
     shape: tuple[int, int, int]  # frames, height, width of what it makes
 
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n token text"]: ...
+
+    def release_text(self) -> None: ...
 
     def encode_video(self, video: Clips) -> Float[Tensor, "n ..."]: ...
 
@@ -105,6 +108,17 @@ class WanDecoder:
         embeddings, mask = self.suite.wan_text(list(captions))
         return embeddings.float() * mask[..., None].to(embeddings.device, torch.float32)
 
+    @cached_property
+    def negative(self) -> Float[Tensor, "1 token text"]:
+        """Tokens of the empty caption, the other side of guidance."""
+        return self.encode_text([""])
+
+    def release_text(self) -> None:
+        """All captions are read: let the text encoder go, which at the papers' size is the largest network by far."""
+        if self.guidance > 1:
+            _ = self.negative
+        release(self.suite, "wan_text_encoder")
+
     @torch.no_grad()
     def encode_video(self, video: Clips) -> Float[Tensor, "n c f y x"]:
         """Mode of the posterior, standardised as Wan was trained."""
@@ -150,7 +164,7 @@ class WanDecoder:
         c = self.vae.config
         factors = (c.scale_factor_temporal, c.scale_factor_spatial)
         latent = (c.z_dim, (frames - 1) // factors[0] + 1, height // factors[1], width // factors[1])
-        negative = self.encode_text([""]).to(condition) if self.guidance > 1 else None
+        negative = self.negative.to(condition) if self.guidance > 1 else None
 
         def denoise(rows: slice) -> Tensor:
             return pipeline(
@@ -208,6 +222,9 @@ class AnimateDiffDecoder:
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n token text"]:
         return self.suite.encode_text(list(captions)).to(self.suite.device)
 
+    def release_text(self) -> None:
+        release(self.suite, "text_encoder")
+
     def encode_video(self, video: Clips) -> Float[Tensor, "n f c y x"]:
         return self.suite.encode_video(fit_clips(video, self.shape)).to(self.suite.device)
 
@@ -253,6 +270,12 @@ class AnimateDiffDecoder:
         drawn = run_parts(what, len(seeds), denoise, device=self.suite.device, most=MOST_CLIPS, memory=memory)
         empty = np.zeros((0, *self.shape, 3), np.uint8)
         return np.concatenate([empty, *(decode_clips(pipeline, made, memory=memory) for made in drawn)])
+
+
+def release(suite: Any, role: str) -> None:
+    """Let a network of the suite go, if it is one that can."""
+    if hasattr(suite, "release"):
+        suite.release(role)
 
 
 def attach_lora(network: Any, *, rank: int, scale: int, checkpointing: bool = False) -> Any:

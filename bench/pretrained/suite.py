@@ -35,7 +35,7 @@ from torch import Tensor
 from bench.core.hardware import AUTO, Precision, check_device, check_precision
 from bench.pretrained.judges.observe import Judges
 from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
-from bench.toolbox.budget import run_parts
+from bench.toolbox.budget import empty_cache, run_parts
 from bench.toolbox.precision import DTYPES
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 MOST_FRAMES, MOST_CLIPS = 96, 16  # at once through the autoencoder, and through the generators
 MOST_CAPTIONS = 64
+HELD = {
+    "text_encoder": "text_encoder",
+    "wan_text_encoder": "_wan_text_encoder",
+}  # where a suite holds what it can let go
 
 Made = TypeVar("Made")
 
@@ -219,6 +223,19 @@ class Suite:
         if self.memory is not None and self.device.type == "cuda":
             _, total = torch.cuda.mem_get_info(self.device)
             torch.cuda.set_per_process_memory_fraction(min(1.0, self.memory / total), self.device)
+
+    def release(self, *roles: str) -> None:
+        """Let networks go that a phase is done with; whoever asks again has them loaded again.
+
+        Where memory is not bounded, on a processor without a limit, they stay: loading takes time.
+        """
+        if self.device.type == "cpu" and self.memory is None:
+            return
+        for role in roles:
+            if role == "text_encoder" and role in self.__dict__:
+                _ = self.geometry, self.negative_embedding  # which outlast it
+            self.__dict__.pop(HELD[role], None)
+        empty_cache(self.device)
 
     @cached_property
     def vae(self) -> AutoencoderKL:

@@ -66,8 +66,14 @@ def number_captions(captions: Sequence[str]) -> tuple[list[str], Int64[Tensor, "
 
 @torch.no_grad()
 def encode_captions(decoder: Any, captions: Sequence[str]) -> CaptionTokens:
-    """The different captions in a video decoder's text space, numbered as by `number_captions`, off the device."""
-    return encode_tokens(number_captions(captions)[0], decoder.encode_text)
+    """The different captions in a video decoder's text space, numbered as by `number_captions`, off the device.
+
+    The decoder then lets its text encoder go, if it can.
+    """
+    tokens = encode_tokens(number_captions(captions)[0], decoder.encode_text)
+    if hasattr(decoder, "release_text"):
+        decoder.release_text()
+    return tokens
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from bench.pretrained.generators.pipelines import or_in_tiles
 from bench.pretrained.suite import Suite, load_suite
 from bench.toolbox import budget
 from bench.toolbox.budget import resident_memory
+from bench.toolbox.targets import encode_captions
 
 CLIPS = 6
 CALLS = ["read", "encode", "decode", "refine", "draw", "draw from key frames", "wan reads", "wan encodes", "wan draws"]
@@ -112,3 +113,18 @@ def test_what_does_not_fit_alone_goes_in_tiles(capsys: pytest.CaptureFixture[str
     assert parts == ["in tiles"] * 3
     assert asked == [(2, False), (1, False), (1, True), (1, True), (1, True)]
     assert "in tiles" in capsys.readouterr().err
+
+
+def test_text_encoders_are_let_go_where_memory_is_bounded(suite: Suite, tight: Suite) -> None:
+    for one, gone in ((suite, False), (tight, True)):
+        decoder = WanDecoder(one, clip_shape=(5, 32, 32), rank=0, scale=1, steps=1, guidance=2.0)
+        tokens = encode_captions(decoder, ["a cat", "a dog"])
+        assert ("_wan_text_encoder" in vars(one)) is not gone
+        drawn = decoder.generate(torch.stack([tokens[0], tokens[1]]), [1, 2])
+        assert ("_wan_text_encoder" in vars(one)) is not gone, "guidance needs no text encoder any more"
+        assert drawn.shape[0] == 2
+        before = one.encode_text(["a cat"])
+        one.release("text_encoder")
+        assert ("text_encoder" in vars(one)) is not gone
+        assert "negative_embedding" in vars(one) or not gone
+        assert torch.equal(one.encode_text(["a cat"]), before)
