@@ -22,84 +22,61 @@
   };
   all(".board thead button").forEach((button) => button.addEventListener("click", () => sort(button)));
 
-  // The filter: sections by data set and split; rows, strips and clips by role and text.
-  const form = $("filter"), sections = all("main > section[data-dataset]");
+  // The filter: rows and strips by role and text.
+  const form = $("filter");
   const filter = () => {
-    const dataset = $("by-dataset").value, split = $("by-split").value, role = $("by-role").value;
-    const text = $("by-text").value.trim().toLowerCase();
-    let rows = 0, shown = 0;
-    for (const section of sections) {
-      const wanted = (!dataset || section.dataset.dataset === dataset) && (!split || section.dataset.split === split);
-      let here = 0;
-      for (const part of all("[data-role]", section)) {
-        part.hidden = (role && part.dataset.role !== role) || !part.dataset.method.toLowerCase().includes(text);
-        if (!part.hidden && "row" in part.dataset) here += 1;
-      }
-      for (const block of all("[data-block]", section)) block.hidden = !all("[data-role]", block).some((one) => !one.hidden);
-      section.hidden = !wanted || here === 0;
-      const link = all("nav a").find((one) => one.dataset.for === section.id);
-      link.parentElement.hidden = section.hidden;
-      if (!section.hidden) { rows += here; shown += 1; }
+    const role = $("by-role").value, text = $("by-text").value.trim().toLowerCase();
+    for (const part of all("main [data-role]")) {
+      part.hidden = (role && part.dataset.role !== role) || !part.dataset.method.toLowerCase().includes(text);
     }
-    $("count").textContent = `${rows} rows in ${shown} of ${sections.length} sections`;
-    stop(all("[hidden] .card.playing"));
+    for (const block of all("[data-block]")) block.hidden = !all("[data-role]", block).some((one) => !one.hidden);
+    const rows = all("[data-row]");
+    $("count").textContent = `${rows.filter((one) => !one.hidden).length} of ${rows.length} rows`;
   };
-  form.addEventListener("input", filter);
-  form.addEventListener("submit", (event) => event.preventDefault());
+  if (form) {
+    form.addEventListener("input", filter);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.hidden = false;
+    filter();
+  }
 
-  // Clips: the three videos of a card play together, on demand; in a loop, unless motion is to be reduced.
-  const set = (card, playing) => {
-    const button = card.querySelector(".play");
-    card.classList.toggle("playing", playing);
-    button.setAttribute("aria-pressed", String(playing));
-    button.firstChild.textContent = playing ? "Stop" : "Play";
-    for (const video of all("video", card)) {
-      video.loop = !calm.matches;
-      video.pause();
-      if (playing) { video.currentTime = 0; video.play().catch(() => {}); } else if (video.readyState) video.load();
+  // Clips: a still that is followed or played becomes its film, in a loop unless motion is to be reduced.
+  const set = (shot, playing) => {
+    let video = shot.querySelector("video");
+    if (!video) {
+      video = document.createElement("video");
+      Object.assign(video, { src: shot.href, muted: true, playsInline: true, width: 128, height: 128 });
+      video.setAttribute("aria-label", shot.querySelector("img").alt);
+      video.addEventListener("ended", () => set(shot, false));
+      shot.append(video);
     }
+    video.loop = !calm.matches;
+    shot.classList.toggle("playing", playing);
+    video.pause();
+    if (playing) { video.currentTime = 0; video.play().catch(() => {}); }
+    const clip = shot.closest(".clip"), button = clip.querySelector(".play");
+    if (!button) return;
+    const some = all(".playing", clip).length > 0;
+    button.setAttribute("aria-pressed", String(some));
+    button.firstChild.textContent = some ? "Stop" : "Play";
   };
-  const stop = (cards) => cards.forEach((card) => set(card, false));
-  const cards = all(".card").filter((card) => card.querySelector("video"));
-  for (const card of cards) {
-    const button = card.querySelector(".play");
+  for (const shot of all(".shot")) {
+    shot.addEventListener("click", (event) => { event.preventDefault(); set(shot, !shot.classList.contains("playing")); });
+  }
+  for (const button of all(".play")) {
     button.hidden = false;
-    button.addEventListener("click", () => set(card, !card.classList.contains("playing")));
-    for (const video of all("video", card)) {
-      video.controls = false;
-      video.addEventListener("ended", () => { if (!all("video", card).some((one) => !one.ended)) stop([card]); });
-    }
-  }
-  for (const button of all("button.all")) {
-    const mine = cards.filter((card) => button.closest("section").contains(card));
-    const offer = () => { button.hidden = calm.matches || mine.length === 0; };
-    calm.addEventListener("change", offer);
-    offer();
     button.addEventListener("click", () => {
-      const playing = mine.filter((card) => card.classList.contains("playing"));
-      if (playing.length) stop(playing);
-      else mine.filter((card) => card.checkVisibility()).forEach((card) => set(card, true));
-      button.textContent = playing.length ? "Play all of this section" : "Stop all of this section";
+      const shots = all(".shot", button.closest(".clip")), playing = !shots.some((one) => one.classList.contains("playing"));
+      shots.filter((one) => one.checkVisibility()).forEach((one) => set(one, playing));
     });
-  }
-  // Posters of closed groups are loaded when they are opened: a board has thousands.
-  const unveil = (part) => all("video[data-poster]", part).forEach((video) => {
-    video.poster = video.dataset.poster;
-    video.removeAttribute("data-poster");
-  });
-  for (const group of all(".group")) {
-    group.addEventListener("toggle", () => { if (group.open) unveil(group); else stop(all(".card.playing", group)); });
   }
 
   // On paper everything is open.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = all("details:not([open])");
-    unveil(document);
+    all("img[loading]").forEach((one) => { one.loading = "eager"; });
     closed.forEach((one) => { one.open = true; });
   });
   addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
-
-  form.hidden = false;
-  filter();
 })();

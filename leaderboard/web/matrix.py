@@ -72,7 +72,7 @@ def view_column(section: Section) -> dict[str, Any]:
     standing = summarise(rows).assign(method=rows["method"]).set_index("method")
     seeing = [row for row in section.rows if row.role in SEES_BRAIN]
     return {
-        "link": f"#{section.name}",
+        "link": f"{section.name}.html",
         "dataset": section.dataset,
         "phantom": section.phantom,
         "split": section.split.replace("_", " "),

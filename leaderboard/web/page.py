@@ -19,15 +19,16 @@ BESIDE = ("img-src 'self' file:", "media-src 'self' file:")  # what lies beside 
 INSIDE = ("img-src data:",)  # pictures that stand in the page itself
 
 
-def fill_page(name: str, *, media: tuple[str, ...] = BESIDE, **content: Any) -> str:
+def fill_page(name: str, *, assets: str = "", media: tuple[str, ...] = BESIDE, **content: Any) -> str:
     """`templates/<name>.html` with its style and script in it, and the policy that allows these two alone.
 
-    Everything of `content` is escaped. `media` is the policy for pictures and films: `BESIDE` or `INSIDE`. A template
-    without a script file gets none.
+    Style and script are those of `assets`, by default of the same name. Everything of `content` is escaped. `media` is
+    the policy for pictures and films: `BESIDE` or `INSIDE`. A template without a script file gets none.
     """
+    assets = assets or name
     css = (TEMPLATES / "common.css").read_text(encoding="utf-8")
-    css += (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
-    script = TEMPLATES / f"{name}.js"
+    css += (TEMPLATES / f"{assets}.css").read_text(encoding="utf-8")
+    script = TEMPLATES / f"{assets}.js"
     js = script.read_text(encoding="utf-8") if script.is_file() else ""
     policy = "; ".join(
         (

@@ -1,19 +1,21 @@
-"""The board as a static site: one page and a folder of small clips; no server, no framework, nothing fetched.
+"""The board as a static site: small pages and a folder of small clips; no server, no framework, nothing fetched.
 
-    site/index.html      sections with their tables, dots of the subjects, pairs and clip wall; the papers' numbers
-    site/media/          WebM clips and PNG posters, copied from the committed walls
+    site/index.html            the first screen: who leads where, and links to the rest
+    site/<section>.html        a section: its verdict, table, subjects, pairs
+    site/clips-<section>.html  its clips, methods beside methods
+    site/published.html, papers.html  what was published of real recordings, and what papers report
+    site/media/                WebM clips and PNG posters, copied from the committed walls
 
 Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
 They are named by content: git keeps a copy and its original once, so only a checkout grows (by 2 to 5 MB).
 
-The page is a pure function of sections, walls and reported tables. Style and script stand in it, allowed by their
-digests alone (Content-Security-Policy), so that it works from a file URL, and nothing that a name smuggles in can run;
-all names are escaped besides. Without a script it is a plain page with players. Templates: `templates/board.*`.
+The pages are a pure function of sections, walls and reported tables. Style and script stand in them, allowed by their
+digests alone (Content-Security-Policy), so that they work from a file URL, and nothing that a name smuggles in can run;
+all names are escaped besides. Without a script they are plain pages. Templates: `base.html` and those that extend it.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -22,17 +24,21 @@ from typing import Any
 
 import numpy as np
 
+from leaderboard.admission import SEES_BRAIN
 from leaderboard.board import Row, Section, write_number
+from leaderboard.narrow import tell_verdict
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
 from leaderboard.papers.unread import load_unread
 from leaderboard.publication import write_place
 from leaderboard.published_board import HEADS, ShownSet, table_part
-from leaderboard.web.clip_wall import CHOSEN, MEDIA, Tile, Wall
+from leaderboard.web.clip_wall import MEDIA, Wall
 from leaderboard.web.matrix import STEPS, sum_up, view_matrix
 from leaderboard.web.page import fill_page
 from leaderboard.web.plot import view_dots
+from leaderboard.web.wall_page import name_metric, view_wall
 
 FOLDER = Path(__file__).parents[1] / "site"
+MADE = "<code>python -m bench board</code>"  # stands on every page of ours
 ROLES = {"method": "method", "baseline": "baseline", "control": "floor", "ceiling": "ceiling"}
 
 
@@ -51,30 +57,70 @@ def write_site(
     if reported is None:
         reported = [load_table(name) for name in table_names()]
     shown = [(section, next((one for one in clips if one.belongs_to(section)), None)) for section in sections]
-    views = [view_section(section, wall) for section, wall in shown]
-    page = fill_page(
-        "board",
-        matrix=view_matrix(sections),
-        steps=[f"{low:g}–{high:g}" for low, high in pairwise((0, *STEPS, 1))],
-        sums=[sum_up(one) | {"link": f"#published-{one.name}"} for one in published],
-        sections=views,
-        datasets=list(dict.fromkeys(view["dataset"] for view in views)),
-        splits=list(dict.fromkeys(view["split"] for view in views)),
-        roles=ROLES,
-        reported=[view_reported(table) for table in reported],
-        published=[view_set(one) for one in published],
-        unread=load_unread() if reported else [],
-    )
+    pages = fill_pages(shown, reported, published)
     media = folder / "media"
     media.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    for old in folder.glob("*.html"):
+        if old.name not in pages and MADE in old.read_text(encoding="utf-8", errors="replace"):
+            old.unlink()
+    for name, page in pages.items():
+        (folder / name).write_text(page, encoding="utf-8")
     sources = {name: wall.folder / name for _, wall in shown if wall is not None for name in wall.files()}
     for old in list_media(folder):
         if old.name not in sources:
             old.unlink()
     for name, source in sorted(sources.items()):
         shutil.copyfile(source, media / name)
-    return [folder / "index.html", *(media / name for name in sorted(sources))]
+    return [*(folder / name for name in pages), *(media / name for name in sorted(sources))]
+
+
+def fill_pages(
+    shown: Sequence[tuple[Section, Wall | None]], reported: Sequence[ReportedTable], published: Sequence[ShownSet]
+) -> dict[str, str]:
+    """The text of every page by its name, the first screen first."""
+    sections = [section for section, _ in shown]
+    links = [(f"{section.name}.html", tell_title(section)) for section in sections]
+    links += [("published.html", "published videos")] if published else []
+    links += [("papers.html", "reported by papers")] if reported else []
+    texts = {
+        "index": fill_page(
+            "index",
+            assets="board",
+            title="Brain2Video Bench",
+            sections=sections,
+            published=published,
+            matrix=view_matrix(sections),
+            steps=[f"{low:g}–{high:g}" for low, high in pairwise((0, *STEPS, 1))],
+            sums=[sum_up(one) | {"link": f"published.html#published-{one.name}"} for one in published],
+            pages=links,
+        )
+    }
+    for section, wall in shown:
+        there = bool(wall and wall.tiles)
+        view = view_section(section) | {"clips": f"clips-{section.name}.html" if there else ""}
+        texts[section.name] = fill_page("section", assets="board", title=view["title"], section=view, roles=ROLES)
+        if wall and there:
+            title = f"Clips of {view['title']}"
+            about: dict[str, Any] = {
+                "phantom": section.phantom,
+                "back": f"{section.name}.html",
+                "wall": view_wall(section, wall),
+            }
+            texts[f"clips-{section.name}"] = fill_page("clips", assets="board", title=title, **about)
+    if published:
+        sets = [view_set(one) for one in published]
+        texts["published"] = fill_page("published", assets="board", title="Published videos", published=sets)
+    if reported:
+        tables = [view_reported(table) for table in reported]
+        unread = load_unread()
+        texts["papers"] = fill_page(
+            "papers", assets="board", title="Reported by papers", reported=tables, unread=unread
+        )
+    return {f"{name}.html": text for name, text in texts.items()}
+
+
+def tell_title(section: Section) -> str:
+    return f"{section.dataset}: {section.split.replace('_', ' ')}"
 
 
 def list_media(folder: Path) -> list[Path]:
@@ -82,14 +128,15 @@ def list_media(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "media").glob("*") if MEDIA.fullmatch(path.name))
 
 
-def view_section(section: Section, wall: Wall | None) -> dict[str, Any]:
+def view_section(section: Section) -> dict[str, Any]:
     """What the template shows of a section: texts, numbers to sort by, and places in per cent."""
     primary = section.primary
     return {
         "id": section.name,
         "dataset": section.dataset,
         "split": section.split,
-        "title": f"{section.dataset}: {section.split.replace('_', ' ')}",
+        "title": tell_title(section),
+        "verdict": tell_verdict(section.table, section.scores),
         "phantom": section.phantom,
         "classes": section.classes,
         "suite": section.suite,
@@ -99,17 +146,12 @@ def view_section(section: Section, wall: Wall | None) -> dict[str, Any]:
         "chance": write_number(primary.chance) if isinstance(primary.chance, float) else "",
         "generalises_to": section.generalises_to,
         "metrics": [{"name": name_metric(one.name), "direction": one.direction} for one in section.metrics],
-        "rows": [view_row(place, row, section) for place, row in enumerate(section.rows)],
+        "rows": [view_row(place, row, section) for place, row in enumerate(section.rows) if row.role in SEES_BRAIN],
+        "references": [view_row(0, row, section) for row in section.rows if row.role not in SEES_BRAIN],
         "dots": view_dots(section),
         "pairs": view_pairs(section),
         "numbers": view_numbers(section),
-        "wall": None if wall is None else view_wall(section, wall),
     }
-
-
-def name_metric(name: str) -> str:
-    """`video_50way` as people write it: video 50-way."""
-    return re.sub(r"(\d)way$", r"\1-way", name).replace("_", " ")
 
 
 def view_row(place: int, row: Row, section: Section) -> dict[str, Any]:
@@ -173,49 +215,6 @@ def view_numbers(section: Section) -> dict[str, Any]:
         for row in section.rows
     ]
     return {"subjects": subjects, "rows": rows}
-
-
-def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
-    """The methods' tiles in the order of the table, those chosen by hash first."""
-    order = {row.method: (place, row) for place, row in enumerate(section.rows)}
-    methods = sorted({tile.method for tile in wall.tiles if tile.method in order}, key=lambda name: order[name][0])
-    groups = [
-        {
-            "method": method,
-            "role": order[method][1].role,
-            "place": write_place(order[method][1]),
-            "tiles": [view_tile(tile, wall) for tile in wall.tiles if tile.method == method],
-        }
-        for method in methods
-    ]
-    return {"groups": groups, "metric": name_metric(wall.metric), "count": len(wall.tiles)}
-
-
-def view_tile(tile: Tile, wall: Wall) -> dict[str, Any]:
-    truth = wall.truths[tile.clip]
-    shots = (
-        ("truth", truth.shot, f"true clip {tile.clip}"),
-        (tile.method, tile.made, f"clip {tile.clip} as {tile.method} reconstructs it"),
-        ("shuffled brain", tile.shuffled, f"what {tile.method} made of the brain that saw clip {tile.shuffled_clip}"),
-    )
-    return {
-        "why": "chosen by hash" if tile.why == CHOSEN else tile.why,
-        "picked": tile.why != CHOSEN,
-        "clip": tile.clip,
-        "subject": tile.subject,
-        "value": "< 0.001" if 0 < tile.value < 0.001 else write_number(tile.value),
-        "words": truth.caption or truth.concept,
-        "shots": [
-            {
-                "label": label,
-                "alt": words,
-                "video": shot.video and f"media/{shot.video}",
-                "poster": shot.poster and f"media/{shot.poster}",
-                "absent": shot.absent,
-            }
-            for label, shot, words in shots
-        ],
-    }
 
 
 def view_set(one: ShownSet) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_what_others_wrote_is_shown_as_it_is(tmp_path):
     text = write_sets(shown)
     assert "<script>" not in text and "[a](" not in text and r"\<script\>alert(1)\</script\>" in text
     write_site([], [], tmp_path / "site", reported=[], published=shown)
-    page = (tmp_path / "site" / "index.html").read_text()
+    page = (tmp_path / "site" / "published.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert escape("a_b") == r"a\_b"
 
@@ -100,7 +100,7 @@ def test_a_board_of_published_sets_alone_is_made_and_checked(tmp_path, capsys):
     assert board() == 1 and "no committed results" in "".join(capsys.readouterr())
     write_published(results, ABOUT, make_scored())
     assert board() == 0 and board("--check") == 0
-    page = (place / "site" / "index.html").read_text()
+    page = (place / "site" / "published.html").read_text()
     assert 'id="published-seed_dv-eeg2video"' in page and "chosen by their authors" in page
     before = (place / "published.csv").read_bytes()
     write_published(results, ABOUT, make_scored(clips=4))

@@ -280,7 +280,7 @@ def test_malformed_entries_say_what_is_wrong(tmp_path, old, new, words):
 def test_the_board_shows_sources_notes_and_what_is_missing(tmp_path):
     text = write_markdown([], list(TABLES.values()), load_unread())
     write_site([], [], tmp_path)
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "papers.html").read_text(encoding="utf-8")
     for table in TABLES.values():
         assert table.origin in text
         assert table.about in text
