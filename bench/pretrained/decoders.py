@@ -34,6 +34,7 @@ from torch.nn import functional
 
 from bench.core.errors import BenchError
 from bench.toolbox.budget import run_parts
+from bench.toolbox.parts import mean_in_parts
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sharing import copy_sharing
 
@@ -146,8 +147,15 @@ class WanDecoder:
         sigma = shift_sigma(torch.rand(len(latents), generator=generator), self.shift).to(latents)
         broad = sigma[:, None, None, None, None]
         noisy = (1 - broad) * latents + broad * noise
-        velocity = self.network(noisy.to(self.dtype), sigma * 1000, condition.to(self.dtype), return_dict=False)[0]
-        return functional.mse_loss(velocity.float(), noise - latents)
+        wanted = noise - latents
+
+        def measure(rows: slice) -> Float[Tensor, ""]:
+            velocity = self.network(
+                noisy[rows].to(self.dtype), sigma[rows] * 1000, condition[rows].to(self.dtype), return_dict=False
+            )[0]
+            return functional.mse_loss(velocity.float(), wanted[rows])
+
+        return measure_in_parts(f"Wan: {tuple(latents.shape[1:])} in {noisy.dtype}", measure, latents, self)
 
     @torch.inference_mode()
     def generate(self, condition: Float[Tensor, "n token text"], seeds: Sequence[int]) -> Clips:
@@ -237,8 +245,16 @@ class AnimateDiffDecoder:
         times = torch.randint(self.scheduler.config.num_train_timesteps, (len(clips),), generator=generator)
         times = times.to(clips.device)
         noisy = self.scheduler.add_noise(clips, noise, times)
-        repeated = condition.repeat_interleave(clips.shape[2], dim=0).to(self.dtype)  # the UNet wants one a frame
-        return functional.mse_loss(self.network(noisy.to(self.dtype), times, repeated).sample.float(), noise)
+
+        def measure(rows: slice) -> Float[Tensor, ""]:
+            repeated = (
+                condition[rows].repeat_interleave(clips.shape[2], dim=0).to(self.dtype)
+            )  # the UNet wants one a frame
+            return functional.mse_loss(
+                self.network(noisy[rows].to(self.dtype), times[rows], repeated).sample.float(), noise[rows]
+            )
+
+        return measure_in_parts(f"AnimateDiff: {tuple(latents.shape[1:])} in {noisy.dtype}", measure, latents, self)
 
     @torch.inference_mode()
     def generate(self, condition: Float[Tensor, "n token text"], seeds: Sequence[int]) -> Clips:
@@ -276,6 +292,21 @@ def release(suite: Any, role: str) -> None:
     """Let a network of the suite go, if it is one that can."""
     if hasattr(suite, "release"):
         suite.release(role)
+
+
+def measure_in_parts(
+    what: str, measure: Callable[[slice], Float[Tensor, ""]], latents: Float[Tensor, "n ..."], decoder: Any
+) -> Float[Tensor, ""]:
+    """The mean of a decoder's loss over a batch, in parts that fit the device."""
+    trained = list_lora(decoder.network) if isinstance(decoder.network, torch.nn.Module) else []
+    return mean_in_parts(
+        what,
+        len(latents),
+        measure,
+        through=trained[:1],
+        device=latents.device,
+        memory=getattr(getattr(decoder, "suite", None), "memory", None),
+    )
 
 
 def attach_lora(network: Any, *, rank: int, scale: int, checkpointing: bool = False) -> Any:

@@ -100,6 +100,25 @@ def fit_items(what: str, device: torch.device, most: int, memory: int | None = N
     return int(min(most, max(1, FILLED * free // _COSTS[what, device.type][0])))
 
 
+def measure_item(what: str, try_one: Callable[[], object], *, device: torch.device, memory: int | None = None) -> int:
+    """Bytes that one item takes at its peak; found out by `try_one` where it is not known yet."""
+    key = (what, device.type)
+    if key not in _COSTS:
+        peak: list[int] = []
+        try:
+            with watch(device, memory, peak, known=False):
+                try_one()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_full(error):
+                raise
+            raise TooLarge(
+                f"{what}: one item does not fit the memory of {device} ({str(error).splitlines()[0]}); free some of "
+                "it, give more with --memory, or use --precision bf16 or a larger device"
+            ) from error
+        _COSTS[key] = max(1, *peak), 1
+    return _COSTS[key][0]
+
+
 def free_memory(device: torch.device, memory: int | None = None) -> int | None:
     """Bytes that may still be used within the limit; None where nothing bounds them: on a CPU without one."""
     if device.type == "cuda":

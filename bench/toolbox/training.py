@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bench.core.seeds import derive_seed
-from bench.toolbox import checkpoints
+from bench.toolbox import checkpoints, parts
 
 Item = TypeVar("Item")
 
@@ -46,7 +46,7 @@ class Optimiser:
     """AdamW with one cycle of the learning rate and gradients cut at norm 1, over groups of parameters and rates.
 
     The rates rise for the share `rise` of the steps. `fused` is AdamW in one pass over the numbers, which rounds
-    otherwise.
+    otherwise; a GPU has it anyway. `memory` bounds the device as in `bench.toolbox.budget`.
     """
 
     def __init__(
@@ -57,13 +57,15 @@ class Optimiser:
         weight_decay: float,
         rise: float = 0.1,
         fused: bool | None = None,
+        memory: int | None = None,
     ) -> None:
         used = [(list(parameters), rate) for parameters, rate in groups if len(parameters)]
         self.parameters = [one for parameters, _ in used for one in parameters]
         given = [{"params": parameters, "lr": rate} for parameters, rate in used]
-        self.adamw = torch.optim.AdamW(given, weight_decay=weight_decay, fused=fused)
+        self.adamw = parts.choose_adamw(given, weight_decay=weight_decay, fused=fused, memory=memory)
         rates, self.steps = [rate for _, rate in used], steps
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=rise)
+        parts.OPTIMISERS.add(self)
 
     def step(self, loss: Float[Tensor, ""]) -> float:
         self.adamw.zero_grad(set_to_none=True)
@@ -72,6 +74,11 @@ class Optimiser:
         self.adamw.step()
         self.cycle.step()
         return float(loss.detach())
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the device that gradients and moments will take, and do not take yet."""
+        return parts.find_pending(self.parameters, self.adamw)
 
     def state_dict(self) -> dict[str, Any]:
         return {"adamw": self.adamw.state_dict(), "cycle": self.cycle.state_dict()}
@@ -135,12 +142,13 @@ def train_steps(
     batches: torch.Generator,
     phase: str,
     lists: Sequence[list[float]] = (),
+    memory: int | None = None,
 ) -> list[float]:
     """Train `parameters` of a network in place by `measure`, the loss of some rows. Returns the loss of each step.
 
     `measure` may append numbers to `lists`. It draws from generators of `make_generator` alone, or from torch's own.
     """
-    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay)
+    optimise = Optimiser([(parameters, learning_rate)], steps=steps, weight_decay=weight_decay, memory=memory)
     network.train()
     losses: list[float] = []
     walked = walk_batches(trials, batch_size, steps, batches)

@@ -31,6 +31,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench.toolbox.parts import compute_again
 from bench.toolbox.voxels import SubjectLayers, TokenLayer
 
 KEPT = 0.5  # share of training trials to whose f^c the transformer adds: the heads work with it and without it
@@ -52,9 +53,12 @@ class BrainModel(nn.Module):
         dropout: float,
         embedding: int,
         straight: bool = False,
+        checkpointing: bool = False,
     ) -> None:
-        """`volumes` of a trial, `tokens` of f^e, `embedding`: the width D of f^c, `straight`: there is a read-out."""
+        """`volumes` of a trial, `tokens` of f^e, `embedding`: the width D of f^c, `straight`: there is a read-out,
+        `checkpointing`: in training each layer is computed again for its gradient, and keeps nothing till then."""
         super().__init__()
+        self.checkpointing = checkpointing
         self.tokens, self.channels, self.embedding = tokens, channels, embedding
         self.inputs = SubjectLayers()
         self.lift = nn.Linear(channels * volumes, width)
@@ -92,7 +96,7 @@ class BrainModel(nn.Module):
         tokens = self.lift(numbers) + self.positions
         hidden = torch.cat([self.global_token.expand(len(tokens), 1, -1), tokens], dim=1)
         for layer in self.layers:
-            hidden = layer(hidden)
+            hidden = compute_again(layer, hidden) if self.checkpointing and torch.is_grad_enabled() else layer(hidden)
         hidden = self.norm(hidden)
         seen = self.project(hidden[:, 0])
         if self.readout is not None:

@@ -111,6 +111,7 @@ class CineNeuron:
                 batches=make_generator("cine_neuron", "joint batches", self.seed),
                 noise=make_generator("cine_neuron", "diffusion noise", self.seed),
                 phase="training with the decoder (stage 2)",
+                memory=getattr(self.suite, "memory", None),
             )
 
     def align(self, train: TrainingSet) -> tuple[Targets, CaptionTokens, Look]:
@@ -169,9 +170,12 @@ class CineNeuron:
                 learning_rate=parameters.learning_rate,
                 batches=make_generator("cine_neuron", "batches", self.seed),
                 phase="aligning fMRI (stage 1)",
+                memory=getattr(self.suite, "memory", None),
             )
         if len(held):
-            self.kept_share = keep_gain(networks, look, clip, targets, self.recipe, held)
+            self.kept_share = keep_gain(
+                networks, look, clip, targets, self.recipe, held, getattr(self.suite, "memory", None)
+            )
         return targets, texts, look
 
     def look(self, train: TrainingSet, targets: Targets) -> Look:
@@ -241,6 +245,7 @@ class CineNeuron:
                     learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cine_neuron", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
+                    memory=getattr(self.suite, "memory", None),
                 )
         self.choices.update(choices)
 

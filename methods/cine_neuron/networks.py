@@ -167,6 +167,7 @@ def build_networks(
         dropout=parameters.dropout,
         embedding=embedding,
         straight=parameters.first_layer == "solved",
+        checkpointing=parameters.checkpointing,
     )
     for number, columns in voxels.items():
         brain.add_subject(number, torch.as_tensor(columns))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.pretrained.decoders import Decoder, list_lora
+from bench.toolbox.parameters import Precision
+from bench.toolbox.parts import run_in_parts
+from bench.toolbox.precision import DTYPES, autocast
 from bench.toolbox.training import Optimiser, train_steps, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
@@ -43,7 +47,7 @@ class Recipe:
     own_clip: bool
     true_text: float
     weight_decay: float
-    precision: str
+    precision: Precision
 
 
 def measure_stage1(
@@ -91,13 +95,13 @@ def train_stage1(
     learning_rate: float,
     batches: torch.Generator,
     phase: str,
+    memory: int | None = None,
 ) -> list[float]:
     """Train `parameters` in place by equation (3), and return the loss of each step."""
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
-        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            f_c, _ = look(rows)
-        return measure_stage1(networks.alignment, f_c.float(), clip[rows], targets, recipe)
+        (f_c,) = look_in_parts(networks, look, rows, recipe, through=parameters[:1], memory=memory)
+        return measure_stage1(networks.alignment, f_c, clip[rows], targets, recipe)
 
     return train_steps(
         networks,
@@ -110,12 +114,49 @@ def train_stage1(
         weight_decay=recipe.weight_decay,
         batches=batches,
         phase=phase,
+        memory=memory,
     )
+
+
+def look_in_parts(
+    networks: Networks,
+    look: Look,
+    rows: np.ndarray,
+    recipe: Recipe,
+    *,
+    through: Sequence[Tensor],
+    memory: int | None,
+    more: Callable[[Tensor, Tensor, slice], Tensor] | None = None,
+) -> tuple[Tensor, ...]:
+    """f^c of some trials in single precision: similarities need the digits that bfloat16 lacks. With `more` also f^e,
+    and what that makes of both.
+
+    As many trials at once as fit (`bench.toolbox.parts`): the losses that couple a batch see all of it.
+    """
+    brain = networks.brain
+    device = brain.positions.device
+
+    def see(part: slice) -> tuple[Tensor, ...]:
+        with autocast(device, DTYPES[recipe.precision]):
+            f_c, f_e = look(rows[part])
+        f_c, f_e = f_c.float(), f_e.float()
+        return (f_c,) if more is None else (f_c, f_e, more(f_c, f_e, part))
+
+    shape = f"{len(brain.layers)} layers of {1 + brain.tokens} × {brain.positions.shape[1]}"
+    what = f"Brain Model: {shape}, {recipe.precision}, {brain.checkpointing}, {more is not None}"
+    later = more is not None  # the decoder's turn comes then
+    return run_in_parts(what, len(rows), see, through=through, device=device, memory=memory, later=later)
 
 
 @torch.no_grad()
 def keep_gain(
-    networks: Networks, look: Look, clip: Int64[Tensor, " trial"], targets: Targets, recipe: Recipe, rows: np.ndarray
+    networks: Networks,
+    look: Look,
+    clip: Int64[Tensor, " trial"],
+    targets: Targets,
+    recipe: Recipe,
+    rows: np.ndarray,
+    memory: int | None = None,
 ) -> float:
     """Set the transformer's gain to that share of it with the least loss (1) on these trials; returns the share."""
     brain = networks.brain
@@ -124,7 +165,8 @@ def keep_gain(
     losses = []
     for share in SHARES:
         brain.gain.fill_(share * learned)
-        losses.append(float(measure_stage1(networks.alignment, look(rows)[0].float(), clip[rows], targets, plain)))
+        (f_c,) = look_in_parts(networks, look, rows, replace(plain, precision="fp32"), through=(), memory=memory)
+        losses.append(float(measure_stage1(networks.alignment, f_c, clip[rows], targets, plain)))
     best = SHARES[int(np.argmin(losses))]
     brain.gain.fill_(best * learned).requires_grad_(False)  # nor does stage 2 change it
     return best
@@ -182,6 +224,7 @@ def train_stage2(
     batches: torch.Generator,
     noise: torch.Generator,
     phase: str,
+    memory: int | None = None,
 ) -> list[float]:
     """Equation (10), in place: networks and LoRA together; phi_v stays, or the memories would be out of date.
 
@@ -193,22 +236,28 @@ def train_stage2(
         ([*networks.brain.parameters(), *heads], learning_rate),
         ([*fresh, *list_lora(decoder.network)], decoder_learning_rate),
     ]
-    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay, memory=memory)
+    through = groups[0][0][:1]
     networks.train()
     decoder.network.train()
     losses: list[float] = []
     walked = walk_batches(len(clip), batch_size, steps, batches)
     for _, rows in optimise.walk(walked, phase, modules=[networks, decoder.network], lists=[losses]):
         shown = clip[rows]
-        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            f_c, f_e = look(rows)
-        f_c, f_e = f_c.float(), f_e.float()  # similarities need the digits that bfloat16 lacks
         told = None
         if recipe.true_text > 0:
             told = torch.where(torch.rand(len(rows), generator=noise).to(clip.device) < recipe.true_text, shown, -1)
-        exclude = None if recipe.own_clip else shown
-        condition = networks.make_condition(f_c, f_e, memories, exclude=exclude, told=told)
-        with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+
+        def make_condition(f_c: Tensor, f_e: Tensor, part: slice, shown: Tensor = shown, told: Any = told) -> Tensor:
+            exclude = None if recipe.own_clip else shown[part]
+            return networks.make_condition(
+                f_c, f_e, memories, exclude=exclude, told=None if told is None else told[part]
+            )
+
+        f_c, f_e, condition = look_in_parts(
+            networks, look, rows, recipe, through=through, memory=memory, more=make_condition
+        )
+        with autocast(clip.device, DTYPES[recipe.precision]):
             drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(f_c), condition, noise)
         loss = drawn + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
         if networks.router is not None and recipe.router_weight > 0:

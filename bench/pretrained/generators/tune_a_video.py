@@ -39,6 +39,7 @@ from bench.core.errors import BenchError
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.budget import run_parts
 from bench.toolbox.encoded import remember
+from bench.toolbox.parts import mean_in_parts
 from bench.toolbox.precision import autocast
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.rows import digest_video
@@ -190,12 +191,14 @@ def tune(
     trained = network.trained_parameters()
     for parameter in trained:
         parameter.requires_grad_(True)
-    optimise = Optimiser([(trained, learning_rate)], steps=steps, weight_decay=weight_decay)
+    memory = getattr(suite, "memory", None)
+    optimise = Optimiser([(trained, learning_rate)], steps=steps, weight_decay=weight_decay, memory=memory)
     batches = walk_batches(len(video), batch_size, steps, make_generator("tune_a_video", "batches", seed))
     draw = make_generator("tune_a_video", "noise", seed)
     network.train()
     for _, rows in optimise.walk(batches, "tuning the video generator", modules=[network], lists=[network.losses]):
-        loss = measure_loss(network, scheduler, latents[rows].to(device), condition[rows].to(device), draw)
+        shown, told = latents[rows].to(device), condition[rows].to(device)
+        loss = measure_loss(network, scheduler, shown, told, draw, memory=memory)
         network.losses.append(optimise.step(loss))
     kept[key] = network.eval().requires_grad_(False)
     for old in list(kept)[:-KEPT]:
@@ -209,6 +212,8 @@ def measure_loss(
     latents: Float[Tensor, "n c f y x"],
     text: Float[Tensor, "n token d"],
     generator: torch.Generator,
+    *,
+    memory: int | None = None,
 ) -> Float[Tensor, ""]:
     """Squared error of the predicted noise (or velocity) at uniformly drawn times; mean over everything."""
     noise = torch.randn(latents.shape, generator=generator).to(latents)
@@ -217,7 +222,14 @@ def measure_loss(
     noisy = scheduler.add_noise(latents, noise, times)
     velocity = scheduler.config.prediction_type == "v_prediction"
     wanted = scheduler.get_velocity(latents, noise, times) if velocity else noise
-    return functional.mse_loss(network(noisy, times, text), wanted)
+    return mean_in_parts(
+        f"video generator: {tuple(latents.shape[1:])}",
+        len(latents),
+        lambda rows: functional.mse_loss(network(noisy[rows], times[rows], text[rows]), wanted[rows]),
+        through=network.trained_parameters()[:1],
+        device=latents.device,
+        memory=memory,
+    )
 
 
 def encode_clips(suite: Any, video: UInt8[np.ndarray, "clip ..."]) -> Float[Tensor, "clip f c y x"]:
