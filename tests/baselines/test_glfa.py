@@ -422,7 +422,8 @@ def test_what_is_measured_beside_takes_the_place_of_the_first_stage_s_losses(mon
     suite, train, stepped = PaintedSuite(), record(), []
     decoder = PaintedDecoder(suite)
     monkeypatch.setattr(PaintedDecoder, "measure_loss", lambda self, *rest: torch.tensor(5.0))
-    monkeypatch.setattr(brain_tokens, "Optimiser", lambda *rest, **options: SimpleNamespace(step=stepped.append))
+    plain = SimpleNamespace(step=stepped.append, walk=lambda items, *_, **__: enumerate(items))
+    monkeypatch.setattr(brain_tokens, "Optimiser", lambda *rest, **options: plain)
     recipe = take_fields(Recipe, method_module.read_parameters({"joint_epochs": 0.05, "joint_batch_size": 4}))
     encoder = build_atlas(method_module.read_parameters(ATLAS), volumes=2, embedding=24, text=10, text_tokens=6)
     read = method_module.read_trials(train, torch.device("cpu"))

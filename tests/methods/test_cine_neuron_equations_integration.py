@@ -121,6 +121,7 @@ def test_equation_9_as_animatediff_has_it_is_the_error_of_the_predicted_noise() 
         return SimpleNamespace(sample=0.5 * noisy + frames[:, None, :, None, None])
 
     decoder.scheduler = SimpleNamespace(config=SimpleNamespace(num_train_timesteps=100), add_noise=add_noise)
+    decoder.dtype = torch.float32
     decoder.network = network
     latents, condition = draw(3, 4, 2, 5, 5), draw(3, 7, 6, seed=1)  # clips of four frames of two channels
     loss = decoder.measure_loss(latents, condition, seeded(3))
@@ -198,6 +199,9 @@ def test_equation_10_adds_the_loss_of_stage_1_and_the_decoder_s(
     class Watch:
         def __init__(self, groups: Any, **options: Any) -> None:
             self.rates = [rate for _, rate in groups]
+
+        def walk(self, items: Any, *_: Any, **__: Any) -> Any:
+            return enumerate(items)
 
         def step(self, loss: torch.Tensor) -> None:
             losses.append(float(loss.detach()))
