@@ -65,9 +65,10 @@ def encode_all(
         f"encoding training clips: {what.split()[0]}",
         total=-(-len(video) // rows_at_once(video, most=ENCODED, size=ENCODED_BYTES)),
     )
-    made = (encode(part).detach().cpu() for part in parts)
+    given = (encode(part).detach() for part in parts)
+    made = (one if one.is_meta else one.cpu() for one in given)
     first = next(made)
-    if first.dtype not in KEPT:  # numbers that no array has
+    if first.is_meta or first.dtype not in KEPT:  # shapes alone, or numbers that no array has
         return torch.cat([first, *made])
     whole = collect((part.numpy() for part in itertools.chain([first], made)), len(video))
     if made_from is not None:

@@ -18,6 +18,7 @@ import methods.cine_neuron
 from bench.pretrained.decoders import WanDecoder, attach_lora
 from bench.toolbox import budget, parts
 from bench.toolbox.accounting import Ledger
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.training import make_generator
 from methods.cine_neuron.memory import make_pool
@@ -109,7 +110,8 @@ def test_stage_2_with_a_batch_of_32(one_part: None, shape: tuple[int, int, int])
         del wan
         frames, height, width = (shape[0] - 1) // 4 + 1, shape[1] // 8, shape[2] // 8
         pool = make_pool({"text": targets.text, "image": targets.text, "action": targets.action})
-        memories = Memories(pool, far(CLIPS, CAPTION, WAN["text_dim"]), targets.caption, tokens=512)
+        texts = CaptionTokens(torch.zeros(CLIPS, CAPTION, WAN["text_dim"]), tokens=512)
+        memories = Memories(pool, texts, targets.caption)
         train_stage2(
             networks, decoder, look, far(CLIPS, dtype=torch.int64), targets,
             torch.empty(CLIPS, 16, frames, height, width), memories, recipe, steps=2, batch_size=32,
