@@ -39,8 +39,9 @@ class TextProjection(nn.Module):
     @torch.no_grad()
     def learn_axes(self, tokens: Float[Tensor, "clip text_token text"]) -> None:
         """Take mean and axes, each as long as the captions deviate along it, from the captions of all clips."""
-        self.mean.copy_(tokens.mean(dim=0))
-        _, lengths, axes = torch.linalg.svd((tokens - self.mean).flatten(1), full_matrices=False)
+        mean = tokens.mean(dim=0)  # where the captions' tokens lie: not on the device
+        self.mean.copy_(mean)
+        _, lengths, axes = torch.linalg.svd((tokens - mean).flatten(1), full_matrices=False)
         kept = min(len(self.axes), len(lengths))
         scaled = axes[:kept] * lengths[:kept, None] / len(tokens) ** 0.5
         self.axes[:kept] = scaled.unflatten(1, self.mean.shape)

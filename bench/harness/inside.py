@@ -42,7 +42,6 @@ from bench.harness.wire import (
 )
 from bench.pretrained.roles import LOADED
 from bench.store.reads import list_reads, watch
-from bench.toolbox.checkpoints import use_checkpoints, use_weights
 from bench.toolbox.rows import Rows
 
 MOST_TEXT, MOST_TRACEBACK = 1000, 25_000  # characters
@@ -136,6 +135,8 @@ def prepare(
 ) -> None:
     """Environment, threads and global generators as they are for every method, wherever it runs."""
     import torch
+
+    from bench.toolbox.checkpoints import use_checkpoints, use_weights
 
     os.environ.clear()
     os.environ.update(environment)

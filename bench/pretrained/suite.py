@@ -347,6 +347,7 @@ class Suite:
             read = encode_captions(self.tokenizer, self.text_encoder, list(captions[rows]), repeat=repeat)
             return read.float().cpu()
 
+        self.require_generators()
         repeat = self.settings["repeat_captions"]
         empty = torch.zeros(0, self.geometry.tokens, self.geometry.text_width)
         return torch.cat([empty, *self.run_parts("read captions", len(captions), encode, most=MOST_CAPTIONS)])

@@ -312,7 +312,7 @@ def test_any_table_renders():
     text = render(table)
     assert r"a\|b" in text and "12345678" in text and "0.000123" in text and "1234567" in text
     assert json.loads(render(pd.DataFrame({"x": [np.inf, 1.0]}), "json")) == [{"x": None}, {"x": 1.0}]
-    with pytest.raises(BenchError, match="unknown format 'xml': allowed are md, csv, json, latex"):
+    with pytest.raises(BenchError, match="unknown format 'xml': allowed are text, md, csv, json, latex"):
         render(table, "xml")
 
 

@@ -122,7 +122,8 @@ def test_embeddings_are_compared_with_captions_as_coordinates_are() -> None:
 def test_of_the_transformer_as_much_is_kept_as_helps(helps: bool, share: float) -> None:
     """What it adds to nothing is the target, or its opposite."""
     targets, clip = make_targets(20), torch.arange(20)
-    brain = SimpleNamespace(gain=torch.tensor(1.0 if helps else -1.0))
+    sizes = {"layers": [], "tokens": 4, "positions": torch.zeros(5, 8), "checkpointing": False}
+    brain = SimpleNamespace(gain=torch.tensor(1.0 if helps else -1.0), **sizes)
     networks: Any = SimpleNamespace(brain=brain, alignment=SimpleNamespace(frames=lambda frames: frames.mean(dim=1)))
     away = draw(20, 8, seed=12) * 0.3
 

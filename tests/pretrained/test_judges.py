@@ -266,7 +266,7 @@ def test_what_cannot_be_asked_is_refused(judges, video):
         judges.observe("video", video[0])
     with pytest.raises(UnknownView, match="reads no captions"):
         judges.embed_captions("dino", ["a cat"])
-    with pytest.raises(UnknownView, match="fp32, bf16"):
-        Judges(describe(judges.roles["dino"].base), precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(UnknownView, match="fp32, bf16, fp16"):
+        Judges(describe(judges.roles["dino"].base), precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(BadClip, match="2 frames or more, not 1"):
         judges.observe("video", video[:, :1])

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from bench.core.errors import BenchError
+from bench.core.hardware import parse_size
 from bench.toolbox import budget
 from bench.toolbox.accounting import Ledger
-from bench.toolbox.budget import TooLarge, parse_size, resident_memory, run_parts
+from bench.toolbox.budget import TooLarge, resident_memory, run_parts
 
 CPU, CUDA, META = torch.device("cpu"), torch.device("cuda"), torch.device("meta")
 
