@@ -122,6 +122,7 @@ def live(talk: socket.socket, line: socket.socket) -> None:
         except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
             answer, array = describe_error(error), None
         send_answer(talk, {"step": step, **answer}, array)
+        answer, array = {}, None  # not kept while the next is made
 
 
 def prepare(

@@ -49,7 +49,7 @@ from bench.store.cells import CHECKPOINTS, Cell, Draft, Store
 from bench.store.predictions import write_embeddings, write_predictions
 
 CHUNK = 96  # trials reconstructed at once, and fewer where these are more bytes: a method holds some times as much
-CHUNK_BYTES = 2**29
+CHUNK_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,11 @@ def reconstruct(
     expected = dataset.video(measured_clip(dataset, fold.test[:1])).shape[1:]
     most = max(1, min(CHUNK, CHUNK_BYTES // math.prod(expected)))
     for brain, answers, schedule in show_test(job, dataset, fold, scalings, "reconstructing", most):
-        yield from method.reconstruct(brain, shape=(len(brain.subject), *expected), answers=answers, schedule=schedule)
+        shape = (len(brain.subject), *expected)
+        made = method.reconstruct(brain, shape=shape, answers=answers, schedule=schedule)
+        for place in range(len(made)):
+            yield made[place].copy()  # whoever still has it does not keep all of the chunk while the next is made
+        del made
 
 
 def embed(
