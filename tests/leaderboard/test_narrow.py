@@ -187,6 +187,7 @@ def test_wide_tables_are_broken_and_nothing_of_them_is_lost() -> None:
         table = pd.DataFrame(words, columns=[f"a long name of column {place}" for place in range(columns)])
         said = render(table, "text")
         assert max(map(len, said.splitlines())) <= narrow.WIDTH
+        assert ("---" in said) == (columns < 9)  # a grid as long as cells keep some width, else a block a row
         for name in ("alpha", "beta", "gamma"):
             assert said.count(name) == sum(text.split().count(name) for row in words for text in row)
     assert "no" in render(pd.DataFrame({"no": [], "rows": []}), "text")

@@ -174,7 +174,7 @@ INSTEAD |= {
     ),
     "python -m bench speed fit": ("four rounds", "python -m bench speed fit --steps 2"),
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
-    "python -m bench speed streams": ("reads and makes 5,000 clips of 34 MB: most of an hour", None),
+    "python -m bench speed streams": ("reads and makes 5,000 clips of 34 MB: hours", None),
     "python -m bench speed scale --workers 2": ("says nothing while other tests run: cells beside each other", None),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
     "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
