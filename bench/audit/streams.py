@@ -180,7 +180,7 @@ def measure_one(work: Path, count: int, shape: Sequence[int]) -> dict[str, float
     store = MeteredStore(work / "runs", meter)
     with meter.watching("fit"):
         cell = make_cell(job, store, dataset, suite)
-        meter.phase = "score"
+        meter.enter("score")
         score_cell(cell, store, dataset, suite, protocols=job.protocols)
         flag_cell(cell, dataset, suite, (COPIES,))
     return {**meter.peaks, "peak": max(meter.peaks.values())}
@@ -198,9 +198,14 @@ class Meter:
         self.phase = ""
         self.peaks: dict[str, float] = {}
 
+    def enter(self, phase: str) -> None:
+        """Begin a phase with a look, so that one that is over before the next look has a figure too."""
+        self.phase = phase
+        self.look()
+
     @contextlib.contextmanager
     def watching(self, phase: str) -> Iterator[None]:
-        self.phase = phase
+        self.enter(phase)
         done = threading.Event()
         watcher = threading.Thread(target=self.watch, args=(done,), daemon=True)
         watcher.start()
@@ -211,11 +216,12 @@ class Meter:
             watcher.join()
 
     def watch(self, done: threading.Event) -> None:
-        while True:
-            phase, now = self.phase, sum(map(read_memory, list_processes(os.getpid())))
-            self.peaks[phase] = max(self.peaks.get(phase, 0.0), now)
-            if done.wait(WAIT):
-                return
+        while not done.wait(WAIT):
+            self.look()
+
+    def look(self) -> None:
+        phase, now = self.phase, sum(map(read_memory, list_processes(os.getpid())))
+        self.peaks[phase] = max(self.peaks.get(phase, 0.0), now)
 
 
 class MeteredStore(Store):
@@ -226,7 +232,7 @@ class MeteredStore(Store):
         self.meter = meter
 
     def publishing(self, key: str) -> Any:
-        self.meter.phase = "reconstruct"
+        self.meter.enter("reconstruct")
         return super().publishing(key)
 
 
@@ -241,7 +247,8 @@ def list_last(process: int) -> list[int]:
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{process}/task").iterdir():
             children += map(int, (task / "children").read_text(encoding="utf-8").split())
-    return [last for child in children for last in list_last(child)] if children else [process]
+    last = [one for child in children for one in list_last(child)]
+    return last or ([process] if read_memory(process) else [])  # one that has ended and was not fetched yet holds none
 
 
 def read_memory(process: int) -> float:
