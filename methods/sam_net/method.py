@@ -69,6 +69,7 @@ class SamNet:
     drawn_by = (  # parameters that no fit reads
         *("read_out", "start", "strength", "steps", "guidance"),
         *("keyframe_strength", "keyframe_steps", "keyframe_guidance"),
+        *("use_latents", "use_embeddings", "use_keyframe"),
     )
     embeds: Space = "words"
 
