@@ -17,8 +17,20 @@ import pandas as pd
 
 from leaderboard.glossary import RIVAL_WORDS, explain_metric
 from leaderboard.narrow import ARROWS, tell_interval, wrap
-from leaderboard.standing import ABOVE, ALONE, BARE, BELOW, FLOORS, FREE, LEFT_OUT, LEVEL, UNSURE, gain_over, stand
-from leaderboard.stats import intervals as statistics
+from leaderboard.standing import (
+    ABOVE,
+    ALONE,
+    BARE,
+    BELOW,
+    FLOORS,
+    FREE,
+    LEFT_OUT,
+    LEVEL,
+    UNSURE,
+    gain_over,
+    measure_mean,
+    stand,
+)
 from leaderboard.verdict import write_short, write_verdict
 
 NOTES = [
@@ -56,7 +68,7 @@ def summary_table(scored: pd.DataFrame) -> pd.DataFrame:
         if first["status"] == LEFT_OUT:
             rows.append({**about, "mark": f"{LEFT_OUT}: {first['note'].partition(';')[0]}"})
             continue
-        interval = statistics.mean_interval(group["value"])
+        interval = measure_mean(group)
         ok = int((group["status"] == "ok").sum())
         rows.append(
             {

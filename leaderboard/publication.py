@@ -29,9 +29,9 @@ Made by `python -m bench board` from the committed results in `results/`; do not
 
 Every score stands between floors that see no brain and ceilings that cheat openly. Read a section so:
 
-- **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval. Intervals are
-  symmetric, so that of a small accuracy may reach below 0; as accuracies are skewed, the truth is more often above an
-  interval than below (`leaderboard/stats/intervals.py` has the figures).
+- **score [low, high]**: mean over clips within a subject, then over subjects, with its 95 % interval, as far
+  as the metric goes (an accuracy from 0 to 1). As accuracies are skewed, the truth is more often above an interval than
+  below (`leaderboard/stats/intervals.py` has the figures).
 - **tier**: methods that the data cannot tell from the best of them share one; so one with wide intervals can be in the
   first tier below another that is shown to be worse. Behind it the ranks that a method can have, all of a section
   together with 95 %. Methods are ranked among themselves: the first tier may be no better than a floor.

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.stats import intervals as statistics
+from metrics.protocols import PROTOCOLS
 
 ALL_CLIPS = "(all clips)"  # the clip of a row that is of the whole set, as in `bench.doors.videos`
 LEFT_OUT = "left out"  # the status of a metric that could not be computed
@@ -44,7 +45,7 @@ def stand(scored: pd.DataFrame) -> pd.DataFrame:
     computed = scored[scored["status"] != LEFT_OUT]
     for (protocol, metric), group in computed.groupby(["protocol", "metric"], sort=False):
         first = group.iloc[0]
-        interval = statistics.mean_interval(group["value"])
+        interval = measure_mean(group)
         row = {
             "protocol": protocol,
             "metric": metric,
@@ -62,6 +63,15 @@ def stand(scored: pd.DataFrame) -> pd.DataFrame:
         standing, rival = place(group, interval) if first["held"] else (FREE, "")
         rows.append({**row, "standing": standing, "rival": rival, "rival_value": row[rival] if rival else np.nan})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def measure_mean(group: pd.DataFrame) -> statistics.Interval:
+    """The mean of one metric's rows with its interval over clips, within the metric's range where a protocol of the
+    project says what that is."""
+    interval = statistics.mean_interval(group["value"])
+    first = group.iloc[0]
+    known = PROTOCOLS[first["protocol"]].metrics if first["protocol"] in PROTOCOLS else ()
+    return next((interval.within(one.lo, one.hi) for one in known if one.name == first["metric"]), interval)
 
 
 def place(group: pd.DataFrame, interval: statistics.Interval) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def _result_row(
     group: pd.DataFrame, panels: Sequence[Panel], references: Sequence[Reference], metric: MetricSpec
 ) -> dict[str, Any]:
     first = group.iloc[0]
-    weights, interval = weigh(panels), mean_interval(panels)
+    weights, interval = weigh(panels), mean_interval(panels).within(metric.lo, metric.hi)
     versus = paired_difference(panels, [panel.shuffled for panel in panels])
     floors, ceilings = (levels_over(panels, references, role, first["split"]) for role in ("control", "ceiling"))
     if not metric.floor:

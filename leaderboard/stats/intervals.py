@@ -17,7 +17,8 @@ concepts do, its 95 % interval covers 91.6 %, this one 94 % or more.
 Accuracies of hard tasks are skewed: most clips score near 0, a few near 1. On such tables (skew 3.4, 40 concepts of 5
 clips, 3 to 9 subjects, 1,500 tables a design) the 95 % interval covers 92.9 to 96.7 %, with one subject 93.0 %; with
 concepts that differ strongly 90.7 to 93.8 %, and 85 % where these are only ten. Nearly all misses leave the truth
-*above* the interval (at most 1.1 % below it), so what is shown to be above a floor is.
+*above* the interval (at most 1.1 % below it), so what is shown to be above a floor is. An interval is symmetric and may
+pass the end of the metric's range; tables show the part within it (`Interval.within`), which covers as often.
 
 The estimand is the mean over clips within a subject, then over subjects. Where clusters differ in size their means
 are replaced by pseudo-values (the linearised ratio estimator) whose mean is still that estimand. A table of one
@@ -28,7 +29,7 @@ one cluster, to new subjects only; a single cell has no interval (NaN).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,14 @@ class Interval:
     se: float
     df: float
     generalises_to: str  # "subjects and stimuli", "subjects", "stimuli" or "nothing"
+
+    def within(self, lo: float, hi: float) -> Interval:
+        """The same interval without what lies outside `lo`..`hi`, the range that the mean cannot leave.
+
+        The truth is never out there, so that the rest covers it exactly as often. `se` and `df` stay: tests of a
+        difference are those of the whole interval.
+        """
+        return replace(self, low=max(self.low, lo), high=min(self.high, hi)) if np.isfinite(self.se) else self
 
 
 def mean_interval(

@@ -195,7 +195,7 @@ def tally(files: Sequence[Path], key: Path) -> pd.DataFrame:
                 collect(mine[mine["shuffled"] == floor], answers, raters, question) for floor in (False, True)
             )
             concepts = mine.loc[~mine["shuffled"], "concept"].to_numpy()
-            value = statistics.mean_interval(own, concepts)
+            value = statistics.mean_interval(own, concepts).within(LOWEST, HIGHEST)
             versus = statistics.paired_difference(own, floor, concepts) if floor.size else None
             records.append(
                 {

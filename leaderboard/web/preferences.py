@@ -83,8 +83,8 @@ def share(chosen: np.ndarray, number: int, concepts: np.ndarray) -> statistics.I
     """Of one side among the choices, f64 (rater, group); NaN where a rater did not see a group."""
     won = np.where(np.isnan(chosen), np.nan, chosen == number)
     if np.isnan(won).any():
-        return statistics.mean_interval(np.nanmean(won, axis=1)[:, None])
-    return statistics.mean_interval(won, concepts)
+        return statistics.mean_interval(np.nanmean(won, axis=1)[:, None]).within(0, 1)
+    return statistics.mean_interval(won, concepts).within(0, 1)
 
 
 def measure_agreement(chosen: np.ndarray) -> float:

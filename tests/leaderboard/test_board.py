@@ -19,6 +19,7 @@ from leaderboard.results import RESULTS, current_version, read_manifests, read_r
 from leaderboard.standing import FLOORS
 from leaderboard.web.clip_wall import read_walls
 from leaderboard.web.site import list_media, write_site
+from metrics.protocols import PROTOCOLS
 
 SUBJECTS, CLIPS = 6, 40
 
@@ -206,3 +207,17 @@ def test_committed_results_are_of_the_methods_as_they_are():
         assert spec["method_version"] == method.version, f"run {spec['method']} again and publish it"
         assert spec["parameters"] == find_variant(spec["method"], manifest["variant"])
         assert not manifest["provenance"]["dirty"], f"{manifest['key']} comes from code that is not committed"
+
+
+def test_no_committed_interval_leaves_the_range_of_its_metric():
+    board, shown = (pd.read_csv(FOLDER / f"{name}.csv") for name in ("board", "published"))
+    seen = 0
+    for metric in PROTOCOLS["corrected"].metrics:
+        if f"{metric.name}_low" in board:
+            seen += 1
+            assert (board[f"{metric.name}_low"].dropna() >= metric.lo).all(), metric.name
+            assert (board[f"{metric.name}_high"].dropna() <= metric.hi).all(), metric.name
+    for (protocol, name), rows in shown.groupby(["protocol", "metric"]):
+        metric = PROTOCOLS[protocol][name]
+        assert (rows["low"].dropna() >= metric.lo).all() and (rows["high"].dropna() <= metric.hi).all(), name
+    assert seen >= 3 and len(shown)

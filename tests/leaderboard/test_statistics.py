@@ -365,3 +365,13 @@ def test_share_interval_properties(subjects, clips, seed):
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_an_interval_ends_where_the_metric_does_and_covers_as_often():
+    rng = np.random.default_rng(0)
+    whole = [mean_interval(rng.random(12) < 0.9) for _ in range(400)]
+    cut = [one.within(0.0, 1.0) for one in whole]
+    assert max(one.high for one in whole) > 1 >= max(one.high for one in cut)
+    assert [one.low <= 0.9 <= one.high for one in whole] == [one.low <= 0.9 <= one.high for one in cut]
+    assert all((a.mean, a.low, a.se, a.df) == (b.mean, b.low, b.se, b.df) for a, b in zip(whole, cut, strict=True))
+    assert np.isnan(mean_interval([[0.5]]).within(0.0, 1.0).low)  # no interval becomes no interval

@@ -179,3 +179,12 @@ def test_every_metric_of_the_project_has_words():
     assert explain_metric("frame_2way").measures.endswith("than 1 other name")
     assert explain_metric("frame_40way_normalised").title == "Frames, 40-way, rescaled"
     assert set(FLOOR_WORDS) == {*FLOORS, CHANCE}
+
+
+def test_an_interval_does_not_pass_the_end_of_the_metric():
+    near_one, near_nought = np.array([1, 1, 1, 0.8]), np.array([0, 0, 0, 0.2])
+    for value, low, high in ((near_one, 0.791, 1.0), (near_nought, 0.0, 0.209)):
+        (row,) = stand(make_rows("frame_40way", value)).to_dict("records")
+        assert (row["low"], row["high"]) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+    (row,) = stand(make_rows("of_my_own", near_one)).to_dict("records")
+    assert row["high"] > 1  # nobody said where it ends
