@@ -170,3 +170,21 @@ def test_an_unknown_parameter_and_an_unfitted_method_are_refused(world: World) -
         SamNet(suite=FakeSuite(), lamda=1.0)
     with pytest.raises(BenchError, match="fit"):
         SamNet(suite=FakeSuite()).reconstruct(hide_answers(world.record()))
+
+
+def test_no_fit_reads_the_parameters_that_only_draw() -> None:
+    """Cells share weights over `drawn_by`: rows G to I of Table 3 are drawn by one fit."""
+    world, heard = World(subjects=(1, 2, 5)), set()
+
+    class Heard(Parameters):
+        def __getattribute__(self, name: str) -> Any:
+            heard.add(name)
+            return super().__getattribute__(name)
+
+    method = SamNet(suite=FakeSuite(), seed=0, **{**SMALL, "epochs": 0.1})
+    method.parameters = Heard(**vars(method.parameters))
+    heard.clear()
+    method.fit(world.record(), world.record(first_clip=50))
+    assert {"epochs", "width", "sphering", "use_validation"} <= heard
+    assert heard.isdisjoint(SamNet.drawn_by), heard & set(SamNet.drawn_by)
+    assert set(SamNet.drawn_by) <= set(vars(Parameters()))
