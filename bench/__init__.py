@@ -39,7 +39,7 @@ _DOOR = {
     **dict.fromkeys(("load_suite", "build_suite", "fetch_suite", "verify_suite", "describe_suite"), "bench.api.data"),
     **dict.fromkeys(("audit_dataset", "measure_audits", "examine_machine"), "bench.api.audits"),
     **dict.fromkeys(("measure_scoring", "measure_memory", "measure_streams"), "bench.api.audits"),
-    **dict.fromkeys(("measure_scale", "measure_statistics"), "bench.api.audits"),
+    **dict.fromkeys(("measure_scale", "measure_statistics", "measure_study"), "bench.api.audits"),
     **dict.fromkeys(("measure_generating", "measure_fitting"), "bench.api.audits"),
     **dict.fromkeys(("check_method", "write_method"), "bench.api.authors"),
     "BenchError": "bench.core.errors",
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         measure_scoring,
         measure_statistics,
         measure_streams,
+        measure_study,
     )
     from bench.api.authors import check_method, write_method
     from bench.api.cost import CellsCost, estimate_cost, tell_cost

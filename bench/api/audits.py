@@ -111,3 +111,12 @@ def measure_statistics() -> pd.DataFrame:
     from leaderboard.stats.speed import measure_statistics as measure_it
 
     return measure_it()
+
+
+def measure_study(studies: int = 200) -> pd.DataFrame:
+    """Coverage of the ablation study's intervals, and how often a planted zero is called an effect, where the truth is
+    known: a row for each design, metric and question.
+    """
+    from leaderboard.stats.simulated import measure_study as measure_it
+
+    return measure_it(studies)

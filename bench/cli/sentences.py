@@ -52,3 +52,13 @@ def tell_suite(report: pd.DataFrame, name: str) -> str:
     size = gone["megabytes"].sum()
     fetched = f", about {size / 1000:.1f} GB: `python -m bench suite fetch {name}`" if size else ""
     return f"{len(gone)} of {len(report)} networks of {name} are not here{fetched}."
+
+
+def tell_simulated(measured: pd.DataFrame) -> str:
+    """How well the intervals of simulated studies held, at the worst of the designs."""
+    lowest, highest = 100 * measured["coverage"].min(), 100 * measured["coverage"].max()
+    return (
+        f"Of {int(measured['studies'].iloc[0])} simulated studies of each design: intervals cover {lowest:.1f} to "
+        f"{highest:.1f} % (95 asked); a planted zero is called an effect in at most "
+        f"{100 * measured['zero_called_effect'].max():.1f} % of them (5 allowed)."
+    )

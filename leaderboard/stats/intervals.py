@@ -73,7 +73,7 @@ def mean_interval(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence = {confidence}: allowed is 0 < confidence < 1")
     mean = float(table.mean())
-    by_cluster = _cluster_values(table, clusters)
+    by_cluster = cluster_values(table, clusters)
     se, df = _standard_error(by_cluster)
     half = se * float(special.stdtrit(df, (1 + confidence) / 2))
     subjects, stimuli = (n > 1 for n in by_cluster.shape)
@@ -263,7 +263,7 @@ def _checked_table(values: npt.ArrayLike) -> Array:
     return table
 
 
-def _cluster_values(table: Array, clusters: npt.ArrayLike | None) -> Array:
+def cluster_values(table: Array, clusters: npt.ArrayLike | None) -> Array:
     """[S, clips] → [S, clusters]: means of the clusters, or pseudo-values with the same row means if sizes differ."""
     if clusters is None:
         return table

@@ -166,6 +166,7 @@ INSTEAD |= {
     ),
     "python -m bench human tally study/key.json answers-*.json": ("needs raters; test_human.py tallies some", None),
     "python -m bench audit --dataset phantom_eeg --runs runs": (SIZE, f"python -m bench audit {TINY} --runs runs"),
+    "python -m bench audit --study": ("simulates 200 studies", "python -m bench audit --study --seeds 2"),
     "python -m bench audit --measure": ("makes 50 phantoms; test_audit.py measures on one", None),
     "python -m bench speed scoring --precision bf16": ("judges at the papers' sizes: minutes for one clip", None),
     "python -m bench speed generate": (
