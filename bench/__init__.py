@@ -29,7 +29,7 @@ _DOOR = {
     **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
-    **dict.fromkeys(("estimate_cost", "tell_cost", "CellsCost"), "bench.api.cost"),
+    **dict.fromkeys(("estimate_cost", "compare_costs", "tell_cost", "CellsCost"), "bench.api.cost"),
     **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
     **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
     **dict.fromkeys(("make_board", "check_board", "export_hub"), "bench.api.publishing"),
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         measure_study,
     )
     from bench.api.authors import check_method, write_method
-    from bench.api.cost import CellsCost, estimate_cost, tell_cost
+    from bench.api.cost import CellsCost, compare_costs, estimate_cost, tell_cost
     from bench.api.data import (
         build_suite,
         describe_dataset,

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.core.spec import digest
+from bench.core.spec import digest, precision_of
 from bench.core.variants import split_profiled
 from bench.store.cells import Cell
 from leaderboard.admission import (
@@ -290,6 +290,7 @@ def describe_cell(manifest: dict[str, Any]) -> dict[str, Any]:
         "role": manifest["role"],
         "parameters": manifest["parameter_count"],
         "phantom": manifest["phantom"],
+        "precision": precision_of(spec),
         "dirty": bool(manifest.get("provenance", {}).get("dirty")),
     }
 

@@ -19,6 +19,8 @@ with the clips of a concept as one cluster. Beside it stand
 - `coverage`: the share of trials with a reconstruction, over all folds of the split and all seeds up to the largest;
   what is missing scored the worst value, what was not run has no trial with one. Below 1 the row is marked "partial":
   listed, not ranked.
+- A row of cells that were made in another precision than fp32 is marked with it, "bf16"; one of cells in several with
+  all of them.
 - A row of cells that were made by code changed since its commit is marked "dirty".
 - A committed score of an older version of its metric is marked "metric v1 (now v2)": its values would differ today.
 - Marks of what looks like no decoding: "above ceiling" where the paired difference to the ceiling is surely positive
@@ -160,6 +162,7 @@ def _result_row(
             gained = paired_difference(panels, floors[best_floor])
             marks += [] if _is_better(gained, metric) else ["not above floor"]
     marks += ["partial"] if coverage < 1 else []
+    marks += list_precisions(group)
     marks += ["dirty"] if "dirty" in group and group["dirty"].eq(True).any() else []  # code of no commit
     older = group["version"].min() if "version" in group else np.nan  # rows of a store are of today's version
     if older < metric.version:
@@ -199,6 +202,12 @@ def _result_row(
         "phantom": bool(first["phantom"]),
         "direction": metric.direction,
     }
+
+
+def list_precisions(group: pd.DataFrame) -> list[str]:
+    """A mark of the precisions of a row's cells, unless all are exact; nothing of rows that do not say theirs."""
+    made = sorted(set(group["precision"].dropna())) if "precision" in group else []
+    return [] if made in ([], ["fp32"]) else [" and ".join(made)]
 
 
 def measure_coverage(group: pd.DataFrame) -> float:

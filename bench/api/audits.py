@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bench.api.names import check_hardware, check_setting
 from bench.core.errors import BenchError
@@ -44,12 +44,21 @@ def examine_machine(runs: str | Path = "runs") -> pd.DataFrame:
 
 
 def measure_scoring(
-    clips: int = 16, *, precision: Literal["fp32", "bf16"] = "fp32", threads: int | None = None
+    clips: int = 16,
+    *,
+    precision: Precision = "fp32",
+    device: str = "auto",
+    memory: str | int | None = None,
+    threads: int | None = None,
 ) -> pd.DataFrame:
-    """Seconds a clip of a plain script and of the harness on the same clips, and their ratio."""
+    """Seconds a clip of a plain script and of the harness on the same clips, and their ratio.
+
+    `device` is that of both, `precision` and `memory` are those of the harness's judges.
+    """
     from bench.audit.speed import measure_scoring as measure_it
 
-    return measure_it(clips, precision=precision, threads=threads)
+    size = check_hardware(device, precision, memory)
+    return measure_it(clips, precision=precision, device=device, memory=size, threads=threads)
 
 
 def measure_generating(

@@ -27,7 +27,7 @@ PUBLISHED_AS = "_published"  # behind the name of a method of the project: those
 
 def chosen_protocols(dataset: str) -> tuple[str, ...]:
     """What chosen sets are scored by: ours, that of their papers, and what the judge of real frames can say."""
-    papers = OF_PAPERS.get(dataset, PUBLISHED[modality_of("datasets", dataset)])
+    papers = OF_PAPERS.get(dataset.partition(":")[0], PUBLISHED[modality_of("datasets", dataset)])
     return ("corrected", papers, *(() if dataset.startswith("phantom_") else ("real",)))
 
 

@@ -5,21 +5,26 @@ Counted, not tried: each method's own list of its calls (`list_work`), one of ea
 or committed, and were made on such a processor, it is the rate that they reached in fitting and in reconstructing;
 otherwise a share (`SHARE`, an assumption) of the rate of one large matrix product in the precision asked for. Scoring
 and what a method reads are not counted. Nothing is said of a method without such a list.
+
+`compare_costs` holds the same beside what cells took: those of the store, each kind predicted as if it were not there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import BenchError
 from bench.core.hardware import AUTO
 from bench.core.job import Job
 from bench.core.progress import say
+from bench.core.spec import is_submitted, precision_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from bench.core.hardware import Precision
@@ -42,6 +47,7 @@ class CellsCost:
     disk: int | None = None  # of all cells: their videos before they are compressed
     hours: float | None = None  # of all cells, one after the other
     basis: str = ""  # what the hours rest on
+    memory: int | None = None  # what of the device may be used, where that was said
 
 
 def estimate_cost(
@@ -51,14 +57,20 @@ def estimate_cost(
     runs: str | Path = "runs",
     device: str = "auto",
     precision: Precision = "fp32",
+    memory: str | int | None = None,
 ) -> list[CellsCost]:
-    """A row for each variant and split of a method among these cells. Nothing is computed but one matrix product."""
+    """A row for each variant and split of a method among these cells. Nothing is computed but one matrix product.
+
+    `memory` ("24GiB", or bytes) is what of the device may be used: what one item needs is held against it.
+    """
     import torch
 
+    from bench.core.hardware import parse_size
     from bench.harness.inputs import open_once
     from bench.pretrained.shapes import load_shapes
 
     shapes = load_shapes(suite, precision=precision)
+    size = None if memory is None else parse_size(memory)
     found = "cuda" if torch.cuda.is_available() else "cpu"
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in todo:
@@ -66,6 +78,7 @@ def estimate_cost(
     costs = []
     for (name, method, variant, split), jobs in groups.items():
         about: dict[str, Any] = {"method": method, "variant": variant, "split": split, "cells": len(jobs)}
+        about["memory"] = size
         if find_list(method) is None:
             costs.append(CellsCost(**about))
             continue
@@ -155,9 +168,9 @@ def read_fold(dataset: Any, split: str, name: str, classes: int) -> Fold:
 
 
 def find_rates(
-    method: str, dataset: Any, shapes: Any, runs: str | Path, device: torch.device
+    method: str, dataset: Any, shapes: Any, runs: str | Path, device: torch.device, *, leave: Collection[str] = ()
 ) -> tuple[dict[str, float], str]:
-    """Operations a second in each phase, and what says so."""
+    """Operations a second in each phase, and what says so; cells with the keys in `leave` do not."""
     from bench.store.provenance import describe_machine
 
     here = describe_machine()["processor"], device.type == "cuda"
@@ -166,8 +179,8 @@ def find_rates(
             spec, made = manifest["spec"], manifest.get("provenance", {})
             machine = made.get("machine", {}).get("processor"), bool(made.get("gpus"))
             alike = spec["method"] == method and spec["dataset"] == dataset.name and machine == here
-            alike = alike and spec.get("settings", {}).get("precision", "fp32") == shapes.precision
-            if not alike or spec["suite"] != shapes.name or not {"fit", "reconstruct"} <= set(manifest["phases"]):
+            alike = alike and precision_of(spec) == shapes.precision and manifest["key"] not in leave
+            if not alike or spec["suite"] != shapes.name or not is_timed(manifest):
                 continue
             fold = read_fold(dataset, spec["split"], spec["fold"], spec["classes"])
             (costs,) = count_folds(method, spec["parameters"], [fold], shapes)
@@ -178,6 +191,72 @@ def find_rates(
             told = f"cell {manifest['key'][:8]} of {where}: {tell_rate(rates['fit'])} in fit, "
             return rates, told + f"{tell_rate(rates['reconstruct'])} in reconstruct, one process"
     return assume_rates(shapes.precision, device)
+
+
+def is_timed(manifest: Mapping[str, Any]) -> bool:
+    """Whether a cell's manifest says how long it was trained and drew; of drawing by kept weights alone it does not."""
+    return {"fit", "reconstruct"} <= set(manifest["phases"]) and "weights_of" not in manifest
+
+
+def compare_costs(*, runs: str | Path = "runs", data_root: str | Path | None = None) -> pd.DataFrame:
+    """What `estimate_cost` says of cells of the store, beside what they took: a row for each variant, split and place.
+
+    Seconds are means over the cells. A kind's own cells are left out of what its prediction rests on: the rate is that
+    of other cells of its method, or the assumed share of a matrix product's. `times_fit` and `times_reconstruct` are
+    measured over predicted. `host` is what a cell keeps, `peak` the most memory that the method's process held with all
+    its libraries, in MiB. Cells of methods that do not list their calls are left out, and it is said. Raises BenchError
+    where none is left.
+    """
+    import pandas as pd
+    import torch
+
+    from bench.harness.inputs import open_once
+    from bench.pretrained.shapes import load_shapes
+
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    unlisted: set[str] = set()
+    for manifest in stored(runs):
+        spec, made = manifest["spec"], manifest.get("provenance", {})
+        if not is_timed(manifest) or is_submitted(spec):
+            continue
+        if find_list(spec["method"]) is None:
+            unlisted.add(spec["method"])
+            continue
+        named = (spec["dataset"], spec["suite"], precision_of(spec), spec["method"], manifest["variant"], spec["split"])
+        groups.setdefault((*named, made.get("device", "cpu")), []).append(manifest)
+    if unlisted:
+        say(f"left out, since they do not list their calls: {', '.join(sorted(unlisted))}")
+    if not groups:
+        raise BenchError(
+            f"{runs} holds no cell that was trained by a method which lists its calls; run one, as sam_net"
+        )
+    rows = []
+    for (name, suite, precision, method, variant, split, device), cells in groups.items():
+        dataset, shapes = (
+            open_once(name, None if data_root is None else str(data_root)),
+            load_shapes(suite, precision=precision),
+        )
+        say(f"counting {method} {variant} on {split}")
+        specs = [cell["spec"] for cell in cells]
+        folds = [read_fold(dataset, spec["split"], spec["fold"], spec["classes"]) for spec in specs]
+        counted = count_folds(method, specs[0]["parameters"], folds, shapes)
+        keys = {cell["key"] for cell in cells}
+        rates, basis = find_rates(method, dataset, shapes, runs, torch.device(device), leave=keys)
+        row: dict[str, Any] = {"method": method, "variant": variant, "split": split, "dataset": name, "suite": suite}
+        row |= {"device": device, "precision": precision, "cells": len(cells)}
+        for phase in ("fit", "reconstruct"):
+            operations = sum(cost.operations for costs in counted for cost in costs if cost.phase == phase)
+            predicted = operations / rates[phase] / len(cells)
+            measured = sum(cell["phases"][phase] for cell in cells) / len(cells)
+            row |= {f"{phase}_predicted": predicted, f"{phase}_measured": measured}
+            row[f"times_{phase}"] = measured / predicted if predicted else math.nan
+        peaks = [cell["peak_memory_bytes"] for cell in cells if cell.get("peak_memory_bytes")]
+        row["host_mib"] = max(sum(cost.host for cost in costs) for costs in counted) / 2**20
+        row["peak_mib"] = max(peaks) / 2**20 if peaks else math.nan
+        rows.append({**row, "basis": basis})
+    table = pd.DataFrame(rows)
+    table.attrs["digits"] = 3
+    return table
 
 
 def assume_rates(precision: str, device: torch.device) -> tuple[dict[str, float], str]:
@@ -212,13 +291,24 @@ def tell_cost(costs: Sequence[CellsCost], planned: int) -> list[str]:
         assert cost.device is not None and cost.host is not None and cost.disk is not None and cost.hours is not None
         lines.append(
             f"  {cost.method} {cost.variant}, {cost.split}, {cost.cells} cell{'s' * (cost.cells > 1)}: device "
-            f"{tell_bytes(cost.device)} (one item at a time), host {tell_bytes(cost.host)} a cell, disk at most "
+            f"{tell_device(cost.device, cost.memory)}, host {tell_bytes(cost.host)} a cell, disk at most "
             f"{tell_bytes(cost.disk)}, {tell_hours(cost.hours)}"
         )
         lines.append(f"    by {cost.basis}")
     if unknown := list(dict.fromkeys(cost.method for cost in costs if cost.hours is None)):
         lines.append(f"  not known for {', '.join(unknown)}")
     return lines
+
+
+def tell_device(one: int, memory: int | None) -> str:
+    """What one item needs of the device, and what comes of the memory that may be used."""
+    if memory is None:
+        return f"{tell_bytes(one)} (one item at a time)"
+    if one <= memory:
+        return f"{tell_bytes(one)} (one item at a time; as many as fit {tell_bytes(memory)} go together)"
+    return (
+        f"{tell_bytes(one)} (one item, more than the {tell_bytes(memory)} of --memory: it runs in tiles or not at all)"
+    )
 
 
 def tell_bytes(size: float) -> str:

@@ -212,7 +212,7 @@ def submit_alone(asked: Asked) -> Submission:
     from bench.doors.chosen import find_targets, name_clips
 
     loaded = open_judges(asked.setting)
-    whole = TESTED.get(asked.setting.dataset)
+    whole = TESTED.get(asked.setting.dataset.partition(":")[0])
     named: dict[int, dict[str, Path | None]] = {}
     for subject, folder in asked.folders.items():
         videos, _ = find_given(asked, folder)

@@ -24,6 +24,7 @@ from bench.core.variants import (
     find_profile,
     group_split,
     is_in_profile,
+    name_side,
     name_where_sized,
     parse_side,
     split_profiled,
@@ -339,8 +340,20 @@ def in_profile(scores: pd.DataFrame, profile: str) -> list[bool]:
 
 
 def with_notes(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    table.attrs["notes"] = scores.attrs.get("notes", [])
+    table.attrs["notes"] = [*scores.attrs.get("notes", []), *note_precisions(scores)]
     return table
+
+
+def note_precisions(scores: pd.DataFrame) -> list[str]:
+    """A line for each precision other than fp32, naming what was computed in it."""
+    if "precision" not in scores:
+        return []
+    inexact = scores[scores["precision"].notna() & (scores["precision"] != "fp32")]
+    found = inexact[["precision", "method", "variant"]].drop_duplicates()
+    return [
+        f"computed in {precision}: " + ", ".join(map(name_side, zip(part["method"], part["variant"], strict=True)))
+        for precision, part in found.groupby("precision")
+    ]
 
 
 def note_stored(

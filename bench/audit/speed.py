@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.core.hardware import AUTO
 from bench.core.progress import say
 from bench.core.seeds import derive_seed
 from bench.doors.video_pairs import Pairs, find_pairs
@@ -42,11 +43,20 @@ TRIALS = 100
 MATRIX = 4096
 
 
-def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: int | None = None) -> pd.DataFrame:
+def measure_scoring(
+    clips: int = 16,
+    *,
+    precision: Precision = "fp32",
+    device: str = AUTO,
+    memory: int | None = None,
+    threads: int | None = None,
+) -> pd.DataFrame:
     """Seconds a clip of the plain way and of the harness, their ratios, and the rate that the judges reach.
 
-    With `precision` bf16 also the harness in that precision, and what it changes in each table value (beside the exact
-    one, by the mini suite's trained judges).
+    Both are on `device`; `memory` bounds what the harness's judges may use of it, in bytes.
+
+    With another `precision` than fp32 also the harness in that precision, and what it changes in each table value
+    (beside the exact one, by the mini suite's trained judges).
     """
     threads = threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as work:
@@ -55,13 +65,14 @@ def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: 
         pairs = write_clips(folder, clips)
         suite_folder = write_judges(folder / "suite")
         torch.set_num_threads(threads)
-        device = load_suite(suite_folder).device
-        say(f"plain way, {clips} clips, on {device}")
-        plain, plain_values = clock(lambda: score_plainly(pairs, suite_folder, device))
+        hardware: dict[str, Any] = {"device": device, "memory": memory, "threads": threads}
+        place = load_suite(suite_folder, device=device).device
+        say(f"plain way, {clips} clips, on {place}")
+        plain, plain_values = clock(lambda: score_plainly(pairs, suite_folder, place))
         rows = [row("plain script", plain, plain, clips)]
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in dict.fromkeys(exactnesses):
-            viewer = Viewer(load_suite(suite_folder, precision=exactness, threads=threads).judges)
+            viewer = Viewer(load_suite(suite_folder, precision=exactness, **hardware).judges)
             score_videos(few(pairs, 2), viewer, protocol="eeg2video", floors=False)  # load and warm up
             forget(folder / "home")
             for state in ("not cached", "cached"):
@@ -78,13 +89,15 @@ def measure_scoring(clips: int = 16, *, precision: Precision = "fp32", threads: 
                     for metric, value in plain_values.items()
                 ]
         if precision != "fp32":
-            rows += compare_precisions(folder / "drawn", precision, threads)
+            rows += compare_precisions(folder / "drawn", precision, hardware)
     table = pd.DataFrame(rows)
     table.attrs["digits"] = 4
     return table
 
 
-def compare_precisions(folder: Path, precision: Precision, threads: int, clips: int = 64) -> list[dict[str, Any]]:
+def compare_precisions(
+    folder: Path, precision: Precision, hardware: Mapping[str, Any], clips: int = 64
+) -> list[dict[str, Any]]:
     """What the precision changes in each table value: the mini suite's judges on drawn clips and blurred copies.
 
     Trained judges, because random ones rank the classes of all clips alike and hide every difference.
@@ -108,7 +121,7 @@ def compare_precisions(folder: Path, precision: Precision, threads: int, clips: 
         values: dict[Precision, dict[str, float]] = {}
         exactnesses: tuple[Precision, ...] = ("fp32", precision)
         for exactness in exactnesses:
-            viewer = Viewer(load_suite("mini", precision=exactness, threads=threads).judges)
+            viewer = Viewer(load_suite("mini", precision=exactness, **hardware).judges)
             scored = score_videos(pairs, viewer, protocol=protocol, floors=False)
             values[exactness] = mean_values(scored)
         rows += [
@@ -147,7 +160,7 @@ def rate_row(viewer: Viewer, pairs: Pairs, precision: str) -> dict[str, Any]:
 
 def matrix_rate(precision: str, device: torch.device, side: int = MATRIX) -> float:
     """Operations a second of a product of two square matrices on the device, the best of five."""
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
 
     def multiply() -> float:

@@ -11,6 +11,7 @@ from bench.core.errors import BenchError
 from bench.core.progress import say
 
 if TYPE_CHECKING:
+    from bench.core.hardware import Precision
     from leaderboard.papers.measure import Survey
 
 ALL = "all"
@@ -18,7 +19,13 @@ ABOUT = ["method", "split", "dataset", "suite", "classes", "metric"]  # columns 
 
 
 def show_paper(
-    table: bench.PaperTable, format: str, output: Path | None, *, runs: Path, data_root: Path | None
+    table: bench.PaperTable,
+    format: str,
+    output: Path | None,
+    *,
+    runs: Path,
+    data_root: Path | None,
+    precision: Precision = "fp32",
 ) -> None:
     """Reported beside measured, and the command that fills what is not."""
     from leaderboard.papers.narrow import tell_paper
@@ -36,13 +43,19 @@ def show_paper(
     if table.lacking:
         say(
             f"{table.lacking} of {len(table.records)} numbers are not run, or only in part; fill in with "
-            f"`{fill_in(table.survey, runs, data_root)}`"
+            f"`{fill_in(table.survey, runs, data_root, precision)}`"
         )
     tell_absent(table.survey)
 
 
 def show_differences(
-    table: bench.PaperTable, format: str, output: Path | None, *, runs: Path, data_root: Path | None
+    table: bench.PaperTable,
+    format: str,
+    output: Path | None,
+    *,
+    runs: Path,
+    data_root: Path | None,
+    precision: Precision = "fp32",
 ) -> None:
     """What a paper's ablations claim, and whether it was measured."""
     show(table.differences, format, output)
@@ -50,7 +63,7 @@ def show_differences(
     if lacking:
         say(
             f"{lacking} of {len(table.differences)} differences are not run; fill in with "
-            f"`{fill_in(table.survey, runs, data_root)} --seeds 3`"
+            f"`{fill_in(table.survey, runs, data_root, precision)} --seeds 3`"
         )
 
 
@@ -64,6 +77,7 @@ def show_all_papers(
     runs: Path,
     published: bool,
     results: Path | None,
+    precision: Precision = "fp32",
 ) -> None:
     """The tables of both papers in one page of Markdown, each with its ablations' differences."""
     from leaderboard.rendering import render, write
@@ -73,6 +87,7 @@ def show_all_papers(
     command += f" --results {results}" if results else " --published" if published else ""
     command += f" --dataset {dataset}" if dataset else ""
     command += f" --profile {profile}" if profile != "mini" else ""
+    command += f" --precision {precision}" if precision != "fp32" else ""
     made = f" from the committed results ({Committed(results or RESULTS).digest})" if published or results else ""
     parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
     lacking = 0
@@ -86,10 +101,11 @@ def show_all_papers(
             runs=runs,
             published=published,
             results=results,
+            precision=precision,
         )
         parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
         if table.lacking:
-            fill = fill_in(table.survey, runs, data_root)
+            fill = fill_in(table.survey, runs, data_root, precision)
             parts.append(f"{table.lacking} of {len(table.records)} numbers are not run, or only in part: `{fill}`.\n")
             lacking += table.lacking
         if len(table.differences):
@@ -105,13 +121,14 @@ def check_page(format: str, differences: bool) -> None:
         raise BenchError("--paper all is one page of Markdown with the differences in it; leave the other options out")
 
 
-def fill_in(survey: Survey, runs: Path, data_root: Path | None) -> str:
+def fill_in(survey: Survey, runs: Path, data_root: Path | None, precision: Precision) -> str:
     """The command that runs what the table lacks."""
     parts = [f"python -m bench run --paper {survey.table.name}"]
     parts += [f"--dataset {survey.asked}"] if survey.asked else []
     parts += [f"--data-root {data_root}"] if data_root else []
     parts += [f"--suite {survey.suite}"] if survey.suite != "mini" else []
     parts += [f"--profile {survey.profile}"] if survey.profile != "mini" else []
+    parts += [f"--precision {precision}"] if precision != "fp32" else []
     parts += [f"--runs {runs}"] if str(runs) != "runs" else []
     return " ".join(parts)
 

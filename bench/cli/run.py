@@ -163,7 +163,8 @@ def run_paper(paper: str, dry_run: bool, cost: bool, format: str, output: Path |
         tell_absent(survey)
         return 0
     table, failures = bench.run_paper(paper, **{name: asked[name] for name in RESOURCES}, **shared)
-    show_paper(table, format, output, runs=asked["runs"], data_root=asked["data_root"])
+    shown = {name: asked[name] for name in ("runs", "data_root", "precision")}
+    show_paper(table, format, output, **shown)
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
@@ -174,7 +175,7 @@ def tell_work(todo: Sequence[Job], planned: int, cost: bool, asked: dict[str, An
     if not cost:
         say(f"{len(todo)} of {planned} cells to do; --cost tells memory, disk and hours")
         return
-    costs = bench.estimate_cost(todo, **{name: asked[name] for name in ("suite", "runs", "device", "precision")})
+    costs = bench.estimate_cost(todo, **{name: asked[name] for name in ("suite", "runs", *HARDWARE)})
     for line in bench.tell_cost(costs, planned):
         say(line)
 

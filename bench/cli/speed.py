@@ -1,4 +1,5 @@
-"""`bench speed`: how fast scoring, generators, training and several workers are here, and whether memory grows."""
+"""`bench speed`: how fast scoring, generators, training and several workers are here, whether memory grows, and what
+cells were to cost beside what they took."""
 
 from __future__ import annotations
 
@@ -18,12 +19,14 @@ OPTIONS = {
     "threads": ("scoring",),
     "suite": ("generate",),
     "steps": ("generate", "fit"),
-    "device": ("generate", "fit"),
-    "memory": ("generate",),
+    "device": ("scoring", "generate", "fit"),
+    "memory": ("scoring", "generate"),
     "many": ("streams",),
     "workers": ("scale",),
+    "runs": ("cost",),
+    "data_root": ("cost",),
 }
-KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "statistics")
+KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "cost", "statistics")
 
 
 @click.command(epilog="Example: python -m bench speed scoring --precision bf16")
@@ -31,7 +34,7 @@ KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "statistics
 @click.option("--clips", type=POSITIVE, show_default="16; 4 with generate", help="Scored, or drawn at once.")
 @click.option(
     "--precision",
-    type=click.Choice(("fp32", "bf16")),
+    type=click.Choice(("fp32", "bf16", "fp16")),
     default="fp32",
     help="With scoring: beside exact fp32; with generate: of the generators.",
 )
@@ -42,6 +45,8 @@ KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "statistics
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="With scoring: threads of the judges.")
 @click.option("--many", type=POSITIVE, default=5000, help="With streams: how many clips, beside 100.")
 @click.option("--workers", type=POSITIVE, default=2, help="With scale: how many, beside one.")
+@options.runs
+@options.data_root
 @options.output
 def speed(
     what: str,
@@ -54,19 +59,22 @@ def speed(
     threads: int | None,
     many: int,
     workers: int,
+    runs: Path,
+    data_root: Path | None,
     format: str,
     output: Path | None,
 ) -> int:
     """Time scoring, generators and training, each beside the plain way, or several workers; measure memory.
 
-    `memory` is of scoring, `streams` of cells of 100 and 5,000 clips of 33×480×720 pixels.
+    `memory` is of scoring, `streams` of cells of 100 and 5,000 clips of 33×480×720 pixels. `cost` makes nothing: it
+    holds what `run --dry-run --cost` says of the cells of --runs beside what they took.
     """
     for name, kinds in OPTIONS.items():
         if what not in kinds:
             goes = " and ".join(f"`speed {kind}`" for kind in kinds)
             refuse((name,), f"goes with {goes}, not with `speed {what}`")
+    hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": memory}
     if what == "generate":
-        hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": memory}
         measures = bench.measure_generating(clips=clips or 4, steps=steps, suite=suite, **hardware)
     elif what == "fit":
         measures = bench.measure_fitting(steps=steps or 30, device=device)
@@ -78,7 +86,9 @@ def speed(
         measures = bench.measure_streams(many)
     elif what == "scale":
         measures = bench.measure_scale(workers)
+    elif what == "cost":
+        measures = bench.compare_costs(runs=runs, data_root=data_root)
     else:
-        measures = bench.measure_scoring(clips or 16, precision=precision, threads=threads)  # type: ignore[arg-type]
+        measures = bench.measure_scoring(clips or 16, threads=threads, **hardware)
     show(measures, format, output)
     return 0

@@ -38,6 +38,7 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
 @options.setting
 @click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, file.py:NAME, or all.")
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this metric.")
+@options.precision
 @options.references
 @click.option("--floors", is_flag=True, help="Instead: each floor under each metric, the best, and the ceiling.")
 @click.option(
@@ -54,7 +55,11 @@ def table(paper: str | None, differences: bool, published: bool, format: str, ou
     if published or asked["results"]:
         refuse(("runs",), "names a store, and --published and --results read committed results")
     shared = {name: asked[name] for name in ("dataset", "data_root", "suite", "profile", "runs", "results")}
+    precision = asked.pop("precision")
+    if published or asked["results"]:
+        refuse(("precision",), "chooses among the cells of a store; a row of committed results says its own")
     if paper is None:
+        refuse(("precision",), "goes with --paper; other tables show each row in the precision that it was made in")
         if differences:
             raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
         asked["classes"] = int(asked["classes"])
@@ -65,9 +70,9 @@ def table(paper: str | None, differences: bool, published: bool, format: str, ou
         raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
     if paper == ALL:
         check_page(format, differences)
-        show_all_papers(output, published=published, **shared)
+        show_all_papers(output, published=published, precision=precision, **shared)
         return 0
-    made = bench.paper_table(paper, published=published, **shared)
+    made = bench.paper_table(paper, published=published, precision=precision, **shared)
     print_it = show_differences if differences else show_paper
-    print_it(made, format, output, runs=asked["runs"], data_root=asked["data_root"])
+    print_it(made, format, output, runs=asked["runs"], data_root=asked["data_root"], precision=precision)
     return 0

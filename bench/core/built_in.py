@@ -265,7 +265,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "cc2017": Entry(
             "bench.datasets.cc2017.layout:CC2017",
-            "fMRI of 3 subjects watching films, NeuroClips' tensors (needs --data-root)",
+            "fMRI of 3 subjects watching films, NeuroClips' tensors (needs --data-root); :33x480x720 cuts the films",
             modality="fmri",
         ),
         "phantom_fmri": Entry(

@@ -67,6 +67,11 @@ def is_submitted(spec: Mapping[str, Any]) -> bool:
     return bool(spec.get("source") == SUBMITTED)
 
 
+def precision_of(spec: Mapping[str, Any]) -> str:
+    """What a cell was computed in: only another precision than fp32 is among its settings."""
+    return str(spec.get("settings", {}).get("precision", "fp32"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellSpec:
     """All that determines the predictions of one cell: one method variant on one fold with one seed.

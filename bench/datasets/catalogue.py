@@ -1,12 +1,14 @@
 """The data sets by name: opens them, makes the phantoms that are not there yet, verifies and describes.
 
 A name is `kind` or, for a phantom, `kind:size`; or it is one from outside (`bench.datasets.outside`). `cinebrain_eeg`
-and `phantom_cinebrain_eeg` are the EEG in the same files as `cinebrain` and `phantom_cinebrain`.
+and `phantom_cinebrain_eeg` are the EEG in the same files as `cinebrain` and `phantom_cinebrain`. `cc2017:33x480x720` is
+cc2017 with clips of so many frames of that height and width, cut from the films.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 REAL = ("seed_dv", "cc2017", "cinebrain", "cinebrain_eeg")
 PHANTOMS: dict[str, Mapping[str, Any]] = {"phantom_eeg": SIZES, **fmri_spec.SIZES}  # kind -> size -> spec
+FILMS = re.compile(r"cc2017:([1-9][0-9]{0,2})x([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
 EEG_VIEW = "_eeg"  # of a data set that holds both
 AnySpec = PhantomSpec | FmriSpec
 
@@ -47,6 +50,12 @@ def dataset_names() -> tuple[str, ...]:
     kinds = (*PHANTOMS, "phantom_cinebrain_eeg")
     sized = (f"{kind}:{size}" for kind in kinds for size in PHANTOMS[files_of(kind)])
     return (*REAL, *kinds, *sized)
+
+
+def film_shape(name: str) -> tuple[int, int, int] | None:
+    """Frames, height and width of the clips that are to be cut from cc2017's films; None for any other name."""
+    found = FILMS.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
 def files_of(kind: str) -> str:
@@ -86,7 +95,7 @@ def open_dataset(
     if place is None:
         raise DatasetError(
             f"{name} is not shipped: name its folder with --data-root DIR or BENCH_DATA ({content_of(name)}), "
-            f"or use --dataset {STAND_INS[name]}, which is made here"
+            f"or use --dataset {STAND_INS[name.partition(':')[0]]}, which is made here"
         )
     return read_dataset(name, place)
 
@@ -116,6 +125,10 @@ def load_dataset(name: str, root: Path, *, cache: Path | None = None) -> Any:
         from bench.datasets.seed_dv.layout import SeedDV
 
         return SeedDV(root, **how)
+    if (shape := film_shape(name)) is not None:
+        from bench.datasets.cc2017.films import CC2017Films
+
+        return CC2017Films(root, shape=shape, **how)
     if kind in ("cc2017", "phantom_fmri"):
         from bench.datasets.cc2017.layout import CC2017
 
@@ -154,6 +167,11 @@ def content_of(name: str) -> str:
         from bench.datasets.cc2017.captions import FETCH as FETCH_CC2017
 
         return f"the folder that holds subj01_train_fmri.pt; {FETCH_CC2017}"
+    if film_shape(name) is not None:
+        from bench.datasets.cc2017.captions import FETCH as FETCH_CC2017
+        from bench.datasets.cc2017.films import FETCH as FETCH_FILMS
+
+        return f"the folder that holds subj01_train_fmri.pt and stimuli/; {FETCH_CC2017}; {FETCH_FILMS}"
     from bench.datasets.cinebrain.layout import FETCH
 
     return f"the folder that holds sub-0001_train_va.json; {FETCH}"
@@ -166,11 +184,14 @@ def phantom_spec(name: str) -> AnySpec | None:
         return find_fmri_spec(files_of(kind), size or DEFAULT_SIZE)
     if kind == "phantom_eeg":
         return find_spec(size or DEFAULT_SIZE)
-    if name not in REAL:
+    if name not in REAL and film_shape(name) is None:
         from bench.core.registry import UnknownName
 
         known = sorted({*dataset_names(), *registered_names("datasets")})
-        raise UnknownName(f"unknown data set {name!r}; there are {', '.join(known)}, or path/file.py:Class")
+        raise UnknownName(
+            f"unknown data set {name!r}; there are {', '.join(known)}, or path/file.py:Class; "
+            "cc2017:FRAMESxHEIGHTxWIDTH cuts its clips from the films"
+        )
     return None
 
 

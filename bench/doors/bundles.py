@@ -34,7 +34,7 @@ import pandas as pd
 from bench.core.registry import names
 from bench.core.spec import CHOSEN, CellSpec, is_submitted
 from bench.core.splits import SplitError, make_folds
-from bench.datasets.catalogue import dataset_names
+from bench.datasets.catalogue import dataset_names, film_shape
 from bench.doors.chosen import Truth, check_chosen, check_told, flag_chosen, pair_up
 from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, read_json, unpack
 from bench.doors.videos import score_videos
@@ -203,7 +203,7 @@ def read_spec(cell: Cell) -> CellSpec:
 def check_names(spec: CellSpec) -> None:
     """The data set and the suite are registered ones. Raises BadBundle."""
     datasets, suites = {*dataset_names(), *names("datasets")}, names("suites")  # never a file, which would be run
-    if not isinstance(spec.dataset, str) or spec.dataset not in datasets:
+    if not isinstance(spec.dataset, str) or (spec.dataset not in datasets and film_shape(spec.dataset) is None):
         raise BadBundle(f"cell {spec.key} is of data set {spec.dataset!r}; there are {', '.join(sorted(datasets))}")
     if not isinstance(spec.suite, str) or spec.suite not in suites:
         raise BadBundle(f"cell {spec.key} is of suite {spec.suite!r}; there are {', '.join(suites)}")

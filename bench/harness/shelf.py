@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.core.progress import say
 from bench.core.registry import UnknownName
-from bench.core.spec import CHOSEN, CellSpec, digest, is_submitted
+from bench.core.spec import CHOSEN, CellSpec, digest, is_submitted, precision_of
 from bench.core.splits import describe_rules
 from bench.core.variants import find_variant
 from bench.harness.facts import ask_files
@@ -90,10 +90,6 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embed
             if alike not in made or precision_of(spec) == "fp32":
                 made[alike] = cell
     yield from made.values()
-
-
-def precision_of(spec: Mapping[str, Any]) -> Any:
-    return spec.get("settings", {}).get("precision", "fp32")
 
 
 def name_apart_from_precision(spec: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.core.spec import digest
+from bench.core.spec import digest, precision_of
 from bench.core.splits import make_folds
 from bench.scoring.answers import answers_of
 from bench.scoring.flags import read_flags
@@ -63,9 +63,9 @@ def unfinished(jobs: Sequence[Job], store: Store, viewer: Viewer) -> list[Job]:
 def read_scores(cells: Iterable[Cell], viewer: Viewer, protocols: Sequence[str]) -> pd.DataFrame:
     """Score rows of the cells; scores that are not there are left out.
 
-    Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, dirty, flags,
-    and those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore where some are
-    there and damaged.
+    Columns: cell, method, variant, role, dataset, split, fold, classes, suite, seed, parameters, phantom, precision,
+    dirty, flags, and those of `bench.scoring.score_cell.describe_scores` with protocol and metric. Raises DamagedStore
+    where some are there and damaged.
     """
     cells = list(cells)
     if not cells:
@@ -100,6 +100,7 @@ def read_rows(cell: Cell, viewer: Viewer, protocols: Sequence[str]) -> pd.DataFr
         "role": cell.manifest["role"],
         "parameters": cell.manifest["parameter_count"],
         "phantom": cell.manifest["phantom"],
+        "precision": precision_of(spec),
         "dirty": bool(cell.manifest.get("provenance", {}).get("dirty")),
         "flags": ", ".join(read_flags(cell)),
     }

@@ -178,6 +178,39 @@ def read_clips(
     return clips
 
 
+def walk_clips(
+    path: Path | str, first_frames: Sequence[int] | np.ndarray, *, offsets: Sequence[int] | np.ndarray,
+    size: tuple[int, int],
+) -> Iterator[Video]:  # fmt: skip
+    """As `read_clips`, one clip after the other, for clips in the film's order that share no frame.
+
+    One clip is in memory at a time. Raises VideoError where the film ends before the last clip does, behind the clips
+    that it has.
+    """
+    import cv2
+
+    path = Path(path)
+    wanted = np.add.outer(np.asarray(first_frames, np.int64), np.asarray(offsets, np.int64))
+    if wanted.size == 0 or wanted.min() < 0 or (np.diff(wanted.reshape(-1)) <= 0).any():
+        raise VideoError(path, f"frames asked for: {wanted.tolist()}", "name clips in their order, frames from 0 on")
+    numbers, pictures = wanted.reshape(-1).tolist(), []
+    with naming(path), open_file(path) as descriptor:
+        limits = film_limits(os.fstat(descriptor).st_size)
+        count = 0
+        for picture in DECODER.film(descriptor, path.suffix, limits, numbers, first=numbers[-1] + 1):
+            fits = picture.shape[1::-1] == tuple(size)
+            pictures.append(picture if fits else cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR))
+            if len(pictures) == wanted.shape[1]:
+                yield np.stack(pictures)
+                count, pictures = count + 1, []
+    if count < len(wanted):
+        raise VideoError(
+            path,
+            f"it ends within clip {count} of {len(wanted)}, frame {numbers[-1]} is needed",
+            "fetch it again, or check its timing",
+        )
+
+
 def encode_lossless(video: Video, *, fps: float) -> bytes:
     """An mp4 (H.264 in RGB, qp 0) that decodes to the very same pixels. Raises VideoError for no u8 RGB video."""
     import av

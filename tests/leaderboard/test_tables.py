@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scored_cells import CLIPS, CLIPS_A_CONCEPT, REQUIRED, draw, make_parts, panel, score_rows, select
 
+from bench.api.tables import note_precisions
 from bench.core.errors import BenchError
 from leaderboard.rendering import render, write
 from leaderboard.stats.intervals import brain_share_interval, mean_interval, paired_difference
@@ -60,6 +61,19 @@ def test_order_of_rows_in_does_not_matter(parts):
     by = ["method", "variant"]
     one, two = (result_table(rows).sort_values(by, ignore_index=True) for rows in (scores, shaken))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_what_was_not_computed_in_fp32_is_marked(parts):
+    """Of rows with a precision; those that say none, as references here, are exact."""
+    half = score_rows(draw(np.random.default_rng(5), 0.5), seed=1).assign(precision="bf16")
+    scores = pd.concat([*parts.values(), half])
+    assert select(result_table(scores), "sam_net")["mark"] == "bf16"
+    exact = parts["sam_net"].assign(precision="fp32")
+    both = result_table(pd.concat([exact, half, parts["train_mean"], parts["codec"]]))
+    assert select(both, "sam_net")["mark"] == "bf16 and fp32" and select(both, "codec")["mark"] == ""
+    assert select(result_table(pd.concat([exact, parts["codec"]])), "sam_net")["mark"] == ""
+    notes = note_precisions(scores)
+    assert notes == ["computed in bf16: sam_net"] and note_precisions(exact) == note_precisions(parts["codec"]) == []
 
 
 def test_methods_come_before_controls_and_ceilings(parts):

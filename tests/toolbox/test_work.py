@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import bench
+from bench.api import cost
 from bench.api.cost import CellsCost, count_folds, tell_cost
 from bench.cli import main
 from bench.datasets.seed_dv.geometry import CHANNELS
 from bench.pretrained.shapes import load_shapes, run_once
 from bench.pretrained.suite import load_suite
-from bench.toolbox.work import Fold, Work, measure
+from bench.toolbox.work import Cost, Fold, Work, measure
 from methods.sam_net.method import build_decoder
 from methods.sam_net.parameters import Parameters
 from methods.sam_net.views import Views
@@ -119,3 +121,60 @@ def test_what_is_not_known_is_named_and_never_guessed() -> None:
     )
     assert lines[0] == "4 of 9 cells to do" and "3 GiB" in lines[1] and "30 minutes" in lines[1]
     assert lines[-1] == "  not known for retrieval"
+
+
+def test_what_one_item_needs_is_held_against_the_memory() -> None:
+    about = {"split": "cross_subject", "variant": "base", "cells": 1, "method": "sam_net", "host": 0, "disk": 0}
+    costs = [CellsCost(device=3 * 2**30, hours=0.5, memory=size, **about) for size in (None, 2**32, 2**31)]
+    _, free, _, fits, _, exceeds, _ = tell_cost(costs, planned=3)
+    assert "device 3 GiB (one item at a time), host" in free
+    assert "device 3 GiB (one item at a time; as many as fit 4 GiB go together), host" in fits
+    assert "device 3 GiB (one item, more than the 2 GiB of --memory" in exceeds
+
+
+def test_a_prediction_is_held_beside_what_cells_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind's own cells are no ground of its prediction: the base is predicted from the variant, the variant from it.
+
+    The base trains by 600 operations and draws by 50, the variant by 300 and 50; a first of two cells took 30 s, a
+    second 50 s. So the base's first cell trains at 20 operations a second, the variant's at 5.
+    """
+    monkeypatch.setattr("bench.store.provenance.describe_machine", lambda: {"processor": "chip"})
+
+    def cell(key: str, variant: str, fit: float, draw: float, method: str = "sam_net", **more: object) -> dict:
+        parameters = {"variant": variant}
+        spec = {"method": method, "dataset": "made_up", "suite": "mini", "split": "cross_subject", "fold": "all",
+                "classes": 40, "parameters": parameters, "source": ""}  # fmt: skip
+        made = {"machine": {"processor": "chip"}, "device": "cpu"}
+        phases = {"fit": fit, "reconstruct": draw}
+        return {"key": key, "spec": spec, "variant": variant, "phases": phases, "provenance": made,
+                "peak_memory_bytes": 2**30, **more}  # fmt: skip
+
+    cells = [
+        cell("a", "base", 30, 10),
+        cell("b", "base", 50, 30),
+        cell("c", "wo_csa", 60, 10),
+        cell("d", "base", 0.1, 30, weights_of="a"),
+        cell("e", "base", 1, 1, method="train_mean"),
+    ]
+
+    def count(method: str, parameters: dict, folds: list, shapes: object) -> list[list[Cost]]:
+        about = {"what": "", "items": 1.0, "peak": 0, "host": 2**21}
+        fit = 600.0 if parameters["variant"] == "base" else 300.0
+        costs = [Cost(phase="fit", operations=fit, **about), Cost(phase="reconstruct", operations=50.0, **about)]
+        return [costs for _ in folds]
+
+    monkeypatch.setattr(cost, "stored", lambda runs: cells)
+    monkeypatch.setattr(cost, "committed", list)
+    monkeypatch.setattr(cost, "count_folds", count)
+    monkeypatch.setattr(cost, "read_fold", lambda *given: FOLD)
+    monkeypatch.setattr("bench.harness.inputs.open_once", lambda name, root: SimpleNamespace(name=name))
+    table = bench.compare_costs(runs="anywhere").set_index("variant")
+    base, variant = table.loc["base"], table.loc["wo_csa"]
+    assert (base["cells"], variant["cells"]) == (2, 1)
+    assert base["fit_predicted"] == pytest.approx(600 / 5) and base["fit_measured"] == pytest.approx(40)
+    assert base["times_fit"] == pytest.approx(40 / 120) and base["times_reconstruct"] == pytest.approx(20 / 10)
+    assert variant["fit_predicted"] == pytest.approx(300 / (600 / 30)) and variant["times_fit"] == pytest.approx(4)
+    assert (base["host_mib"], base["peak_mib"]) == (4, 1024) and "cell c" in base["basis"]
+    monkeypatch.setattr(cost, "stored", lambda runs: cells[3:])
+    with pytest.raises(bench.BenchError, match="holds no cell that was trained by a method which lists its calls"):
+        bench.compare_costs(runs="anywhere")

@@ -177,6 +177,12 @@ INSTEAD |= {
     "python -m bench speed memory": ("scores 2,000 clips: minutes", None),
     "python -m bench speed streams": ("reads and makes 5,000 clips of 34 MB: hours", None),
     "python -m bench speed scale --workers 2": ("says nothing while other tests run: cells beside each other", None),
+    "python -m bench speed cost": ("needs trained cells in the store; test_work.py compares some", None),
+    "python -m bench run --method cine_neuron --profile paper --dataset cc2017:33x480x720 --data-root DIR"
+    " --suite paper": (
+        "needs the data, tens of gigabytes of weights and a GPU; test_cc2017_films.py cuts films",
+        "python -m bench run --method cine_neuron --profile paper --dataset phantom_fmri:tiny --dry-run",
+    ),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
     "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
     "python -m bench run --method sam_net --split cross_subject --dataset seed_dv --data-root DIR --suite paper": (

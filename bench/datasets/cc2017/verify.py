@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.core.errors import DatasetError
 from bench.core.progress import track
-from bench.datasets.cc2017 import captions
+from bench.datasets.cc2017 import captions, films
 from bench.datasets.cc2017 import layout as cc2017
 from bench.datasets.cc2017.layout import PARTS, read_fmri_geometry
 from bench.datasets.copies import Row, tabulate_copies
@@ -51,6 +51,8 @@ def verify_cc2017(root: Path | str) -> pd.DataFrame:
             rows.append((f"GT_{part}_caption.pt", "absent", str(error)))
             continue
         rows.append((path.relative_to(root).as_posix(), *check_captions(root, part, geometry["clips"][part])))
+    if (root / films.FOLDER).is_dir():  # whoever has none reads NeuroClips' tensors
+        rows += films.check_films(root, geometry)
     malformed = {name for name, status, _ in rows if status not in ("ok", "absent")}
     whole = [s for s in held if not malformed & {f"subj{s:02d}_{part}_fmri.pt" for part in PARTS}]
     return finish(root, [*rows, *check_copies(root, whole)], "cc2017", captions.FETCH)
