@@ -1,16 +1,19 @@
 """Tables as text: Markdown and LaTeX for people, CSV and JSON for programs.
 
-CSV and JSON carry every column at full precision (NaN as an empty field or null). Markdown and LaTeX show three
-significant digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and
-leave to a line of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)". Text
-is what Markdown shows within 100 columns: wide cells are broken over lines, and where even that does not fit each row
-is a block of its own. Tables of results have forms of their own for a terminal (`leaderboard.narrow`).
+CSV and JSON carry every column at full precision (NaN as an empty field or null). A spreadsheet takes a text that
+begins with =, +, -, @, a tab or a line break for a formula: in CSV such a text has an apostrophe before it. Numbers
+have none, and JSON, which no spreadsheet computes, has every text as it is. Markdown and LaTeX show three significant
+digits, an estimate and its interval in one cell, a floor or ceiling with the name of what set it, and leave to a line
+of notes what is the same in all rows. Rows of a phantom data set are labelled "(phantom)". Text is what Markdown
+shows within 100 columns: wide cells are broken over lines, and where even that does not fit each row is a block of
+its own. Tables of results have forms of their own for a terminal (`leaderboard.narrow`).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -43,6 +46,8 @@ MARKS = (
     " n.s.: not above the method's own shuffled brain. below floor: worse than the best floor; not above floor: not "
     "surely better than it. share meaningless: the best floor is not worse than the best ceiling."
 )
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet computes begins so
+NUMBER = re.compile(r"[+-]?\d[\d.,]*(e[+-]?\d+)?( ?± ?\d[\d.]*)?", re.IGNORECASE)
 NO_SHARE = "meaningless"  # where the best floor is not worse than the best ceiling
 TITLES = {
     "best_value": "best (subject, chosen on test)",
@@ -63,7 +68,7 @@ def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None
     if format not in get_args(Format):
         raise BenchError(f"unknown format {format!r}: allowed are {', '.join(get_args(Format))}")
     if format == "csv":
-        return table.to_csv(index=False, lineterminator="\n")
+        return disarm_table(table.rename(columns=str)).to_csv(index=False, lineterminator="\n")
     if format == "json":
         records = [{str(k): _json_value(v) for k, v in row.items()} for row in table.to_dict("records")]
         return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -79,6 +84,22 @@ def render(table: pd.DataFrame, format: str = "md", *, digits: int | None = None
     if not notes:
         return body + "\n"
     return body + ("\n\n" + "\n".join(notes) if format == "md" else "".join(f"\n% {note}" for note in notes)) + "\n"
+
+
+def disarm_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with no text, heads among them, that a spreadsheet would compute."""
+    table = table.copy()
+    for name in table:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = table[name].map(disarm)
+    return table.rename(columns=disarm)
+
+
+def disarm(value: Any) -> Any:
+    """A text that would be a formula with an apostrophe before it; anything else, numbers in words too, as it is."""
+    if not isinstance(value, str) or not value.startswith(FORMULA) or NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
 
 
 def fit(shown: pd.DataFrame, headers: list[str], align: list[str]) -> str:

@@ -303,7 +303,7 @@ def write_board_files(
     from leaderboard.board import make_board as make_sections
     from leaderboard.published import read_published
     from leaderboard.published_board import show_sets
-    from leaderboard.results import RESULTS
+    from leaderboard.results import RESULTS, Committed
     from leaderboard.web.clip_wall import read_walls
     from leaderboard.web.site import write_site
 
@@ -317,7 +317,9 @@ def write_board_files(
         )
     return [
         *publication.write_board(sections, place, published=published),
-        *write_site(sections, walls, place / "site", published=published),
+        *write_site(
+            sections, walls, place / "site", published=published, records=list(Committed(source).records.values())
+        ),
     ]
 
 

@@ -75,16 +75,30 @@ def view_column(section: Section) -> dict[str, Any]:
         "link": f"{section.name}.html",
         "dataset": section.dataset,
         "phantom": section.phantom,
+        "key": section.split,
         "split": section.split.replace("_", " "),
         "metric": f"{explain_metric(primary.name).title} {ARROWS[primary.direction]}",
         "first": "descending" if primary.direction == "higher" else "ascending",
         "suite": section.suite,
         "chance": write_number(primary.chance) if isinstance(primary.chance, float) else "",
         "cells": {row.method: view_cell(row, place, primary.name, standing) for place, row in enumerate(seeing)},
+        "leader": name_leader(section, standing),
         "floor": view_level(levels, "floor"),
         "ceiling": view_level(levels, "ceiling"),
         "verdict": tell_verdict(section.table, section.scores),
     }
+
+
+def name_leader(section: Section, standing: pd.DataFrame) -> dict[str, str] | None:
+    """Whose score is the best of a column, whether it is above the floor, and how many it is not told from."""
+    if not section.ranked:
+        return None
+    first = section.ranked[0]
+    said = standing.loc[first.method]
+    _, words = tell_cell(str(said["standing"]), str(said["rival"]), first)
+    peers = sum(row.tier == 1 for row in section.ranked) - 1
+    words = "above floor" if words.startswith("share ") else words
+    return {"method": first.method, "words": words + (f", not told from {peers} more" if peers else "")}
 
 
 def view_cell(row: Row, place: int, metric: str, standing: pd.DataFrame) -> dict[str, Any]:
@@ -134,4 +148,12 @@ def sum_up(one: ShownSet) -> dict[str, Any]:
         line += f" ({'best ' if row['standing'] == ABOVE else ''}{rival})" if rival else ""
     else:
         line = "nothing in it is compared with the true clips"
-    return {"name": one.name, "title": one.title, "phantom": one.phantom, "fact": one.facts[0], "line": line}
+    data = one.name.partition("-")[0]
+    return {
+        "name": one.name,
+        "data": data,
+        "title": one.title,
+        "phantom": one.phantom,
+        "fact": one.facts[0],
+        "line": line,
+    }

@@ -3,13 +3,18 @@
     site/index.html            the first screen: who leads where, and links to the rest
     site/<section>.html        a section: its verdict, table, subjects, pairs
     site/clips-<section>.html  its clips, methods beside methods
+    site/method-<name>.html    a method: its paper, code, and of each row clips, record and commands
+    site/records/              what is committed of a row's cells, as JSON
     site/published.html, papers.html  what was published of real recordings, and what papers report
+    site/submit.html           how to submit
+    site/board.csv, board.json        the numbers (of published videos too: published.csv, published.json)
     site/media/                WebM clips and PNG posters, copied from the committed walls
 
 Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
 They are named by content: git keeps a copy and its original once, so only a checkout grows (by 2 to 5 MB).
 
-The pages are a pure function of sections, walls and reported tables. Style and script stand in them, allowed by their
+The pages are a pure function of sections, walls, records and reported tables; numbers for programs have six digits, as
+the last ones differ between processors (`publication.board_rows`). Style and script stand in them, allowed by their
 digests alone (Content-Security-Policy), so that they work from a file URL, and nothing that a name smuggles in can run;
 all names are escaped besides. Without a script they are plain pages. Templates: `base.html` and those that extend it.
 """
@@ -25,21 +30,46 @@ from typing import Any
 import numpy as np
 
 from leaderboard.admission import SEES_BRAIN
-from leaderboard.board import Row, Section, write_number
+from leaderboard.board import SPLITS, Row, Section, write_number
 from leaderboard.narrow import tell_verdict
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
 from leaderboard.papers.unread import load_unread
-from leaderboard.publication import write_place
-from leaderboard.published_board import HEADS, ShownSet, table_part
+from leaderboard.publication import board_rows, write_place
+from leaderboard.published_board import HEADS, ShownSet, set_rows, table_part
+from leaderboard.rendering import render
 from leaderboard.web.clip_wall import MEDIA, Wall
 from leaderboard.web.matrix import STEPS, sum_up, view_matrix
+from leaderboard.web.method_page import (
+    ROLES,
+    Entry,
+    Record,
+    list_commands,
+    list_entries,
+    name_page,
+    view_method,
+    write_record,
+)
+from leaderboard.web.origin import Origin, describe_origin
 from leaderboard.web.page import fill_page
 from leaderboard.web.plot import view_dots
 from leaderboard.web.wall_page import name_metric, view_wall
 
 FOLDER = Path(__file__).parents[1] / "site"
 MADE = "<code>python -m bench board</code>"  # stands on every page of ours
-ROLES = {"method": "method", "baseline": "baseline", "control": "floor", "ceiling": "ceiling"}
+SUBMIT = {  # what the page of how to submit shows
+    "videos": """\
+python -m bench submit --videos FOLDER --dataset cc2017 --method my_method --source ADDRESS
+python -m bench pack --method my_method""",
+    "method": """\
+python -m bench check my_method.py:MyMethod
+python -m bench run --method my_method --split cross_subject
+python -m bench pack --method my_method --split cross_subject
+python -m bench verify my_method.base.zip""",
+    "publish": """\
+python -m bench publish --bundle my_method.base.zip
+python -m bench board
+python -m bench board --check""",
+}
 
 
 def write_site(
@@ -49,56 +79,87 @@ def write_site(
     *,
     reported: Sequence[ReportedTable] | None = None,
     published: Sequence[ShownSet] = (),
+    records: Sequence[Record] = (),
 ) -> list[Path]:
     """Write the site and return its files. clips: of `clip_wall.read_walls`; those of no section are left out.
 
-    reported: the papers' tables, by default all. Clips of an earlier site are removed from `folder/media`.
+    reported: the papers' tables, by default all. records: of `results.read_records`, what the rows rest on. Pages,
+    records and clips of an earlier site are removed.
     """
     if reported is None:
         reported = [load_table(name) for name in table_names()]
     shown = [(section, next((one for one in clips if one.belongs_to(section)), None)) for section in sections]
-    pages = fill_pages(shown, reported, published)
+    entries = list_entries(shown, records)
+    texts = fill_pages(shown, reported, published, entries, describe_origin(records))
+    texts |= write_exports(sections, published)
+    texts |= {one.record_name: write_record(one) for rows in entries.values() for one in rows if one.record}
     media = folder / "media"
-    media.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.html"):
-        if old.name not in pages and MADE in old.read_text(encoding="utf-8", errors="replace"):
+    for part in (media, folder / "records"):
+        part.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("*.html"), *folder.glob("records/*.json")]:
+        if str(old.relative_to(folder)) not in texts and is_ours(old):
             old.unlink()
-    for name, page in pages.items():
-        (folder / name).write_text(page, encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     sources = {name: wall.folder / name for _, wall in shown if wall is not None for name in wall.files()}
     for old in list_media(folder):
         if old.name not in sources:
             old.unlink()
     for name, source in sorted(sources.items()):
         shutil.copyfile(source, media / name)
-    return [*(folder / name for name in pages), *(media / name for name in sorted(sources))]
+    return [*(folder / name for name in texts), *(media / name for name in sorted(sources))]
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a page or record says that a board made it."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return MADE in text if path.suffix == ".html" else '"scores_sha256"' in text
+
+
+def write_exports(sections: Sequence[Section], published: Sequence[ShownSet]) -> dict[str, str]:
+    """The numbers for programs, as they stand beside LEADERBOARD.md."""
+    tables = {"board": board_rows(sections)} | ({"published": set_rows(published)} if published else {})
+    return {f"{name}.{format}": render(table, format) for name, table in tables.items() for format in ("csv", "json")}
 
 
 def fill_pages(
-    shown: Sequence[tuple[Section, Wall | None]], reported: Sequence[ReportedTable], published: Sequence[ShownSet]
+    shown: Sequence[tuple[Section, Wall | None]],
+    reported: Sequence[ReportedTable],
+    published: Sequence[ShownSet],
+    entries: Mapping[str, Sequence[Entry]],
+    origin: Origin,
 ) -> dict[str, str]:
     """The text of every page by its name, the first screen first."""
     sections = [section for section, _ in shown]
+    pages = {method: name_page(method) for method in entries}
+    of_section = {(one.section.name, method): one for method, rows in entries.items() for one in rows}
+
+    def fill(name: str, title: str, **content: Any) -> str:
+        return fill_page(name, assets="board", title=title, origin=origin, pages=pages, **content)
+
     links = [(f"{section.name}.html", tell_title(section)) for section in sections]
     links += [("published.html", "published videos")] if published else []
     links += [("papers.html", "reported by papers")] if reported else []
     texts = {
-        "index": fill_page(
+        "index": fill(
             "index",
-            assets="board",
-            title="Brain2Video Bench",
+            "Brain2Video Bench",
             sections=sections,
             published=published,
             matrix=view_matrix(sections),
+            splits=[split for split in SPLITS if any(section.split == split for section in sections)],
+            roles=ROLES,
             steps=[f"{low:g}–{high:g}" for low, high in pairwise((0, *STEPS, 1))],
             sums=[sum_up(one) | {"link": f"published.html#published-{one.name}"} for one in published],
-            pages=links,
+            links=links,
+            exports=[*write_exports(sections, published)],
         )
     }
     for section, wall in shown:
         there = bool(wall and wall.tiles)
         view = view_section(section) | {"clips": f"clips-{section.name}.html" if there else ""}
-        texts[section.name] = fill_page("section", assets="board", title=view["title"], section=view, roles=ROLES)
+        mine = {row.method: view_links(of_section[section.name, row.method]) for row in section.rows}
+        texts[section.name] = fill("section", view["title"], section=view, roles=ROLES, links=mine)
         if wall and there:
             title = f"Clips of {view['title']}"
             about: dict[str, Any] = {
@@ -106,17 +167,30 @@ def fill_pages(
                 "back": f"{section.name}.html",
                 "wall": view_wall(section, wall),
             }
-            texts[f"clips-{section.name}"] = fill_page("clips", assets="board", title=title, **about)
+            texts[f"clips-{section.name}"] = fill("clips", title, **about)
     if published:
         sets = [view_set(one) for one in published]
-        texts["published"] = fill_page("published", assets="board", title="Published videos", published=sets)
+        texts["published"] = fill("published", "Published videos", published=sets)
     if reported:
         tables = [view_reported(table) for table in reported]
-        unread = load_unread()
-        texts["papers"] = fill_page(
-            "papers", assets="board", title="Reported by papers", reported=tables, unread=unread
-        )
+        texts["papers"] = fill("papers", "Reported by papers", reported=tables, unread=load_unread())
+    for method, rows in entries.items():
+        page = name_page(method).removesuffix(".html")
+        texts[page] = fill("method", method, method=view_method(method, rows, reported, origin))
+    texts["submit"] = fill("submit", "How to submit", commands=SUBMIT)
     return {f"{name}.html": text for name, text in texts.items()}
+
+
+def view_links(entry: Entry) -> list[tuple[str, str]]:
+    """What a row of a section links to beside its method's page: words and addresses."""
+    page = name_page(entry.row.method)
+    return [
+        ("paper", f"{page}#paper"),
+        ("code", f"{page}#code"),
+        *([("record", entry.record_name)] if entry.record else []),
+        *([("commands", f"{page}#again-{entry.anchor}")] if list_commands(entry) else []),
+        *([("clips", entry.clips)] if entry.clips else []),
+    ]
 
 
 def tell_title(section: Section) -> str:
@@ -145,7 +219,9 @@ def view_section(section: Section) -> dict[str, Any]:
         "direction": primary.direction,
         "chance": write_number(primary.chance) if isinstance(primary.chance, float) else "",
         "generalises_to": section.generalises_to,
-        "metrics": [{"name": name_metric(one.name), "direction": one.direction} for one in section.metrics],
+        "metrics": [
+            {"key": one.name, "name": name_metric(one.name), "direction": one.direction} for one in section.metrics
+        ],
         "rows": [view_row(place, row, section) for place, row in enumerate(section.rows) if row.role in SEES_BRAIN],
         "references": [view_row(0, row, section) for row in section.rows if row.role not in SEES_BRAIN],
         "dots": view_dots(section),

@@ -7,6 +7,7 @@ from typing import Any
 
 from leaderboard.board import Section, write_number
 from leaderboard.web.clip_wall import CHOSEN, Shot, Tile, Wall
+from leaderboard.web.method_page import name_part
 
 
 def name_metric(name: str) -> str:
@@ -39,7 +40,11 @@ def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
             }
         )
     picks = [
-        {"method": method, "tiles": [view_pick(tile, wall) for tile in picked if tile.method == method]}
+        {
+            "method": method,
+            "id": f"m-{name_part(method)}",
+            "tiles": [view_pick(tile, wall) for tile in picked if tile.method == method],
+        }
         for method in dict.fromkeys(tile.method for tile in picked)
     ]
     return {"clips": clips, "picks": picks, "metric": name_metric(wall.metric)}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from small_site import read_page
 
 from bench.core.registry import resolve
 from bench.core.variants import find_variant
@@ -15,10 +16,10 @@ from leaderboard.board import Section, make_board, write_number
 from leaderboard.publication import FOLDER, board_rows, write_board, write_evaluation, write_markdown
 from leaderboard.published import read_published
 from leaderboard.published_board import show_sets
-from leaderboard.results import RESULTS, current_version, read_manifests, read_results
+from leaderboard.results import RESULTS, Committed, current_version, read_manifests, read_results
 from leaderboard.standing import FLOORS
 from leaderboard.web.clip_wall import read_walls
-from leaderboard.web.site import list_media, write_site
+from leaderboard.web.site import write_site
 from metrics.protocols import PROTOCOLS
 
 SUBJECTS, CLIPS = 6, 40
@@ -175,11 +176,20 @@ def test_numbers_have_three_digits(value, text):
 
 def test_the_published_board_is_what_the_committed_results_make(tmp_path):
     sections, published = make_board(read_results()), show_sets(read_published(RESULTS))
-    made = write_board(sections, tmp_path, published=published)
-    made += write_site(sections, read_walls(), tmp_path / "site", published=published)
-    for path in made:
+    for path in write_board(sections, tmp_path, published=published):
         assert (FOLDER / path.relative_to(tmp_path)).read_bytes() == path.read_bytes(), f"stale: {path.name}"
-    assert [path.name for path in list_media(FOLDER / "site")] == [path.name for path in list_media(tmp_path / "site")]
+    records = list(Committed().records.values())
+    site = tmp_path / "site"
+    made = write_site(sections, read_walls(), site, published=published, records=records)
+    for name in ("board.csv", "board.json", "published.csv", "published.json"):
+        assert (site / name).read_bytes() == (FOLDER / name).read_bytes()
+    pages = {path.name: read_page(path).tags for path in made if path.suffix == ".html"}
+    loaded = [name for _, about in pages["index.html"] for name in (about.get("src"), about.get("poster")) if name]
+    size = sum((site / name).stat().st_size for name in ["index.html", *map(str, loaded)])
+    assert 1 + len(loaded) < 40 and size < 400_000
+    assert len(pages["index.html"]) > 100 and max(map(len, pages.values())) <= 3000
+    assert {f"method-{row.method}.html" for section in sections for row in section.rows} < set(pages)
+    assert len(list(site.glob("records/*.json"))) == sum(len(section.rows) for section in sections)
 
 
 def test_what_was_published_of_real_recordings_is_committed_with_floors_and_intervals():

@@ -11,7 +11,7 @@ import pandas as pd
 from walls import make_cells, make_dataset, make_scores
 
 from leaderboard.board import Section, make_board
-from leaderboard.results import publish, read_results
+from leaderboard.results import Committed, publish, read_results
 from leaderboard.web.clip_export import export_clips
 from leaderboard.web.clip_wall import Wall, read_walls
 from leaderboard.web.site import write_site
@@ -51,7 +51,8 @@ def make_site(folder: Path) -> Site:
     missing = (scores["method"] == "retrieval") & (scores["metric"] == "ssim")
     scores = scores[~missing]  # a hole in a column that is sorted
     sections, walls = make_board(scores), read_walls(folder / "results")
-    write_site(sections, walls, folder / "site")
+    records = list(Committed(folder / "results").records.values())
+    write_site(sections, walls, folder / "site", records=records)
     return folder / "site", sections, walls, scores
 
 
