@@ -93,7 +93,8 @@ def write_board(
 ) -> list[Path]:
     """Write `LEADERBOARD.md`, `board.csv`, `board.json` and `evaluation-results/<method>.yaml`; return their paths.
 
-    Where there are published sets, also `published.csv` and `published.json`.
+    Where there are published sets, also `published.csv` and `published.json`. Evaluation results of an earlier board,
+    those of methods that have no row now, are removed.
     """
     rows = board_rows(sections)
     files = {
@@ -107,6 +108,9 @@ def write_board(
         files |= {f"published.{format}": render(set_rows(published), format) for format in ("csv", "json")}
     for method in sorted({row.method for section in sections for row in section.ranked}):
         files[f"evaluation-results/{method}.yaml"] = write_evaluation(method, sections)
+    for old in folder.glob("evaluation-results/*.yaml"):
+        if f"evaluation-results/{old.name}" not in files and "\nmodel-index:\n" in old.read_text(encoding="utf-8"):
+            old.unlink()
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -246,18 +246,19 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
 
 
 def check_board(*, results: str | Path | None = None, output: str | Path | None = None) -> list[str]:
-    """The names of the board's files that are not what the committed results make; writes nothing there."""
-    from leaderboard.web.site import list_media
+    """The names of the board's files that are not what the committed results make; writes nothing there.
+
+    Also of files that lie there as if the board had made them, and that it would not write: these say so.
+    """
+    from leaderboard.web.site import find_strays
 
     place = choose_place(output, "leaderboard", "--output")
     scores = read_committed(results, sets=True)
     with tempfile.TemporaryDirectory() as folder:
         made = write_board_files(scores, results, Path(folder))
-        file_names = [str(path.relative_to(folder)) for path in made]
+        file_names = [path.relative_to(folder).as_posix() for path in made]
         stale = [name for name in file_names if differ(Path(folder) / name, place / name)]
-    return stale + [
-        name for path in list_media(place / "site") if (name := str(path.relative_to(place))) not in file_names
-    ]
+    return stale + [f"{name} (the board does not write it: remove it)" for name in find_strays(place, file_names)]
 
 
 def export_hub(folder: str | Path, *, results: str | Path | None = None) -> list[Path]:
@@ -305,6 +306,7 @@ def write_board_files(
     from leaderboard.published_board import show_sets
     from leaderboard.results import RESULTS, Committed
     from leaderboard.web.clip_wall import read_walls
+    from leaderboard.web.history import read_releases
     from leaderboard.web.site import write_site
 
     source = Path(results or RESULTS)
@@ -315,11 +317,11 @@ def write_board_files(
             f"{results or RESULTS} holds no method or baseline with its base variant and all classes, so the board "
             "would be empty; run one on single_subject, cross_subject or new_subject, then `publish` and `board`"
         )
+    releases = read_releases(source.parent / "retired", sections)
+    records = list(Committed(source).records.values())
     return [
         *publication.write_board(sections, place, published=published),
-        *write_site(
-            sections, walls, place / "site", published=published, records=list(Committed(source).records.values())
-        ),
+        *write_site(sections, walls, place / "site", published=published, records=records, releases=releases),
     ]
 
 

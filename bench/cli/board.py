@@ -14,7 +14,7 @@ from bench.core.progress import say
 @click.command(epilog="Example: python -m bench board --check")
 @click.option("--results", type=FOLDER, metavar="DIR", show_default="leaderboard/results", help="What it is made of.")
 @click.option("--output", type=FOLDER, metavar="DIR", show_default="leaderboard", help="Where it goes.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the files there would change.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if files would change or are not the board's.")
 @click.option("--hub", type=FOLDER, metavar="DIR", show_default="none", help="Instead: every clip's scores for a hub.")
 def board(results: Path | None, output: Path | None, check: bool, hub: Path | None) -> int:
     """LEADERBOARD.md, its exports and its site, from the committed results."""

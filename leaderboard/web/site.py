@@ -6,7 +6,7 @@
     site/method-<name>.html    a method: its paper, code, and of each row clips, record and commands
     site/records/              what is committed of a row's cells, as JSON
     site/published.html, papers.html  what was published of real recordings, and what papers report
-    site/submit.html           how to submit
+    site/submit.html, history.html    how to submit, and how the board changed between its releases
     site/board.csv, board.json        the numbers (of published videos too: published.csv, published.json)
     site/media/                WebM clips and PNG posters, copied from the committed walls
 
@@ -22,7 +22,7 @@ all names are escaped besides. Without a script they are plain pages. Templates:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from leaderboard.publication import board_rows, write_place
 from leaderboard.published_board import HEADS, ShownSet, set_rows, table_part
 from leaderboard.rendering import render
 from leaderboard.web.clip_wall import MEDIA, Wall
+from leaderboard.web.history import Release, view_history
 from leaderboard.web.matrix import STEPS, sum_up, view_matrix
 from leaderboard.web.method_page import (
     ROLES,
@@ -56,6 +57,7 @@ from leaderboard.web.wall_page import name_metric, view_wall
 
 FOLDER = Path(__file__).parents[1] / "site"
 MADE = "<code>python -m bench board</code>"  # stands on every page of ours
+WRITTEN = "Made by `python -m bench board`"  # and on every text
 SUBMIT = {  # what the page of how to submit shows
     "videos": """\
 python -m bench submit --videos FOLDER --dataset cc2017 --method my_method --source ADDRESS
@@ -80,17 +82,18 @@ def write_site(
     reported: Sequence[ReportedTable] | None = None,
     published: Sequence[ShownSet] = (),
     records: Sequence[Record] = (),
+    releases: Sequence[Release] = (),
 ) -> list[Path]:
     """Write the site and return its files. clips: of `clip_wall.read_walls`; those of no section are left out.
 
-    reported: the papers' tables, by default all. records: of `results.read_records`, what the rows rest on. Pages,
-    records and clips of an earlier site are removed.
+    reported: the papers' tables, by default all. records: of `results.read_records`, what the rows rest on.
+    releases: of `history.read_releases`. Pages, records and clips of an earlier site are removed.
     """
     if reported is None:
         reported = [load_table(name) for name in table_names()]
     shown = [(section, next((one for one in clips if one.belongs_to(section)), None)) for section in sections]
     entries = list_entries(shown, records)
-    texts = fill_pages(shown, reported, published, entries, describe_origin(records))
+    texts = fill_pages(shown, reported, published, entries, describe_origin(records), releases)
     texts |= write_exports(sections, published)
     texts |= {one.record_name: write_record(one) for rows in entries.values() for one in rows if one.record}
     media = folder / "media"
@@ -128,6 +131,7 @@ def fill_pages(
     published: Sequence[ShownSet],
     entries: Mapping[str, Sequence[Entry]],
     origin: Origin,
+    releases: Sequence[Release],
 ) -> dict[str, str]:
     """The text of every page by its name, the first screen first."""
     sections = [section for section, _ in shown]
@@ -140,6 +144,7 @@ def fill_pages(
     links = [(f"{section.name}.html", tell_title(section)) for section in sections]
     links += [("published.html", "published videos")] if published else []
     links += [("papers.html", "reported by papers")] if reported else []
+    links += [("history.html", "how the board changed")] if releases else []
     texts = {
         "index": fill(
             "index",
@@ -177,6 +182,8 @@ def fill_pages(
     for method, rows in entries.items():
         page = name_page(method).removesuffix(".html")
         texts[page] = fill("method", method, method=view_method(method, rows, reported, origin))
+    if releases:
+        texts["history"] = fill("history", "How the board changed", history=view_history(releases))
     texts["submit"] = fill("submit", "How to submit", commands=SUBMIT)
     return {f"{name}.html": text for name, text in texts.items()}
 
@@ -195,6 +202,20 @@ def view_links(entry: Entry) -> list[tuple[str, str]]:
 
 def tell_title(section: Section) -> str:
     return f"{section.dataset}: {section.split.replace('_', ' ')}"
+
+
+def find_strays(folder: Path, made: Collection[str]) -> list[str]:
+    """What lies in a board's folder as if the board had made it, and is not among what it makes (names from there).
+
+    Of the site all pages, records, tables and clips, whoever put them there; evaluation results; and texts that say
+    that the board made them.
+    """
+    site = folder / "site"
+    there = [path for ending in ("html", "md", "csv", "json") for path in site.glob(f"*.{ending}")]
+    there += [*site.glob("records/*.json"), *list_media(site), *folder.glob("evaluation-results/*.yaml")]
+    there += [*folder.glob("*.html")]
+    there += [path for path in folder.glob("*.md") if WRITTEN in path.read_text(encoding="utf-8", errors="replace")]
+    return sorted(name for path in there if (name := path.relative_to(folder).as_posix()) not in made)
 
 
 def list_media(folder: Path) -> list[Path]:

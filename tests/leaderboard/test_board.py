@@ -19,7 +19,7 @@ from leaderboard.published_board import show_sets
 from leaderboard.results import RESULTS, Committed, current_version, read_manifests, read_results
 from leaderboard.standing import FLOORS
 from leaderboard.web.clip_wall import read_walls
-from leaderboard.web.site import write_site
+from leaderboard.web.site import find_strays, write_site
 from metrics.protocols import PROTOCOLS
 
 SUBJECTS, CLIPS = 6, 40
@@ -152,6 +152,16 @@ def test_markdown_has_eight_columns_and_the_same_bytes_again(sections):
     assert write_markdown(sections, []) == text
 
 
+def test_evaluation_results_of_what_left_the_board_go(sections, tmp_path):
+    folder = tmp_path / "evaluation-results"
+    folder.mkdir()
+    (folder / "gone.yaml").write_text(write_evaluation("sam_net", sections), encoding="utf-8")
+    (folder / "mine.yaml").write_text("somebody's own", encoding="utf-8")
+    write_board(sections, tmp_path)
+    assert (folder / "sam_net.yaml").is_file() and (folder / "mine.yaml").is_file()
+    assert not (folder / "gone.yaml").exists()
+
+
 def test_files_say_the_same_as_the_sections(sections, tmp_path):
     paths = write_board(sections, tmp_path)
     assert {path.name for path in paths} >= {"LEADERBOARD.md", "board.csv", "board.json", "sam_net.yaml"}
@@ -176,7 +186,8 @@ def test_numbers_have_three_digits(value, text):
 
 def test_the_published_board_is_what_the_committed_results_make(tmp_path):
     sections, published = make_board(read_results()), show_sets(read_published(RESULTS))
-    for path in write_board(sections, tmp_path, published=published):
+    numbers = write_board(sections, tmp_path, published=published)
+    for path in numbers:
         assert (FOLDER / path.relative_to(tmp_path)).read_bytes() == path.read_bytes(), f"stale: {path.name}"
     records = list(Committed().records.values())
     site = tmp_path / "site"
@@ -189,6 +200,8 @@ def test_the_published_board_is_what_the_committed_results_make(tmp_path):
     assert 1 + len(loaded) < 40 and size < 400_000
     assert len(pages["index.html"]) > 100 and max(map(len, pages.values())) <= 3000
     assert {f"method-{row.method}.html" for section in sections for row in section.rows} < set(pages)
+    names = {path.relative_to(tmp_path).as_posix() for path in (*numbers, *made)} | {"site/history.html"}
+    assert [one for one in find_strays(FOLDER, names) if not one.startswith("evaluation-results/")] == []
     assert len(list(site.glob("records/*.json"))) == sum(len(section.rows) for section in sections)
 
 

@@ -156,6 +156,14 @@ def test_what_is_published_makes_a_site_that_check_watches(published, capsys):
     (site / "media" / ("0" * 24 + ".png")).write_bytes(content)  # of nothing on the board
     assert board("--check") == 1
     assert board() == 0 and board("--check") == 0
+    for name in ("site/mine.html", "site/notes.md", "index.html", "evaluation-results/gone.yaml", "OLD.md"):
+        stray = published / "board" / name
+        stray.write_text("Made by `python -m bench board`, once", encoding="utf-8")
+        capsys.readouterr()
+        assert board("--check") == 1 and f"{name} (the board does not write it: remove it)" in capsys.readouterr().err
+        stray.unlink()
+    (published / "board" / "README.md").write_text("somebody's own", encoding="utf-8")
+    assert board("--check") == 0
     first = next(wall.folder.glob("*.webm"))
     first.write_bytes(first.read_bytes() + b"x")
     assert board("--check") == 1 and "not what the index says" in "".join(capsys.readouterr())
