@@ -27,9 +27,11 @@ from torch.nn import functional
 
 from baselines.encoders.contrast import contrast
 from bench.core.contracts import TrainingSet
+from bench.core.hardware import Precision
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.encoded import CaptionTokens
+from bench.toolbox.precision import DTYPES, autocast
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
 
@@ -54,7 +56,7 @@ class Recipe:
     text_weight: float
     token_weight: float
     weight_decay: float
-    precision: str
+    precision: Precision
     batch_size: int
     learning_rate: float
     joint_epochs: float
@@ -183,7 +185,7 @@ def train_alone(
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
-        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with autocast(signals.device, DTYPES[recipe.precision]):
             embedding, tokens = network(signals, subject)
         parts = measure_alignment(embedding.float(), tokens.float(), clip[rows], targets, recipe)
         return torch.stack([weight * loss for weight, loss in parts]).sum()
@@ -232,7 +234,7 @@ def train_with_decoder(
     for _, rows in optimise.walk(walked, phase, modules=[network, decoder.network], lists=[losses]):
         signals, subject = read(rows)
         shown = clip[rows]
-        with torch.autocast(signals.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with autocast(signals.device, DTYPES[recipe.precision]):
             embedding, tokens = network(signals, subject)
             drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens.float(), noise)
         if beside is not None:

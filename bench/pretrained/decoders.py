@@ -220,8 +220,7 @@ class AnimateDiffDecoder:
         self.suite = suite
         self.network = attach_lora(suite.video_unet, rank=rank, scale=scale, checkpointing=checkpointing)
         self.dtype = suite.video_unet.dtype
-        role = suite.roles["scheduler"]
-        self.scheduler = PartialDDIMScheduler.from_pretrained(role.locate(), **(role.settings or {}))
+        self.scheduler = suite.make_scheduler(PartialDDIMScheduler)
         g = suite.geometry
         self.shape = (g.frames, g.height, g.width)
         self.steps = suite.settings["steps"] if steps is None else steps

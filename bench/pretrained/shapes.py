@@ -15,15 +15,18 @@ import json
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.pretrained.paper_sizes import PAPER_SIZES, SCHEDULER
 from bench.pretrained.roles import MissingWeights, find_suite
 from bench.pretrained.suite import Suite
+from bench.toolbox.accounting import find_ledger
 from bench.toolbox.work import open_count
 
 NO_DIGEST = "not on this machine"
@@ -51,12 +54,14 @@ class ShapeSuite(Suite):
 
     def _load_network(self, loader: Any, role: str, *, dtype: torch.dtype | None = None) -> Any:
         _, config = self.find_config(role)
-        with torch.device("meta"):
+        with _disable_current_modes(), torch.device("meta"):  # weights are read and cast before they reach the device
             if hasattr(loader, "config_class"):  # of transformers
                 network = loader(loader.config_class(**config))
             else:
                 network = loader.from_config(config)
-        torch.nn.Module.to(network, dtype or self.dtype)  # diffusers' own warns that it casts everything
+            torch.nn.Module.to(network, dtype or self.dtype)  # diffusers' own warns that it casts everything
+        if (ledger := find_ledger("meta")) is not None:
+            ledger.add(network)
         network.eval().requires_grad_(False)
         return run_once(network) if role in REPEATED else network
 
@@ -76,16 +81,15 @@ class ShapeSuite(Suite):
 
     @cached_property
     def negative_embedding(self) -> Tensor:
-        return torch.zeros(1, self.geometry.tokens, self.geometry.text_width, device="meta")
+        return torch.zeros(1, self.geometry.tokens, self.geometry.text_width)
 
-    def encode_text(self, captions: Sequence[str]) -> Tensor:
-        """No tokenizer is asked: all captions fill the encoder."""
-        ids = torch.zeros(len(captions), self.geometry.tokens, dtype=torch.int64, device="meta")
-        return self.text_encoder(ids).last_hidden_state
+    @cached_property
+    def tokenizer(self) -> Any:
+        return FullTokens(self.text_encoder.config.max_position_embeddings)
 
-    def wan_text(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        ids = torch.zeros(len(captions), self.settings["wan_tokens"], dtype=torch.int64, device="meta")
-        return self._wan_text_encoder(ids).last_hidden_state, ids.bool()
+    @cached_property
+    def _wan_tokenizer(self) -> Any:
+        return FullTokens(self.settings["wan_tokens"])
 
     @cached_property
     def contents(self) -> Any:
@@ -121,6 +125,17 @@ def build_network(role: str, **changes: Any) -> torch.nn.Module:
         if loader is not None:
             return loader(loader.config_class(**config)) if library == "transformers" else loader(**config)
     raise LookupError(f"neither diffusers nor transformers has {kind}")
+
+
+class FullTokens:
+    """In a tokenizer's place, which no folder has to hold: all captions fill the encoder."""
+
+    def __init__(self, length: int) -> None:
+        self.model_max_length = length
+
+    def __call__(self, captions: Sequence[str], **options: Any) -> SimpleNamespace:
+        ids = torch.zeros(len(captions), self.model_max_length, dtype=torch.int64)
+        return SimpleNamespace(input_ids=ids, attention_mask=torch.ones_like(ids))
 
 
 class Once:

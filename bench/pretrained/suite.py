@@ -297,9 +297,13 @@ class Suite:
 
         return self._load_network(UMT5EncoderModel, "wan_text_encoder")
 
+    def make_scheduler(self, kind: Any) -> Any:
+        """A scheduler of this class of diffusers with the suite's own noise levels."""
+        return self._load(kind, "scheduler")
+
     def _make_pipeline(self, kind: Any, scheduler: Any, **parts: Any) -> Any:
         """A diffusers pipeline without a text encoder: prompts come as embeddings."""
-        loaded = self._load(scheduler, "scheduler")
+        loaded = self.make_scheduler(scheduler)
         pipeline = kind(vae=self.vae, text_encoder=None, tokenizer=None, scheduler=loaded, **parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -96,10 +96,12 @@ class SamNet:
             classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
         text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
-        concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts])).to(self.device)
+        concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts]))
         self.captions = learn_captions(text, concepts)
-        text = self.decoder.text.learn_basis(text, concepts, group_share=parameters.concept_share)
-        latents = self.decoder.latents.learn_basis(latents)
+        text = self.decoder.text.learn_basis(
+            text.to(self.device), concepts.to(self.device), group_share=parameters.concept_share
+        )
+        latents = self.decoder.latents.learn_basis(latents.to(self.device))
         starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
         clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
         who = numbers[index]
@@ -250,7 +252,7 @@ class SamNet:
     def encode(
         self, train: TrainingSet
     ) -> tuple[Float[Tensor, "clip token width"], Float[Tensor, "clip frame channel height width"]]:
-        """What HRT is to predict for each training clip."""
+        """What HRT is to predict for each training clip; off the device."""
         geometry = self.suite.geometry
         text, latents = [], []
         for start in track(range(0, len(train.video), ENCODED), "encoding training clips"):
@@ -258,7 +260,7 @@ class SamNet:
             text.append(self.suite.encode_text(list(train.captions[part])))
             shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
             latents.append(self.suite.encode_video(shown))
-        return torch.cat(text).to(self.device), torch.cat(latents).to(self.device)
+        return torch.cat(text), torch.cat(latents)
 
 
 def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:

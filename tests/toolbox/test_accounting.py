@@ -93,3 +93,26 @@ def test_numbers_that_are_read_are_zeros_and_the_limit_is_a_devices() -> None:
         with pytest.raises(torch.OutOfMemoryError, match=r"pass the limit of 0\.00 GiB"):
             torch.zeros(2**20, device="meta")
         assert ledger.live == far.numel() * 4
+
+
+def test_whole_numbers_are_remembered_on_the_device() -> None:
+    """So that loops over subjects, groups and masks go as they would where numbers are."""
+    with Ledger() as ledger:
+        subject = torch.tensor([3, 5, 3, 5, 5]).to("meta")
+        assert subject.is_meta and subject.unique().tolist() == [3, 5]
+        rows = (subject == 5).nonzero()[:, 0]
+        assert rows.is_meta and rows.tolist() == [1, 3, 4] and int(subject[rows].sum()) == 15
+        signals = torch.zeros(5, 7, device="meta")
+        assert signals[subject == 3].shape == (2, 7) and signals[rows].shape == (3, 7)
+        assert torch.bincount(subject, minlength=9).tolist() == [0, 0, 0, 2, 0, 3, 0, 0, 0]
+        subject += 1  # what is changed in place is not known any more: as large as it can be
+        assert signals[subject == 3].shape == (5, 7) and subject.unique().shape == (5,)
+        assert ledger.live < 2**10
+
+
+def test_numbers_are_drawn_for_code_that_looks_whether_they_differ() -> None:
+    with Ledger(drawn=True):
+        rows = torch.zeros(4, 1000, device="meta")
+        assert rows.cpu().std(dim=1) == pytest.approx([1.0] * 4, abs=0.1)
+        assert not torch.equal(rows[0].cpu(), rows[1].cpu())
+        assert torch.zeros(3, device="meta", dtype=torch.int64).cpu().tolist() == [0, 0, 0]

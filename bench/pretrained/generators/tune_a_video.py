@@ -241,8 +241,8 @@ def encode_clips(suite: Any, video: UInt8[np.ndarray, "clip ..."]) -> Float[Tens
 
 def load_scheduler(suite: Any) -> PartialDDIMScheduler:
     """DDIM with the suite's own noise levels."""
-    role = suite.roles["scheduler"]
-    return PartialDDIMScheduler.from_pretrained(role.locate(), **(role.settings or {}))
+    made: PartialDDIMScheduler = suite.make_scheduler(PartialDDIMScheduler)
+    return made
 
 
 @torch.inference_mode()

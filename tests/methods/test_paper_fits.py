@@ -1,0 +1,82 @@
+"""Methods at their papers' sizes fit a card, from `fit` to videos: counted on the meta device."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.pretrained.decoders import WanDecoder
+from bench.pretrained.roles import find_suite
+from bench.toolbox import budget
+from bench.toolbox.accounting import Ledger
+from tests.worlds.paper_fold import GIB, PaperSuite, fit_on_shapes, make_trials
+
+EEG: dict[str, Any] = {"signals": (62, 400), "rate": 200.0, "video": (6, 288, 512), "eeg": True}  # SEED-DV
+FRAMES: dict[str, Any] = {"rate": 0.5, "video": (6, 288, 512), "eeg": False}
+ALL = os.environ.get("TEST_ALL_METHODS")
+
+
+def said(*values: Any) -> Any:
+    skipped = pytest.mark.skipif(not ALL, reason="its means are tested with other methods; set TEST_ALL_METHODS=1")
+    return pytest.param(*values, marks=skipped)
+
+
+# method, precision, sizes of a trial, trials (a full batch), clips, and as few steps as enter every loop
+FITS = [
+    ("mind_animator", "fp32", {"signals": (4500, 1), **FRAMES}, 64, 24,
+     {"semantic_epochs": 2.0, "structure_epochs": 2.0, "motion_epochs": 2.0, "steps": 3}),
+    said("eeg2video", "fp32", EEG, 32, 12,
+     {"seq2seq_epochs": 2.0, "semantic_epochs": 2.0, "dynamic_epochs": 2.0, "tuning_epochs": 2.0, "steps": 3}),
+    said("dynamind", "fp32", EEG, 120, 12,
+     {"mapper_epochs": 2.0, "prior_epochs": 0.2, "aligner_epochs": 0.2, "tuning_epochs": 0.2, "steps": 3,
+      "prior_draws": 3}),
+    said("cine_neuron", "bf16", {"signals": (8405, 2), **FRAMES, "video": (33, 480, 720)}, 144, 4,
+     {"stage1_steps": 2, "joint_epochs": 0.4, "router_steps": 2, "category_weight": 0.0, "steps": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "precision", "sizes", "trials", "clips", "brief"), FITS)
+def test_from_fit_to_videos_it_fits_a_card_of_24_gib(
+    name: str, precision: str, sizes: dict[str, Any], trials: int, clips: int, brief: dict[str, Any]
+) -> None:
+    train = make_trials(clips=clips, trials=trials, **sizes)
+    validation = make_trials(clips=2, trials=8, first=100, **sizes)
+    _, fitted, drawn = fit_on_shapes(name, train, validation, memory=24 * GIB, precision=precision, **brief)
+    print(f"{name}: fit {fitted / GIB:.1f} GiB, reconstruct {drawn / GIB:.1f} GiB")
+    assert 2 * GIB < fitted < 22 * GIB and 2 * GIB < drawn < 22 * GIB
+
+
+@pytest.mark.slow
+def test_sam_net_from_fit_to_videos_stays_within_12_gib_in_half_precision() -> None:
+    train, validation = make_trials(clips=24, trials=64, **EEG), make_trials(clips=4, trials=8, first=100, **EEG)
+    brief = {"epochs": 2.0, "steps": 2, "keyframe_steps": 3}
+    method, fitted, drawn = fit_on_shapes("sam_net", train, validation, memory=12 * GIB, precision="bf16", **brief)
+    print(f"sam_net: fit {fitted / GIB:.1f} GiB, reconstruct {drawn / GIB:.1f} GiB")
+    assert method.decoder.text.shape == (77, 768) and method.decoder.latents.shape == (6, 4, 36, 64)
+    assert 8 * GIB < fitted < 12 * GIB and 4 * GIB < drawn < 12 * GIB, "the budget is filled and not passed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(57, 624, 624), said((33, 480, 720))])
+def test_wan_reads_captions_and_draws_clips_at_cine_neuron_s_sizes(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "_COSTS", {})
+    suite = PaperSuite(*find_suite("paper"), precision="bf16", memory=24 * GIB)
+    with Ledger(limit=24 * GIB) as ledger:
+        decoder = WanDecoder(suite, clip_shape=shape, rank=16, scale=16, steps=2, guidance=6.0)
+        _ = decoder.negative
+        assert ledger.peak > 10 * GIB, "UMT5 was there"
+        decoder.release_text()
+        assert ledger.live < 4 * GIB, "and is gone"
+        with ledger.watch():
+            made = decoder.generate(torch.zeros(2, 512, 4096, device="meta"), [0, 1])
+            drawn = ledger.peak
+    print(f"Wan at {shape}: captions {ledger.peak / GIB:.1f} GiB, videos {drawn / GIB:.1f} GiB")
+    assert made.shape == (2, *shape, 3) and made.dtype == np.uint8
+    assert 8 * GIB < drawn < 22 * GIB and ledger.peak < 22 * GIB
