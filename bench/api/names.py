@@ -141,6 +141,17 @@ def check_seeds(seeds: int) -> None:
         raise BenchError(f"{seeds} seeds: allowed are 1 to {MOST_SEEDS}; 3 to 10 tell a difference from its spread")
 
 
+def check_loggers(log: Sequence[str]) -> None:
+    """Raises BenchError for a logger that is not there or not installed, and for one word in place of several."""
+    if isinstance(log, str):
+        raise BenchError(f"log={log!r} is one word; give a list of them, as ('tensorboard',)")
+    if log:
+        from bench.harness.loggers import check_logger
+
+        for name in log:
+            check_logger(name)
+
+
 def check_processes(jobs: int | None, threads: int, scheduler: str | None = None) -> None:
     """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
     if jobs is not None and scheduler is not None:

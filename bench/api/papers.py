@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -168,9 +168,11 @@ def run_paper(
     device: str = "auto",
     precision: Precision = "fp32",
     memory: str | int | None = None,
+    log: Sequence[str] = (),
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
     names.check_processes(jobs, threads, scheduler)
+    names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     surveyed, planned, todo = plan_paper(
         name,
@@ -198,6 +200,7 @@ def run_paper(
             threads=threads,
             time_limit=seconds,
             scheduler=scheduler,
+            log=log,
         )
     else:
         say(f"{name} is reported only: nothing of it is run")

@@ -78,6 +78,7 @@ def run(
     device: str = "auto",
     precision: Precision = "fp32",
     memory: str | int | None = None,
+    log: Sequence[str] = (),
 ) -> RunResult:
     """Make, reconstruct and score the cells of a method on a split; what is in the store already is not made again.
 
@@ -101,12 +102,16 @@ def run(
     method asks, and a part of a cell's key; scores are given by exact judges. `memory` ("24GiB", or bytes) is what of
     the device each process may use.
 
+    Each cell keeps its training curve (`training.csv`: loss and rate by step and phase) where its method trains by the
+    toolbox's loops. `log` ("tensorboard", "wandb") sends the curves of the cells that are made here on.
+
     Each cell's method runs in a process of its own: whatever it does there, the others go on.
 
     Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
     the result of the others, where cells failed.
     """
     names.check_processes(jobs, threads, scheduler)
+    names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     planned = plan_run(
         method,
@@ -140,6 +145,7 @@ def run(
         threads=threads,
         time_limit=seconds,
         scheduler=scheduler,
+        log=log,
     )
     result = collect(planned, failures)
     if failures:
@@ -247,8 +253,9 @@ def make_cells(
     threads: int,
     time_limit: float | None,
     scheduler: str | None = None,
+    log: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Make and score the cells, here or on a cluster; returns a line for each that failed."""
+    """Make and score the cells, here or on a cluster, and send their curves on; returns a line for each that failed."""
     say(f"{planned} cells, {len(todo)} to do, in {runs}")
     outcomes: Iterator[Outcome]
     if scheduler is not None:
@@ -261,7 +268,16 @@ def make_cells(
 
         processes = min(jobs or available_cores(), max(1, len(todo)))
         outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
-    return tuple(outcome.error for outcome in outcomes if outcome.error)
+    failures = []
+    for outcome in outcomes:
+        if outcome.error:
+            failures.append(outcome.error)
+        elif log:
+            from bench.harness.loggers import send_curve
+            from bench.store.cells import Store
+
+            send_curve(log, Store(runs).find(outcome.job.spec.key))
+    return tuple(failures)
 
 
 def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:

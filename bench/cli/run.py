@@ -19,7 +19,7 @@ from bench.core.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
-RESOURCES = ("jobs", "threads", "time_limit", "scheduler")
+RESOURCES = ("jobs", "threads", "time_limit", "scheduler", "log")
 HARDWARE = ("device", "precision", "memory")
 SHARED = ("dataset", "data_root", "suite", "profile", "seeds", "runs", "quick", "shard", *HARDWARE)
 SETTLED = (
@@ -66,6 +66,13 @@ SETTLED = (
     metavar="WHERE",
     show_default="none: --jobs here",
     help="A Dask cluster makes the cells: tcp://host:8786, the file of a scheduler, or local:N.",
+)
+@click.option(
+    "--log",
+    multiple=True,
+    type=click.Choice(("tensorboard", "wandb")),
+    show_default="each cell's training.csv alone",
+    help="Send training curves on, too.",
 )
 @click.option("--keep-weights", is_flag=True, help="Keep what each fit of the method came to with its cell.")
 @click.option(

@@ -22,7 +22,7 @@ import numpy as np
 from bench.core.contracts import Answers, BrainData, Dataset, Schedule, Space
 from bench.core.errors import BenchError
 from bench.core.job import Job
-from bench.core.progress import track
+from bench.core.progress import say, track
 from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
 from bench.core.spec import EMBEDDING
@@ -47,6 +47,8 @@ from bench.scoring.score_cell import score_cell
 from bench.store import disk, provenance
 from bench.store.cells import CHECKPOINTS, Cell, Draft, Store
 from bench.store.predictions import write_embeddings, write_predictions
+from bench.toolbox.curves import NAME as CURVE
+from bench.toolbox.curves import take_curve
 
 CHUNK = 96  # trials reconstructed at once, and fewer where these are more bytes: a method holds some times as much
 CHUNK_BYTES = 2**28
@@ -108,6 +110,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
         predicted = predict(
             job, dataset, fold, suite, limits, trials, lambda: publishing.enter_context(store.publishing(spec.key))
         )
+        curve = take_curve(checkpoints)
         confirm_sources(job.sources, dataset, suite)
         about = {
             "variant": job.variant,
@@ -141,6 +144,11 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     cell = store.find(spec.key)
     if cell is None:
         raise BenchError(f"cell {spec.key} was published and cannot be read back; look into {store.root}/quarantine")
+    if curve:
+        try:
+            cell.store_file(cell.path / CURVE, curve)
+        except (OSError, BenchError) as error:
+            say(f"warning: the training curve of cell {spec.key} is lost: {error}")
     return cell
 
 

@@ -6,6 +6,7 @@
     runs/<key>/predictions/embeddings.safetensors  an embedding of each trial, and no video
     runs/<key>/scores/<score key>.parquet        added later, each with its digest beside it (.sha256)
     runs/<key>/weights/                          of the fit, where they were asked for; in the manifest with a digest
+    runs/<key>/training.csv                      losses and rates of the fit (`bench.toolbox.curves`), in no digest
     runs/.tmp-<key>-<host>-<pid>-<random>        being written
     runs/quarantine/<key>-<n>                    found corrupt, with reason.txt; never read again
     runs/checkpoints/<key>/                      of a fit under way or killed; gone when the cell is published

@@ -7,6 +7,7 @@ in which a fit enters them, and each has files of its own:
 
     000.json                  which loop, how far, and the digest of the tensors beside it
     000-1200.safetensors      its tensors after 1,200 steps
+    training.csv              losses and rates of all loops (`bench.toolbox.curves`), which nothing rests on
 
 A fit that is started again passes over the loops that were finished and goes on in the one that was not. Nothing else
 of it is kept: what comes before and between the loops is computed again, and a loop is believed only where it starts
@@ -19,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import time
 import weakref
@@ -34,6 +36,7 @@ from torch import Tensor, nn
 from bench.core.errors import BenchError
 from bench.core.progress import say, track
 from bench.store import disk
+from bench.toolbox.curves import Curve
 
 EVERY = "BENCH_CHECKPOINT_SECONDS"  # of the environment: seconds between checkpoints; 0 writes after each step
 SECONDS = 300.0
@@ -140,11 +143,16 @@ def resumed(
         for _ in itertools.islice(walked, done):
             pass
     loop.restore_generators()
+    curve = None if _place.given else Curve(_place.folder, loop.number, phase, total, done)
     began = time.monotonic()
     if done < total:
         for step, item in enumerate(track(walked, phase, total=total, done=done), start=done):
             yield step, item
+            if curve is not None:
+                curve.add(step + 1, *(getattr(optimise, name, math.nan) for name in ("rate", "loss")))
             if step + 1 < total and _place.is_due():
+                if curve is not None:
+                    curve.flush()
                 loop.save(step + 1)
         if _place.whole or time.monotonic() - began >= SHORT * _place.seconds:
             loop.save(total)
@@ -170,7 +178,7 @@ class Loop:
         self.tensors: dict[str, Tensor] = {f"trained.{number}": one for number, one in enumerate(trained)}
         self.tensors |= {f"buffer.{number}": one for number, one in enumerate(buffers.values())}
         self.device = trained[0].device if trained else torch.device("cpu")
-        self.name = f"{place.loops:03d}"
+        self.number, self.name = place.loops, f"{place.loops:03d}"
         place.loops += 1
         self.found: tuple[dict[str, Any], dict[str, Tensor]] | None = None
         self.start = self.describe_start()

@@ -65,6 +65,7 @@ class Optimiser:
         self.adamw = parts.choose_adamw(given, weight_decay=weight_decay, fused=fused, memory=memory)
         rates, self.steps = [rate for _, rate in used], steps
         self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.adamw, rates, total_steps=steps + 1, pct_start=rise)
+        self.rate = self.loss = float("nan")  # of the last step, for the curve
         parts.OPTIMISERS.add(self)
 
     def step(self, loss: Float[Tensor, ""]) -> float:
@@ -72,8 +73,9 @@ class Optimiser:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.adamw.step()
+        self.rate, self.loss = float(self.adamw.param_groups[0]["lr"]), float(loss.detach())
         self.cycle.step()
-        return float(loss.detach())
+        return self.loss
 
     @property
     def pending(self) -> int:

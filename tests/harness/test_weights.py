@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bench
@@ -15,6 +16,7 @@ from bench.harness.plan import plan
 from bench.harness.weights import FITTED_IN, NoWeights, give_weights
 from bench.pretrained.suite import load_suite
 from bench.store.cells import WEIGHTS, Store
+from bench.toolbox.curves import NAME, read_curve
 
 METHOD, TINY = "contrastive_eeg", "phantom_eeg:tiny"
 
@@ -47,6 +49,9 @@ def test_weights_lie_with_their_cell_and_are_no_part_of_its_predictions(phantom,
     assert [Path(name).suffix for name in sorted(cell.weights)] == [".safetensors", ".json"]
     assert not [name for name in cell.manifest["files"] if name.startswith(WEIGHTS)]  # so no bundle has them
     assert not list((kept / "checkpoints").glob("*"))
+    rows = list(read_curve(cell.path / NAME))  # beside them, and no part of the predictions either
+    assert {row.phase for row in rows} == {f"training {METHOD}"} and rows[-1].step == rows[-1].of
+    assert all(np.isfinite([row.loss for row in rows])) and NAME not in cell.manifest["files"]
 
 
 def test_kept_weights_draw_again_without_training(phantom, kept, tmp_path):
