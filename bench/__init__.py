@@ -33,6 +33,7 @@ _DOOR = {
     **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
     **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
     **dict.fromkeys(("make_board", "check_board", "export_hub"), "bench.api.publishing"),
+    **dict.fromkeys(("push_scores", "push_card"), "bench.api.pushing"),
     **dict.fromkeys(("draw_clips", "draw_learning", "draw_scalp", "draw_voxels", "Drawing"), "bench.api.figures"),
     **dict.fromkeys(("build_study", "tally_study"), "bench.api.studies"),
     **dict.fromkeys(("open_dataset", "make_dataset", "verify_dataset", "describe_dataset"), "bench.api.data"),
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from bench.api.packing import pack, verify
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
     from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
+    from bench.api.pushing import push_card, push_scores
     from bench.api.report import report
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run
     from bench.api.score import score, summarise_scores

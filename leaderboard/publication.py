@@ -217,8 +217,8 @@ def board_rows(sections: Sequence[Section]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def write_evaluation(method: str, sections: Sequence[Section]) -> str:
-    """The method's scores as the metadata of a model card on the Hugging Face hub."""
+def list_evaluations(method: str, sections: Sequence[Section]) -> list[EvalResult]:
+    """The method's scores where it is ranked, as the Hugging Face hub's model cards hold them."""
     results = []
     for section in sections:
         for row in section.ranked:
@@ -240,6 +240,11 @@ def write_evaluation(method: str, sections: Sequence[Section]) -> str:
                 for metric in section.metrics
                 if (score := row.scores.get(metric.name)) is not None
             ]
-    card = ModelCardData(model_name=method, eval_results=results)
+    return results
+
+
+def write_evaluation(method: str, sections: Sequence[Section]) -> str:
+    """The method's scores as the metadata of a model card on the Hugging Face hub."""
+    card = ModelCardData(model_name=method, eval_results=list_evaluations(method, sections))
     about = describe("methods", method) if method in names("methods") else method  # results outlive a package
     return f"# {about}\n{card.to_yaml()}\n"

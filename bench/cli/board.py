@@ -8,6 +8,7 @@ import click
 
 import bench
 from bench.cli.options import FOLDER, refuse
+from bench.core.errors import BenchError
 from bench.core.progress import say
 
 
@@ -16,8 +17,25 @@ from bench.core.progress import say
 @click.option("--output", type=FOLDER, metavar="DIR", show_default="leaderboard", help="Where it goes.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if files would change or are not the board's.")
 @click.option("--hub", type=FOLDER, metavar="DIR", show_default="none", help="Instead: every clip's scores for a hub.")
-def board(results: Path | None, output: Path | None, check: bool, hub: Path | None) -> int:
+@click.option(
+    "--push", metavar="OWNER/NAME", show_default="nowhere", help="Instead: send every clip's scores there, to the hub."
+)
+@click.option(
+    "--card", metavar="METHOD", show_default="none", help="With --push: its results into the model card there."
+)
+def board(
+    results: Path | None, output: Path | None, check: bool, hub: Path | None, push: str | None, card: str | None
+) -> int:
     """LEADERBOARD.md, its exports and its site, from the committed results."""
+    if card is not None and push is None:
+        raise BenchError("--card is about --push OWNER/NAME, the model whose card it is; give both")
+    if push is not None:
+        refuse(("output", "check", "hub"), "writes here, and --push sends to the hub")
+        if card is None:
+            bench.push_scores(push, results=results)
+        else:
+            bench.push_card(card, push, results=results)
+        return 0
     if hub is not None:
         refuse(("output", "check"), "is about the board, and --hub writes a data set")
         bench.export_hub(hub, results=results)

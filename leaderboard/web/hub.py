@@ -83,8 +83,11 @@ WARNING = """
 """
 
 
-def write_hub(scores: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write the card and a parquet file a data set and split; return their paths. scores: rows of `read_results`."""
+def write_hub(scores: pd.DataFrame, folder: Path, *, name: str = "") -> list[Path]:
+    """Write the card and a parquet file a data set and split; return their paths. scores: rows of `read_results`.
+
+    `name` is what the card says to load: the folder's own name, or that of a repository of the hub.
+    """
     written = []
     for (dataset, split), rows in scores.groupby(["dataset", "split"]):
         path = folder / name_config(str(dataset)) / f"{split}.parquet"
@@ -92,7 +95,7 @@ def write_hub(scores: pd.DataFrame, folder: Path) -> list[Path]:
         write_rows(rows, path)
         written.append(path)
     card = folder / "README.md"
-    card.write_text(write_card(scores, folder.resolve().name), encoding="utf-8")
+    card.write_text(write_card(scores, name or folder.resolve().name), encoding="utf-8")
     return [card, *written]
 
 
