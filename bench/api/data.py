@@ -109,7 +109,31 @@ def verify_suite(name: str) -> pd.DataFrame:
 
 
 def describe_suite(name: str) -> pd.DataFrame:
-    """How good a suite's networks are, as measured when it was built."""
-    from bench.pretrained.mini_build.card import suite_table
+    """How good a suite's networks are, as measured when it was built; of one that others trained, what it can judge.
 
-    return suite_table(name)
+    That is a row for each of its networks (source, licence, whether it is here), and one for each protocol: how many
+    of its metrics of videos the suite's judges suffice for, and which they do not.
+    """
+    from bench.pretrained.mini_build.card import card_path, suite_table
+
+    if card_path(name).exists():
+        return suite_table(name)
+    import pandas as pd
+
+    from bench.pretrained.roles import verify_suite as verify_it
+    from bench.pretrained.suite import load_suite as load_it
+    from bench.scoring.views import Viewer
+    from metrics.protocols import PROTOCOLS
+
+    rows = []
+    for role in verify_it(name).to_dict("records"):
+        here = "here" if role["present"] else "not here"
+        rows.append({"what": role["role"], "is": role["source"], "detail": f"{role['licence']}, {here}"})
+    viewer = Viewer(load_it(name).judges, ())
+    for protocol in PROTOCOLS.values():
+        asked = [metric for metric in protocol.metrics if "concept" not in metric.views]  # those are for data sets
+        absent = [metric.name for metric in asked if viewer.missing(metric)]
+        count = f"{len(asked) - len(absent)} of {len(asked)} metrics"
+        lacking = f"not {', '.join(absent)}" if absent else ""
+        rows.append({"what": f"protocol {protocol.name}", "is": count, "detail": lacking})
+    return pd.DataFrame(rows)

@@ -44,6 +44,17 @@ def tell_bundle(report: pd.DataFrame, name: str) -> str:
     return f"{name} is whole and can be published: {cells}{odd if 'flags' in report else ''}."
 
 
+def tell_what_it_judges(report: pd.DataFrame, name: str) -> str:
+    """Of a suite whose networks others trained: which protocols it is enough for."""
+    whole = [row["what"].removeprefix("protocol ") for _, row in report.iterrows()
+             if row["what"].startswith("protocol ") and not row["detail"]]  # fmt: skip
+    enough = f"enough for every metric of {', '.join(whole)}" if whole else "enough for no protocol as a whole"
+    return (
+        f"{name} is {enough}. Others trained its networks, and how good they are was not measured here: what a judge "
+        "says of published reconstructions stands beside the floors on the board (Published videos)."
+    )
+
+
 def tell_suite(report: pd.DataFrame, name: str) -> str:
     """How much of a suite is on this machine, and how much is to be fetched."""
     gone = report[~report["present"]]

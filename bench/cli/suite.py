@@ -9,7 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import refuse, show
-from bench.cli.sentences import tell_suite
+from bench.cli.sentences import tell_suite, tell_what_it_judges
 
 
 @click.command(epilog="Example: python -m bench suite verify paper")
@@ -36,5 +36,6 @@ def suite(action: str, suite: str, only: str | None, purpose: str, format: str, 
         report = bench.verify_suite(suite)
         show(report, format, output, verdict=tell_suite(report, suite))
     else:
-        show(bench.describe_suite(suite), format, output)
+        report = bench.describe_suite(suite)
+        show(report, format, output, verdict="" if "measure" in report else tell_what_it_judges(report, suite))
     return 0
