@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from documents import bench_words, find_commands, list_pages, parse
 
+from bench.cli.app import command as bench_command
 from leaderboard.glossary import explain_metric, write_page
 from leaderboard.rendering import MARKS
 from leaderboard.tables import NO_ROOM
 from metrics.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
+OURS = ("bench", "methods", "baselines", "metrics", "leaderboard")
+OPTION = re.compile(r"--[a-z][a-z-]+")
+VERBS = dict(bench_command.commands)
+OF_OTHERS = {"--oracle-trained": "methods.cine_neuron.analysis", "--loss-alone": "methods.cine_neuron.analysis"}
 DOCS = ROOT / "docs"
+
+
+def options_of(command: click.Command) -> set[str]:
+    found = {option for parameter in command.params for option in parameter.opts}
+    parts = command.commands.values() if isinstance(command, click.Group) else ()
+    return found.union(*(options_of(one) for one in parts)) | {"--help"}
+
+
+OPTIONS = options_of(bench_command)
+
 REMAKE = (
     "from pathlib import Path; from leaderboard.glossary import write_page; from metrics.protocols import PROTOCOLS; "
 )
@@ -38,6 +58,47 @@ def test_every_mark_of_tables_is_explained() -> None:
         assert f"{mark}:" in MARKS and f"| {mark} |" in page, mark
     for flag in ("copies", "no generator", "above ceiling", "filled", "renamed", "partial", "one seed"):
         assert re.search(rf"[| ]{flag}[ ,]", page), flag
+
+
+@pytest.mark.parametrize("page", list_pages())
+def test_every_command_of_every_page_can_be_given(page: str) -> None:
+    """Where no test runs a page's commands: a verb, an option or a module that was renamed is noticed all the same."""
+    for line in find_commands((ROOT / page).read_text(encoding="utf-8")):
+        words = split_words(line)
+        if (asked := bench_words(line) if words else None) is not None:
+            if asked and not asked[0].startswith("-"):
+                say_what_is_wrong(page, line, lambda asked=asked: parse(asked))
+        elif words[:2] == ["python", "-m"] and words[2].partition(".")[0] in OURS:
+            assert importlib.util.find_spec(words[2]), f"{page}: {line}"
+        elif words[:1] == ["python"] and words[1].endswith(".py") and "/" in words[1]:
+            assert (ROOT / words[1]).is_file(), f"{page}: {line}"
+        elif words and words[0] in VERBS and len(words) > 1:  # a part of a command, as text quotes it
+            named = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
+            assert named <= options_of(VERBS[words[0]]), f"{page}: {line}"
+        elif words and OPTION.fullmatch(words[0]):
+            assert words[0] in OPTIONS | set(OF_OTHERS), f"{page}: {line}"
+
+
+def split_words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:  # an apostrophe in what is no command
+        return []
+
+
+def say_what_is_wrong(page: str, line: str, read: Callable[[], object]) -> None:
+    try:
+        read()
+    except click.UsageError as error:
+        pytest.fail(f"{page}: {line}: {error.format_message()}")
+
+
+def test_a_renamed_option_is_noticed(tmp_path: Path) -> None:
+    page = "Type `table --refs` or `--refs`, or\n\n```bash\npython -m bench table --no-such \\\n  --wide   # all\n```\n"
+    assert find_commands(page) == ["python -m bench table --no-such    --wide", "table --refs", "--refs"]
+    with pytest.raises(click.UsageError):
+        parse(["table", "--no-such"])
+    assert "--refs" not in OPTIONS and "--references" in options_of(VERBS["table"]) & OPTIONS
 
 
 def test_the_site_is_built_and_no_link_leads_nowhere(tmp_path) -> None:

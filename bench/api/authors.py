@@ -30,8 +30,13 @@ def check_method(
     return check_it(name, load_suite(suite), parameters=dict(parameters or {}))
 
 
-def write_method(name: str, folder: str | Path = ".", *, modality: Literal["eeg", "fmri"] = "eeg") -> list[Path]:
-    """Write a method of one screen that runs, and its test, to start from; returns both files."""
+def write_method(
+    name: str, folder: str | Path = ".", *, modality: Literal["eeg", "fmri"] = "eeg", package: bool = False
+) -> list[Path]:
+    """Write a method of one screen that runs, and its test, to start from; returns the files.
+
+    `package`: in a folder of their own with a `pyproject.toml`, which gives the method its name when it is installed.
+    """
     from bench.harness.scaffold import write_method as write_it
 
-    return write_it(name, Path(folder), modality=modality)
+    return write_it(name, Path(folder), modality=modality, package=package)

@@ -97,6 +97,8 @@ def score(
     texts = {name: tell_scores(scored) if (name, shown) == ("summary", "text") else render(tables[name], shown)
              for name in wanted}  # fmt: skip
     write("\n".join(texts[name] for name in (reversed(wanted) if shown == "text" else wanted)), output)
+    if output is not None:
+        say(f"written: {output}")
     if report is not None:
         page = bench.report(
             scored,

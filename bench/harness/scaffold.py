@@ -1,4 +1,12 @@
-"""`python -m bench new my_method`: a method of one screen that runs, with its test, to start from."""
+"""`python -m bench new my_method`: a method of one screen that runs, with its test, to start from.
+
+As two files it is tried at once, by `my_method.py:MyMethod`. As a package it has a name, which every verb knows once it
+is installed, and only what has a name can be published.
+
+    my_method/pyproject.toml
+    my_method/src/my_method.py           not beside pyproject.toml, where the folder would hide it in Python's path
+    my_method/tests/test_my_method.py
+"""
 
 from __future__ import annotations
 
@@ -8,14 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from bench.core.errors import BenchError
+from bench.core.registry import names
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 METHOD = '''\
 """{title}: the mean training clip of the concept whose mean signal is nearest. Replace this by what yours does.
 
-Try it:   python -m bench check {file}:{title}
-Run it:   python -m bench run --method {file}:{title} --split cross_subject
+Try it:   python -m bench check {called}
+Run it:   python -m bench run --method {called} --split cross_subject --quick
 """
 
 from __future__ import annotations
@@ -61,31 +70,65 @@ class {title}:
 TEST = '''\
 """{title} keeps every contract of the benchmark."""
 
-from pathlib import Path
-
-from bench.harness.check import check_method
-from bench.pretrained.suite import load_suite
+{imports}import bench
 
 
 def test_contracts():
-    report = check_method(f"{{Path(__file__).with_name('{name}.py')}}:{title}", load_suite("mini"))
+    report = bench.check_method({found})
     assert (report["status"] == "ok").all(), report.to_string()
 '''
 
+PACKAGE = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
 
-def write_method(name: str, folder: Path, *, modality: Literal["eeg", "fmri"] = "eeg") -> list[Path]:
-    """Write `<name>.py` and `test_<name>.py`; raises BenchError for a bad name or a file that is there already."""
-    title = "".join(part.capitalize() for part in name.split("_"))  # none would become the class None
+[project]
+name = "{dashed}"
+version = "0.1.0"
+description = "{title}, a method of Brain2Video Bench"
+
+[project.entry-points."brain2video_bench.methods"]
+{name} = "{name}:{title}"
+"""
+
+
+def write_method(
+    name: str, folder: Path, *, modality: Literal["eeg", "fmri"] = "eeg", package: bool = False
+) -> list[Path]:
+    """Write `<name>.py` with its test, or a package of them. Raises BenchError for a bad name, or for what is there."""
+    title = name_class(name)  # none would become the class None
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(title):
         raise BenchError(
             f"{name!r} is no name for a method: small letters, digits and _, a letter first, and no word that Python "
             "keeps for itself (my_method)"
         )
-    files = {folder / f"{name}.py": METHOD, folder / f"test_{name}.py": TEST}
+    if package and name in names("methods"):
+        raise BenchError(f"{name} is the name of a method that is here already (`list methods`); choose another")
+    called, imports, found = name, "", f'"{name}"'
+    if package:
+        place = folder / name
+        files = {
+            place / "pyproject.toml": PACKAGE,
+            place / "src" / f"{name}.py": METHOD,
+            place / "tests" / f"test_{name}.py": TEST,
+        }
+    else:
+        files = {folder / f"{name}.py": METHOD, folder / f"test_{name}.py": TEST}
+        called, imports = f"{folder / name}.py:{title}", "from pathlib import Path\n\n"
+        found = f"f\"{{Path(__file__).with_name('{name}.py')}}:{title}\""
     if there := [path for path in files if path.exists()]:
         raise BenchError(f"{there[0]} is there already; choose another name or --folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    given = {"name": name, "title": title, "dashed": name.replace("_", "-"), "modality": modality}
     for path, text in files.items():
-        filled = text.format(name=name, title=title, modality=modality, file=folder / f"{name}.py")
-        path.write_text(filled, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.format(**given, called=called, imports=imports, found=found), encoding="utf-8")
     return list(files)
+
+
+def name_class(name: str) -> str:
+    """
+    >>> name_class("my_method")
+    'MyMethod'
+    """
+    return "".join(part.capitalize() for part in name.split("_"))

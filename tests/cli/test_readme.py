@@ -6,6 +6,7 @@ examples of a method, a metric and a data set are taken out of the text, and wha
 
 from __future__ import annotations
 
+import csv
 import importlib
 import itertools
 import os
@@ -15,6 +16,7 @@ import shutil
 import site
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,10 @@ SECTIONS = read_sections()
 METHOD, METRIC, DATASET = (
     f"docs/add_{kind.replace(' ', '_')}.md: Add a {kind}" for kind in ("method", "metric", "data set")
 )
+STUDENT = "docs/first_method.md: Your method on a board of your own"
+REVIEWER = "docs/score.md: A report to attach"
+MAINTAINER = "docs/submit.md: Take a submission in"
+PATHS = (STUDENT, REVIEWER, MAINTAINER)  # of three people, each from an empty folder to what they came for
 LONGEST = 60  # lines of the method
 ENDS = {"python -m bench data verify seed_dv --root DIR": 1}  # with 1, since nothing of it is in DIR
 
@@ -58,6 +64,12 @@ def made(phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
         asked = ("--method", "retrieval", "--dataset", "phantom_eeg:tiny")
         assert main(["pack", *asked, "--bundle", "retrieval.base.zip"]) == 0
     shutil.copyfile(place / "retrieval.base.zip", place / "theirs.base.zip")
+    write_folders(place)
+    return place
+
+
+def write_folders(place: Path) -> None:
+    """Folders of videos as authors give them: true clips by name, with another name, and beside the reconstruction."""
     for folder in ("videos", "truth", "named", "gifs", "DIR"):
         (place / folder).mkdir()
     generator = np.random.default_rng(0)
@@ -68,7 +80,6 @@ def made(phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_lossless(place / "named" / f"gt_{number}.mp4", true, fps=3)
         write_lossless(place / "videos" / f"{number}.mp4", ours, fps=3)
         write_lossless(place / "gifs" / f"{number}.mp4", np.concatenate([true, ours], axis=2), fps=3)
-    return place
 
 
 @pytest.fixture
@@ -86,7 +97,17 @@ def follow(where: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict
     for name, content in section.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-    return {line: run(line, folder, capsys) for line in section.commands if line not in OTHERS}
+    said, took = {}, {}
+    for line in section.commands:
+        if line not in OTHERS:
+            started = time.perf_counter()
+            said[line] = run(line, folder, capsys)
+            took[line] = time.perf_counter() - started
+    if where in PATHS:  # how long a person waits, here and now: nothing rests on it
+        with capsys.disabled():
+            print(f"\n{where}: {sum(took.values()):.0f} s in all")
+            print("\n".join(f"{seconds:6.1f} s  {line}" for line, seconds in took.items()))
+    return said
 
 
 def run(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -152,12 +173,12 @@ def forgetting():
     before = sys.path.copy(), sys.meta_path.copy(), set(sys.modules)
     yield
     sys.path[:], sys.meta_path[:] = before[:2]
-    for name in {one for one in sys.modules if one.startswith("nearest_concept")} - before[2]:
+    for name in {one for one in sys.modules if one.startswith(("nearest_concept", "my_method"))} - before[2]:
         del sys.modules[name]
     registry.find_plugins.cache_clear()
 
 
-@pytest.mark.parametrize("where", [name for name in SECTIONS if name not in (METHOD, METRIC, DATASET)])
+@pytest.mark.parametrize("where", [name for name in SECTIONS if name not in (METHOD, METRIC, DATASET, *PATHS)])
 def test_commands_run_as_they_are_written(where, folder, capsys):
     path = folder / "path" / "to" / "nearest_concept.py"
     path.parent.mkdir(parents=True)
@@ -191,21 +212,73 @@ def test_an_analysis_has_the_options_that_the_readme_gives_it(capsys, monkeypatc
     assert "--output DIR" in capsys.readouterr().out
 
 
-def test_a_method_of_one_file_is_found_checked_run_and_on_the_board(folder, forgetting, capsys):
+def test_a_method_of_one_file_is_found_and_checked(folder, forgetting, capsys):
     (method,) = [content for name, content in SECTIONS[METHOD].files.items() if name.endswith(".py")]
     assert len(method.splitlines()) <= LONGEST
-    shutil.rmtree(folder / "runs")  # a store of its own: what is published below is what is run here
     said = {words[0]: out for line, out in follow(METHOD, folder, capsys).items() if (words := bench_words(line))}
     assert "nearest_concept    from nearest_concept:NearestConcept" in said["list"]
     assert "bad" not in said["check"] and said["check"].count("  ok  ") == 7
-    assert "nearest_concept" in said["run"]
-    board = (folder / "board" / "LEADERBOARD.md").read_text()
-    assert re.search(r"\| [123] \([\d–]+\) *\| nearest_concept ", board)  # ranked, with a tier
-    assert "nearest_concept" in (folder / "board" / "board.csv").read_text()
+    assert "to do" in said["run"] and "nearest_concept" in said["run"]
+    find_in_clean_process("nearest_concept", "NearestConcept", folder)
+
+
+def find_in_clean_process(name: str, class_name: str, folder: Path) -> None:
+    """The installed package is found by `list`, and its class by Python, where nothing is in Python's path."""
     python = folder / "environment" / "bin" / "python"
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for words in (["-m", "bench", "list", "methods"], ["-c", "import nearest_concept; nearest_concept.NearestConcept"]):
-        subprocess.run([str(python), *words], cwd=folder, env=clean, check=True)  # in processes of their own too
+    clean = {variable: value for variable, value in os.environ.items() if variable != "PYTHONPATH"}
+    listed, _ = (
+        subprocess.run([str(python), *words], cwd=folder, env=clean, check=True, capture_output=True, text=True)
+        for words in (["-m", "bench", "list", "methods"], ["-c", f"import {name}; {name}.{class_name}"])
+    )
+    assert f"from {name}:{class_name}" in listed.stdout
+
+
+def test_a_student_comes_from_an_empty_folder_to_a_row_of_a_board(phantom, tmp_path, monkeypatch, forgetting, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = {words[0]: out for line, out in follow(STUDENT, tmp_path, capsys).items() if (words := bench_words(line))}
+    assert "bad" not in said["check"] and said["check"].count("  ok  ") == 7
+    assert "my_method" in said["run"] and "retrieval" in said["table"] and "my_method" in said["table"]
+    assert "my_method" in said["compare"]
+    board = (tmp_path / "board" / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert re.search(r"\| [123] \([\d–]+\) *\| my_method ", board)  # ranked, with a tier
+    row = pd.read_csv(tmp_path / "board" / "board.csv").set_index("method").loc["my_method"]
+    assert row["door"] == "reproduced" and row["coverage"] == 1
+    assert "my_method" in (tmp_path / "board" / "site" / "index.html").read_text(encoding="utf-8")
+    find_in_clean_process("my_method", "MyMethod", tmp_path)
+
+
+def test_a_reviewer_comes_from_two_folders_to_a_report(tmp_path, monkeypatch, capsys):
+    write_folders(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    judge, shown, _ = follow(REVIEWER, tmp_path, capsys).values()
+    assert "networks of light are here." in judge
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page  # opens anywhere
+    command = next(line for line in SECTIONS[REVIEWER].commands if "--report" in line)
+    assert command in page and "SSIM" in page and "SSIM" in shown
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["clip"] for row in rows} == {"0", "1", "2", "(all clips)"}
+    assert {row["protocol"] for row in rows} == {"real"}
+    ssim = {row["clip"]: float(row["value"]) for row in rows if row["metric"] == "ssim"}
+    assert ssim["1"] == ssim["2"] == 1 > ssim["0"]  # clip 0 is its truth inverted
+
+
+def test_a_maintainer_takes_a_submission_in(made, tmp_path, monkeypatch, capsys):
+    """In a checkout that has no results yet: what is published there is the submission alone."""
+    (tmp_path / "submissions").mkdir()
+    shutil.copyfile(made / "theirs.base.zip", tmp_path / "submissions" / "theirs.base.zip")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.api.publishing.find_checkout", lambda: tmp_path)
+    monkeypatch.setattr("leaderboard.results.RESULTS", tmp_path / "leaderboard" / "results")
+    said = list(follow(MAINTAINER, tmp_path, capsys).values())
+    assert "theirs.base.zip is whole and can be published" in said[0]
+    board = pd.read_csv(tmp_path / "leaderboard" / "board.csv").set_index("method")
+    assert board.loc["retrieval", "door"] == "submitted"
+    page = tmp_path / "leaderboard" / "LEADERBOARD.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("submitted", "reproduced"), encoding="utf-8")
+    assert main(["board", "--check"]) == 1  # a page that somebody wrote by hand is noticed
+    assert "LEADERBOARD.md" in capsys.readouterr().err
 
 
 def test_a_metric_and_a_protocol_in_a_file(folder, capsys):

@@ -107,6 +107,8 @@ def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (cited["version"], cited["license"]) == (__version__, "Apache-2.0")
     assert [len(one["authors"]) for one in cited["references"]] == [2, 8]
+    page = " ".join((ROOT / "docs" / "cite.md").read_text(encoding="utf-8").split())
+    assert f"title = {{{cited['title']}}}" in page and f"version = {{{__version__}}}" in page
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 PART = re.compile(r"^#{1,3} (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w/]+\.\w+)")
+INLINE = re.compile(r"`([^`]+)`")
+PAST = ("CHANGELOG.md", "leaderboard/retired/", "leaderboard/site/")
 BENCH = (["python", "-m", "bench"], ["bench"])
 
 
@@ -61,6 +63,23 @@ def read_document(text: str) -> Iterator[tuple[str, Section]]:
                 python=tuple(content for name, language, content in named if language == "python" and not name),
             ),
         )
+
+
+def list_pages() -> list[str]:
+    """Every Markdown file of the project that says how something is done: all but what was, and what is generated."""
+    found = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.md"))
+    return sorted(name for name in found if not name.startswith(PAST) and "/." not in f"/{name}")
+
+
+def find_commands(text: str) -> list[str]:
+    """What a page tells a reader to type: the lines of its shell blocks, and what stands between backticks in its text.
+
+    A line that ends in a backslash goes on in the next; in text a command may be broken over two lines.
+    """
+    blocks = [part["content"] for part in PART.finditer(text) if part["language"] in ("bash", "sh", "console")]
+    typed = [strip_comment(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    quoted = INLINE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    return [line for line in typed if line] + [" ".join(one.split()) for one in quoted]
 
 
 def strip_comment(line: str) -> str:
@@ -116,6 +135,10 @@ INSTEAD |= {
     for line in ("python -m bench table --ablation hrt", "python -m bench table --ablation components")
 }
 INSTEAD |= {
+    "python -m bench run --method nearest_concept --split cross_subject --quick": (
+        "that of docs/first_method.md is run",
+        "python -m bench run --method nearest_concept --split cross_subject --quick --dry-run",
+    ),
     "python -m bench figure clips --method sam_net --method retrieval": (
         STORE,
         f"python -m bench figure clips --method retrieval {TINY}",
@@ -150,16 +173,11 @@ INSTEAD |= {
         "writes into the checkout",
         "python -m bench publish --dataset phantom_eeg:tiny --results results",
     ),
-    "python -m bench publish --bundle theirs.base.zip": (
-        "writes into the checkout",
-        "python -m bench publish --bundle theirs.base.zip --results submitted",
-    ),
     "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left": (
         "writes into the checkout, and the stand-ins are copies",
         "python -m bench publish --bundle mind_video_published.base.zip --targets gifs --side-by-side truth-left "
         "--results submitted --accept-flagged",
     ),
-    "python -m bench board": ("writes into the checkout", "python -m bench board --results results --output board"),
     "python -m bench human build --method sam_net --method retrieval --split cross_subject --output study": (
         STORE,
         f"python -m bench human build --method retrieval --split cross_subject {TINY} --output study",
@@ -182,6 +200,11 @@ INSTEAD |= {
     " --suite paper": (
         "needs the data, tens of gigabytes of weights and a GPU; test_cc2017_films.py cuts films",
         "python -m bench run --method cine_neuron --profile paper --dataset phantom_fmri:tiny --dry-run",
+    ),
+    "python -m bench board --push me/brain2video-scores": ("needs a token; test_pushing.py sends to a stand-in", None),
+    "python -m bench board --card my_method --push me/my_method --results results": (
+        "needs a token; test_pushing.py sends to a stand-in",
+        None,
     ),
     "python -m bench suite fetch paper": ("downloads tens of gigabytes", None),
     "python -m bench suite fetch paper --for score": ("downloads gigabytes", None),
