@@ -23,6 +23,7 @@ from bench.pretrained.generators import tune_a_video
 from bench.pretrained.suite import load_suite
 from bench.store.cells import CHECKPOINTS, Store
 from bench.toolbox import checkpoints
+from bench.toolbox.curves import NAME as CURVE
 from bench.toolbox.training import Optimiser, make_generator, make_numpy_generator, seeded, train_steps
 
 STEPS = 6
@@ -142,7 +143,7 @@ def test_a_damaged_checkpoint_is_thrown_away(whole, tmp_path, capsys, file, harm
     checkpoints.use_checkpoints(tmp_path, seconds=1e6)
     assert train() == whole
     assert "loop 0: a checkpoint is thrown away" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [CURVE]
 
 
 def test_a_checkpoint_of_another_training_is_not_believed(whole, tmp_path, monkeypatch, capsys):
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_another_training_is_not_believed(whole, tmp_path, monke
 def test_nothing_is_written_before_it_is_time(whole, tmp_path):
     checkpoints.use_checkpoints(tmp_path / "cell")
     assert train() == whole
-    assert not (tmp_path / "cell").exists()
+    assert [path.name for path in (tmp_path / "cell").iterdir()] == [CURVE]
 
 
 def test_where_nothing_can_be_written_training_goes_on(whole, tmp_path, capsys):
@@ -207,7 +208,7 @@ def test_a_run_whose_method_was_killed_goes_on_in_its_fit(phantom, tmp_path, mon
 
     (killed,) = execute([job], runs, processes=1, threads=1)
     assert "was killed by SIGKILL" in str(killed.error)
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in folder.iterdir()) == [".csv", ".json", ".safetensors"]
     (done,) = execute([job], runs, processes=1, threads=1)
     assert done.error is None and not folder.exists()
     log = (runs / "logs" / f"{job.spec.key}.log").read_text(encoding="utf-8")
