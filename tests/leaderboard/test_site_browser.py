@@ -173,6 +173,21 @@ def test_no_screen_scrolls_sideways(chromium, made, size, name):
     assert read_console(chromium) == []
 
 
+@pytest.mark.parametrize("name", ["index.html", FIRST, "papers.html"])
+def test_on_paper_all_is_open_and_nothing_is_cut(chromium, made, name):
+    """As wide as an A4 page is to a browser that prints."""
+    open_page(chromium, made[0] / name, size=(760, 900))
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        chromium.execute_script("dispatchEvent(new Event('beforeprint'))")
+        assert not find(chromium, "details:not([open])") and list_shown(chromium, "table", "class")
+        wide = "return [...document.querySelectorAll('table')].filter((one) => one.offsetWidth > 728).length"
+        assert chromium.execute_script(wide) == 0
+        assert not list_shown(chromium, ".sort, .filter, nav", "class")
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def measure_contrast(browser: Any, selector: str) -> float:
     """WCAG's contrast of the text of an element with the nearest ground that is painted (2.1, 1.4.3)."""
     script = """
