@@ -74,10 +74,13 @@ def tell_results(rows: pd.DataFrame, attrs: Mapping[Any, Any]) -> Iterator[str]:
     yield from wrap(attrs.get("verdicts", {}).get(name_place(rows.iloc[0][PLACE])) or tell_verdict(rows))
 
 
-def note_verdicts(table: pd.DataFrame, scores: pd.DataFrame, protocols: Mapping[str, Protocol]) -> pd.DataFrame:
+def note_verdicts(
+    table: pd.DataFrame, scores: pd.DataFrame, protocols: Mapping[str, Protocol], *, asked: str = ""
+) -> pd.DataFrame:
     """The same table of results with a verdict for each data set, split and protocol, from the scores behind it."""
     table.attrs["verdicts"] = {
-        name_place(place): tell_verdict(rows, scores, protocols) for place, rows in table.groupby(PLACE, sort=False)
+        name_place(place): tell_verdict(rows, scores, protocols, asked=asked)
+        for place, rows in table.groupby(PLACE, sort=False)
     }
     return table
 
@@ -253,9 +256,15 @@ def short_mark(mark: str) -> str:
 
 
 def tell_verdict(
-    rows: pd.DataFrame, scores: pd.DataFrame | None = None, protocols: Mapping[str, Protocol] = PROTOCOLS
+    rows: pd.DataFrame,
+    scores: pd.DataFrame | None = None,
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
+    *,
+    asked: str = "",
 ) -> str:
     """Who is first in the first primary metric, how it stands to answers that need no brain, and to the next one.
+
+    Of a method that was `asked` about this is told of its best row, wherever that stands: the best other then is next.
 
     rows: of one data set, split and protocol; those that lack trials are ranked only where all do. How it stands to
     the next is said where the scores behind the rows are given.
@@ -267,12 +276,14 @@ def tell_verdict(
     if ranked.empty:
         return "No method is among these rows: floors and ceilings alone."
     ranked = ranked.sort_values("value", ascending=ranked["direction"].iloc[0] == "lower", kind="stable")
-    first = ranked.iloc[0]
+    place = next((place for place, name in enumerate(ranked["method"]) if name == asked), 0)
+    first = ranked.iloc[place]
     mine = seeing[(seeing["method"] == first["method"]) & (seeing["variant"] == first["variant"])]
     spoken = choose_headlines(summarise(mine[mine["metric"].isin(metrics)]))
     said = tell_standing(spoken, floors="the best brainless answer") + "."  # the marks are held against that one
     if len(ranked) > 1:
-        said = f"{name_row(first)} is first of {len(ranked)} in {explain_metric(metrics[0]).title}. {said}"
+        stands = "first" if place == 0 else f"number {place + 1}"
+        said = f"{name_row(first)} is {stands} of {len(ranked)} in {explain_metric(metrics[0]).title}. {said}"
     else:
         said = f"{name_row(first)}: {said[0].lower()}{said[1:]}"
     return said if scores is None else said + tell_next(first, scores, protocols)

@@ -298,7 +298,7 @@ def collect(planned: Planned, failures: tuple[str, ...] = ()) -> RunResult:
     rows = result_table(scores, protocols=rules)
     rows.attrs["notes"] = compare_makings(cells, planned.viewer, protocols)
     ours = rows["method"] == planned.jobs[0].spec.method
-    note_verdicts(rows, scores, rules)
+    note_verdicts(rows, scores, rules, asked=planned.jobs[0].spec.method)
     return RunResult(
         table=rows[ours].reset_index(drop=True),  # pandas keeps the notes
         references=rows[~ours].reset_index(drop=True),

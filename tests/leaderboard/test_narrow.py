@@ -116,6 +116,9 @@ def test_a_row_that_is_not_done_is_neither_first_nor_compared_with(tmp_path) -> 
     assert f"{first} is first of {len(order)}" in said, said
     assert re.search(rf"It is (better than|not told from) {second}:", said), said
     table.to_parquet(tmp_path / "table.parquet")  # with what is beside it
+    (said,) = narrow.note_verdicts(table, cut, PROTOCOLS, asked=second).attrs["verdicts"].values()
+    assert said.startswith(f"{second} is number 2 of {len(order)}"), said  # of whom a run asked is spoken first
+    assert re.search(rf"( {first} is better|It is not told from {first}): -?0", said), said
 
 
 def test_a_score_that_is_above_the_best_floor_and_not_its_own_shuffled_brain_is_held_against_that() -> None:
