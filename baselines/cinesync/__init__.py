@@ -2,4 +2,4 @@
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, CineSync="method", list_paper_parts="method")
+__getattr__ = load_lazily(__name__, CineSync="method", list_paper_parts="method", list_work="work")

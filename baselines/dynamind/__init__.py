@@ -2,4 +2,6 @@
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, DynaMind="method", DynaMindOracle="oracle", list_paper_parts="networks")
+__getattr__ = load_lazily(
+    __name__, DynaMind="method", DynaMindOracle="oracle", list_paper_parts="networks", list_work="work"
+)

@@ -11,4 +11,5 @@ __getattr__ = load_lazily(
     **dict.fromkeys(("EEGNet", "ShallowConvNet", "Deep4", "EEGConformer", "ATCNet", "ContrastiveEEG"), "eeg"),
     **dict.fromkeys(("RidgeEEG", "RidgeFmri"), "ridge"),
     **dict.fromkeys(("SharedRidge", "MLPBackbone"), "fmri"),
+    list_work="work",
 )

@@ -2,4 +2,4 @@
 
 from bench.toolbox.lazy import load_lazily
 
-__getattr__ = load_lazily(__name__, NeuroClips="method", list_paper_parts="networks")
+__getattr__ = load_lazily(__name__, NeuroClips="method", list_paper_parts="networks", list_work="work")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bench.toolbox.work import Cost, Fold
 
 SHARE = 0.35  # of the matrix rate that networks are taken to reach where none of the method's cells says more
+UNLISTED = ("RidgeEEG", "RidgeFmri", "DynaMindOracle")  # beside what a package lists: without steps of their own
 SIDES = {"cpu": 1024, "cuda": 8192}  # of the product that is timed
 
 
@@ -104,15 +105,20 @@ def estimate_cost(
 
 
 def find_list(method: str) -> Any:
-    """The function `list_work` of a method's package, or None."""
+    """The function `list_work` of a method's package, or None. One of several classes is told which (`kind`)."""
     import importlib
+    import inspect
+    from functools import partial
 
     from bench.core.registry import target
 
-    module = target("methods", method).partition(":")[0]
-    if module.endswith(".py"):
+    module, _, kind = target("methods", method).partition(":")
+    if module.endswith(".py") or kind in UNLISTED:
         return None
-    return getattr(importlib.import_module(module), "list_work", None)
+    found = getattr(importlib.import_module(module), "list_work", None)
+    if found is None or "kind" not in inspect.signature(found).parameters:
+        return found
+    return partial(found, kind=kind)
 
 
 def count_folds(method: str, parameters: Mapping[str, Any], folds: Iterable[Fold], shapes: Any) -> list[list[Cost]]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 from bench.toolbox.accounting import Ledger, is_composite
@@ -85,6 +86,7 @@ class Count(TorchDispatchMode):
                 made = func.decompose(*args, **kwargs)
             if made is not NotImplemented:
                 return made
+        args, kwargs = tree_map(near_to(args), (args, kwargs))
         made = func(*args, **kwargs)
         if func.overloadpacket in flop_registry:
             self.operations += flop_registry[func.overloadpacket](*args, **kwargs, out_val=made)
@@ -98,6 +100,18 @@ class Count(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         _OPEN.remove(self)
+
+
+def near_to(given: Any) -> Callable[[Any], Any]:
+    """Of what goes into one operator: whole numbers on the CPU, such as whose trial it is, as shapes beside shapes."""
+    leaves = tree_leaves(given)
+    far = any(isinstance(one, torch.Tensor) and one.is_meta for one in leaves)
+
+    def move(one: Any) -> Any:
+        near = isinstance(one, torch.Tensor) and not one.is_meta and one.dim() > 0 and not one.is_floating_point()
+        return torch.empty_like(one, device="meta") if far and near else one
+
+    return move
 
 
 def open_count() -> Count | None:
