@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import shlex
 import subprocess
@@ -14,8 +15,12 @@ import click
 import pytest
 from documents import bench_words, find_commands, list_pages, parse
 
+from bench.api.names import choose_variants
 from bench.cli.app import command as bench_command
+from bench.core import registry
+from bench.core.errors import BenchError
 from leaderboard.glossary import explain_metric, write_page
+from leaderboard.papers.reported import table_names
 from leaderboard.rendering import MARKS
 from leaderboard.tables import NO_ROOM
 from metrics.protocols import PROTOCOLS
@@ -24,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 OURS = ("bench", "methods", "baselines", "metrics", "leaderboard")
 OPTION = re.compile(r"--[a-z][a-z-]+")
 VERBS = dict(bench_command.commands)
+READERS = ("my_method", "nearest_concept", "_published")  # ends of names that a reader gives
+OPEN = re.compile(r"…|[A-Z:]+")  # what a page leaves open
 OF_OTHERS = {"--oracle-trained": "methods.cine_neuron.analysis", "--loss-alone": "methods.cine_neuron.analysis"}
 DOCS = ROOT / "docs"
 
@@ -68,6 +75,7 @@ def test_every_command_of_every_page_can_be_given(page: str) -> None:
         if (asked := bench_words(line) if words else None) is not None:
             if asked and not asked[0].startswith("-"):
                 say_what_is_wrong(page, line, lambda asked=asked: parse(asked))
+                say_what_is_wrong(page, line, lambda asked=asked: check_names(asked))
         elif words[:2] == ["python", "-m"] and words[2].partition(".")[0] in OURS:
             assert importlib.util.find_spec(words[2]), f"{page}: {line}"
         elif words[:1] == ["python"] and words[1].endswith(".py") and "/" in words[1]:
@@ -91,6 +99,23 @@ def say_what_is_wrong(page: str, line: str, read: Callable[[], object]) -> None:
         read()
     except click.UsageError as error:
         pytest.fail(f"{page}: {line}: {error.format_message()}")
+    except BenchError as error:
+        pytest.fail(f"{page}: {line}: {error}")
+
+
+def check_names(words: list[str]) -> None:
+    """The methods, variants, ablations, splits and papers' tables that a command names. Raises BenchError."""
+    given = {option: value for option, value in itertools.pairwise(words) if not OPEN.fullmatch(value)}
+    method = given.get("--method", "")
+    if method in registry.names("methods"):
+        variants = [given["--variant"]] if "--variant" in given else []
+        choose_variants(method, variants, given.get("--ablation"), profile=given.get("--profile", "mini"))
+    elif method and ".py:" not in method and words[0] != "submit" and not method.endswith(READERS):
+        raise BenchError(f"no method {method}")
+    if given.get("--split", "") not in {"", *registry.names("splits")}:
+        raise BenchError(f"no split {given['--split']}")
+    if given.get("--paper", "all") not in {"all", *table_names()}:
+        raise BenchError(f"no table {given['--paper']}")
 
 
 def test_a_renamed_option_is_noticed(tmp_path: Path) -> None:
@@ -98,6 +123,9 @@ def test_a_renamed_option_is_noticed(tmp_path: Path) -> None:
     assert find_commands(page) == ["python -m bench table --no-such    --wide", "table --refs", "--refs"]
     with pytest.raises(click.UsageError):
         parse(["table", "--no-such"])
+    for wrong in ("--method sam_nett", "--method sam_net --ablation hrtt", "--split known", "--paper sam_net.9"):
+        with pytest.raises(BenchError):
+            check_names(["run", *wrong.split()])
     assert "--refs" not in OPTIONS and "--references" in options_of(VERBS["table"]) & OPTIONS
 
 
