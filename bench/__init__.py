@@ -29,6 +29,9 @@ _DOOR = {
     **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
     **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
+    **dict.fromkeys(
+        ("study", "plan_study", "run_study", "tell_study_plan", "Study", "PlannedStudy"), "bench.api.paper_study"
+    ),
     **dict.fromkeys(("estimate_cost", "compare_costs", "tell_cost", "CellsCost"), "bench.api.cost"),
     **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
     **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     )
     from bench.api.figures import Drawing, draw_clips, draw_learning, draw_scalp, draw_voxels
     from bench.api.packing import pack, verify
+    from bench.api.paper_study import PlannedStudy, Study, plan_study, run_study, study, tell_study_plan
     from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
     from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
     from bench.api.pushing import push_card, push_scores

@@ -236,11 +236,16 @@ def try_board(results: Path) -> None:
 def make_board(*, results: str | Path | None = None, output: str | Path | None = None) -> list[Path]:
     """Write LEADERBOARD.md, its exports and its site from the committed results; returns the files.
 
-    Raises BenchError without `output` where the package is no checkout.
+    Of the checkout's own results and board also the tables that stand in its pages (`leaderboard.pages`). Raises
+    BenchError without `output` where the package is no checkout.
     """
     place = choose_place(output, "leaderboard", "--output")
     names.check_output(place / "LEADERBOARD.md")
-    written = write_board_files(read_committed(results, sets=True), results, place)
+    scores = read_committed(results, sets=True)
+    written = write_board_files(scores, results, place)
+    if results is None and output is None:
+        for path in stale_pages(scores, place.parent, write=True):
+            say(f"made anew: the tables of {path}")
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
 
@@ -258,7 +263,18 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
         made = write_board_files(scores, results, Path(folder))
         file_names = [path.relative_to(folder).as_posix() for path in made]
         stale = [name for name in file_names if differ(Path(folder) / name, place / name)]
-    return stale + [f"{name} (the board does not write it: remove it)" for name in find_strays(place, file_names)]
+    stale += [f"{name} (the board does not write it: remove it)" for name in find_strays(place, file_names)]
+    return stale + (stale_pages(scores, place.parent) if results is None and output is None else [])
+
+
+def stale_pages(scores: pd.DataFrame, root: Path, *, write: bool = False) -> list[str]:
+    """The pages of the checkout with a table that is not what the scores make; made anew where `write` says so."""
+    from leaderboard.pages import remake_pages
+
+    stale = {path: text for path, text in remake_pages(root, scores).items() if path.read_text("utf-8") != text}
+    for path, text in stale.items() if write else ():
+        path.write_text(text, encoding="utf-8")
+    return [str(path.relative_to(root)) for path in stale]
 
 
 def export_hub(folder: str | Path, *, results: str | Path | None = None) -> list[Path]:

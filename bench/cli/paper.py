@@ -67,6 +67,21 @@ def show_differences(
         )
 
 
+def show_study(study: bench.Study, format: str, output: Path | None) -> None:
+    """Each difference that a table's ablations claim, with its verdict."""
+    from leaderboard.papers.study_text import tell_study
+    from leaderboard.rendering import write
+
+    if len(study.table) and format == "text" and output is None:
+        write(tell_study(study.table), output)
+    else:
+        if len(study.table):
+            show(study.table, format, output)
+        say(study.sentence)
+    for (need, level), reason in study.survey.absent.items():
+        say(f"cannot be read at the {level}: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")
+
+
 def show_all_papers(
     output: Path | None,
     *,

@@ -11,7 +11,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import Name, refuse, show
-from bench.cli.paper import show_paper, tell_absent
+from bench.cli.paper import show_paper, show_study, tell_absent
 from bench.core.errors import BenchError
 from bench.core.job import Job
 from bench.core.progress import say
@@ -40,6 +40,9 @@ SETTLED = (
 @click.option("--method", type=Name("methods"), show_default="none", help="A name of `list methods`, or file.py:Class.")
 @click.option(
     "--paper", metavar="TABLE", show_default="none", help="Instead: all that a paper's table lacks (sam_net.3)."
+)
+@click.option(
+    "--study", is_flag=True, help="With --paper: what decides its ablations alone, encoders without videos, five seeds."
 )
 @click.option(
     "--split", type=Name("splits"), default="cross_subject", help="single_subject, cross_subject, new_subject."
@@ -96,7 +99,14 @@ SETTLED = (
 @options.references
 @options.output
 def run(
-    method: str | None, paper: str | None, dry_run: bool, cost: bool, format: str, output: Path | None, **asked: Any
+    method: str | None,
+    paper: str | None,
+    study: bool,
+    dry_run: bool,
+    cost: bool,
+    format: str,
+    output: Path | None,
+    **asked: Any,
 ) -> int:
     """Make, reconstruct and score the cells of a method, with floors and ceilings beside it."""
     if (method is None) == (paper is None):
@@ -105,7 +115,11 @@ def run(
         raise BenchError("--cost is told with --dry-run, before anything is made; give both")
     if paper is not None:
         refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
+        if study:
+            return run_study(paper, dry_run, cost, format, output, asked)
         return run_paper(paper, dry_run, cost, format, output, asked)
+    if study:
+        raise BenchError("--study decides the ablations of a paper's table; name it with --paper")
     return run_method(str(method), dry_run, cost, format, output, asked)
 
 
@@ -172,6 +186,32 @@ def run_paper(paper: str, dry_run: bool, cost: bool, format: str, output: Path |
     table, failures = bench.run_paper(paper, **{name: asked[name] for name in RESOURCES}, **shared)
     shown = {name: asked[name] for name in ("runs", "data_root", "precision")}
     show_paper(table, format, output, **shown)
+    for failure in failures:
+        say(f"failed: {failure}")
+    return 1 if failures else 0
+
+
+def run_study(paper: str, dry_run: bool, cost: bool, format: str, output: Path | None, asked: dict[str, Any]) -> int:
+    """The ablation study of a table: what it makes, how long that takes, then the verdicts."""
+    shared = {name: asked[name] for name in SHARED}
+    if shared["data_root"] and not shared["dataset"]:
+        raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
+    if dry_run:
+        planned = bench.plan_study(paper, **shared, shapes=True)
+        for line in bench.tell_study_plan(planned, asked["runs"]):
+            say(line)
+        if cost:
+            tell_work(planned.todo, len(planned.jobs), cost, asked)
+        keys = {job.spec.key for job in planned.todo}
+        waits = {job.spec.key: f"  fit of {key}" for job, key in planned.shared.then}
+        for job in planned.jobs:
+            spec = job.spec
+            about = f"{spec.method} {job.variant} {spec.dataset} {spec.split}/{spec.fold} {spec.seed}"
+            at = "encoder" if spec.output else "video"
+            print(f"{spec.key}  {tell_state(job, keys)}  {at}  {about}{waits.get(spec.key, '')}")
+        return 0
+    made, failures = bench.run_study(paper, **{name: asked[name] for name in RESOURCES}, **shared)
+    show_study(made, format, output)
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0

@@ -10,7 +10,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import Name, refuse, show
-from bench.cli.paper import ALL, check_page, show_all_papers, show_differences, show_paper
+from bench.cli.paper import ALL, check_page, show_all_papers, show_differences, show_paper, show_study
 from bench.core.errors import BenchError
 
 SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "references", "floors", "readouts")
@@ -20,6 +20,9 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
 @click.option("--paper", metavar="TABLE", show_default="none", help="A paper's table (sam_net.1), or all of them.")
 @click.option(
     "--differences", is_flag=True, help="With --paper: what its ablations claim, and whether it was measured."
+)
+@click.option(
+    "--study", is_flag=True, help="With --paper: each difference decided, for these subjects and for new ones."
 )
 @click.option("--published", is_flag=True, help="Of the committed results, not of --runs.")
 @click.option(
@@ -47,7 +50,15 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
     help="Instead: methods × read-outs, of both phantoms unless there is --dataset.",
 )
 @options.output
-def table(paper: str | None, differences: bool, published: bool, format: str, output: Path | None, **asked: Any) -> int:
+def table(
+    paper: str | None,
+    differences: bool,
+    study: bool,
+    published: bool,
+    format: str,
+    output: Path | None,
+    **asked: Any,
+) -> int:
     """Tables of what the store holds; where it holds nothing of it, of the committed results.
 
     Nothing is made or run.
@@ -60,17 +71,23 @@ def table(paper: str | None, differences: bool, published: bool, format: str, ou
         refuse(("precision",), "chooses among the cells of a store; a row of committed results says its own")
     if paper is None:
         refuse(("precision",), "goes with --paper; other tables show each row in the precision that it was made in")
-        if differences:
-            raise BenchError("--differences is about a paper's table; name it with --paper, or ask for --ablation")
+        if differences or study:
+            option = "--study" if study else "--differences"
+            raise BenchError(f"{option} is about a paper's table; name it with --paper, or ask for --ablation")
         asked["classes"] = int(asked["classes"])
         show(bench.table(published=published, **asked), format, output)
         return 0
     refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
     if shared["data_root"] and not shared["dataset"]:
         raise BenchError("--data-root is the folder of a real data set: name it with --dataset")
+    if differences and study:
+        raise BenchError("--differences and --study are two tables; ask for one")
     if paper == ALL:
-        check_page(format, differences)
+        check_page(format, differences or study)
         show_all_papers(output, published=published, precision=precision, **shared)
+        return 0
+    if study:
+        show_study(bench.study(paper, published=published, precision=precision, **shared), format, output)
         return 0
     made = bench.paper_table(paper, published=published, precision=precision, **shared)
     print_it = show_differences if differences else show_paper

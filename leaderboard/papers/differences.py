@@ -23,7 +23,7 @@ from bench.core.variants import split_profiled
 from leaderboard.ablations import ablation_table
 from leaderboard.board import BASE
 from leaderboard.papers.measure import Need, Shelf, Survey, choose_metric, find_keys, find_need
-from leaderboard.papers.reported import ReportedCell, join
+from leaderboard.papers.reported import ReportedCell, ReportedTable, join
 
 LEVEL = 0.05
 COLUMNS = [
@@ -38,7 +38,7 @@ def compare_differences(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     """One row (`COLUMNS`) for each number of a variant in the table that has its base there too."""
     measured = measure_differences(survey, shelf)
     records = []
-    for row, column, variant, base in pair_cells(survey):
+    for row, column, variant, base in pair_cells(survey.table):
         need = find_need(variant, survey.asked, survey.profile)
         if need is None:
             continue
@@ -61,11 +61,11 @@ def compare_differences(survey: Survey, shelf: Shelf) -> pd.DataFrame:
     return pd.DataFrame(records, columns=COLUMNS).astype({"seeds": "Int64", "classes": "Int64"})
 
 
-def pair_cells(survey: Survey) -> Iterator[tuple[str, str, ReportedCell, ReportedCell]]:
+def pair_cells(table: ReportedTable) -> Iterator[tuple[str, str, ReportedCell, ReportedCell]]:
     """Row, column, the number of a variant and that of its base."""
-    rows = survey.table.rows
+    rows = table.rows
     for row in rows:
-        for place, (column, cell) in enumerate(zip(survey.table.columns, row.cells, strict=True)):
+        for place, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
             if cell.method is None or cell.variant == BASE:
                 continue
             same = (cell.method, cell.dataset, cell.split, cell.classes)

@@ -125,6 +125,11 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
         "python -m bench run --paper sam_net.3 --seeds 3",
     )
 }
+INSTEAD["python -m bench run --paper sam_net.3 --study"] = (SIZE, None)  # the dry run below says what it makes
+INSTEAD["python -m bench run --paper sam_net.3 --study --dry-run"] = (
+    SIZE,
+    "python -m bench run --paper sam_net.3 --study --dry-run --quick",
+)
 INSTEAD["python -m bench run --method sam_net --split single_subject --dry-run --cost"] = (
     SIZE,
     "python -m bench run --method sam_net --split single_subject --quick --cost --dry-run",

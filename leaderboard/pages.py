@@ -1,0 +1,122 @@
+"""Tables of committed results that stand in pages written by hand: each below a comment that says what it is of.
+
+    <!-- board dataset=phantom_eeg split=cross_subject methods=sam_net,retrieval metrics=ssim minus=retrieval -->
+    | cross_subject, 6 subjects | `sam_net` | minus shuffled | `retrieval` | `sam_net` − `retrieval` |
+
+The table is what follows the comment up to the first line that is none of a table. `python -m bench board` makes every
+such table anew from the committed results, `board --check` says which pages are not what they make. So a number in a
+page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods:
+the first with its interval and less its own shuffled brain, the others as they are, and at last, with `minus`, the
+paired difference to that method over the seeds that both have.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bench.core.errors import BenchError
+from leaderboard.comparison import compare_methods
+from leaderboard.glossary import explain_metric
+from leaderboard.tables import result_table
+
+PAGES = ("README.md", "docs/*.md", "methods/*/README.md", "baselines/*/README.md")
+MARK = re.compile(r"^<!-- board (?P<about>[^\n]*?) -->\n(?P<table>(?:\|[^\n]*\n)*)", re.MULTILINE)
+KEYS = ("dataset", "split", "methods", "metrics", "protocol", "minus", "suite", "classes")
+NEEDED = ("dataset", "split", "methods", "metrics")
+
+
+class PageError(BenchError):
+    """A comment of a page that asks for a table which cannot be made."""
+
+
+def find_pages(root: Path) -> list[Path]:
+    """The pages below the checkout's root, in order."""
+    return [path for pattern in PAGES for path in sorted(root.glob(pattern))]
+
+
+def remake_pages(root: Path, scores: pd.DataFrame) -> dict[Path, str]:
+    """What each page with a marked table should say. scores: rows of `leaderboard.results.read_results`.
+
+    Raises PageError for a comment with another key, and for a method, split or metric that is not committed.
+    """
+    pages = {path: path.read_text(encoding="utf-8") for path in find_pages(root)}
+    return {path: remake(text, scores, str(path)) for path, text in pages.items() if MARK.search(text)}
+
+
+def remake(text: str, scores: pd.DataFrame, where: str) -> str:
+    """The page with every marked table made anew."""
+
+    def replace(found: re.Match[str]) -> str:
+        lines = make_table(read_about(found["about"], where), scores, where)
+        return f"<!-- board {found['about']} -->\n" + "".join(f"{line}\n" for line in lines)
+
+    return MARK.sub(replace, text)
+
+
+def read_about(text: str, where: str) -> dict[str, str]:
+    """The comment's `key=value` words; raises PageError for a strange key or a lacking one."""
+    words = [word.partition("=") for word in shlex.split(text)]
+    about = {key: value for key, _, value in words}
+    strange = [key for key, _, value in words if key not in KEYS or not value]
+    lacking = [key for key in NEEDED if key not in about]
+    if strange or lacking:
+        problem = f"has {strange[0]!r}" if strange else f"lacks {lacking[0]}="
+        raise PageError(f"{where}: <!-- board {text} --> {problem}; it may hold {', '.join(f'{key}=' for key in KEYS)}")
+    return about
+
+
+def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> Iterator[str]:
+    """The lines of a table in Markdown."""
+    methods, metrics = about["methods"].split(","), about["metrics"].split(",")
+    asked = {"dataset": about["dataset"], "split": about["split"], "protocol": about.get("protocol", "corrected")}
+    asked |= {"suite": about.get("suite", "mini"), "variant": "base"}
+    rows = scores[(scores[list(asked)] == pd.Series(asked)).all(axis=1)]
+    rows = rows[(rows["classes"] == int(about.get("classes", 40))) & rows["method"].isin(methods)]
+    rows = rows[rows["metric"].isin(metrics)]
+    there = set(zip(rows["method"], rows["metric"], strict=True))
+    if absent := [(method, metric) for method in methods for metric in metrics if (method, metric) not in there]:
+        raise PageError(f"{where}: no committed scores of {' in '.join(absent[0])} for {', '.join(asked.values())}")
+    found = {(row["method"], row["metric"]): row for _, row in result_table(rows).iterrows()}
+    first, *others = methods
+    minus = about.get("minus")
+    subjects = int(found[first, metrics[0]]["n_subjects"])
+    counted = f"{about['split']}, {subjects} subject{'s' * (subjects > 1)}"
+    heads = [counted, f"`{first}`", "minus shuffled", *(f"`{one}`" for one in others)]
+    heads += [f"`{first}` − `{minus}`"] if minus else []
+    yield tell_line(heads)
+    yield "|" + "---|" * len(heads)
+    differences: dict[str, pd.Series] = {}
+    if minus:
+        both = rows[rows["method"].isin([first, minus])]
+        compared = compare_methods(both, (first, "base"), (minus, "base"))
+        differences = {row["metric"]: row for _, row in compared.iterrows()}
+    for metric in metrics:
+        ours = found[first, metric]
+        cells = [explain_metric(metric).title, tell(ours, "value", "low", "high")]
+        cells.append(tell(ours, "difference_to_shuffled", "difference_low", "difference_high"))
+        cells += [show(found[one, metric]["value"]) for one in others]
+        if minus:
+            cells.append(tell(differences[metric], "a_minus_b", "a_minus_b_low", "a_minus_b_high"))
+        yield tell_line(cells)
+
+
+def tell_line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def tell(row: pd.Series, value: str, low: str, high: str) -> str:
+    return f"{show(row[value])} [{show(row[low])}, {show(row[high])}]"
+
+
+def show(value: float) -> str:
+    """Three digits behind the point, without the zero before it.
+
+    >>> show(0.1987), show(-0.0104), show(12.3456)
+    ('.199', '-.010', '12.346')
+    """
+    return re.sub(r"^(-?)0\.", r"\1.", f"{float(value):.3f}")

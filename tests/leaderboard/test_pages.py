@@ -1,0 +1,61 @@
+"""Tables of committed results in hand-written pages: what they say is what the results make."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.api.publishing import stale_pages
+from leaderboard import pages
+from leaderboard.results import RESULTS, read_results
+
+ROOT = RESULTS.parents[1]
+MARK = "<!-- board dataset=phantom_eeg split=cross_subject methods=sam_net,retrieval metrics=ssim minus=retrieval -->\n"
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return read_results()
+
+
+def test_the_pages_state_what_is_committed(scores):
+    """`python -m bench board` makes their tables anew."""
+    found = [path for path in pages.find_pages(ROOT) if pages.MARK.search(path.read_text(encoding="utf-8"))]
+    assert {path.parent.name for path in found} >= {"sam_net", "cine_neuron"}
+    assert stale_pages(scores, ROOT) == []
+
+
+def test_a_table_is_of_the_plain_means_and_replaces_what_stood_there(scores, tmp_path: Path):
+    page = tmp_path / "README.md"
+    page.write_text(f"Before\n\n{MARK}| old |\n|---|\n| .999 |\n\nAfter\n", encoding="utf-8")
+    assert stale_pages(scores, tmp_path) == ["README.md"]
+    assert stale_pages(scores, tmp_path, write=True) == ["README.md"]
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"Before\n\n{MARK}| cross_subject, 6 subjects |") and text.endswith("|\n\nAfter\n")
+    assert ".999" not in text and stale_pages(scores, tmp_path) == []
+    rows = scores.query("dataset == 'phantom_eeg' and split == 'cross_subject' and metric == 'ssim'")
+    rows = rows[(rows["protocol"] == "corrected") & (rows["variant"] == "base")]
+    ours, other = (rows[rows["method"] == name] for name in ("sam_net", "retrieval"))
+    cells = [cell.strip() for cell in text.splitlines()[5].strip("|").split("|")]
+    assert cells[0] == "SSIM"
+    assert cells[1].startswith(f"{ours['value'].mean():.3f}".removeprefix("0"))
+    assert cells[2].startswith(f"{(ours['value'] - ours['shuffled']).mean():.3f}".removeprefix("0"))
+    assert cells[3] == f"{other['value'].mean():.3f}".removeprefix("0")
+    paired = ours[ours["seed"] == 0]["value"].mean() - other["value"].mean()  # `retrieval` has one seed
+    assert float(re.match(r"-?\.\d+", cells[4])[0]) == pytest.approx(paired, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("split=cross_subject ", "lacks split="),
+        ("minus=", "has 'subtract'"),
+        ("ssim", "no committed scores of sam_net"),
+    ],
+)
+def test_a_comment_that_asks_for_what_is_not_there_is_refused(scores, change, said):
+    mark = MARK.replace(change, {"minus=": "subtract=", "ssim": "beauty"}.get(change, ""))
+    with pytest.raises(pages.PageError, match=re.escape(said)):
+        pages.remake(mark, scores, "README.md")
