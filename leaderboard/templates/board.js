@@ -57,12 +57,14 @@
         set.hidden = !count;
         set.colSpan = count || 1;
       }
+      table.closest(".scroll").hidden = all("th[data-data]", heads).every((one) => one.hidden);
     }
     for (const block of all("[data-block]")) block.hidden = !all("[data-role]", block).some((one) => !one.hidden);
     const open = (one) => !one.closest("[data-part]") || one.closest("[data-part]").checkVisibility();
     const rows = all("[data-row]").filter(open), heads = all(".grid th[data-data]").filter(open);
     const shown = (list) => list.filter((one) => !one.hidden).length;
     if ($("count")) $("count").textContent = `${shown(rows)} of ${rows.length} rows` + (heads.length ? `, ${shown(heads)} of ${heads.length} columns` : "");
+    if ($("count") && heads.length && !shown(heads)) $("count").textContent = "Nothing of that kind is ranked here";
   };
 
   // What is shown, and in which order, stands in the address behind the #: it can be sent, and comes back.

@@ -167,7 +167,9 @@ def test_real_recordings_are_told_from_phantoms_by_the_address_too(chromium, mad
     for asked, columns, sets in (("real", 0, 1), ("phantom", 2, 0)):
         chromium.get("about:blank")
         chromium.get(f"{(made[0] / 'index.html').as_uri()}#recordings={asked}")
-        assert len(list_columns(chromium)) == columns
+        assert len(list_columns(chromium)) == columns and bool(list_methods(chromium)) == (columns > 0)
+        told = chromium.find_element("id", "count").text
+        assert (told == "Nothing of that kind is ranked here") == (columns == 0)
         assert len(list_shown(chromium, "aside li", "data-recordings")) == sets
 
 
