@@ -31,8 +31,10 @@ from bench.core.hardware import Precision
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.encoded import CaptionTokens
+from bench.toolbox.parts import run_in_parts
 from bench.toolbox.precision import DTYPES, autocast
 from bench.toolbox.read_signals import Reader
+from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
 
 
@@ -128,7 +130,7 @@ def train_both(
     """
     if late is not None:
         late.requires_grad_(False)
-    clip = torch.from_numpy(data.clip).to(suite.device)
+    clip, memory = torch.from_numpy(data.clip).to(suite.device), getattr(suite, "memory", None)
     with seeded(torch.device(suite.device), method, "dropout", seed):
         losses = train_alone(
             network,
@@ -141,6 +143,7 @@ def train_both(
             learning_rate=recipe.learning_rate,
             batches=make_generator(method, "batches", seed),
             phase=phases[0],
+            memory=memory,
         )
         if not recipe.joint_epochs:
             return losses, []
@@ -159,6 +162,7 @@ def train_both(
             noise=make_generator(method, "diffusion noise", seed),
             phase=phases[1],
             beside=beside,
+            memory=memory,
         )
     return losses, joint_losses
 
@@ -175,6 +179,7 @@ def train_alone(
     learning_rate: float,
     batches: torch.Generator,
     phase: str,
+    memory: int | None = None,
 ) -> list[float]:
     """Train `parameters` in place by the losses of the first stage; returns their sum at each step.
 
@@ -184,10 +189,8 @@ def train_alone(
         return []
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
-        signals, subject = read(rows)
-        with autocast(signals.device, DTYPES[recipe.precision]):
-            embedding, tokens = network(signals, subject)
-        parts = measure_alignment(embedding.float(), tokens.float(), clip[rows], targets, recipe)
+        embedding, tokens = read_in_parts(network, *read(rows), recipe.precision, memory=memory)
+        parts = measure_alignment(embedding, tokens, clip[rows], targets, recipe)
         return torch.stack([weight * loss for weight, loss in parts]).sum()
 
     return train_steps(
@@ -201,7 +204,39 @@ def train_alone(
         weight_decay=recipe.weight_decay,
         batches=batches,
         phase=phase,
+        memory=memory,
     )
+
+
+def read_in_parts(
+    network: nn.Module,
+    signals: Float[Tensor, "trial column time"],
+    subject: Int64[Tensor, " trial"],
+    precision: Precision,
+    *,
+    memory: int | None,
+    later: bool = False,
+) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
+    """What the network makes of a batch, in single precision, computed in parts that fit the device."""
+
+    def run(rows: slice) -> tuple[Tensor, ...]:
+        with autocast(signals.device, DTYPES[precision]):
+            embedding, tokens = network(signals[rows], subject[rows])
+        return embedding.float(), tokens.float()
+
+    trained = [one for one in network.parameters() if one.requires_grad]
+    shared = [one for name, one in network.named_parameters() if name == "global_token" and one.requires_grad]
+    what = f"{type(network).__name__} of {count_parameters(network)} on {tuple(signals.shape[1:])} in {precision}"
+    embedding, tokens = run_in_parts(
+        what,
+        len(signals),
+        run,
+        through=[*trained[:1], *shared],
+        device=signals.device,
+        memory=memory,
+        later=later,
+    )
+    return embedding, tokens
 
 
 def train_with_decoder(
@@ -217,6 +252,7 @@ def train_with_decoder(
     noise: torch.Generator,
     phase: str,
     beside: Callable[[np.ndarray], Float[Tensor, ""]] | None = None,
+    memory: int | None = None,
 ) -> list[float]:
     """Train network and LoRA in place by the decoder's loss and the rescaled losses of the first stage.
 
@@ -226,7 +262,7 @@ def train_with_decoder(
     steps = plan_steps(recipe.joint_epochs, len(clip), recipe.joint_batch_size)
     lora = list_lora(decoder.network)
     groups = [(list(network.parameters()), recipe.joint_learning_rate), (lora, recipe.decoder_learning_rate)]
-    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay, memory=memory)
     network.train()
     decoder.network.train()
     losses: list[float] = []
@@ -234,13 +270,14 @@ def train_with_decoder(
     for _, rows in optimise.walk(walked, phase, modules=[network, decoder.network], lists=[losses]):
         signals, subject = read(rows)
         shown = clip[rows]
+        embedding, tokens = read_in_parts(network, signals, subject, recipe.precision, memory=memory, later=True)
+        extra = None if beside is None else beside(rows)  # first, so that the decoder's parts leave room for it
         with autocast(signals.device, DTYPES[recipe.precision]):
-            embedding, tokens = network(signals, subject)
-            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens.float(), noise)
-        if beside is not None:
-            loss = drawn + beside(rows)
+            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens, noise)
+        if extra is not None:
+            loss = drawn + extra
         else:
-            parts = measure_alignment(embedding.float(), tokens.float(), shown, targets, recipe)
+            parts = measure_alignment(embedding, tokens, shown, targets, recipe)
             loss = torch.stack([drawn, *(weight * rescale(part, drawn) for weight, part in parts)]).sum()
         optimise.step(loss)
         losses.append(float(drawn.detach()))

@@ -9,11 +9,14 @@ training fMRI is all there is. The volumes of a trial hide the same patches, so 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from baselines.mind_video.encoder import FmriEncoder, Layer
+from bench.toolbox.parts import mean_in_parts
 
 
 class MaskedDecoder(nn.Module):
@@ -56,17 +59,28 @@ def measure_masked(
     subject: Int64[Tensor, " trial"],
     ratio: float,
     generator: torch.Generator,
+    *,
+    memory: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean squared error over the hidden patches of all trials."""
+    """Mean squared error over the hidden patches of all trials, in parts that fit the device."""
     total, counted = signals.new_zeros(()), 0
     for number in subject.unique().tolist():
         layers = encoder.find(number)
         patches = layers.cut(signals[subject == number])
         kept = draw_kept(len(patches), layers.count, ratio, generator).to(signals.device)
         place = kept[:, None, :, None].expand(-1, patches.shape[1], -1, encoder.width)
-        seen = encoder.run(layers.embed(patches).gather(2, place))
         hidden = torch.ones(len(patches), layers.count, device=signals.device).scatter(1, kept, 0.0)
-        error = (decoder(number, seen, kept) - patches).square().mean(dim=(1, 3))  # (n, P)
-        total = total + (error * hidden).sum()
+
+        def measure(
+            rows: slice, number=number, layers=layers, patches=patches, kept=kept, place=place, hidden=hidden
+        ) -> Float[Tensor, ""]:
+            """The sum over all trials, if they are as these."""
+            seen = encoder.run(layers.embed(patches[rows]).gather(2, place[rows]))
+            error = (decoder(number, seen, kept[rows]) - patches[rows]).square().mean(dim=(1, 3))  # (n, P)
+            return (error * hidden[rows]).sum() * (len(patches) / len(seen))
+
+        what = f"masked brain modelling, {len(encoder.layers)} layers of {encoder.width} on {tuple(patches.shape[1:])}"
+        options: Any = {"through": [layers.weight], "device": signals.device, "memory": memory}
+        total = total + mean_in_parts(what, len(patches), measure, **options)
         counted += int(hidden.sum())
     return total / max(1, counted)

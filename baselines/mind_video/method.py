@@ -26,7 +26,7 @@ from baselines.mind_video import released
 from baselines.mind_video.encoder import FmriEncoder
 from baselines.mind_video.masking import MaskedDecoder, measure_masked
 from baselines.mind_video.parameters import Parameters, read_parameters
-from baselines.mind_video.training import Recipe, measure_alignment, train_together
+from baselines.mind_video.training import Recipe, encode_in_parts, measure_alignment, train_together
 from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import BenchError, require_fitted
 from bench.core.progress import track
@@ -61,6 +61,7 @@ class MindVideo:
         self.suite = suite
         self.seed = seed
         self.device = torch.device(suite.device)
+        self.memory: int | None = getattr(suite, "memory", None)
         self.encoder: FmriEncoder | None = None
         self.means: dict[int, Tensor] = {}  # mean signals of each subject, (column, volume)
 
@@ -96,6 +97,7 @@ class MindVideo:
                     generator_learning_rate=parameters.generator_learning_rate,
                     batches=make_generator("mind_video", "batches together", self.seed),
                     noise=make_generator("mind_video", "diffusion noise", self.seed),
+                    memory=self.memory,
                 )
 
     def align(self, train: TrainingSet) -> FmriEncoder:
@@ -127,7 +129,9 @@ class MindVideo:
                 decoder = MaskedDecoder(encoder, width=parameters.mask_width, heads=parameters.heads).to(self.device)
                 self.masked_losses = train_steps(
                     encoder,
-                    lambda rows: measure_masked(encoder, decoder, *read(rows), parameters.mask_ratio, masks),
+                    lambda rows: measure_masked(
+                        encoder, decoder, *read(rows), parameters.mask_ratio, masks, memory=self.memory
+                    ),
                     parameters=[*encoder.parameters(), *decoder.parameters()],
                     trials=len(train.clip),
                     steps=plan_steps(parameters.masked_epochs, len(train.clip), parameters.batch_size),
@@ -136,6 +140,7 @@ class MindVideo:
                     weight_decay=parameters.weight_decay,
                     batches=make_generator("mind_video", "masked batches", self.seed),
                     phase="masked brain modelling",
+                    memory=self.memory,
                 )
         self.alignment_losses = self.train_stage2(train, targets, None)
         return encoder
@@ -158,7 +163,9 @@ class MindVideo:
         with seeded(self.device, "mind_video", f"dropout {whose}", self.seed):
             return train_steps(
                 encoder,
-                lambda rows: measure_alignment(encoder, encoder.encode(*read(rows)), clip[rows], targets, self.recipe),
+                lambda rows: measure_alignment(
+                    encoder, encode_in_parts(encoder, *read(rows), memory=self.memory), clip[rows], targets, self.recipe
+                ),
                 parameters=list(trained.parameters()),
                 trials=len(trials),
                 steps=plan_steps(epochs, len(trials), parameters.batch_size),
@@ -167,6 +174,7 @@ class MindVideo:
                 weight_decay=parameters.weight_decay,
                 batches=make_generator("mind_video", f"batches {whose}", self.seed),
                 phase="aligning fMRI" if number is None else f"adapting to subject {number}",
+                memory=self.memory,
             )
 
     def adapt(self, calibration: TrainingSet) -> None:
@@ -191,7 +199,7 @@ class MindVideo:
         for number in np.unique(brain.subject).tolist():
             trials = np.flatnonzero(brain.subject == number)
             mean = self.means.get(number)
-            empty = None if mean is None else encoder(mean[None], torch.tensor([number], device=self.device))
+            empty = None if mean is None else encoder(mean[None], torch.tensor([number]).to(self.device))
             for start in track(range(0, len(trials), DECODED), f"making videos of subject {number}"):
                 rows = trials[start : start + DECODED]
                 video = sample(

@@ -23,6 +23,7 @@ from torch import Tensor
 from baselines.encoders.contrast import contrast_clips
 from baselines.mind_video.encoder import FmriEncoder
 from bench.pretrained.generators.tune_a_video import InflatedUNet, measure_loss
+from bench.toolbox.parts import run_in_parts
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.targets import ClipTargets
 from bench.toolbox.training import Optimiser, walk_batches
@@ -46,7 +47,7 @@ def measure_alignment(
     targets: ClipTargets,
     recipe: Recipe,
 ) -> Float[Tensor, ""]:
-    """Stage 2's loss; see the module."""
+    """Stage 2's loss of what `encode_in_parts` gives; see the module."""
     image, text = encoder.read_clip(tokens)
     loss = tokens.new_zeros(())
     if recipe.contrast_weight > 0:
@@ -56,6 +57,34 @@ def measure_alignment(
         error = (encoder.read_caption(tokens) - targets.tokens[clip]).square().mean() / spread
         loss = loss + recipe.token_weight * error
     return loss
+
+
+def encode_in_parts(
+    encoder: FmriEncoder,
+    signals: Float[Tensor, "trial column volume"],
+    subject: Int64[Tensor, " trial"],
+    *,
+    memory: int | None,
+    later: bool = False,
+) -> Float[Tensor, "trial token width"]:
+    """Tokens of a batch, computed in parts that fit the device."""
+
+    def run(rows: slice) -> tuple[Tensor, ...]:
+        return (encoder.encode(signals[rows], subject[rows]),)
+
+    what = f"fMRI encoder, {len(encoder.layers)} layers of {encoder.width} on {tuple(signals.shape[1:])}"
+    trained = [one for one in encoder.parameters() if one.requires_grad]
+    shared = [one for one in encoder.layers[0].parameters() if one.requires_grad]
+    (tokens,) = run_in_parts(
+        what,
+        len(signals),
+        run,
+        through=[*trained[:1], *shared[:1]],
+        device=signals.device,
+        memory=memory,
+        later=later,
+    )
+    return tokens
 
 
 def train_together(
@@ -74,13 +103,14 @@ def train_together(
     generator_learning_rate: float,
     batches: torch.Generator,
     noise: torch.Generator,
+    memory: int | None = None,
 ) -> list[float]:
     """Stage 3, in place; `means` are the subjects' mean signals. Returns the generator's loss of each step."""
     trained = generator.trained_parameters()
     for parameter in trained:
         parameter.requires_grad_(True)
     groups = [(list(encoder.parameters()), learning_rate), (trained, generator_learning_rate)]
-    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay)
+    optimise = Optimiser(groups, steps=steps, weight_decay=recipe.weight_decay, memory=memory)
     encoder.train()
     generator.train()
     losses: list[float] = []
@@ -91,7 +121,8 @@ def train_together(
         for row in empty.nonzero()[:, 0].tolist():
             signals[row] = means[int(subject[row])]
         shown = latents[clip[rows].to(latents.device)].transpose(1, 2).to(signals)  # (n, c, f, y, x)
-        losses.append(optimise.step(measure_loss(generator, scheduler, shown, encoder(signals, subject), noise)))
+        text = encoder.read_text(encode_in_parts(encoder, signals, subject, memory=memory, later=True))
+        losses.append(optimise.step(measure_loss(generator, scheduler, shown, text, noise, memory=memory)))
     encoder.eval()
     generator.eval().requires_grad_(False)
     return losses

@@ -31,6 +31,7 @@ from bench.toolbox import budget
 from bench.toolbox.accounting import find_ledger
 
 SHARE = 0.25  # of a device that AdamW's moments may take
+PIECE = 2**26  # numbers of a weight whose moments visit the device at once
 OPTIMISERS: weakref.WeakSet[Any] = weakref.WeakSet()  # whose gradients and moments may still have to find their place
 
 Run = Callable[[slice], tuple[Tensor, ...]]
@@ -150,7 +151,7 @@ def count_bytes(tensors: Sequence[Tensor]) -> int:
 
 
 class HostAdamW(torch.optim.AdamW):
-    """AdamW whose moments lie in the host's memory and visit the device one tensor at a time: the same numbers."""
+    """AdamW whose moments lie in the host's memory and visit the device in pieces: the same numbers."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -165,19 +166,29 @@ class HostAdamW(torch.optim.AdamW):
                         state[name] = torch.empty(one.shape, dtype=one.dtype)
                         if not one.is_meta:  # where memory is only counted, none is taken on the host
                             state[name].zero_()
-                mean, square = (state[name].to(one.device) for name in ("exp_avg", "exp_avg_sq"))
-                adamw(
-                    [one], [one.grad], [mean], [square], [], [state["step"]],
-                    foreach=False, fused=False, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1],
-                    lr=group["lr"], weight_decay=group["weight_decay"], eps=group["eps"], maximize=False,
-                )  # fmt: skip
-                state["exp_avg"].copy_(mean)
-                state["exp_avg_sq"].copy_(square)
+                step = state["step"].clone()
+                for some in cut(one, one.grad, state["exp_avg"], state["exp_avg_sq"]):
+                    mean, square = (moment.to(one.device) for moment in some[2:])
+                    state["step"].copy_(step)  # adamw counts with every piece
+                    adamw(
+                        [some[0]], [some[1]], [mean], [square], [], [state["step"]],
+                        foreach=False, fused=False, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1],
+                        lr=group["lr"], weight_decay=group["weight_decay"], eps=group["eps"], maximize=False,
+                    )  # fmt: skip
+                    some[2].copy_(mean)
+                    some[3].copy_(square)
 
     def load_state_dict(self, state_dict: Any) -> None:
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state.update({name: value.cpu() for name, value in state.items()})
+
+
+def cut(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Views of tensors of one shape, so many numbers at a time; whole where they do not lie in a row."""
+    if not all(one.is_contiguous() for one in tensors):
+        return [tensors]
+    return list(zip(*(one.view(-1).split(PIECE) for one in tensors), strict=True))
 
 
 def find_pending(parameters: Sequence[nn.Parameter], optimiser: torch.optim.AdamW) -> int:

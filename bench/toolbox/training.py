@@ -103,7 +103,7 @@ class Optimiser:
         See `bench.toolbox.checkpoints.resumed`: `modules` hold all that is trained, `lists` are what the body of the
         loop appends losses to, and everything else that changes from step to step has to be in `also`.
         """
-        return checkpoints.resumed(
+        yield from checkpoints.resumed(
             items,
             phase,
             total=self.steps,
@@ -113,6 +113,7 @@ class Optimiser:
             lists=lists,
             also=also,
         )
+        self.adamw.zero_grad(set_to_none=True)  # or they lie there while others train
 
 
 def plan_steps(epochs: float, trials: int, batch_size: int) -> int:

@@ -17,11 +17,13 @@ from baselines.mind_video.encoder import FmriEncoder, encode_positions
 from baselines.mind_video.masking import MaskedDecoder, draw_kept, measure_masked
 from baselines.mind_video.method import MindVideo
 from baselines.mind_video.parameters import Parameters, read_parameters
+from baselines.mind_video.training import encode_in_parts
 from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.registry import resolve
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
+from bench.toolbox import parts
 from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.training import make_generator
 
@@ -162,6 +164,23 @@ def test_masks_hide_their_share_and_only_hidden_patches_count() -> None:
             for patch in set(range(patches.shape[2])) - set(row):
                 total, count = total + float(patches[trial, :, patch].square().mean()), count + 1
     assert float(found) == pytest.approx(total / count, rel=1e-5)  # a decoder that says 0 errs by the signal's square
+
+
+def test_losses_in_parts_have_the_gradient_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = make_encoder()
+    decoder = MaskedDecoder(encoder, width=8, heads=2)
+    signals, subject = draw(7, 13, 2), torch.tensor([1, 4, 1, 4, 4, 4, 4])
+    masked = encoder.find(4).weight, decoder.gap, encoder.layers[0].spatial.enter.weight
+
+    def measure() -> list[torch.Tensor]:
+        loss = measure_masked(encoder, decoder, signals, subject, 0.5, make_generator("test"))
+        tokens = encode_in_parts(encoder, signals, subject, memory=None)
+        return [loss, tokens, *torch.autograd.grad(loss + tokens.square().mean(), masked)]
+
+    whole = measure()
+    monkeypatch.setattr(parts, "fit_rows", lambda *given, **options: 2)
+    for found, wanted in zip(measure(), whole, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_planted_objects_are_decoded_and_every_loss_falls(fitted: MindVideo, suite: Any) -> None:

@@ -34,6 +34,8 @@ FITS = [
     said("dynamind", "fp32", EEG, 120, 12,
      {"mapper_epochs": 2.0, "prior_epochs": 0.2, "aligner_epochs": 0.2, "tuning_epochs": 0.2, "steps": 3,
       "prior_draws": 3}),
+    said("mind_video", "fp32", {"signals": (6016, 2), **FRAMES}, 64, 24,
+     {"masked_epochs": 2.0, "alignment_epochs": 2.0, "tuning_epochs": 2.0, "together_epochs": 0.8, "steps": 3}),
     said("cine_neuron", "bf16", {"signals": (8405, 2), **FRAMES, "video": (33, 480, 720)}, 144, 4,
      {"stage1_steps": 2, "joint_epochs": 0.4, "router_steps": 2, "category_weight": 0.0, "steps": 2}),
 ]  # fmt: skip
