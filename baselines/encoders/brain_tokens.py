@@ -271,11 +271,10 @@ def train_with_decoder(
         signals, subject = read(rows)
         shown = clip[rows]
         embedding, tokens = read_in_parts(network, signals, subject, recipe.precision, memory=memory, later=True)
-        extra = None if beside is None else beside(rows)  # first, so that the decoder's parts leave room for it
         with autocast(signals.device, DTYPES[recipe.precision]):
             drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens, noise)
-        if extra is not None:
-            loss = drawn + extra
+        if beside is not None:
+            loss = drawn + beside(rows)
         else:
             parts = measure_alignment(embedding, tokens, shown, targets, recipe)
             loss = torch.stack([drawn, *(weight * rescale(part, drawn) for weight, part in parts)]).sum()
