@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from by_hand import FORMULAS, LOWER, SETS, SHUFFLES, TOLERANCE, WORST, Formula, is_paired
+from by_hand import FORMULAS, LOWER, SETS, SHUFFLES, TOLERANCE, WORST, Formula, ends, is_paired
 from planted_cell import (
     BROKEN,
     CEILING,
@@ -256,7 +256,8 @@ def test_every_row_of_the_table_is_the_one_by_hand(table: pd.DataFrame, protocol
     covered = 10 if metric.startswith("video_") else 11  # of 12: the view of nan is no reconstruction either
     assert (row["n_subjects"], row["n_clips"], row["coverage"]) == (2, 6, covered / 12)
     assert "partial" in row["mark"]
-    assert (row["low"], row["high"]) == pytest.approx(interval(value), rel=1e-3, abs=20 * about["abs"])
+    low, high = np.clip(interval(value), *ends(metric))
+    assert (row["low"], row["high"]) == pytest.approx((low, high), rel=1e-3, abs=20 * about["abs"])
     gained = interval(value - shuffled)
     assert (row["difference_low"], row["difference_high"]) == pytest.approx(gained, rel=1e-3, abs=20 * about["abs"])
     not_shown = gained[1] >= 0 if metric in LOWER else gained[0] <= 0
@@ -294,7 +295,8 @@ def test_the_brain_share_and_its_interval_are_those_by_hand(table: pd.DataFrame,
 
 
 def test_the_mean_is_over_clips_then_over_subjects_and_seeds_lie_inside() -> None:
-    """Subjects 1 and 2 saw four clips, subject 3 two others, so rows do not weigh alike; two seeds."""
+    """Subjects 1 and 2 saw four clips, subject 3 two others, so rows do not weigh alike; two seeds. In dB, far from the
+    ends of the range, so that the whole interval is seen; that of an accuracy ends where accuracies do."""
     first, second = np.array([[0.1, 0.3, 0.2, 0.4], [0.5, 0.7, 0.9, 0.5]]), np.array([[0.9, 0.2]])
     parts = [
         score_rows(first - 0.1, subjects=(1, 2), seed=0),
@@ -302,11 +304,14 @@ def test_the_mean_is_over_clips_then_over_subjects_and_seeds_lie_inside() -> Non
         score_rows(second - 0.1, subjects=(3,), seed=0).assign(clip=lambda rows: rows["clip"] + 50, concept=[90, 91]),
         score_rows(second + 0.1, subjects=(3,), seed=1).assign(clip=lambda rows: rows["clip"] + 50, concept=[90, 91]),
     ]
-    row = select(result_table(pd.concat(parts, ignore_index=True)), "sam_net")
-    assert row["value"] == pytest.approx((0.25 + 0.65 + 0.55) / 3)
-    assert mean_of(pd.concat(parts)) == pytest.approx(row["value"])
-    assert row["value"] != pytest.approx(np.concatenate([first.ravel(), second.ravel()]).mean())
-    assert (row["best_subject"], row["best_value"]) == (2, pytest.approx(0.65))
+    both = pd.concat(parts, ignore_index=True)
+    accuracy = select(result_table(both), "sam_net")
+    row = select(result_table(both.assign(metric="psnr", value=20 + both["value"])), "sam_net")
+    assert row["value"] == pytest.approx(20 + (0.25 + 0.65 + 0.55) / 3)
+    assert accuracy["value"] == pytest.approx(row["value"] - 20)
+    assert mean_of(both) == pytest.approx(accuracy["value"])
+    assert row["value"] != pytest.approx(20 + np.concatenate([first.ravel(), second.ravel()]).mean())
+    assert (row["best_subject"], row["best_value"]) == (2, pytest.approx(20.65))
     assert (row["n_subjects"], row["n_clips"], row["seeds"]) == (3, 6, 2)
     # by concept the first group has 0.2, 0.3 and 0.6, 0.7; the second group varies over two concepts only
     subject, concept = 0.4**2 / 2 / 2, 0.1**2 / 2 / 2
@@ -316,6 +321,7 @@ def test_the_mean_is_over_clips_then_over_subjects_and_seeds_lie_inside() -> Non
     df = sum(squares) ** 2 / (squares[0] ** 2 / own[1] + squares[1] ** 2 / 1)
     reach = stats.t.ppf(0.975, df) * np.sqrt(sum(squares))
     assert (row["low"], row["high"]) == pytest.approx((row["value"] - reach, row["value"] + reach))
+    assert reach > 0.6 and (accuracy["low"], accuracy["high"]) == (0, 1)
 
 
 def test_with_enough_subjects_and_concepts_the_residual_is_subtracted() -> None:

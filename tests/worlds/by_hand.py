@@ -327,8 +327,15 @@ WORST = {
     **dict.fromkeys(("epe", "epe_dis", "dynamic_difference"), 100.0),
     **dict.fromkeys(("fvd", "frame_frechet"), 1e6),
 }  # all others: 0
+BEST = {"psnr": 100.0, "dynamic_magnitude": np.inf}  # all others: 1, or 0 where less is better
 # Fixed-point hues and warps of OpenCV; the rest are rounding errors of float32
 TOLERANCE = {"hue_pcc": 3e-3, "hue_correlation": 1e-4, "motion_smoothness_dis": 5e-3}
+
+
+def ends(metric: str) -> tuple[float, float]:
+    """The least and the most that a mean can be: an interval ends there."""
+    worst, best = WORST.get(metric, 0.0), BEST.get(metric, 0.0 if metric in LOWER else 1.0)
+    return min(worst, best), max(worst, best)
 
 
 def is_paired(protocol: str, metric: str) -> bool:

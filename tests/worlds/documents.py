@@ -126,6 +126,10 @@ INSTEAD: dict[str, tuple[str, str | None]] = {
     )
 }
 INSTEAD["python -m bench run --paper sam_net.3 --study"] = (SIZE, None)  # the dry run below says what it makes
+INSTEAD["python -m bench table --paper sam_net.3 --study"] = (
+    "needs the data set whose cells it looks for",
+    "python -m bench table --paper sam_net.3 --study --published",
+)
 INSTEAD["python -m bench run --paper sam_net.3 --study --dry-run"] = (
     SIZE,
     "python -m bench run --paper sam_net.3 --study --dry-run --quick",
