@@ -264,7 +264,8 @@ def tell_verdict(
 ) -> str:
     """Who is first in the first primary metric, how it stands to answers that need no brain, and to the next one.
 
-    Of a method that was `asked` about this is told of its best row, wherever that stands: the best other then is next.
+    Of a method that was `asked` about this is told of its row, wherever that stands: the best other then is next. A
+    method stands here by its base alone: the best of its variants was chosen by looking at these very scores.
 
     rows: of one data set, split and protocol; those that lack trials are ranked only where all do. How it stands to
     the next is said where the scores behind the rows are given.
@@ -273,6 +274,8 @@ def tell_verdict(
     seeing = rows[rows["role"].isin(SEES_BRAIN)]
     seeing = seeing[seeing["coverage"] == 1] if seeing["coverage"].eq(1).any() else seeing
     ranked = seeing[seeing["metric"] == metrics[0]]
+    base = ranked["variant"].map(lambda variant: split_profiled(variant)[0]).eq("base")
+    ranked = ranked[base | ~ranked["method"].isin(ranked["method"][base])]
     if ranked.empty:
         return "No method is among these rows: floors and ceilings alone."
     ranked = ranked.sort_values("value", ascending=ranked["direction"].iloc[0] == "lower", kind="stable")
