@@ -140,7 +140,7 @@ INSTEAD["python -m bench run --method sam_net --split single_subject --dry-run -
 )
 RETIRED = ROOT / "leaderboard" / "retired" / "2026-11-26"
 INSTEAD |= {
-    line: ("no ablation of today's phantoms is committed yet", f"{line} --results {RETIRED}")
+    line: ("these ablations are not committed for today's phantoms", f"{line} --results {RETIRED}")
     for line in ("python -m bench table --ablation hrt", "python -m bench table --ablation components")
 }
 INSTEAD |= {
