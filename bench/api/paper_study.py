@@ -147,6 +147,7 @@ def run_study(
     threads: int = 1,
     time_limit: str | float | None = None,
     scheduler: str | None = None,
+    log: Sequence[str] = (),
     **asked: Any,
 ) -> tuple[Study, tuple[str, ...]]:
     """Make and score the cells that a study lacks; returns it and a line for each cell that failed.
@@ -158,11 +159,12 @@ def run_study(
     from bench.store.cells import Store
 
     names.check_processes(jobs, threads, scheduler)
+    names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     planned = plan_study(name, runs=runs, here=scheduler is None, **asked)
     for line in tell_study_plan(planned, runs):
         say(line)
-    how: dict[str, Any] = {"jobs": jobs, "threads": threads, "time_limit": seconds, "scheduler": scheduler}
+    how: dict[str, Any] = {"jobs": jobs, "threads": threads, "time_limit": seconds, "scheduler": scheduler, "log": log}
     failures: tuple[str, ...] = ()
     if planned.jobs:
         failures = make_cells([publishable(job) for job in planned.shared.first], len(planned.jobs), Path(runs), **how)
