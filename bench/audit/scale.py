@@ -1,8 +1,9 @@
 """How much faster cells are made by several workers of a cluster than by one, and what the machine itself would give.
 
-The cells are whole ones of the tiny phantom: a method that computes for some ten seconds on one core in a process of
-its own, whose videos go into the store. Of each number of workers the first cell of each worker does not count: a
-worker that has just started imports what it needs. How long that took is a column of its own.
+The cells are whole ones of the tiny phantom: a method that computes for some forty seconds on one core in a process of
+its own, whose videos go into the store; cells of the small phantoms take one to twenty minutes. Of each number of
+workers the first cell of each does not count: a worker that has just started imports what it needs. How long that took
+is a column of its own.
 
 Beside it stands the same arithmetic in as many bare processes, without a harness, a cluster or a store: cores that
 share caches, memory and clock, as two threads of one core do, are not twice as fast together either. What is left
@@ -31,8 +32,8 @@ from bench.harness.cluster import execute_on_cluster
 from bench.harness.plan import plan
 from bench.pretrained.suite import load_suite
 
-CELLS = 6  # that count, for each worker
-PRODUCTS, SIDE = 30_000, 256  # some ten seconds on one core, of matrices that fit its own cache
+CELLS = 3  # that count, for each worker
+PRODUCTS, SIDE = 120_000, 256  # some forty seconds on one core, of matrices that fit its own cache
 
 
 class Computes:
@@ -67,7 +68,7 @@ def multiply(seed: int, products: int) -> None:
 
 def measure_scale(workers: Sequence[int] = (1, 2), cells: int = CELLS) -> pd.DataFrame:
     """A row for each number of workers: seconds until all have made their first cell, beyond what a cell takes; seconds
-    a cell; how many times as fast as the first row; and how many times bare processes are, of the same number.
+    a cell, with the harness and in bare processes of the same number; how many times as fast as the first row both are.
 
     Raises BenchError where a cell fails.
     """
@@ -89,23 +90,27 @@ def measure_scale(workers: Sequence[int] = (1, 2), cells: int = CELLS) -> pd.Dat
                 if outcome.error is not None:
                     raise BenchError(outcome.error)
                 times.append(time.monotonic())
-        rows.append(describe_row(count, begun, times, alone / bare[0], rows))
+        rows.append(describe_row(count, begun, times, alone, rows))
     table = pd.DataFrame(rows)
     table.attrs["digits"] = 3
     return table
 
 
 def describe_row(
-    count: int, begun: float, times: Sequence[float], bare_times_one: float, before: Sequence[dict[str, float]]
+    count: int, begun: float, times: Sequence[float], bare: float, before: Sequence[dict[str, float]]
 ) -> dict[str, float]:
-    """What `count` workers came to, whose cells were done at these times, in order, `before` being the rows above."""
+    """What `count` workers came to, whose cells were done at these times, in order, `before` being the rows above.
+
+    `bare` processes of that number did the arithmetic of so many cells a second.
+    """
     seconds = (times[-1] - times[count - 1]) / (len(times) - count)  # wall-clock time over cells: all workers together
     return {
         "workers": count,
         "start_seconds": times[count - 1] - begun - seconds * count,
         "seconds_a_cell": seconds,
+        "bare_seconds_a_cell": 1 / bare,
         "times_one": (before[0]["seconds_a_cell"] if before else seconds) / seconds,
-        "bare_times_one": bare_times_one,
+        "bare_times_one": bare * (before[0]["bare_seconds_a_cell"] if before else 1 / bare),
     }
 
 

@@ -140,9 +140,15 @@ def find_editable(top: str) -> Any:
 
 def is_installed(place: Path) -> bool:
     """Whether a package manager put it there: into this environment, or into another that this one looks into."""
-    whole = place.resolve()
+    return is_library((place.resolve() if place.is_symlink() else place).parent)
+
+
+@functools.cache
+def is_library(folder: Path) -> bool:
+    """The same of all that lies in a folder and is no link: thousands of files are asked about in each cell."""
+    whole = folder.resolve()
     known = {"site-packages", "dist-packages"} & set(whole.parts) or any(map(whole.is_relative_to, INSTALLED))
-    return bool(known) or any(map(holds_installed, whole.parents))
+    return bool(known) or any(map(holds_installed, (whole, *whole.parents)))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.sources import OURS, holds_installed, read_code, trace, untraced
+from bench.core.sources import OURS, holds_installed, is_library, read_code, trace, untraced
 
 METHOD = '''
 """A method."""
@@ -90,6 +90,7 @@ def test_libraries_in_a_folder_of_any_name_are_libraries(folder: Path, monkeypat
     assert "a_library" in trace(folder / "far.py")
     (place / "a_library-1.0.dist-info").mkdir()
     holds_installed.cache_clear()
+    is_library.cache_clear()
     assert "a_library" not in trace(folder / "far.py")
 
 
