@@ -5,8 +5,8 @@
 
 The table is what follows the comment up to the first line that is none of a table. `python -m bench board` makes every
 such table anew from the committed results, `board --check` says which pages are not what they make. So a number in a
-page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods:
-the first with its interval and less its own shuffled brain, the others as they are, and at last, with `minus`, the
+page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods, or
+variants of them as `sam_net.wo_latent`: the first with its interval and less its own shuffled brain, the others as they are, and at last, with `minus`, the
 paired difference to that method over the seeds that both have.
 """
 
@@ -74,14 +74,15 @@ def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> It
     """The lines of a table in Markdown."""
     methods, metrics = about["methods"].split(","), about["metrics"].split(",")
     asked = {"dataset": about["dataset"], "split": about["split"], "protocol": about.get("protocol", "corrected")}
-    asked |= {"suite": about.get("suite", "mini"), "variant": "base"}
+    asked |= {"suite": about.get("suite", "mini")}
+    columns = [split_name(one) for one in methods]
     rows = scores[(scores[list(asked)] == pd.Series(asked)).all(axis=1)]
-    rows = rows[(rows["classes"] == int(about.get("classes", 40))) & rows["method"].isin(methods)]
-    rows = rows[rows["metric"].isin(metrics)]
-    there = set(zip(rows["method"], rows["metric"], strict=True))
+    rows = rows[(rows["classes"] == int(about.get("classes", 40))) & rows["metric"].isin(metrics)]
+    rows = rows[pd.MultiIndex.from_frame(rows[["method", "variant"]]).isin(columns)]
+    there = set(zip(map(join_name, rows["method"], rows["variant"]), rows["metric"], strict=True))
     if absent := [(method, metric) for method in methods for metric in metrics if (method, metric) not in there]:
         raise PageError(f"{where}: no committed scores of {' in '.join(absent[0])} for {', '.join(asked.values())}")
-    found = {(row["method"], row["metric"]): row for _, row in result_table(rows).iterrows()}
+    found = {(join_name(row["method"], row["variant"]), row["metric"]): row for _, row in result_table(rows).iterrows()}
     first, *others = methods
     minus = about.get("minus")
     subjects = int(found[first, metrics[0]]["n_subjects"])
@@ -92,8 +93,9 @@ def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> It
     yield "|" + "---|" * len(heads)
     differences: dict[str, pd.Series] = {}
     if minus:
-        both = rows[rows["method"].isin([first, minus])]
-        compared = compare_methods(both, (first, "base"), (minus, "base"))
+        pair = split_name(first), split_name(minus)
+        both = rows[pd.MultiIndex.from_frame(rows[["method", "variant"]]).isin(pair)]
+        compared = compare_methods(both, *pair)
         differences = {row["metric"]: row for _, row in compared.iterrows()}
     for metric in metrics:
         ours = found[first, metric]
@@ -103,6 +105,21 @@ def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> It
         if minus:
             cells.append(tell(differences[metric], "a_minus_b", "a_minus_b_low", "a_minus_b_high"))
         yield tell_line(cells)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A column's method and variant.
+
+    >>> split_name("sam_net"), split_name("sam_net.wo_latent")
+    (('sam_net', 'base'), ('sam_net', 'wo_latent'))
+    """
+    method, _, variant = name.partition(".")
+    return method, variant or "base"
+
+
+def join_name(method: str, variant: str) -> str:
+    """The column of a method and a variant: what `split_name` takes apart."""
+    return method if variant == "base" else f"{method}.{variant}"
 
 
 def tell_line(cells: list[str]) -> str:

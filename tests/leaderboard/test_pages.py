@@ -47,6 +47,20 @@ def test_a_table_is_of_the_plain_means_and_replaces_what_stood_there(scores, tmp
     assert float(re.match(r"-?\.\d+", cells[4])[0]) == pytest.approx(paired, abs=6e-4)
 
 
+def test_a_column_may_be_a_variant(scores):
+    about = {"dataset": "phantom_eeg", "split": "cross_subject", "metrics": "frame_40way"}
+    names = "ridge_eeg,ridge_eeg.nearest_caption"
+    _, _, line = pages.make_table({**about, "methods": names, "minus": "ridge_eeg.regressed"}, scores, "here")
+    rows = scores.query("method == 'ridge_eeg' and metric == 'frame_40way' and protocol == 'corrected'")
+    rows = rows[(rows["split"] == "cross_subject") & (rows["dataset"] == "phantom_eeg")]
+    mean = rows.groupby("variant")["value"].mean()
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1].startswith(f"{mean['base']:.3f}".removeprefix("0"))
+    assert cells[3] == f"{mean['nearest_caption']:.3f}".removeprefix("0")
+    assert float(re.match(r"-?\.\d+", cells[4])[0]) == pytest.approx(mean["base"] - mean["regressed"], abs=6e-4)
+    assert mean.nunique() == 3
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
