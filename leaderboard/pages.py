@@ -5,9 +5,9 @@
 
 The table is what follows the comment up to the first line that is none of a table. `python -m bench board` makes every
 such table anew from the committed results, `board --check` says which pages are not what they make. So a number in a
-page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods, or
-variants of them as `sam_net.wo_latent`: the first with its interval and less its own shuffled brain, the others as they are, and at last, with `minus`, the
-paired difference to that method over the seeds that both have.
+page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods or
+variants of them as in `sam_net.wo_latent`: the first with its interval and less its own shuffled brain, the others as
+they are, and at last, with `minus`, the paired difference to that method over the seeds that both have.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> It
     methods, metrics = about["methods"].split(","), about["metrics"].split(",")
     asked = {"dataset": about["dataset"], "split": about["split"], "protocol": about.get("protocol", "corrected")}
     asked |= {"suite": about.get("suite", "mini")}
-    columns = [split_name(one) for one in methods]
+    minus = about.get("minus")
+    needed = dict.fromkeys([*methods, *([minus] if minus else [])])
     rows = scores[(scores[list(asked)] == pd.Series(asked)).all(axis=1)]
     rows = rows[(rows["classes"] == int(about.get("classes", 40))) & rows["metric"].isin(metrics)]
-    rows = rows[pd.MultiIndex.from_frame(rows[["method", "variant"]]).isin(columns)]
+    rows = rows[pd.MultiIndex.from_frame(rows[["method", "variant"]]).isin([split_name(one) for one in needed])]
     there = set(zip(map(join_name, rows["method"], rows["variant"]), rows["metric"], strict=True))
-    if absent := [(method, metric) for method in methods for metric in metrics if (method, metric) not in there]:
+    if absent := [(method, metric) for method in needed for metric in metrics if (method, metric) not in there]:
         raise PageError(f"{where}: no committed scores of {' in '.join(absent[0])} for {', '.join(asked.values())}")
     found = {(join_name(row["method"], row["variant"]), row["metric"]): row for _, row in result_table(rows).iterrows()}
     first, *others = methods
-    minus = about.get("minus")
     subjects = int(found[first, metrics[0]]["n_subjects"])
     counted = f"{about['split']}, {subjects} subject{'s' * (subjects > 1)}"
     heads = [counted, f"`{first}`", "minus shuffled", *(f"`{one}`" for one in others)]
