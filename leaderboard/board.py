@@ -23,6 +23,7 @@ from leaderboard.stats.panels import Panel, build_panels, weigh
 from leaderboard.stats.ranking import rank_methods
 from leaderboard.stats.resampling import draw_means, seed_from, share_best
 from leaderboard.tables import result_table
+from leaderboard.verdict import write_interval
 from metrics.protocols import PROTOCOLS, MetricSpec
 
 PROTOCOL = "corrected"
@@ -41,11 +42,9 @@ class Score:
     below: bool = False  # worse than the best floor
 
     def __str__(self) -> str:
-        """`0.213 [0.198, 0.229]`: three significant digits, ↓ behind one below its floor; empty without a score."""
-        if np.isnan(self.value):
-            return ""
-        ends = "" if np.isnan(self.low) else f" [{write_number(self.low)}, {write_number(self.high)}]"
-        return write_number(self.value) + ends + (" ↓" if self.below else "")
+        """`0.213 [0.198, 0.229]`, with ↓ behind one below its floor; empty without a score."""
+        text = write_interval(self.value, self.low, self.high)
+        return text + " ↓" if text and self.below else text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from leaderboard.glossary import explain_metric
 from leaderboard.standing import ABOVE, BELOW, FREE, UNSURE
 from leaderboard.stats.panels import TableError
 from leaderboard.tables import NO_ROOM, SEES_BRAIN, SHUFFLED
-from leaderboard.verdict import choose_headlines, tell_standing, write_short
+from leaderboard.verdict import choose_headlines, tell_standing, write_interval, write_short
 from metrics.protocols import PROTOCOLS, Protocol
 
 WIDTH = 100
@@ -223,14 +223,8 @@ def name_row(row: pd.Series) -> str:
 
 
 def tell_interval(row: Mapping[str, Any] | pd.Series, names: Sequence[str] = ("value", "low", "high")) -> str:
-    """`0.193 [0.149, 0.238]`, all with the decimals that three digits of the first take."""
     value, low, high = (float(row[name]) for name in names)
-    if not np.isfinite(value):
-        return ""
-    size = max(abs(value), abs(high - low) if np.isfinite(high - low) else 0, 1e-6)
-    places = max(0, 2 - int(np.floor(np.log10(size))))
-    ends = f" [{low:.{places}f}, {high:.{places}f}]" if np.isfinite(low) and np.isfinite(high) else ""
-    return f"{value:.{places}f}{ends}"
+    return write_interval(value, low, high)
 
 
 def draw_bar(row: Mapping[str, Any] | pd.Series) -> str:

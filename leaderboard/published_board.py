@@ -19,7 +19,7 @@ from leaderboard.glossary import FLOOR_WORDS, explain_metric
 from leaderboard.published import PublishedSet
 from leaderboard.rendering import render
 from leaderboard.standing import ABOVE, ALONE, BELOW, FLOORS, FREE, LEVEL, UNSURE, stand
-from leaderboard.verdict import write_verdict
+from leaderboard.verdict import write_interval, write_verdict
 from metrics.protocols import PROTOCOLS
 
 HEADS = ("metric", "score", "chance", *(FLOOR_WORDS[name].removeprefix("the ") for name in FLOORS), "stands")
@@ -174,8 +174,7 @@ def name_metric(row: dict) -> str:
 
 
 def write_score(row: dict) -> str:
-    ends = "" if np.isnan(row["low"]) else f" [{write_number(row['low'])}, {write_number(row['high'])}]"
-    return write_number(row["value"]) + ends
+    return write_interval(row["value"], row["low"], row["high"])
 
 
 def write_value(value: float) -> str:

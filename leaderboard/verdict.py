@@ -133,6 +133,20 @@ def write_short(*values: float) -> list[str]:
     return texts
 
 
+def write_interval(value: float, low: float, high: float) -> str:
+    """`0.193 [0.149, 0.238]`, all with the decimals that three digits of the score or of its interval take.
+
+    Without an interval the score alone; empty without a score.
+    """
+    if not np.isfinite(value):
+        return ""
+    width = high - low if np.isfinite(high - low) else 0.0
+    size = max(abs(value), abs(width))
+    places = max(0, 2 - int(np.floor(np.log10(size)))) if size > 1e-6 else 0
+    ends = f" [{low:.{places}f}, {high:.{places}f}]" if np.isfinite(high - low) else ""
+    return f"{value:.{places}f}{ends}"
+
+
 def write_digits(value: float, digits: int) -> str:
     """So many significant digits without an exponent: 0.053, 8.7, 161."""
     if not np.isfinite(value):

@@ -89,16 +89,20 @@ def view_column(section: Section) -> dict[str, Any]:
     }
 
 
-def name_leader(section: Section, standing: pd.DataFrame) -> dict[str, str] | None:
+def name_leader(section: Section, standing: pd.DataFrame) -> dict[str, Any] | None:
     """Whose score is the best of a column, whether it is above the floor, and how many it is not told from."""
     if not section.ranked:
         return None
     first = section.ranked[0]
     said = standing.loc[first.method]
-    _, words = tell_cell(str(said["standing"]), str(said["rival"]), first)
-    peers = sum(row.tier == 1 for row in section.ranked) - 1
-    words = "above floor" if words.startswith("share ") else words
-    return {"method": first.method, "words": words + (f", not told from {peers} more" if peers else "")}
+    colour, words = tell_cell(str(said["standing"]), str(said["rival"]), first)
+    return {
+        "method": first.method,
+        "text": write_number(first.scores[section.primary.name].value),
+        "words": "above floor" if words.startswith("share ") else words,
+        "colour": "above" if colour.startswith("share") else colour,
+        "peers": sum(row.tier == 1 for row in section.ranked) - 1,
+    }
 
 
 def view_cell(row: Row, place: int, metric: str, standing: pd.DataFrame) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bench.core.built_in import BUILT_IN
 from bench.core.registry import describe, names
 from leaderboard.admission import CLIPS, PART, SUBMITTED
@@ -27,6 +29,7 @@ from leaderboard.papers.works import find_paper
 from leaderboard.publication import write_place
 from leaderboard.results import group_of
 from leaderboard.web.clip_wall import Wall
+from leaderboard.web.markdown import lay_out
 from leaderboard.web.origin import Origin, tell_commit, tell_day
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +92,6 @@ def view_method(
     paper, address = find_paper(method)
     target = BUILT_IN["methods"][method].target if method in BUILT_IN["methods"] else ""
     code = find_code(target)
-    readme = ROOT / code / "README.md" if code else None
     return {
         "name": method,
         "role": ROLES.get(entries[0].row.role, entries[0].row.role),
@@ -99,7 +101,7 @@ def view_method(
         "tables": [table for table in reported if tells_of(table, method)],
         "code": code,
         "code_address": f"{origin.repository}/tree/main/{code}" if origin.repository and code else "",
-        "readme": readme.read_text(encoding="utf-8") if readme is not None and readme.is_file() else "",
+        "readme": read_readme(code, origin) if code else "",
         "submitted": all(entry.row.door == SUBMITTED for entry in entries),
         "modules": list_modules(entries, target),
         "entries": [view_entry(entry) for entry in entries],
@@ -110,6 +112,12 @@ def find_code(target: str) -> str:
     """The folder of a built-in method, from the root of the repository: `methods/sam_net`; empty for others."""
     parts = target.partition(":")[0].split(".")
     return "/".join(parts[:2]) if len(parts) > 1 else ""
+
+
+def read_readme(code: str, origin: Origin) -> Markup:
+    """The page that lies beside a method's code, as HTML; empty without one."""
+    path = ROOT / code / "README.md"
+    return lay_out(path.read_text(encoding="utf-8"), code, origin.repository) if path.is_file() else Markup()
 
 
 def tells_of(table: ReportedTable, method: str) -> bool:

@@ -1,7 +1,9 @@
-"""One HTML page that is whole in itself: a template with its style and script in it, and nothing else allowed to run.
+"""HTML pages that work from a file URL and run nothing but ours: whole in themselves, or with two files beside them.
 
-Style and script are allowed by their digests alone (Content-Security-Policy), so a page works from a file URL, sends no
-request, and nothing that a name smuggles in can run; all content is escaped besides.
+A page that is sent by itself (a report, a study) holds its style and script, and its policy (Content-Security-Policy)
+allows these by their digests alone. The pages of a site share one style and one script that lie beside them; theirs
+allows what lies where the page does, and nothing that stands in it. Either way nothing is asked of any other place, and
+nothing that a name smuggles in can run; all content is escaped besides.
 """
 
 from __future__ import annotations
@@ -15,26 +17,36 @@ import jinja2
 from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-BESIDE = ("img-src 'self' file:", "media-src 'self' file:")  # what lies beside the page
+HERE = "'self' file:"  # what lies beside the page: to a browser no file is another's 'self'
+BESIDE = (f"img-src {HERE}", f"media-src {HERE}")
 INSIDE = ("img-src data:",)  # pictures that stand in the page itself
 
 
-def fill_page(name: str, *, assets: str = "", media: tuple[str, ...] = BESIDE, **content: Any) -> str:
-    """`templates/<name>.html` with its style and script in it, and the policy that allows these two alone.
+def read_assets(name: str) -> dict[str, str]:
+    """The style and the script of pages, by the names of their files; without a script where there is none.
 
-    Style and script are those of `assets`, by default of the same name. Everything of `content` is escaped. `media` is
-    the policy for pictures and films: `BESIDE` or `INSIDE`. A template without a script file gets none.
+    The style is what all pages have in common, then `templates/<name>.css`.
     """
-    assets = assets or name
-    css = (TEMPLATES / "common.css").read_text(encoding="utf-8")
-    css += (TEMPLATES / f"{assets}.css").read_text(encoding="utf-8")
-    script = TEMPLATES / f"{assets}.js"
-    js = script.read_text(encoding="utf-8") if script.is_file() else ""
+    styles = [(TEMPLATES / f"{one}.css").read_text(encoding="utf-8") for one in ("common", name)]
+    script = TEMPLATES / f"{name}.js"
+    scripts = {script.name: script.read_text(encoding="utf-8")} if script.is_file() else {}
+    return {f"{name}.css": "".join(styles), **scripts}
+
+
+def fill_page(name: str, *, assets: str = "", media: tuple[str, ...] = BESIDE, **content: Any) -> str:
+    """`templates/<name>.html`, filled. Everything of `content` is escaped.
+
+    With `assets` the page leads to the files of `read_assets(assets)` beside it, else style and script of its own name
+    stand in it. `media` is the policy for pictures and films: `BESIDE` or `INSIDE`.
+    """
+    files = read_assets(assets or name)
+    css, js = files[f"{assets or name}.css"], files.get(f"{assets or name}.js", "")
+    style, script = (HERE, HERE) if assets else (f"'{name_digest(css)}'", f"'{name_digest(js)}'")
     policy = "; ".join(
         (
             "default-src 'none'",
-            *([f"script-src '{name_digest(js)}'"] if js else []),
-            f"style-src '{name_digest(css)}'",
+            *([f"script-src {script}"] if js else []),
+            f"style-src {style}",
             *media,
             "base-uri 'none'",
             "form-action 'none'",

@@ -33,7 +33,7 @@ from leaderboard.standing import (
     UNSURE,
     stand,
 )
-from leaderboard.verdict import choose_headlines, write_verdict
+from leaderboard.verdict import choose_headlines, write_interval, write_verdict
 from leaderboard.web.media import Video, encode_moving, encode_still
 from leaderboard.web.page import INSIDE, fill_page
 
@@ -195,7 +195,6 @@ def view_metric(row: dict[Any, Any]) -> dict[str, Any]:
         return {"x": at(left), "width": f"{100 * (right - left) / span:.2f}%"}
 
     whisker = {"low": at(row["low"]), "high": at(row["high"])} if np.isfinite(row["low"]) else None
-    ends = f" [{write_number(row['low'])}, {write_number(row['high'])}]" if whisker else ""
     return {
         "title": words.title,
         "direction": row["direction"],
@@ -203,7 +202,7 @@ def view_metric(row: dict[Any, Any]) -> dict[str, Any]:
         "standing": tell_standing(row["standing"], row["rival"]),
         "mark": MARKS.get(row["standing"], "open"),
         "free": row["standing"] == FREE,
-        "value": write_number(row["value"]) + ends,
+        "value": write_interval(row["value"], row["low"], row["high"]),
         "bar": bar(row["value"]),
         "whisker": whisker,
         "floors": [{"label": label, "text": write_number(value), **bar(value)} for label, value, _ in bars],

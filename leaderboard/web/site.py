@@ -8,6 +8,7 @@
     site/published.html, papers.html  what was published of real recordings, and what papers report
     site/submit.html, history.html    how to submit, and how the board changed between its releases
     site/board.csv, board.json        the numbers (of published videos too: published.csv, published.json)
+    site/board.css, board.js          what all pages look like, and what sorts, filters and plays
     site/media/                WebM clips and PNG posters, copied from the committed walls
 
 Clips are copied, not referred to where they lie in `results/`, so that the folder can be published or sent by itself.
@@ -31,6 +32,7 @@ import numpy as np
 
 from leaderboard.admission import SEES_BRAIN
 from leaderboard.board import SPLITS, Row, Section, write_number
+from leaderboard.glossary import explain_metric
 from leaderboard.narrow import tell_verdict
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
 from leaderboard.papers.unread import load_unread
@@ -51,11 +53,12 @@ from leaderboard.web.method_page import (
     write_record,
 )
 from leaderboard.web.origin import Origin, describe_origin
-from leaderboard.web.page import fill_page
+from leaderboard.web.page import fill_page, read_assets
 from leaderboard.web.plot import view_dots
-from leaderboard.web.wall_page import name_metric, view_wall
+from leaderboard.web.wall_page import view_wall
 
 FOLDER = Path(__file__).parents[1] / "site"
+ASSETS = "board"  # style and script of all pages
 MADE = "<code>python -m bench board</code>"  # stands on every page of ours
 WRITTEN = "Made by `python -m bench board`"  # and on every text
 SUBMIT = {  # what the page of how to submit shows
@@ -94,7 +97,7 @@ def write_site(
     shown = [(section, next((one for one in clips if one.belongs_to(section)), None)) for section in sections]
     entries = list_entries(shown, records)
     texts = fill_pages(shown, reported, published, entries, describe_origin(records), releases)
-    texts |= write_exports(sections, published)
+    texts |= write_exports(sections, published) | read_assets(ASSETS)
     texts |= {one.record_name: write_record(one) for rows in entries.values() for one in rows if one.record}
     media = folder / "media"
     for part in (media, folder / "records"):
@@ -139,7 +142,7 @@ def fill_pages(
     of_section = {(one.section.name, method): one for method, rows in entries.items() for one in rows}
 
     def fill(name: str, title: str, **content: Any) -> str:
-        return fill_page(name, assets="board", title=title, origin=origin, pages=pages, **content)
+        return fill_page(name, assets=ASSETS, title=title, origin=origin, pages=pages, **content)
 
     links = [(f"{section.name}.html", tell_title(section)) for section in sections]
     links += [("published.html", "published videos")] if published else []
@@ -211,7 +214,7 @@ def find_strays(folder: Path, made: Collection[str]) -> list[str]:
     that the board made them.
     """
     site = folder / "site"
-    there = [path for ending in ("html", "md", "csv", "json") for path in site.glob(f"*.{ending}")]
+    there = [path for ending in ("html", "md", "csv", "json", "css", "js") for path in site.glob(f"*.{ending}")]
     there += [*site.glob("records/*.json"), *list_media(site), *folder.glob("evaluation-results/*.yaml")]
     there += [*folder.glob("*.html")]
     there += [path for path in folder.glob("*.md") if WRITTEN in path.read_text(encoding="utf-8", errors="replace")]
@@ -236,12 +239,13 @@ def view_section(section: Section) -> dict[str, Any]:
         "classes": section.classes,
         "suite": section.suite,
         "design": section.design,
-        "primary": name_metric(primary.name),
+        "primary": explain_metric(primary.name).title,
         "direction": primary.direction,
         "chance": write_number(primary.chance) if isinstance(primary.chance, float) else "",
         "generalises_to": section.generalises_to,
         "metrics": [
-            {"key": one.name, "name": name_metric(one.name), "direction": one.direction} for one in section.metrics
+            {"key": one.name, "name": explain_metric(one.name).title, "direction": one.direction}
+            for one in section.metrics
         ],
         "rows": [view_row(place, row, section) for place, row in enumerate(section.rows) if row.role in SEES_BRAIN],
         "references": [view_row(0, row, section) for row in section.rows if row.role not in SEES_BRAIN],

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from leaderboard.board import Section, write_number
+from leaderboard.glossary import explain_metric
 from leaderboard.web.clip_wall import CHOSEN, Shot, Tile, Wall
 from leaderboard.web.method_page import name_part
-
-
-def name_metric(name: str) -> str:
-    """`video_50way` as people write it: video 50-way."""
-    return re.sub(r"(\d)way$", r"\1-way", name).replace("_", " ")
 
 
 def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
@@ -47,7 +42,7 @@ def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
         }
         for method in dict.fromkeys(tile.method for tile in picked)
     ]
-    return {"clips": clips, "picks": picks, "metric": name_metric(wall.metric)}
+    return {"clips": clips, "picks": picks, "metric": explain_metric(wall.metric).title}
 
 
 def view_pick(tile: Tile, wall: Wall) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def view_pick(tile: Tile, wall: Wall) -> dict[str, Any]:
 
 
 def view_tile(tile: Tile, shot: Shot, words: str) -> dict[str, Any]:
-    text = "< 0.001" if 0 < tile.value < 0.001 else write_number(tile.value)
+    text = "<\u00a00.001" if 0 < tile.value < 0.001 else write_number(tile.value)
     return {"method": tile.method, "text": text, "shot": view_shot(shot, words)}
 
 

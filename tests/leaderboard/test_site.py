@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +42,7 @@ def test_the_page_is_the_same_every_time_and_old_clips_go(made, tmp_path):
     pages = {section.name + ".html" for section in sections} | {"index.html", "papers.html", f"clips-{WALLED}.html"}
     pages |= {name_page(row.method) for section in sections for row in section.rows} | {"submit.html"}
     media = {path.name for path in list_media(tmp_path)}
-    assert media == set(first) - pages - {"board.csv", "board.json"} and pages < set(first)
+    assert media == set(first) - pages - {f"board.{one}" for one in ("csv", "json", "css", "js")} and pages < set(first)
     assert (tmp_path / "media" / "mine.txt").exists() and (tmp_path / "mine.html").exists()
     assert not (tmp_path / "clips-gone.html").exists()
 
@@ -52,7 +54,10 @@ def test_nothing_is_fetched_and_all_that_is_linked_is_there(made):
     shown = set()
     for name, page in pages.items():
         for tag, about in page.tags:
-            assert tag not in ("iframe", "object", "link", "base")
+            assert tag not in ("iframe", "object", "base")
+            if tag in ("link", "script"):  # the two files that all pages share
+                assert about in ({"rel": "stylesheet", "href": "board.css"}, {"src": "board.js"})
+                continue
             assert not [one for one in about if one.startswith("on") or one == "style"]
             if "src" in about:
                 assert tag == "img" and about["loading"] == "lazy" and about["width"] == "128"
@@ -68,6 +73,16 @@ def test_nothing_is_fetched_and_all_that_is_linked_is_there(made):
                 assert (place or name) in pages and (not part or f"{place or name}#{part}" in ids), target
     assert shown == {name for wall in walls for name in wall.files()}
     assert all((folder / "media" / one).is_file() for one in shown)
+
+
+def test_headings_go_down_one_at_a_time_and_every_table_has_a_caption(made):
+    for path in made[0].glob("*.html"):
+        tags = [tag for tag, _ in read_page(path).tags]
+        levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1 and levels.count(1) == 1, path.name
+        assert all(now - before <= 1 for before, now in pairwise(levels)), path.name
+        captioned = path.name.startswith("method-") or tags.count("table") == tags.count("caption")
+        assert captioned, path.name  # what is laid out of the repository's pages has headings
 
 
 def test_scores_stand_on_the_pages_as_in_the_sections(made):
@@ -156,7 +171,14 @@ def test_what_is_published_makes_a_site_that_check_watches(published, capsys):
     (site / "media" / ("0" * 24 + ".png")).write_bytes(content)  # of nothing on the board
     assert board("--check") == 1
     assert board() == 0 and board("--check") == 0
-    for name in ("site/mine.html", "site/notes.md", "index.html", "evaluation-results/gone.yaml", "OLD.md"):
+    for name in (
+        "site/mine.html",
+        "site/notes.md",
+        "site/more.js",
+        "index.html",
+        "evaluation-results/gone.yaml",
+        "OLD.md",
+    ):
         stray = published / "board" / name
         stray.write_text("Made by `python -m bench board`, once", encoding="utf-8")
         capsys.readouterr()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_site import ALSO_HOSTILE, HOSTILE, Site, make_site, read_page
+from small_site import ALSO_HOSTILE, HOSTILE, Reader, Site, make_site, read_page
 
 from bench.cli.app import command
 from bench.core.built_in import BUILT_IN
@@ -19,6 +19,7 @@ from leaderboard.papers.works import find_paper, load_works
 from leaderboard.publication import board_rows
 from leaderboard.rendering import render
 from leaderboard.results import Committed
+from leaderboard.web.markdown import lay_out
 from leaderboard.web.method_page import list_entries, name_page, view_method
 from leaderboard.web.origin import describe_origin, find_repository
 from leaderboard.web.site import SUBMIT
@@ -69,8 +70,43 @@ def test_a_page_tells_paper_and_code_of_a_built_in_method(made):
     entries = list_entries([(sections[0], walls[0])], [])
     view = view_method("dynamind", entries["retrieval"], [], describe_origin([]))
     assert view["address"] == "https://arxiv.org/abs/2509.01177" and "DynaMind" in view["paper"]
-    assert view["code"] == "baselines/dynamind" and view["readme"].startswith("# DynaMind")
+    assert view["code"] == "baselines/dynamind" and "<h1" not in view["readme"] and "<h3>" in view["readme"]
     assert view_method(HOSTILE, entries["retrieval"], [], describe_origin([]))["code"] == ""
+
+
+def test_a_page_of_the_repository_is_laid_out_and_can_do_nothing():
+    text = """# Title
+<!-- board dataset=x -->
+## Part
+
+| a | b |
+|---|--:|
+| *x* | 1 < 2 |
+
+[there](https://host/x?a=1&b=2) [beside](../RECIPES.md#part) [above](../../../etc) [here](#part)
+[never](javascript:alert(1))
+![picture](https://host/x.png) <img src=x onerror=alert(2)> <b>bold</b>
+
+```bash
+echo "<script>alert(3)</script>"
+```
+"""
+    for repository, inside in (
+        ("", "beside"),
+        ("https://host/o/n", '<a href="https://host/o/n/blob/main/methods/RECIPES.md"'),
+    ):
+        reader = Reader()
+        html = lay_out(text, "methods/some", repository)
+        reader.feed(html)
+        tags = [tag for tag, _ in reader.tags]
+        assert tags[:3] == ["h3", "div", "table"] and "Title" not in html and "board" not in html and inside in html
+        assert not {"img", "script", "b", "h1"} & set(tags) and tags.count("td") == 2 and "em" in tags
+        links = [about for tag, about in reader.tags if tag == "a"]
+        assert links[0] == {"href": "https://host/x?a=1&b=2", "rel": "noopener noreferrer"}
+        assert all(str(one["href"]).startswith("https://host/") for one in links)
+        assert len(links) == 2 + bool(repository)  # of the picture too
+        assert "<b>bold</b> " not in html and 'echo "<script>alert(3)</script>"' in reader.text
+        assert all(word in reader.text for word in ("beside", "above", "here", "1 < 2"))
 
 
 def test_works_are_of_methods_and_cited_where_they_are_built():

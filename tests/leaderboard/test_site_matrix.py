@@ -11,7 +11,7 @@ from browser import click, find, list_shown, open_browser, open_page, press, rea
 from published_sets import ABOUT, make_scored
 from small_site import HOSTILE, Site, make_site, read_page
 
-from leaderboard.board import make_board
+from leaderboard.board import make_board, write_number
 from leaderboard.narrow import note_verdicts
 from leaderboard.published import read_published, write_published
 from leaderboard.published_board import show_sets
@@ -173,17 +173,33 @@ def test_real_recordings_are_told_from_phantoms_by_the_address_too(chromium, mad
         assert len(list_shown(chromium, "aside li", "data-recordings")) == sets
 
 
-def test_the_first_screen_says_who_is_first_everywhere_and_what_is_real(chromium, made):
-    """Without opening anything, of the part that is not shown too."""
-    open_page(chromium, made[0] / "index.html", size=(1280, 800))
-    words = " ".join(find(chromium, ".leaders")[0].text.split())
-    for section in made[1]:
-        first = section.rows[0]
-        assert f"{section.split.replace('_', ' ')} {first.method}, above floor" in words
-    assert "First, EEG phantom_eeg:tiny (phantom): " in words and "First, fMRI phantom_fmri (phantom): " in words
-    ends = [one.rect["y"] + one.rect["height"] for one in find(chromium, ".leaders, aside .badge.real")]
-    assert len(ends) == 2 and max(ends) < 800
-    assert find(chromium, ".grid")[0].rect["y"] < 400
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
+def test_the_first_screen_says_who_leads_everywhere_above_which_floor_and_what_is_real(chromium, made, size):
+    """All of it without scrolling or opening anything, of the part that is not shown too."""
+    open_page(chromium, made[0] / "index.html", size=size)
+    inside = (
+        "return [...document.querySelectorAll('.leaders > ul > li')].map((set) => [...set.querySelectorAll('p, li')]"
+    )
+    shown = chromium.execute_script(f"{inside}.map((one) => one.innerText.replace(/\\s+/g, ' ')))")
+    assert [one[0] for one in shown] == [
+        "EEG phantom_eeg:tiny phantom: synthetic",
+        "fMRI phantom_fmri phantom: synthetic",
+    ]
+    told = [line for one in shown for line in one[1:]]
+    assert len(told) == len(made[1]) == 3
+    for section, line in zip(made[1], told, strict=True):
+        first, primary = section.rows[0], section.primary.name
+        floor = section.table.loc[section.table["metric"] == primary, "floor"].max()
+        split = section.split.replace("_", " ")
+        score = write_number(first.scores[primary].value)
+        assert line.startswith(f"{split} {first.method} {score} above floor ({write_number(floor)})")
+    (real,) = find(chromium, ".leaders .real")
+    assert "no method is ranked on any yet" in real.text and "published of real recordings (1 set," in real.text
+    ends = """return [...document.querySelectorAll('.leaders, .leaders *')].map((one) => one.getBoundingClientRect())
+        .filter((box) => box.width > 1).map((box) => [box.right, box.bottom])"""
+    right, bottom = map(max, zip(*chromium.execute_script(ends), strict=True))
+    assert right <= size[0] and bottom <= size[1]
+    assert read_console(chromium) == []
 
 
 def test_the_keyboard_alone_filters_sorts_and_goes_on(chromium, made):
