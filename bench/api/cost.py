@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
-from bench.core.hardware import AUTO
+from bench.core.hardware import AUTO, list_devices
 from bench.core.job import Job
 from bench.core.progress import say
 from bench.core.spec import is_submitted, precision_of
@@ -62,7 +62,8 @@ def estimate_cost(
 ) -> list[CellsCost]:
     """A row for each variant and split of a method among these cells. Nothing is computed but one matrix product.
 
-    `memory` ("24GiB", or bytes) is what of the device may be used: what one item needs is held against it.
+    `memory` ("24GiB", or bytes) is what of the device may be used: what one item needs is held against it. Of several
+    devices that work on a cell together the first is counted, as if it were alone.
     """
     import torch
 
@@ -73,6 +74,7 @@ def estimate_cost(
     shapes = load_shapes(suite, precision=precision)
     size = None if memory is None else parse_size(memory)
     found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = list_devices(device)[0]  # of several: as one would take alone
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in todo:
         groups.setdefault((job.spec.dataset, job.spec.method, job.variant, job.spec.split), []).append(job)
@@ -200,8 +202,9 @@ def find_rates(
 
 
 def is_timed(manifest: Mapping[str, Any]) -> bool:
-    """Whether a cell's manifest says how long it was trained and drew; of drawing by kept weights alone it does not."""
-    return {"fit", "reconstruct"} <= set(manifest["phases"]) and "weights_of" not in manifest
+    """Whether a cell's manifest says how long one device trained and drew; of drawing by kept weights it does not."""
+    several = len(list_devices(manifest.get("provenance", {}).get("device", "cpu"))) > 1
+    return {"fit", "reconstruct"} <= set(manifest["phases"]) and "weights_of" not in manifest and not several
 
 
 def compare_costs(*, runs: str | Path = "runs", data_root: str | Path | None = None) -> pd.DataFrame:

@@ -152,8 +152,20 @@ def check_loggers(log: Sequence[str]) -> None:
             check_logger(name)
 
 
-def check_processes(jobs: int | None, threads: int, scheduler: str | None = None) -> None:
-    """How many processes and threads are asked for: more than any machine has is a slip of the hand."""
+def check_processes(jobs: int | None, threads: int, scheduler: str | None = None, *, device: str = "auto") -> None:
+    """How many processes and threads are asked for: more than any machine has is a slip of the hand.
+
+    Devices that work on one cell together leave none for other cells beside it.
+    """
+    from bench.core.hardware import list_devices
+
+    if len(list_devices(device)) > 1:
+        if jobs not in (None, 1):
+            raise BenchError(f"--jobs {jobs} with --device {device}: these work on one cell at a time; leave one out")
+        if scheduler is not None and scheduler.startswith("local:") and scheduler != "local:1":
+            raise BenchError(
+                f"--scheduler {scheduler} with --device {device}: its workers would share these; use local:1"
+            )
     if jobs is not None and scheduler is not None:
         raise BenchError("--jobs counts processes of this machine; how many make cells on a cluster are its workers")
     for what, count in (("jobs", jobs), ("threads", threads)):
@@ -161,13 +173,18 @@ def check_processes(jobs: int | None, threads: int, scheduler: str | None = None
             raise BenchError(f"{count} {what}: allowed are 1 to {MOST_PROCESSES}; one a core is the most that helps")
 
 
-def check_hardware(device: str, precision: str, memory: str | int | None, *, here: bool = True) -> int | None:
-    """The device, the precision and the size of memory can be had; `here` asks whether a named GPU is. Gives bytes."""
-    from bench.core.hardware import check_device, check_precision, parse_size
+def check_hardware(
+    device: str, precision: str, memory: str | int | None, *, here: bool = True, several: bool = False
+) -> int | None:
+    """The device, the precision and the size of memory can be had; `here` asks whether a named GPU is. Gives bytes.
+
+    `several` allows devices that work on one cell together.
+    """
+    from bench.core.hardware import check_device, check_devices, check_precision, parse_size
 
     check_precision(precision)
     size = None if memory is None else parse_size(memory)
-    check_device(device, here=here)
+    (check_devices if several else check_device)(device, here=here)
     return size
 
 

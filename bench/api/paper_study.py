@@ -127,7 +127,7 @@ def plan_study(
         dataset = quick_datasets(load_table(name), dataset)
     else:
         seeds = max(seeds, load_declared().seeds)
-    size = names.check_hardware(device, precision, memory, here=here)
+    size = names.check_hardware(device, precision, memory, here=here, several=True)
     hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": size}
     options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
     surveyed, viewers = survey(name, seeds=seeds, make=True, shapes=shapes, hardware=hardware, **options)
@@ -158,7 +158,7 @@ def run_study(
     from bench.harness.shared_fits import give
     from bench.store.cells import Store
 
-    names.check_processes(jobs, threads, scheduler)
+    names.check_processes(jobs, threads, scheduler, device=asked.get("device", "auto"))
     names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     planned = plan_study(name, runs=runs, here=scheduler is None, **asked)

@@ -137,7 +137,7 @@ def plan_paper(
     table = load_table(name)
     if quick:
         dataset = quick_datasets(table, dataset)
-    size = names.check_hardware(device, precision, memory, here=here)
+    size = names.check_hardware(device, precision, memory, here=here, several=True)
     hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": size}
     options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
     surveyed, viewers = survey(table, seeds=seeds, make=True, shapes=shapes, hardware=hardware, **options)
@@ -171,7 +171,7 @@ def run_paper(
     log: Sequence[str] = (),
 ) -> tuple[PaperTable, tuple[str, ...]]:
     """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
-    names.check_processes(jobs, threads, scheduler)
+    names.check_processes(jobs, threads, scheduler, device=device)
     names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     surveyed, planned, todo = plan_paper(

@@ -98,6 +98,7 @@ def run(
     draws by, or settings of the suite, are others.
 
     `device` is where methods and judges compute: "cpu", "cuda", "cuda:N" or, by default, a GPU where there is one.
+    Several ("cuda:0,cuda:1") work on each cell together, one cell after another; judges compute on the first.
     `precision` ("fp32", "bf16", "fp16") is that of the generators, of the networks that train and of the judges that a
     method asks, and a part of a cell's key; scores are given by exact judges. `memory` ("24GiB", or bytes) is what of
     the device each process may use.
@@ -110,7 +111,7 @@ def run(
     Raises BenchError for a name or choice that is not there, before anything is made, and CellsFailed, which carries
     the result of the others, where cells failed.
     """
-    names.check_processes(jobs, threads, scheduler)
+    names.check_processes(jobs, threads, scheduler, device=device)
     names.check_loggers(log)
     seconds = names.parse_time_limit(time_limit)
     planned = plan_run(
@@ -190,7 +191,7 @@ def plan_run(
     name = names.name_of(method)
     names.check_split(split)
     names.check_seeds(seeds)
-    size = names.check_hardware(device, precision, memory, here=here)
+    size = names.check_hardware(device, precision, memory, here=here, several=True)
     ask_files([name, *(parameters or {}).values()])
     part, parts = names.parse_shard(shard)
     if keep_weights and weights_of is not None:
@@ -263,10 +264,12 @@ def make_cells(
 
         outcomes = execute_on_cluster(todo, runs, scheduler=scheduler, threads=threads, time_limit=time_limit)
     else:
+        from bench.core.hardware import list_devices
         from bench.core.paths import available_cores
         from bench.harness.executor import execute
 
-        processes = min(jobs or available_cores(), max(1, len(todo)))
+        together = any(len(list_devices(job.device)) > 1 for job in todo)
+        processes = 1 if together else min(jobs or available_cores(), max(1, len(todo)))
         outcomes = execute(todo, runs, processes=processes, threads=threads, time_limit=time_limit)
     failures = []
     for outcome in outcomes:

@@ -83,7 +83,13 @@ precision = click.option(
 memory = click.option(
     "--memory", metavar="SIZE", show_default="all that is free", help="What of the device a process may use: 24GiB."
 )
-hardware = stack(device, precision, memory)
+devices = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    help="cpu, cuda, cuda:N; auto is a GPU where there is one; cuda:0,cuda:1 share each cell.",
+)
+hardware = stack(devices, precision, memory)
 references = click.option("--references", is_flag=True, help="Also a row for each floor, baseline and ceiling.")
 settings = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of the method (again for more)."

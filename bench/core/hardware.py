@@ -12,6 +12,7 @@ from bench.core.errors import BenchError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+MOST_DEVICES = 64  # for one cell
 AUTO = "auto"  # a GPU where torch finds one, else the processor
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -20,6 +21,29 @@ def check_precision(precision: str) -> None:
     """Raises BenchError for a precision that there is not."""
     if precision not in PRECISIONS:
         raise BenchError(f"precision {precision!r}; allowed are {', '.join(PRECISIONS)}")
+
+
+def list_devices(device: str) -> tuple[str, ...]:
+    """The devices that work on one cell: of `cuda:0,cuda:1` both.
+
+    >>> list_devices("cuda:0,cuda:1")
+    ('cuda:0', 'cuda:1')
+    """
+    return tuple(device.split(","))
+
+
+def check_devices(device: str, *, here: bool = True) -> None:
+    """`check_device`, or several of one kind that work on a cell together. Raises BenchError for others."""
+    devices = list_devices(device)
+    if len(devices) > MOST_DEVICES:
+        raise BenchError(f"{len(devices)} devices for a cell; allowed are {MOST_DEVICES} at most, all of one machine")
+    if len(devices) > 1 and set(devices) != {"cpu"}:
+        if not all(re.fullmatch(r"cuda:\d{1,3}", one) for one in devices):
+            raise BenchError(f"device {device!r}; several devices of a cell are GPUs by number, like cuda:0,cuda:1")
+        if len(set(devices)) < len(devices):
+            raise BenchError(f"device {device!r} names a GPU twice; name each once, like cuda:0,cuda:1")
+    for one in devices:
+        check_device(one, here=here)
 
 
 def check_device(device: str, *, here: bool = True) -> None:

@@ -95,6 +95,8 @@ def ask(line: socket.socket, number: int, rows: np.ndarray) -> np.ndarray:
 
 def live(talk: socket.socket, line: socket.socket) -> None:
     """The life of a method's process: do each step that comes, and answer, until the harness is gone."""
+    from bench.toolbox.ranks import is_first
+
     setting, _ = receive_object(talk)
     prepare(**setting)
     method: Any = None
@@ -121,7 +123,7 @@ def live(talk: socket.socket, line: socket.socket) -> None:
                 answer["reads"] = list_reads([base] if base else [])
         except BaseException as error:  # a SystemExit and a KeyboardInterrupt too: each is an end of this step
             answer, array = describe_error(error), None
-        send_answer(talk, {"step": step, **answer}, array)
+        send_answer(talk, {"step": step, **answer}, array if is_first() else None)
         answer, array = {}, None  # not kept while the next is made
 
 
@@ -155,10 +157,21 @@ def prepare(
     watch()
 
 
-def make(name: str, classes: Mapping[str, bytes], suite: tuple[Any, ...], seed: int, parameters: dict[str, Any]) -> Any:
-    """An instance of the method. `classes` are those that were handed over themselves, `suite` what one is made of."""
+def make(
+    name: str,
+    classes: Mapping[str, bytes],
+    suite: tuple[Any, ...],
+    seed: int,
+    parameters: dict[str, Any],
+    joining: tuple[int, Sequence[str], Path] | None,
+) -> Any:
+    """An instance of the method. `classes` are those that were handed over themselves, `suite` what one is made of;
+    `joining` is which of several devices' processes this is, and where these meet."""
     from bench.pretrained.suite import Suite
+    from bench.toolbox.ranks import join_ranks
 
+    if joining is not None:
+        join_ranks(*joining)
     LIVE.update({one: pickle.loads(content) for one, content in classes.items()})
     settled, options = suite
     return resolve("methods", name)(suite=Suite(*settled, **options), seed=seed, **parameters)

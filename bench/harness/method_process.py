@@ -16,7 +16,7 @@ import select
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from bench.harness.wire import (
     send_answer,
     send_object,
 )
+from bench.store import disk
 from bench.store.reads import MOST_FILES
 from bench.toolbox.rows import rows_at_once, walk
 
@@ -65,7 +66,10 @@ class MethodError(BenchError):
 
 
 class MethodProcess:
-    """A method that runs elsewhere. Whatever it does to its process ends with `close`, or with any failure."""
+    """A method that runs elsewhere. Whatever it does to its process ends with `close`, or with any failure.
+
+    On several devices it is a process for each (`bench.toolbox.ranks`), all asked the same; the first answers.
+    """
 
     def __init__(
         self,
@@ -81,10 +85,12 @@ class MethodProcess:
         checkpoints: Path | None = None,
         keep_weights: bool = False,
         weights: Path | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
         """Start a process and make the method in it. `generators` is the seed of its global generators, `checkpoints`
         a folder of the cell's own in which the toolbox keeps what a killed fit goes on from, and its weights where
-        `keep_weights`; `weights` a folder of those that stand for the training.
+        `keep_weights`; `weights` a folder of those that stand for the training. `devices` are several in place of the
+        suite's one.
 
         Raises MethodError where the method ends itself, its process or the `time_limit` (seconds, of all steps).
         """
@@ -94,19 +100,25 @@ class MethodProcess:
         self.truth: Any = None
         self.reads: dict[str, str] = {}  # sha256 of data files that the method read by itself, by path
         classes = pickle_classes([name, *parameters.values()])
-        self.child: Child = find_nursery(threads).start_method(log)
+        self.devices = tuple(devices) or (str(suite.device),)
+        self.meeting = make_meeting() if len(self.devices) > 1 else None
+        nursery = find_nursery(threads)
+        self.children: list[Child] = [nursery.start_method(log) for _ in self.devices]
         environment = {one: value for one, value in os.environ.items() if one not in HIDDEN}
         places = [str(Path(place).absolute()) for place in sys.path]
         setting = {"environment": environment, "places": places, "threads": threads, "generators": generators,
                    "checkpoints": None if checkpoints is None else checkpoints.absolute(),
                    "keep_weights": keep_weights, "weights": weights}  # fmt: skip
         settled = (suite.name, suite.settings, suite.base)
-        options = {"device": str(suite.device), "precision": suite.precision, "memory": suite.memory}
-        options["threads"] = suite.threads
+        options = {"precision": suite.precision, "memory": suite.memory, "threads": suite.threads}
+        made = {"name": locate(name), "classes": classes, "seed": seed,
+                "parameters": {one: locate(value) for one, value in parameters.items()}}  # fmt: skip
         with self.step("make"):
-            send_object(self.child.talk, setting, clock=self.clock)
-            self.send("make", [], name=locate(name), classes=classes, suite=(settled, options), seed=seed,
-                      parameters={one: locate(value) for one, value in parameters.items()})  # fmt: skip
+            for rank, (child, device) in enumerate(zip(self.children, self.devices, strict=True)):
+                joining = None if self.meeting is None else (rank, self.devices, self.meeting / "meeting")
+                asked = {**made, "suite": (settled, {**options, "device": device}), "joining": joining}
+                send_object(child.talk, setting, clock=self.clock)
+                send_object(child.talk, ("make", asked), clock=self.clock)
             self.receive("make")
 
     def fit(self, train: TrainingSet, validation: TrainingSet) -> None:
@@ -168,11 +180,15 @@ class MethodProcess:
             if answer.get("dtype") != dtype.str or answer.get("shape") != list(shape):
                 given = f"{str(answer.get('given'))[:200]} {str(answer.get('shape'))[:100]}"
                 raise self.fail(f"{step} returned {given}; it must return {wanted}")
-            return receive_array(self.child.talk, dtype, shape, self.clock)
+            return receive_array(self.children[0].talk, dtype, shape, self.clock)
 
     def close(self) -> Ending:
-        """End the process, and all that it started."""
-        return self.child.end()
+        """End the process, and all that it started; of several the status is the first's, and the memory all of it."""
+        endings = [child.end() for child in self.children]
+        if self.meeting is not None:
+            disk.remove(self.meeting)
+        peaks = [ending.peak for ending in endings if ending.peak is not None]
+        return replace(endings[0], peak=sum(peaks) if len(peaks) == len(endings) else None)
 
     def __enter__(self) -> MethodProcess:
         return self
@@ -193,9 +209,8 @@ class MethodProcess:
         try:
             yield
         except Closed:
-            ended = self.child.has_ended(5.0)
-            how = str(self.child.ending) if ended else "closed its connection to the harness"
-            raise self.fail(f"its process {how} in {name}") from None
+            how = self.find_ended(5.0) or "its process closed its connection to the harness"
+            raise self.fail(f"{how} in {name}") from None
         except Garbled:
             raise self.fail(f"wrote to its connection to the harness in {name}") from None
         except TimeUp:
@@ -211,31 +226,48 @@ class MethodProcess:
     def send(self, step: str, files: Any, **given: Any) -> None:
         open_files: list[int] = []
         packed = {name: self.pack(value, files, open_files) for name, value in given.items()}
-        send_object(self.child.talk, (step, packed), open_files, self.clock)
+        for child in self.children:
+            send_object(child.talk, (step, packed), open_files, self.clock)
 
     def receive(self, step: str) -> dict[str, Any]:
-        """The answer to a step, rows being served until it comes."""
-        child = self.child
-        while True:
-            ready, _, _ = select.select([child.ask, child.talk, child.life], [], [], self.clock.left())
-            if child.ask in ready:
-                self.serve()
-            elif child.talk in ready:
-                answer = receive_answer(child.talk, self.clock)
-                break
-            elif child.life in ready:
-                raise Closed
+        """The first process's answer to a step when all have answered, rows being served until then."""
+        answers: dict[Child, dict[str, Any]] = {}
+        while waiting := [child for child in self.children if child not in answers]:
+            lines = [line for child in waiting for line in (child.ask, child.talk, child.life)]
+            ready, _, _ = select.select(lines, [], [], self.clock.left())
+            for child in waiting:
+                if child.ask in ready:
+                    self.serve(child)
+                elif child.talk in ready:
+                    answers[child] = self.check(receive_answer(child.talk, self.clock), step)
+                elif child.life in ready:
+                    raise Closed
+        return answers[self.children[0]]
+
+    def check(self, answer: dict[str, Any], step: str) -> dict[str, Any]:
+        """The answer, if it is one to this step. Raises MethodError for what the method raised."""
         if answer.get("step") != step:
             raise Garbled
         if "raised" in answer:
             name, text, place = (str(answer.get(one, ""))[:2000] for one in ("raised", "text", "place"))
             told = text if answer.get("ours") is True else f"{name}: {text} ({place})" if text else f"{name} ({place})"
+            if len(self.children) > 1 and (ended := self.find_ended(1.0)):  # the others only miss it
+                told = f"{ended}, then: {told}"
             raise self.fail(f"{told} in {step}", traceback=str(answer.get("traceback", "")))
         return answer
 
-    def serve(self) -> None:
+    def find_ended(self, wait: float) -> str:
+        """Which process has ended, or does within so many seconds, and how; empty where none has."""
+        select.select([child.life for child in self.children], [], [], wait)
+        for number, (child, device) in enumerate(zip(self.children, self.devices, strict=True), start=1):
+            if child.has_ended():
+                which = f" {number} of {len(self.children)}, on {device}," if len(self.children) > 1 else ""
+                return f"its process{which} {child.ending}"
+        return ""
+
+    def serve(self, child: Child) -> None:
         """Answer one question for rows. Whoever does not wait for the answer gets none."""
-        _, files, _, _ = socket.recv_fds(self.child.ask, 16, 1)
+        _, files, _, _ = socket.recv_fds(child.ask, 16, 1)
         if not files:
             return
         with socket.socket(fileno=files[0]) as line, contextlib.suppress(Closed):
@@ -270,6 +302,13 @@ class MethodProcess:
     def lend(self, rows: Any) -> Any:
         self.lent.append(rows)
         return Lent(len(self.lent) - 1, tuple(rows.shape), np.dtype(rows.dtype).str, rows_at_once(rows))
+
+
+def make_meeting() -> Path:
+    """A folder in which the processes of one cell find each other."""
+    folder = Path(tempfile.gettempdir()) / disk.temporary_name("ranks")
+    folder.mkdir(0o700)
+    return folder
 
 
 def may_have(rows: np.ndarray, array: Any) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 
 from bench.core.contracts import Answers, BrainData, Dataset, Schedule, Space
 from bench.core.errors import BenchError
+from bench.core.hardware import list_devices
 from bench.core.job import Job
 from bench.core.progress import say, track
 from bench.core.registry import resolve
@@ -82,7 +83,7 @@ def run_job(job: Job, store: Store, limits: Limits = Limits()) -> str:
     from bench.pretrained.suite import load_suite
 
     dataset = open_once(job.spec.dataset, job.data_root)
-    suite = load_once(load_suite, job.spec.suite, job.device, job.memory)
+    suite = load_once(load_suite, job.spec.suite, list_devices(job.device)[0], job.memory)
     cell = store.find(job.spec.key)
     if cell is None:
         drawing = suite.at(job.spec.settings.get("precision", "fp32"))  # judges are exact whatever draws
@@ -121,7 +122,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
             "parameter_count": predicted.parameter_count,
             "started": started,
             "phases": predicted.phases,
-            "provenance": {**provenance.describe(), **describe_hardware(suite)},
+            "provenance": {**provenance.describe(), **describe_hardware(job, suite)},
             "peak_memory_bytes": predicted.peak_memory_bytes,
         }
         if job.weights is not None:
@@ -152,9 +153,11 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
     return cell
 
 
-def describe_hardware(suite: Any) -> dict[str, Any]:
+def describe_hardware(job: Job, suite: Any) -> dict[str, Any]:
     """The device that the method computed on, and what it might use: it changes a result by rounding."""
-    return {"device": str(suite.device), "precision": suite.precision, "memory": suite.memory}
+    several = len(list_devices(job.device)) > 1
+    device = job.device if several else str(suite.device)
+    return {"device": device, "precision": suite.precision, "memory": suite.memory}
 
 
 def predict(
@@ -179,6 +182,7 @@ def predict(
         checkpoints=limits.checkpoints,
         keep_weights=job.keep_weights,
         weights=None if job.weights is None else Path(job.weights),
+        devices=devices if len(devices := list_devices(job.device)) > 1 else (),
     ) as method:
         clock = time.monotonic()
         method.fit(show_set(dataset, fold.train, scalings), show_set(dataset, fold.validation, scalings))

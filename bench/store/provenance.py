@@ -193,8 +193,10 @@ def list_parts(making: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if "machine" in making:
         yield "processor", str(making["machine"].get("processor"))
     if "gpus" in making:
-        on_gpu = making.get("device", "cuda") != "cpu"  # of before a device could be chosen: the GPU, if there was one
-        yield "device", (", ".join(making["gpus"]) if on_gpu else "") or "cpu"
+        # Of before a device could be chosen: the GPU, if there was one.
+        devices = making.get("device", "cuda").split(",")
+        on_gpu, several = devices[0] != "cpu", f" ({len(devices)} for a cell)" * (len(devices) > 1)
+        yield "device", ((", ".join(making["gpus"]) if on_gpu else "") or "cpu") + several
 
 
 def shorten(names: Iterable[str], most: int = 4) -> str:

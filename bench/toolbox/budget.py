@@ -15,7 +15,8 @@ tensors (`bench.toolbox.accounting`), and what the process has in use is what th
 open ledger says both, so a GPU's budget can be tried without one.
 
 The order of items never changes and each is computed by itself, so a result depends on the sizes of slices by rounding
-at most.
+at most. Where a cell has several devices (`bench.toolbox.ranks`), each of them makes a part of the items, all get what
+all made, and `most` is what one of them makes at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import TypeVar
 import torch
 
 from bench.core.errors import BenchError
+from bench.toolbox import ranks
 from bench.toolbox.accounting import Ledger, find_ledger
 
 FILLED = 0.8  # of the free memory: blocks of several sizes leave gaps, and a convolution's workspace comes on top
@@ -58,9 +60,37 @@ def run_parts(
 
     Raises TooLarge where one item does not fit.
     """
-    device, start, bound = torch.device(device), 0, most
-    while start < count:
-        rows = slice(start, min(count, start + fit_items(what, device, bound, memory)))
+    group = ranks.find_group(count)
+    if group is None:
+        yield from make_parts(what, 0, count, make, device=device, most=most, memory=memory)
+        return
+
+    def make_apart(rows: slice) -> Made:
+        with ranks.apart():
+            return make(rows)
+
+    for start in range(0, count, most * group.count):
+        stop = min(count, start + most * group.count)
+        divided = stop - start >= group.count
+        mine = group.find_own(start, stop) if divided else slice(start, stop)
+        made = make_parts(what, mine.start, mine.stop, make_apart, device=device, most=most, memory=memory)
+        yield from ranks.gather_made(list(made)) if divided else made
+
+
+def make_parts(
+    what: str,
+    start: int,
+    stop: int,
+    make: Callable[[slice], Made],
+    *,
+    device: torch.device | str,
+    most: int,
+    memory: int | None,
+) -> Iterator[Made]:
+    """`run_parts` of the items from `start` to `stop`, on this device alone."""
+    device, bound = torch.device(device), most
+    while start < stop:
+        rows = slice(start, min(stop, start + fit_items(what, device, bound, memory)))
         size = rows.stop - rows.start
         told = ""
         peak: list[int] = []

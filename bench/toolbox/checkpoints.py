@@ -12,7 +12,8 @@ in which a fit enters them, and each has files of its own:
 A fit that is started again passes over the loops that were finished and goes on in the one that was not. Nothing else
 of it is kept: what comes before and between the loops is computed again, and a loop is believed only where it starts
 from the very numbers from which the kept one started (`describe_start`). A loop that took a few seconds is trained
-again. A checkpoint that cannot be written costs time and nothing else; one that is damaged is thrown away.
+again. A checkpoint that cannot be written costs time and nothing else; one that is damaged is thrown away. Where a cell
+has several devices, all of them read and the first writes (`bench.toolbox.ranks`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from torch import Tensor, nn
 from bench.core.errors import BenchError
 from bench.core.progress import say, track
 from bench.store import disk
+from bench.toolbox import ranks
 from bench.toolbox.curves import Curve
 
 EVERY = "BENCH_CHECKPOINT_SECONDS"  # of the environment: seconds between checkpoints; 0 writes after each step
@@ -138,23 +140,24 @@ def resumed(
         return
     loop = Loop(_place, phase, total, trained, optimise, modules, lists, also or {})
     done = loop.restore()
+    ranks.require_alike(f"{phase}: the step to go on from", done)
     walked = iter(walk)
     if 0 < done < total:
         for _ in itertools.islice(walked, done):
             pass
     loop.restore_generators()
-    curve = None if _place.given else Curve(_place.folder, loop.number, phase, total, done)
+    curve = None if _place.given or not ranks.is_first() else Curve(_place.folder, loop.number, phase, total, done)
     began = time.monotonic()
     if done < total:
         for step, item in enumerate(track(walked, phase, total=total, done=done), start=done):
             yield step, item
             if curve is not None:
                 curve.add(step + 1, *(getattr(optimise, name, math.nan) for name in ("rate", "loss")))
-            if step + 1 < total and _place.is_due():
+            if step + 1 < total and ranks.is_first() and _place.is_due():
                 if curve is not None:
                     curve.flush()
                 loop.save(step + 1)
-        if _place.whole or time.monotonic() - began >= SHORT * _place.seconds:
+        if ranks.is_first() and (_place.whole or time.monotonic() - began >= SHORT * _place.seconds):
             loop.save(total)
 
 
@@ -210,7 +213,8 @@ class Loop:
             if self.place.given:
                 raise NoWeights(f"{self.phase}: the weights that are to be used do not serve ({error})") from None
             say(f"{self.phase}: a checkpoint is thrown away ({error}); this phase begins anew")
-            forget(self.place.folder, self.name)
+            if ranks.is_first():
+                forget(self.place.folder, self.name)
             return 0
         self.found = state, tensors
         done = int(state["done"])

@@ -25,6 +25,7 @@ from torch.nn import functional
 from bench.core.progress import track
 from bench.store.cache import digest_code, open_cache
 from bench.store.provenance import find_versions
+from bench.toolbox.ranks import all_have, is_first, wait_for_all
 from bench.toolbox.rows import allocate, collect, digest_video, is_small, rows_at_once, walk
 
 ENCODED = 32  # clips encoded at once, and fewer where these are more bytes
@@ -49,7 +50,7 @@ def remember(
     if key not in kept:
         made_from = describe_encoding(suite, key, video, encode)
         found = None if made_from is None else find_rows(made_from)
-        keep(suite, key, encode_all(what, video, encode, made_from) if found is None else found)
+        keep(suite, key, found if all_have(found) else encode_all(what, video, encode, made_from))
     return kept[key]
 
 
@@ -72,7 +73,9 @@ def encode_all(
         return torch.cat([first, *made])
     whole = collect((part.numpy() for part in itertools.chain([first], made)), len(video))
     if made_from is not None:
-        open_cache().keep_array(made_from, whole)
+        if is_first():
+            open_cache().keep_array(made_from, whole)
+        wait_for_all()
         if isinstance(whole, np.memmap) and (found := find_rows(made_from)) is not None:
             return found  # and the file without a name can go
     return torch.from_numpy(whole)

@@ -9,7 +9,8 @@ around each part). A loss that is a mean over rows goes the same way (`mean_in_p
 its draws, made for the whole batch; only dropout draws anew in each part, where it would draw otherwise in the whole.
 
 How many rows go at once is what fits (`bench.toolbox.budget`): the cost of a row is measured once, forward and
-backward. On a CPU without `memory` the batch is whole, and nothing is different from a plain call.
+backward. On a CPU without `memory` the batch is whole, and nothing is different from a plain call. Where a cell has
+several devices (`bench.toolbox.ranks`), each goes through rows of its own, in parts if need be.
 
 An AdamW whose moments would take more than a quarter of the device keeps them in the host's memory (`HostAdamW`).
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.utils.checkpoint import checkpoint
 
-from bench.toolbox import budget
+from bench.toolbox import budget, ranks
 from bench.toolbox.accounting import find_ledger
 
 SHARE = 0.25  # of a device that AdamW's moments may take
@@ -35,6 +36,7 @@ PIECE = 2**26  # numbers of a weight whose moments visit the device at once
 OPTIMISERS: weakref.WeakSet[Any] = weakref.WeakSet()  # whose gradients and moments may still have to find their place
 
 Run = Callable[[slice], tuple[Tensor, ...]]
+Made = TypeVar("Made")
 
 
 def run_in_parts(
@@ -53,6 +55,12 @@ def run_in_parts(
     all the way back: a first layer's. With `later` the step goes on with what needs the memory more: then nothing is
     kept of a batch that fits, either. Raises budget.TooLarge where one row does not fit.
     """
+    if (group := ranks.find_group(count)) is not None:
+        mine = group.find_own(0, count)
+        with ranks.drawing_apart(device):
+            options: Any = {"through": through, "device": device, "memory": memory, "later": later}
+            own = run_in_parts(what, mine.stop - mine.start, run_from(mine.start, run), **options)
+        return tuple(ranks.gather_rows(one, count) for one in own)
     size = fit_rows(what, count, run, through=through, device=device, memory=memory)
     if size >= count and not (later and budget.free_memory(device, memory) is not None):
         return run(slice(0, count))
@@ -74,12 +82,28 @@ def mean_in_parts(
     def run(rows: slice) -> tuple[Tensor, ...]:
         return (measure(rows),)
 
+    if (group := ranks.find_group(count)) is not None:
+        mine = group.find_own(0, count)
+        with ranks.drawing_apart(device):
+            options: Any = {"through": through, "device": device, "memory": memory}
+            own = mean_in_parts(what, mine.stop - mine.start, run_from(mine.start, measure), **options)
+        return ranks.gather_rows((own * ((mine.stop - mine.start) / count))[None], group.count).sum()
     size = fit_rows(what, count, run, through=through, device=device, memory=memory)
     if size >= count:
         return measure(slice(0, count))
     parts = [slice(at, min(count, at + size)) for at in range(0, count, size)]
     means = [run_again(run, rows, device)[0] * ((rows.stop - rows.start) / count) for rows in parts]
     return torch.stack(means).sum()
+
+
+def run_from(start: int, run: Callable[[slice], Made]) -> Callable[[slice], Made]:
+    """`run` of rows that are counted from `start`, on this device alone."""
+
+    def run_apart(rows: slice) -> Made:
+        with ranks.apart():
+            return run(slice(start + rows.start, start + rows.stop))
+
+    return run_apart
 
 
 def run_again(run: Run, rows: slice, device: torch.device) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bench.core.seeds import derive_seed
-from bench.toolbox import checkpoints, parts
+from bench.toolbox import checkpoints, parts, ranks
 
 Item = TypeVar("Item")
 
@@ -71,6 +71,7 @@ class Optimiser:
     def step(self, loss: Float[Tensor, ""]) -> float:
         self.adamw.zero_grad(set_to_none=True)
         loss.backward()
+        ranks.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.adamw.step()
         self.rate, self.loss = float(self.adamw.param_groups[0]["lr"]), float(loss.detach())

@@ -210,6 +210,11 @@ INSTEAD |= {
         "needs the data, tens of gigabytes of weights and a GPU; test_cc2017_films.py cuts films",
         "python -m bench run --method cine_neuron --profile paper --dataset phantom_fmri:tiny --dry-run",
     ),
+    "python -m bench run --method cine_neuron --profile paper --dataset cc2017 --data-root DIR --suite paper"
+    " --device cuda:0,cuda:1": (
+        "needs the data, tens of gigabytes of weights and two GPUs; test_ranks.py shares cells between processors",
+        None,
+    ),
     "python -m bench board --push me/brain2video-scores": ("needs a token; test_pushing.py sends to a stand-in", None),
     "python -m bench board --card my_method --push me/my_method --results results": (
         "needs a token; test_pushing.py sends to a stand-in",
