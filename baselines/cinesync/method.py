@@ -156,6 +156,7 @@ class CineSync:
                     learning_rate=parameters.calibration_learning_rate,
                     batches=make_generator("cinesync", f"calibration {number}", self.seed),
                     phase=f"adapting to subject {number}",
+                    memory=getattr(self.suite, "memory", None),
                 )
 
     @torch.inference_mode()

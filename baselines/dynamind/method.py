@@ -39,6 +39,7 @@ from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
+from bench.toolbox.budget import release
 from bench.toolbox.encoded import remember
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
@@ -85,6 +86,7 @@ class DynaMind:
         signals = self.prepare(train.brain, train.sampling_rate)
         tokens, images = self.suite.encode_text(list(train.captions)).to(self.device), self.see_images(train)
         latents = encode_clips(self.suite, train.video).to(self.device)
+        release(self.suite, "judges", "text_encoder")
         with seeded(self.device, "dynamind", "network", self.seed):
             networks = build_networks(
                 parameters,

@@ -30,6 +30,7 @@ from torch.nn import functional
 from baselines.encoders.parameters import READERS
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
+from bench.toolbox.budget import release
 from bench.toolbox.read_outs import Captions, learn_captions, read_out
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.targets import number_captions
@@ -83,6 +84,7 @@ class Encoder:
         clip = np.concatenate([part.clip + start for part, start in zip(parts, starts, strict=False)])
         captions = [caption for part in parts for caption in part.captions]
         placed = require_fitted(self.captions, self.name).place(self.suite.encode_text(captions))
+        release(self.suite, "text_encoder")
         return Lesson(
             parts=parts,
             subject=np.concatenate([part.subject for part in parts]),

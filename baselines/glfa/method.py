@@ -40,6 +40,7 @@ from bench.core.errors import UnknownRegion, require_fitted
 from bench.pretrained.decoders import LORA_TARGETS, AnimateDiffDecoder, list_lora
 from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.parts import run_in_parts
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released
@@ -160,10 +161,15 @@ class Glfa:
                     partner.append(others[int(torch.randint(len(others), (), generator=draw))])
             signals = read(rows)[0]
             beside = read(np.array(partner))[0] if partner else signals[:0]
-            moved, apart = measure_map(
-                encoder, signals, beside, torch.tensor(paired, dtype=torch.int64, device=signals.device)
-            )
-            return parameters.move_weight * moved + parameters.align_weight * apart
+            places = torch.tensor(paired, dtype=torch.int64, device=signals.device)
+
+            def measure_all(_: slice) -> tuple[Tensor, ...]:
+                moved, apart = measure_map(encoder, signals, beside, places)
+                return ((parameters.move_weight * moved + parameters.align_weight * apart)[None],)
+
+            # one part, of which nothing is kept beside the decoder's: it is computed again
+            options: Any = {"through": [], "device": signals.device, "memory": getattr(self.suite, "memory", None)}
+            return run_in_parts("GLFA's map", 1, measure_all, **options, later=True)[0][0]
 
         return measure
 

@@ -41,6 +41,7 @@ from bench.core.contracts import BrainData, Modality, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, inflate, invert, load_scheduler, sample
+from bench.toolbox.budget import release
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_trials
@@ -109,7 +110,9 @@ class MindAnimator:
             start_from(weights, name, self.decoders[name], list(voxels))
         if isinstance(semantic := self.decoders.get("semantic"), SemanticDecoder):
             self.captions = learn_captions(text[:, : 1 + semantic.tokens], torch.from_numpy(train.concepts))
-        for name, part in self.list_parts(train, latents).items():
+        parts = self.list_parts(train, latents)
+        release(self.suite, "judges", "text_encoder")
+        for name, part in parts.items():
             self.losses[name] = self.train_part(name, part, train, None)
         self.generator = inflate(self.suite.unet)
 

@@ -36,19 +36,20 @@ def mix_trials(
 
 
 def bimixco(
-    predicted: Float[Tensor, "trial d"],
-    targets: Float[Tensor, "trial d"],
+    cosines: Float[Tensor, "trial trial"],
     group: Int64[Tensor, " trial"],
     *,
     temperature: float,
     other: Int64[Tensor, " trial"] | None = None,
     share: Float[Tensor, " trial"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the cosines in both directions, mean of the two; trials of one `group` are equally right.
+    """Cross-entropy of the cosines of trials (rows) and targets (columns), mean of both directions.
+
+    Trials of one `group` are equally right.
 
     With `other` and `share` (`mix_trials`) a mixture is right for both of its trials, by their shares.
     """
-    logits = functional.normalize(predicted, dim=1) @ functional.normalize(targets, dim=1).T / temperature
+    logits = cosines / temperature
     right = (group[:, None] == group[None]).to(logits)
     right = right / right.sum(1, keepdim=True)
     if other is not None and share is not None:

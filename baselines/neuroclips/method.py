@@ -38,6 +38,7 @@ from baselines.neuroclips.training import Schedule, train_backbone, train_percep
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
+from bench.toolbox.budget import release, run_parts
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
@@ -79,6 +80,7 @@ class NeuroClips:
         if parameters.target == "tokens":
             self.token_map = map_tokens(targets.images, self.images.apply(targets.pooled))
         words = self.suite.encode_text([caption + parameters.prompt_suffix for caption in train.captions])
+        release(self.suite, "text_encoder")
         self.captions = learn_captions(words, torch.from_numpy(train.concepts))
         self.captioner = map_captions(self.images.apply(targets.pooled), self.captions.coordinates)
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
@@ -133,6 +135,7 @@ class NeuroClips:
                 weight_decay=parameters.weight_decay,
                 batches=make_generator("neuroclips", phase, str(subject), self.seed),
                 phase=f"neuroclips: {phase}{who}",
+                memory=getattr(self.suite, "memory", None),
             )
 
         losses = {}
@@ -266,15 +269,21 @@ class NeuroClips:
         seeds: Int64[np.ndarray, " trial"],
     ) -> Float[Tensor, "trial embedding"]:
         """The key frame's embedding, centred and scaled as the targets are."""
-        parameters, networks = self.parameters, self.trained()
-        tokens = networks["semantic"](signals, subject)
-        if not parameters.prior:
-            return self.pool(tokens)
         from bench.pretrained.generators.pipelines import draw_noise
 
+        parameters, networks = self.parameters, self.trained()
         drawn = [derive_seed("neuroclips", "prior", int(seed)) for seed in seeds]
-        noise = draw_noise(drawn, (self.token_count, tokens.shape[2])).to(self.device)
-        return self.pool(networks["prior"].sample(tokens, noise, steps=parameters.prior_samples))
+
+        def read(rows: slice) -> Tensor:
+            tokens = networks["semantic"](signals[rows], subject[rows])
+            if not parameters.prior:
+                return self.pool(tokens)
+            noise = draw_noise(drawn[rows], (self.token_count, tokens.shape[2])).to(self.device)
+            return self.pool(networks["prior"].sample(tokens, noise, steps=parameters.prior_samples))
+
+        what = f"NeuroClips: read meaning of {tuple(signals.shape[1:])}"
+        options: dict[str, Any] = {"device": self.device, "memory": getattr(self.suite, "memory", None)}
+        return torch.cat(list(run_parts(what, len(seeds), read, most=DECODED, **options)))
 
     @torch.inference_mode()
     def read_sight(

@@ -82,7 +82,7 @@ class FeedForward(nn.Module):
 
 
 class DiffusionPrior(nn.Module):
-    """`measure` gives clean targets predicted from noisy ones, `sample` denoises."""
+    """`forward` predicts clean targets from the noisy ones of `disturb`; `sample` denoises."""
 
     kept: Tensor  # (times + 1,): share of variance that is signal, 1 at time 0
 
@@ -125,21 +125,24 @@ class DiffusionPrior(nn.Module):
             hidden = hidden + feed(hidden)
         return self.head(self.norm(hidden))[:, -noisy.shape[1] :]
 
-    def measure(
+    def disturb(
         self,
         targets: Float[Tensor, "trial target embedding"],
         brain: Float[Tensor, "trial token embedding"],
         generator: torch.Generator,
         *,
         drop: float,
-    ) -> Float[Tensor, "trial target embedding"]:
-        """What it takes for clean at a random time; the squared error of this to the targets is its loss."""
+    ) -> tuple[
+        Float[Tensor, "trial target embedding"], Int64[Tensor, " trial"], Float[Tensor, "trial token embedding"]
+    ]:
+        """What `forward` learns by, the squared error to the targets its loss: they, at random times, and the brain's
+        tokens, of which the share `drop` is left out."""
         time = torch.randint(1, self.times + 1, (len(targets),), generator=generator)
         noise = torch.randn(targets.shape, generator=generator).to(targets)
         dropped = (torch.rand(len(targets), generator=generator) < drop).to(targets.device)
         kept = self.kept[time.to(targets.device)][:, None, None]
         noisy = kept.sqrt() * targets + (1 - kept).sqrt() * noise
-        return self(noisy, time.to(targets.device), torch.where(dropped[:, None, None], self.absent, brain))
+        return noisy, time.to(targets.device), torch.where(dropped[:, None, None], self.absent, brain)
 
     def sample(
         self,

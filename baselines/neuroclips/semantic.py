@@ -47,7 +47,7 @@ def make_mlp(width: int, dropout: float, *, deep: bool) -> nn.Sequential:
 
 
 class SemanticReconstructor(nn.Module):
-    """`forward` gives tokens, `project` what is compared with CLIP's."""
+    """`forward` gives the projected tokens, `read` those before the projector."""
 
     def __init__(
         self,
@@ -72,5 +72,10 @@ class SemanticReconstructor(nn.Module):
         self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
     ) -> Float[Tensor, "trial token embedding"]:
         """The projected tokens of each trial, of no particular length."""
-        tokens = self.to_tokens(self.mixer(self.ridge(signals, subject))).unflatten(1, (self.tokens, -1))
-        return self.projector(tokens)
+        return self.projector(self.read(signals, subject))
+
+    def read(
+        self, signals: Float[Tensor, "trial column time"], subject: Int64[Tensor, " trial"]
+    ) -> Float[Tensor, "trial token embedding"]:
+        """The tokens before they are projected."""
+        return self.to_tokens(self.mixer(self.ridge(signals, subject))).unflatten(1, (self.tokens, -1))

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.core.contracts import TrainingSet
+from bench.toolbox.budget import release
 from bench.toolbox.encoded import remember
 from bench.toolbox.resize import fit_clips
 
@@ -81,15 +82,18 @@ def encode_targets(suite: Any, data: TrainingSet, *, frames: int, kind: str = "p
     def describe(clips: np.ndarray) -> Tensor:
         return torch.as_tensor(suite.judges.observe("dino", clips[:, keys])).float().mean(dim=1)
 
-    texts = torch.as_tensor(suite.embed_texts(list(data.captions))).float()
+    texts = shorten(torch.as_tensor(suite.embed_texts(list(data.captions))).float())
     pooled = shorten(remember(suite, f"key-frames {keys}", data.video, embed_images)).to(suite.device)
     tokens = remember(suite, f"patches {keys}", data.video, embed_patches) if kind == "tokens" else pooled[:, :, None]
+    latents = remember(suite, f"latents {frames} {g.height} {g.width}", data.video, encode)
+    seen = remember(suite, f"dino {keys}", data.video, describe)
+    release(suite, "judges", "vae")  # the largest CLIP alone takes 10 GB
     return Targets(
         images=tokens,
         pooled=pooled,
-        texts=shorten(texts).to(suite.device),
-        latents=remember(suite, f"latents {frames} {g.height} {g.width}", data.video, encode).to(suite.device),
-        features=find_axes(remember(suite, f"dino {keys}", data.video, describe).to(suite.device), features),
+        texts=texts.to(suite.device),
+        latents=latents.to(suite.device),
+        features=find_axes(seen.to(suite.device), features),
     )
 
 

@@ -9,13 +9,15 @@
 In stage B the backbone is frozen: the contrastive losses can reach nothing but the prior and are taken on its output.
 What CLIP gives is one embedding, which the mean of the brain's tokens is compared with, or as many tokens as the
 brain's, which are compared place by place. Captions are compared with what `pool` makes of tokens. The temperature of
-SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators of their own.
+SoftCLIP rises evenly over stage B. Batches, mixtures and noise have generators of their own. Where a batch does not fit
+the device, its parts go one after the other (`bench.toolbox.parts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from baselines.neuroclips.losses import bimixco, mix_trials, soft_clip
 from baselines.neuroclips.perception import PerceptionReconstructor
 from baselines.neuroclips.prior import DiffusionPrior
 from baselines.neuroclips.semantic import SemanticReconstructor
+from bench.toolbox.parts import run_in_parts
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.training import train_steps
 
@@ -44,6 +47,7 @@ class Schedule:
     weight_decay: float
     batches: torch.Generator
     phase: str
+    memory: int | None = None
 
 
 def train_backbone(
@@ -68,13 +72,26 @@ def train_backbone(
         if mixtures is not None:
             signals, other, share = mix_trials(signals, subject, mixtures)
         shown = clip[rows]
-        tokens = semantic(signals, subject)
         targets = pick_images(images, shown, choose_view(len(seen), schedule, len(clip)))
+        single, aims = targets.shape[1] == 1, functional.normalize(targets.flatten(1), dim=1)
+        del targets  # 720 trials' tokens are 1.2 GB
+        words = functional.normalize(texts[shown], dim=1)
         seen.append(0.0)
-        pairs = ((1.0, match_tokens(tokens, targets), targets.flatten(1)), (text_weight, pool(tokens), texts[shown]))
+
+        # whole, or each part would make a gradient of 1.7 billion weights; row by row, or one of all tokens
+        hidden = semantic.read(signals, subject).unbind()
+
+        def compare(part: slice) -> tuple[Tensor, ...]:
+            tokens = semantic.projector(torch.stack(hidden[part]))
+            said = (match_tokens(tokens, single=single), pool(tokens))
+            return tuple(functional.normalize(one, dim=1) @ aim.T for one, aim in zip(said, (aims, words), strict=True))
+
+        what = f"NeuroClips' tokens: {tuple(hidden[0].shape)} of {len(rows)}"
+        options: Any = {"through": hidden[:1], "device": signals.device, "memory": schedule.memory}
+        cosines = run_in_parts(what, len(rows), compare, **options)
         losses = [
-            weight * bimixco(said, true, shown, temperature=temperature, other=other, share=share)
-            for weight, said, true in pairs
+            weight * bimixco(found, shown, temperature=temperature, other=other, share=share)
+            for weight, found in zip((1.0, text_weight), cosines, strict=True)
         ]
         return torch.stack(losses).sum()
 
@@ -107,7 +124,13 @@ def train_prior(
         targets = pick_images(images, shown, choose_view(step, schedule, len(clip)))
         with torch.no_grad():
             brain = semantic(signals, subject)
-        clean = prior.measure(targets, brain, noise, drop=drop)
+        noisy, time, told = prior.disturb(targets, brain, noise, drop=drop)
+
+        def denoise(part: slice) -> tuple[Tensor, ...]:
+            return (prior(noisy[part], time[part], told[part]),)
+
+        options: Any = {"through": [prior.places], "device": signals.device, "memory": schedule.memory}
+        (clean,) = run_in_parts(f"NeuroClips' prior: {tuple(noisy.shape[1:])}", len(rows), denoise, **options)
         error = functional.mse_loss(clean, targets)
         warmth = temperatures[0] + (temperatures[1] - temperatures[0]) * step / max(1, schedule.steps - 1)
         contrast = soft_clip(clean.flatten(1), targets.flatten(1), temperature=warmth)
@@ -136,7 +159,13 @@ def train_perception(
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
         signals, subject = read(rows)
         shown = clip[rows]
-        made, described = perception(signals, subject)
+
+        def see(part: slice) -> tuple[Tensor, ...]:
+            return perception(signals[part], subject[part])
+
+        first = [*schedule.parameters[:1], *(one for one in perception.mixer.parameters() if one.requires_grad)][:2]
+        options: Any = {"through": first, "device": signals.device, "memory": schedule.memory}
+        made, described = run_in_parts(f"NeuroClips' frames: {tuple(latents.shape[1:])}", len(rows), see, **options)
         error = functional.l1_loss(made, latents[shown])
         errors.append(float(error.detach()))
         return 0.5 * (error + contrast * soft_clip(described, features[shown], temperature=temperature))
@@ -157,8 +186,6 @@ def pick_images(
     return images[shown.to(images.device), view].to(shown.device, torch.float32)
 
 
-def match_tokens(
-    tokens: Float[Tensor, "trial token width"], targets: Float[Tensor, "trial target width"]
-) -> Float[Tensor, "trial numbers"]:
-    """The brain's tokens as a vector to compare with the targets': their mean where there is one target."""
-    return tokens.mean(dim=1) if targets.shape[1] == 1 else tokens.flatten(1)
+def match_tokens(tokens: Float[Tensor, "trial token width"], *, single: bool) -> Float[Tensor, "trial numbers"]:
+    """The brain's tokens as a vector to compare with the targets': their mean where each is a `single` token."""
+    return tokens.mean(dim=1) if single else tokens.flatten(1)

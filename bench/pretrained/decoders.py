@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.errors import BenchError
-from bench.toolbox.budget import run_parts
+from bench.toolbox.budget import release, run_parts
 from bench.toolbox.parts import mean_in_parts
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sharing import copy_sharing
@@ -60,6 +60,8 @@ class Decoder(Protocol):
     def release_text(self) -> None: ...
 
     def encode_video(self, video: Clips) -> Float[Tensor, "n ..."]: ...
+
+    def release_autoencoder(self) -> None: ...
 
     def measure_loss(
         self, latents: Float[Tensor, "n ..."], condition: Float[Tensor, "n token text"], generator: torch.Generator
@@ -88,7 +90,7 @@ class WanDecoder:
 
         if getattr(suite, "wan", None) is None:
             raise BadDecoder(f"suite {suite.name!r} has no Wan; take decoder='animatediff', or fetch its wan role")
-        self.suite, self.vae, self.shift = suite, suite.wan_vae, shift
+        self.suite, self.shift = suite, shift
         self.network, self.dtype = (
             attach_lora(suite.wan, rank=rank, scale=scale, checkpointing=checkpointing),
             suite.wan.dtype,
@@ -103,6 +105,11 @@ class WanDecoder:
         self.mean, self.deviation = (
             torch.tensor(x, device=suite.device)[:, None, None, None] for x in (c.latents_mean, c.latents_std)
         )
+
+    @property
+    def vae(self) -> Any:
+        """The suite's own, which it may have let go and loads again."""
+        return self.suite.wan_vae
 
     def encode_text(self, captions: Sequence[str]) -> Float[Tensor, "n token text"]:
         """Tokens of Wan's text encoder, zero behind a caption's end: Wan attends without a mask."""
@@ -131,6 +138,10 @@ class WanDecoder:
             return (latents - self.mean) / self.deviation
 
         return torch.cat(list(self.walk("encode clips", len(video), or_in_tiles(self.vae, encode), most=len(video))))
+
+    def release_autoencoder(self) -> None:
+        """All clips are encoded; what is drawn asks for it again."""
+        release(self.suite, "wan_vae")
 
     def walk(self, what: str, clips: int, make: Callable[[slice], Made], *, most: int) -> Iterator[Made]:
         """`make(rows)` of all clips, of as many at once as fit."""
@@ -235,6 +246,9 @@ class AnimateDiffDecoder:
     def encode_video(self, video: Clips) -> Float[Tensor, "n f c y x"]:
         return self.suite.encode_video(fit_clips(video, self.shape)).to(self.suite.device)
 
+    def release_autoencoder(self) -> None:
+        release(self.suite, "vae")
+
     def measure_loss(
         self, latents: Float[Tensor, "n f c y x"], condition: Float[Tensor, "n token text"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
@@ -285,12 +299,6 @@ class AnimateDiffDecoder:
         drawn = run_parts(what, len(seeds), denoise, device=self.suite.device, most=MOST_CLIPS, memory=memory)
         empty = np.zeros((0, *self.shape, 3), np.uint8)
         return np.concatenate([empty, *(decode_clips(pipeline, made, memory=memory) for made in drawn)])
-
-
-def release(suite: Any, role: str) -> None:
-    """Let a network of the suite go, if it is one that can."""
-    if hasattr(suite, "release"):
-        suite.release(role)
 
 
 def measure_in_parts(

@@ -27,16 +27,20 @@ from bench.pretrained.judges.observe import Judges
 from bench.pretrained.roles import GENERATORS, MissingWeights, find_suite, loading, make_roles
 from bench.toolbox.budget import empty_cache
 from bench.toolbox.precision import DTYPES
+from bench.toolbox.sharing import share_numbers
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
     from diffusers.models import UNetMotionModel
 
-HELD = {
-    "text_encoder": "text_encoder",
-    "wan_text_encoder": "_wan_text_encoder",
-}  # where a suite holds what it can let go
-OUTLAST = {"text_encoder": ("geometry", "negative_embedding")}  # what is read of it before it goes
+HELD = {  # where a suite holds what it can let go: under the first name, and with it under the others
+    "text_encoder": ("text_encoder",),
+    "wan_text_encoder": ("_wan_text_encoder",),
+    "vae": ("vae", "_image_pipeline", "_video_pipeline", "_keyframe_pipeline"),
+    "wan_vae": ("wan_vae",),
+    "judges": ("judges",),
+}
+OUTLAST = {"text_encoder": ("geometry", "negative_embedding"), "vae": ("geometry",)}  # what is read before they go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,14 +216,16 @@ class Networks:
     def release(self, *roles: str) -> None:
         """Let networks go that a phase is done with; whoever asks again has them loaded again.
 
-        Where memory is not bounded, on a processor without a limit, they stay: loading takes time.
+        Text encoders and autoencoders go by their roles, all judges by "judges". Where memory is not bounded, on a
+        processor without a limit, they stay: loading takes time.
         """
         if self.device.type == "cpu" and self.memory is None:
             return
         for role in roles:
-            for name in OUTLAST.get(role, ()) if HELD[role] in self.__dict__ else ():
+            for name in OUTLAST.get(role, ()) if HELD[role][0] in self.__dict__ else ():
                 getattr(self, name)
-            self.__dict__.pop(HELD[role], None)
+            for name in HELD[role]:
+                self.__dict__.pop(name, None)
         empty_cache(self.device)
 
     @cached_property
@@ -248,13 +254,14 @@ class Networks:
 
     @cached_property
     def video_unet(self) -> UNetMotionModel:
-        """The image UNet with the motion adapter between its layers."""
+        """The image UNet with the motion adapter between its layers; the image network's weights are in memory once."""
         from diffusers import MotionAdapter, UNetMotionModel
         from diffusers.utils import logging
 
         adapter = self._load_network(MotionAdapter, "motion_adapter")
         logging.set_verbosity_error()  # a warning about float32 modules that names none
         unet = UNetMotionModel.from_unet2d(self.unet, adapter).to(self.dtype)
+        share_numbers(unet, self.unet)
         return unet.to(self.device).eval().requires_grad_(False)
 
     @cached_property

@@ -26,7 +26,7 @@ import gc
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -207,6 +207,12 @@ def watch(device: torch.device, memory: int | None, peak: list[int], *, known: b
 def is_full(error: BaseException) -> bool:
     """Whether memory ran out: on a processor, and from within a library, a plain RuntimeError says so."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in str(error) for one in FULL)
+
+
+def release(suite: Any, *roles: str) -> None:
+    """Let networks of a suite go that a phase is done with, if it is one that can: see `Suite.release`."""
+    if hasattr(suite, "release"):
+        suite.release(*roles)
 
 
 def empty_cache(device: torch.device) -> None:

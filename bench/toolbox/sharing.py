@@ -11,6 +11,18 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def share_numbers(network: nn.Module, source: nn.Module) -> None:
+    """Parameters of the source in the place of those of a network that was built from it: the same by name and shape.
+
+    They are frozen in both. Numbers that are shared must not be changed in place.
+    """
+    given = dict(source.named_parameters())
+    for name, parameter in list(network.named_parameters()):
+        if name in given and given[name].shape == parameter.shape:
+            place, _, last = name.rpartition(".")
+            setattr(network.get_submodule(place), last, given[name])
+
+
 def copy_sharing(network: Network, *, own: Iterable[nn.Parameter] = ()) -> Network:
     """A copy whose frozen parameters and buffers are the network's own, but those in `own`; the others are copied too.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
+from bench.toolbox.budget import release
 from bench.toolbox.encoded import CaptionTokens, encode_tokens, remember
 
 
@@ -31,7 +32,10 @@ class ClipTargets:
 
 @torch.no_grad()
 def encode_targets(suite: Any, data: TrainingSet, *, frames: int, clip: str = "clip_large") -> ClipTargets:
-    """Targets of all clips of a training set; CLIP, of that name, sees `frames` of each clip, picked evenly."""
+    """Targets of all clips of a training set; CLIP, of that name, sees `frames` of each clip, picked evenly.
+
+    The suite then lets go what it asked for them.
+    """
     picked = pick_frames(data.video.shape[1], frames)
 
     def embed(clips: np.ndarray) -> Tensor:
@@ -45,8 +49,10 @@ def encode_targets(suite: Any, data: TrainingSet, *, frames: int, clip: str = "c
     text = torch.as_tensor(read).float()
     tokens = suite.encode_text(captions).float()
     what = f"pictures {picked} as a mean" + ("" if clip == "clip_large" else f" of {clip}")
+    image = remember(suite, what, data.video, embed)
+    release(suite, "judges", "text_encoder")
     return ClipTargets(
-        image=functional.normalize(remember(suite, what, data.video, embed), dim=1).to(suite.device),
+        image=functional.normalize(image, dim=1).to(suite.device),
         text=functional.normalize(text, dim=1)[caption].to(suite.device),
         tokens=tokens[caption].to(suite.device),
         caption=caption.to(suite.device),
@@ -80,6 +86,12 @@ def encode_captions(decoder: Any, captions: Sequence[str]) -> CaptionTokens:
 def encode_clips(
     suite: Any, decoder: Any, video: UInt8[np.ndarray, "clip frame height width 3"]
 ) -> Float[Tensor, "clip ..."]:
-    """A video decoder's latents of all clips in half precision, off the device: at the paper's size they fill 13 GB."""
+    """A video decoder's latents of all clips in half precision, off the device: at the paper's size they fill 13 GB.
+
+    The decoder then lets its autoencoder go, if it can.
+    """
     what = f"latents of {type(decoder).__name__} at {decoder.shape}"
-    return remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
+    latents = remember(suite, what, video, lambda clips: decoder.encode_video(clips).half().cpu())
+    if hasattr(decoder, "release_autoencoder"):
+        decoder.release_autoencoder()
+    return latents

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.contracts import TrainingSet
+from bench.toolbox.budget import release
 from bench.toolbox.encoded import remember
 from bench.toolbox.targets import number_captions, pick_frames
 from methods.cine_neuron.categories import Extractor, Superclasses, merge_categories
@@ -64,6 +65,7 @@ def encode_targets(
     images = remember(suite, f"pictures {picked}", data.video, embed_images)
     actions = remember(suite, "actions", data.video, embed_actions)
     text = torch.as_tensor(suite.embed_texts(list(data.captions))).float()
+    release(suite, "judges")
     labels = torch.zeros(len(data.captions), 0)
     if extract is not None:
         found = extract(data.captions)

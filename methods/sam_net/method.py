@@ -28,6 +28,7 @@ from torch import Tensor
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.progress import track
+from bench.toolbox.budget import release
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
@@ -96,6 +97,7 @@ class SamNet:
             classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
         text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
+        release(self.suite, "text_encoder", "vae")
         concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts]))
         self.captions = learn_captions(text, concepts)
         text = self.decoder.text.learn_basis(

@@ -418,6 +418,20 @@ def test_partners_are_other_subjects_who_saw_the_same_clip(
     assert len(seen[1][1]) == 0 == len(seen[1][2])
 
 
+def test_the_map_s_losses_are_computed_again_of_the_same_partners(painted: PaintedSuite) -> None:
+    train, rows, found = record(), np.array([0, 5, 100, 159]), []
+    read = method_module.read_trials(train, torch.device("cpu"))
+    for memory in (None, 2**60):  # bounded, nothing is kept for the gradient
+        torch.manual_seed(0)
+        sizes = method_module.read_parameters(ATLAS)
+        encoder = build_atlas(sizes, volumes=2, embedding=24, text=10, text_tokens=6)
+        made = Glfa(suite=SimpleNamespace(device="cpu", memory=memory), **ATLAS)
+        loss = made.pair_subjects(encoder, train, read)(rows)
+        loss.backward()
+        found.append((loss.detach(), encoder.map.among_patches.grad, encoder.map.around.grad))
+    assert all(torch.equal(*both) and both[0].abs().max() > 0 for both in zip(*found, strict=True))
+
+
 def test_what_is_measured_beside_takes_the_place_of_the_first_stage_s_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     suite, train, stepped = PaintedSuite(), record(), []
     decoder = PaintedDecoder(suite)

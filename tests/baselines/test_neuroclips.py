@@ -22,6 +22,7 @@ from bench.core.contracts import TrainingSet
 from bench.core.errors import BenchError, UnknownSubject
 from bench.core.variants import find_profile
 from bench.pretrained.generators.pipelines import count_steps
+from bench.toolbox import parts
 from bench.toolbox.read_outs import find_nearest
 from bench.toolbox.sizes import count_paper_size
 from bench.toolbox.voxels import FlatLayers, NoVoxels, choose_voxels
@@ -169,13 +170,17 @@ def test_regions_are_left_out_and_padding_is_never_read() -> None:
 # Losses
 
 
+def cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
+
+
 def test_bimixco_without_mixtures_is_clip_s_loss_and_repeats_share_the_answer() -> None:
     a, b = draw(5, 6), draw(5, 6, seed=1)
     logits = functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T / 0.1
     right = torch.arange(5)
     plain = (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
-    torch.testing.assert_close(bimixco(a, b, right, temperature=0.1), plain)
-    found = bimixco(a, b, right, temperature=0.1, other=right.flip(0), share=torch.ones(5))
+    torch.testing.assert_close(bimixco(cosines(a, b), right, temperature=0.1), plain)
+    found = bimixco(cosines(a, b), right, temperature=0.1, other=right.flip(0), share=torch.ones(5))
     torch.testing.assert_close(found, plain)
     b[3] = b[0]  # the same clip twice: its mass is shared
     logits = functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T / 0.1
@@ -185,7 +190,7 @@ def test_bimixco_without_mixtures_is_clip_s_loss_and_repeats_share_the_answer() 
     expected = (
         expected - (back[0, [0, 3]].mean() + back[3, [0, 3]].mean() + sum(back[i, i] for i in (1, 2, 4))) / 5
     ) / 2
-    torch.testing.assert_close(bimixco(a, b, torch.tensor([0, 1, 2, 0, 4]), temperature=0.1), expected)
+    torch.testing.assert_close(bimixco(cosines(a, b), torch.tensor([0, 1, 2, 0, 4]), temperature=0.1), expected)
 
 
 def test_soft_clip_is_least_where_the_prediction_is_the_target() -> None:
@@ -263,6 +268,21 @@ def test_tokens_of_key_frames_are_targets_too(suite: FakeSuite) -> None:
         said = made.pool(made.trained()["semantic"](signals, subject))
     assert (read_concepts(made, said) == test.concepts[test.clip]).mean() > 0.7
     assert made.read_meaning(signals[:3], subject[:3], np.arange(3)).shape == (3, 8)
+
+
+def test_a_batch_in_parts_learns_what_the_whole_does(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    brief = {"semantic_epochs": 3, "prior_epochs": 3, "perception_epochs": 0.6, "target": "tokens"}
+    fits, asked = [], set()
+    for bounded in (False, True):
+        if bounded:
+            monkeypatch.setattr(parts, "fit_rows", lambda what, count, run, **_: asked.add(what) or 7)
+        made = NeuroClips(suite=suite, seed=0, **{**SMALL, **brief})
+        made.fit(record(), None)  # type: ignore[arg-type]
+        fits.append(made.losses)
+    assert len(asked) == 3 and fits[0].keys() == {"semantic", "prior", "perception"}
+    for phase, whole in fits[0].items():
+        np.testing.assert_allclose(fits[1][phase], whole, rtol=1e-3)
+        assert np.ptp(whole) > 0.01
 
 
 @pytest.mark.parametrize("latent", [(3, 4, 4), (4, 5, 7)])

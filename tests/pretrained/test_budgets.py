@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import MotionAdapter, UNetMotionModel
 
-from bench.pretrained.decoders import WanDecoder
+from bench.pretrained.decoders import AnimateDiffDecoder, WanDecoder
 from bench.pretrained.generators import tune_a_video
 from bench.pretrained.generators.pipelines import or_in_tiles
 from bench.pretrained.suite import Suite, load_suite
 from bench.toolbox import budget
 from bench.toolbox.budget import resident_memory
-from bench.toolbox.targets import encode_captions
+from bench.toolbox.targets import encode_captions, encode_clips, encode_targets
+from tests.worlds.paper_fold import make_trials
 
 CLIPS = 6
 CALLS = ["read", "encode", "decode", "refine", "draw", "draw from key frames", "wan reads", "wan encodes", "wan draws"]
@@ -128,3 +130,31 @@ def test_text_encoders_are_let_go_where_memory_is_bounded(suite: Suite, tight: S
         assert ("text_encoder" in vars(one)) is not gone
         assert "negative_embedding" in vars(one) or not gone
         assert torch.equal(one.encode_text(["a cat"]), before)
+
+
+def test_judges_and_autoencoders_are_let_go_where_memory_is_bounded(suite: Suite, tight: Suite) -> None:
+    data = make_trials(clips=2, trials=2, signals=(3, 1), rate=1.0, video=(5, 32, 32), eeg=False)
+    seen = {}
+    for one, gone in ((suite, False), (tight, True)):
+        found = encode_targets(one, data, frames=2)
+        assert (not one.judges._networks, "text_encoder" not in vars(one)) == (gone, gone)
+        assert torch.equal(encode_targets(one, data, frames=2).text, found.text), "asked again, they are there again"
+        for kind, role in ((WanDecoder, "wan_vae"), (AnimateDiffDecoder, "vae")):
+            decoder = kind(one, clip_shape=(5, 32, 32), rank=0, scale=1, steps=1, guidance=1.0)
+            latents = encode_clips(one, decoder, data.video)
+            assert (role not in vars(one)) is gone, role
+            condition = decoder.encode_text(["a cat"])
+            seen[role, gone] = latents, decoder.generate(condition, [1]), decoder.generate(condition, [1])
+    for role in ("wan_vae", "vae"):
+        latents, first, again = seen[role, True]
+        assert torch.allclose(latents, seen[role, False][0], atol=1e-2) and (first == again).all()
+        assert np.abs(first.astype(int) - seen[role, False][1]).max() <= 1
+
+
+def test_the_video_network_holds_the_image_network_s_numbers_and_no_copy_of_them(suite: Suite) -> None:
+    own, made = dict(suite.unet.named_parameters()), dict(suite.video_unet.named_parameters())
+    assert all(made[name] is one for name, one in own.items())
+    adapter = suite._load(MotionAdapter, "motion_adapter")
+    plain = UNetMotionModel.from_unet2d(suite.unet, adapter).state_dict()  # as diffusers puts them together
+    found = suite.video_unet.state_dict()
+    assert found.keys() == plain.keys() and all(torch.equal(found[name], one) for name, one in plain.items())

@@ -105,6 +105,8 @@ def test_whole_numbers_are_remembered_on_the_device() -> None:
         signals = torch.zeros(5, 7, device="meta")
         assert signals[subject == 3].shape == (2, 7) and signals[rows].shape == (3, 7)
         assert torch.bincount(subject, minlength=9).tolist() == [0, 0, 0, 2, 0, 3, 0, 0, 0]
+        with torch.inference_mode():
+            assert subject[1:4].tolist() == [5, 3, 5], "a part of what is remembered is too"
         subject += 1  # what is changed in place is not known any more: as large as it can be
         assert signals[subject == 3].shape == (5, 7) and subject.unique().shape == (5,)
         assert ledger.live < 2**10

@@ -49,9 +49,6 @@ class ShapeJudges:
     def embed_captions(self, view: str, captions: Any) -> np.ndarray:
         return self.draws.standard_normal((len(captions), *self.load(view)), np.float32)
 
-    def release(self) -> None:
-        self.weights.clear()
-
 
 class PaperSuite(ShapeSuite):
     """The suite `paper` on the meta device, its judges among it."""

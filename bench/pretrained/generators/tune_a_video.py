@@ -37,7 +37,7 @@ from torch.nn import functional
 
 from bench.core.errors import BenchError
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
-from bench.toolbox.budget import run_parts
+from bench.toolbox.budget import release, run_parts
 from bench.toolbox.encoded import remember
 from bench.toolbox.parts import mean_in_parts
 from bench.toolbox.precision import autocast
@@ -187,6 +187,7 @@ def tune(
         return kept[key]
     latents = encode_clips(suite, video).transpose(1, 2)  # (clip, c, f, y, x)
     condition = suite.encode_text(list(captions)) if text is None else text.float()
+    release(suite, "text_encoder", "judges")
     network, scheduler, device = inflate(suite.unet, seed=seed), load_scheduler(suite), torch.device(suite.device)
     trained = network.trained_parameters()
     for parameter in trained:
@@ -233,10 +234,12 @@ def measure_loss(
 
 
 def encode_clips(suite: Any, video: UInt8[np.ndarray, "clip ..."]) -> Float[Tensor, "clip f c y x"]:
-    """Latents of the clips at the suite's geometry, encoded once a process."""
+    """Latents of the clips at the suite's geometry, encoded once a process; the autoencoder is then let go."""
     g = suite.geometry
     shape = (g.frames, g.height, g.width)
-    return remember(suite, f"latents {shape}", video, lambda part: suite.encode_video(fit_clips(part, shape)))
+    latents = remember(suite, f"latents {shape}", video, lambda part: suite.encode_video(fit_clips(part, shape)))
+    release(suite, "vae")
+    return latents
 
 
 def load_scheduler(suite: Any) -> PartialDDIMScheduler:
