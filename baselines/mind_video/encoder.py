@@ -194,7 +194,7 @@ class FmriEncoder(nn.Module):
             layers = self.find(number)
             rows = (subject == number).nonzero()[:, 0]
             hidden = self.run(layers.embed(layers.cut(signals[rows]))).flatten(1, 2)  # (n, T × P, width)
-            made = made.index_copy(0, rows, layers.to_tokens @ hidden)
+            made = made.index_copy(0, rows, (layers.to_tokens @ hidden).to(made))
         return made
 
     def read_text(self, tokens: Float[Tensor, "trial token width"]) -> Float[Tensor, "trial token D"]:

@@ -42,7 +42,7 @@ class MaskedDecoder(nn.Module):
         trials, volumes, _, width = entered.shape
         gaps = self.gap.expand(trials, volumes, len(positions), -1)
         place = kept[:, None, :, None].expand(-1, volumes, -1, width)
-        hidden = self.norm(self.layer(gaps.scatter(2, place, entered) + positions))
+        hidden = self.norm(self.layer(gaps.scatter(2, place, entered.to(gaps)) + positions))
         return torch.einsum("ntpw,pwv->ntpv", hidden, readout.expand(len(positions), -1, -1))
 
 

@@ -168,12 +168,14 @@ def make(
     """An instance of the method. `classes` are those that were handed over themselves, `suite` what one is made of;
     `joining` is which of several devices' processes this is, and where these meet."""
     from bench.pretrained.suite import Suite
+    from bench.toolbox.precision import train_in
     from bench.toolbox.ranks import join_ranks
 
     if joining is not None:
         join_ranks(*joining)
     LIVE.update({one: pickle.loads(content) for one, content in classes.items()})
     settled, options = suite
+    train_in(options["precision"])
     return resolve("methods", name)(suite=Suite(*settled, **options), seed=seed, **parameters)
 
 

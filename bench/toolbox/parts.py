@@ -30,6 +30,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.toolbox import budget, ranks
 from bench.toolbox.accounting import find_ledger
+from bench.toolbox.precision import lower
 
 SHARE = 0.25  # of a device that AdamW's moments may take
 PIECE = 2**26  # numbers of a weight whose moments visit the device at once
@@ -61,6 +62,7 @@ def run_in_parts(
             options: Any = {"through": through, "device": device, "memory": memory, "later": later}
             own = run_in_parts(what, mine.stop - mine.start, run_from(mine.start, run), **options)
         return tuple(ranks.gather_rows(one, count) for one in own)
+    run = lower(run, device) if torch.is_grad_enabled() else run
     size = fit_rows(what, count, run, through=through, device=device, memory=memory)
     if size >= count and not (later and budget.free_memory(device, memory) is not None):
         return run(slice(0, count))
@@ -79,15 +81,17 @@ def mean_in_parts(
 ) -> Float[Tensor, ""]:
     """`measure` of a whole batch, where it is a mean over rows that count alike, in parts; see `run_in_parts`."""
 
-    def run(rows: slice) -> tuple[Tensor, ...]:
-        return (measure(rows),)
-
     if (group := ranks.find_group(count)) is not None:
         mine = group.find_own(0, count)
         with ranks.drawing_apart(device):
             options: Any = {"through": through, "device": device, "memory": memory}
             own = mean_in_parts(what, mine.stop - mine.start, run_from(mine.start, measure), **options)
         return ranks.gather_rows((own * ((mine.stop - mine.start) / count))[None], group.count).sum()
+    measure = lower(measure, device) if torch.is_grad_enabled() else measure
+
+    def run(rows: slice) -> tuple[Tensor, ...]:
+        return (measure(rows),)
+
     size = fit_rows(what, count, run, through=through, device=device, memory=memory)
     if size >= count:
         return measure(slice(0, count))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bench.core.seeds import derive_seed
 from bench.toolbox import checkpoints, parts, ranks
+from bench.toolbox.precision import computing
 
 Item = TypeVar("Item")
 
@@ -102,18 +103,21 @@ class Optimiser:
         """Each step's number, from 0, with what `items` gives for it; of a killed fit only the steps that are left.
 
         See `bench.toolbox.checkpoints.resumed`: `modules` hold all that is trained, `lists` are what the body of the
-        loop appends losses to, and everything else that changes from step to step has to be in `also`.
+        loop appends losses to, and everything else that changes from step to step has to be in `also`. What the body
+        calls of the modules computes in the precision that trains (`bench.toolbox.precision`).
         """
-        yield from checkpoints.resumed(
-            items,
-            phase,
-            total=self.steps,
-            trained=self.parameters,
-            optimise=self,
-            modules=modules,
-            lists=lists,
-            also=also,
-        )
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        with computing(modules, device):
+            yield from checkpoints.resumed(
+                items,
+                phase,
+                total=self.steps,
+                trained=self.parameters,
+                optimise=self,
+                modules=modules,
+                lists=lists,
+                also=also,
+            )
         self.adamw.zero_grad(set_to_none=True)  # or they lie there while others train
 
 

@@ -31,6 +31,9 @@ from bench.store.provenance import list_parts
 
 TELL = """
 import numpy as np
+import torch
+
+from bench.toolbox.precision import lower
 
 
 class Tell:
@@ -45,7 +48,8 @@ class Tell:
 
     def reconstruct(self, brain):
         given = (str(self.suite.device), self.suite.precision, self.suite.memory)
-        told = 33 if given == ("cpu", "bf16", 2**33) else 0
+        trained = lower(lambda: torch.eye(1) @ torch.full((1, 1), 1.001), torch.device("cpu"))()
+        told = 33 if given == ("cpu", "bf16", 2**33) and float(trained) == 1 else 0
         return np.full((len(brain.subject), *self.shape), told, np.uint8)
 """
 
