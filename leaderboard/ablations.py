@@ -19,7 +19,8 @@ from leaderboard.tables import (
     mean_of,
     result_table,
 )
-from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import MetricSpec, Protocol
 
 
 def ablation_table(
@@ -27,7 +28,7 @@ def ablation_table(
     base_variant: str,
     variants: Sequence[str],
     *,
-    protocols: Mapping[str, Protocol] = PROTOCOLS,
+    protocols: Mapping[str, Protocol] = KNOWN_PROTOCOLS,
 ) -> pd.DataFrame:
     """The base and its variants: their result rows, and base − variant paired over subjects, clips and common seeds.
 

@@ -13,18 +13,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
 
 from bench.core.built_in import BUILT_IN, DEFAULT_SIZE, RETIRED
+from bench.core.contracts import Space
 from bench.core.errors import BenchError
 from bench.core.registry import role_of
-from bench.core.spec import CellSpec, SpecError, canonical_json, is_submitted
+from bench.core.spec import EMBEDDING, CellSpec, SpecError, canonical_json, is_submitted
 from bench.core.splits import SPLITS
 from bench.core.variants import find_variant, name_profiled, split_profiled
-from metrics.protocols import PROTOCOLS
+from metrics.known import KNOWN_PROTOCOLS
 
 REPRODUCED, SUBMITTED = "reproduced", "submitted"  # doors: run here from code, or verified videos of others
 ROLES = ("method", "baseline", "control", "ceiling")
@@ -42,13 +43,15 @@ MOST_BYTES = 16 * 2**20  # of a manifest as JSON: a hundred thousand trials
 MOST_TEXT = 4096
 MOST_NUMBER = 2**63
 MOST_OWNER = 128
+MOST_WIDTH = 2**16  # of an embedding: far above any space of the suites
 
 # what a manifest must hold; and what it may hold, of the right type where it does
 NEEDED = {"key": str, "spec": dict, "variant": str, "role": str, "parameter_count": int, "phantom": bool}
 KNOWN = {
-    "files": dict, "phases": dict, "prediction_digest": str, "provenance": dict, "schema": int, "status_counts": dict,
-    "trial_count": int, "video_shape": list,
+    "embedding": dict, "files": dict, "phases": dict, "prediction_digest": str, "provenance": dict, "schema": int,
+    "status_counts": dict, "trial_count": int, "video_shape": list,
 }  # fmt: skip
+ABOUT_EMBEDDING = {"space": str, "width": int, "concepts": int}
 NEEDED_SPEC = ("dataset", "data_digest", "split", "fold", "classes", "method", "suite", "suite_digest", "seed")
 SPEC = {
     name: kind
@@ -78,8 +81,7 @@ def admit(manifest: Any, *, door: str, folds: Sequence[str] | None = None) -> No
     check_names(spec, manifest["variant"])
     what = f"cell {manifest['key']} of {spec['method']}"
     check_role(manifest, door, what)
-    if spec.get("output"):
-        raise ResultsError(f"{what} holds no videos but its {spec['output']}; run it without --no-video, then publish")
+    check_output(manifest, what)
     if manifest.get("provenance", {}).get("dirty"):
         raise ResultsError(
             f"{what} was made by code that was changed since its commit (dirty), so nobody could make it again: commit "
@@ -209,6 +211,24 @@ def check_role(manifest: Mapping[str, Any], door: str, what: str) -> None:
         )
 
 
+def check_output(manifest: Mapping[str, Any], what: str) -> None:
+    """Raises ResultsError unless the cell is one of videos, or one of embeddings that says where these lie."""
+    output, about = manifest["spec"].get("output", ""), manifest.get("embedding")
+    if output not in ("", EMBEDDING):
+        raise ResultsError(f"{what} holds its {output!r:.40}; a cell holds videos, or {EMBEDDING}s (run --no-video)")
+    if (about is not None) != (output == EMBEDDING):
+        told = "says nothing of its embeddings" if output else "holds videos, and tells of embeddings"
+        raise ResultsError(f"{what} {told}; run it again with this version")
+    if about is None:
+        return
+    check_table(about, ABOUT_EMBEDDING, {}, f"{what}, embedding")
+    if about["space"] not in get_args(Space):
+        raise ResultsError(f"{what} embeds in {about['space']!r:.40}; there are {', '.join(get_args(Space))}")
+    for name, most in (("width", MOST_WIDTH), ("concepts", manifest["spec"]["classes"])):
+        if not 1 <= about[name] <= most:
+            raise ResultsError(f"{what}: embedding, {name} is {about[name]}; allowed is 1 to {most}")
+
+
 def check_variant(manifest: Mapping[str, Any]) -> None:
     """Raises ResultsError where a method of the project is said to be one of its variants, and has other parameters."""
     spec, variant = manifest["spec"], manifest["variant"]
@@ -278,18 +298,21 @@ def check_owner(owner: str) -> str:
     return plain
 
 
-def admit_scores(rows: pd.DataFrame, what: str) -> None:
+def admit_scores(rows: pd.DataFrame, what: str, *, output: str = "") -> None:
     """Raises ResultsError for scores that are not finite, beyond their metric's bounds, or of no metric of the project.
 
     rows: protocol, metric, status, value, shuffled; bounds to seven digits, as scores are kept as float32. Of an error
-    the upper end is only what a missing clip scores: a clip may be worse, but not ten times.
+    the upper end is only what a missing clip scores: a clip may be worse, but not ten times. `output` is that of the
+    rows' cells: the protocol `embedding` is of embeddings alone, and they have no other.
     """
     if strange := sorted(set(rows["status"]) - set(STATUS)):
         raise ResultsError(f"{what} has scores of status {strange[0]!r:.40}; there are {', '.join(STATUS)}")
     for (protocol, metric), part in rows.groupby(["protocol", "metric"]):
-        known = {one.name: one for one in PROTOCOLS[str(protocol)].metrics} if protocol in PROTOCOLS else {}
+        known = {one.name: one for one in KNOWN_PROTOCOLS[str(protocol)].metrics} if protocol in KNOWN_PROTOCOLS else {}
         if metric not in known:
             raise ResultsError(f"{what} has scores of {protocol}/{metric}, which is no metric of the project")
+        if (protocol == EMBEDDING) != (output == EMBEDDING):
+            raise ResultsError(f"{what} has scores of {protocol}/{metric}, and holds {output or 'video'}s")
         values = part[["value", "shuffled"]].to_numpy(np.float64)
         spec = known[str(metric)]
         low, high = spec.lo, spec.hi if spec.direction == "higher" else 10 * spec.hi

@@ -23,11 +23,12 @@ from leaderboard.stats import intervals as statistics
 from leaderboard.stats.panels import Panel, TableError, build_panels, check_same, mean_interval, paired_difference
 from leaderboard.stats.resampling import flip_signs, mean_by, seed_from
 from leaderboard.tables import check_scores, find_metric
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import Protocol
 
 
 def compare_methods(
-    scores: pd.DataFrame, a: Side, b: Side, *, protocols: Mapping[str, Protocol] = PROTOCOLS
+    scores: pd.DataFrame, a: Side, b: Side, *, protocols: Mapping[str, Protocol] = KNOWN_PROTOCOLS
 ) -> pd.DataFrame:
     """A row for each split, protocol and metric that both have. scores: rows as `result_table` needs.
 

@@ -31,7 +31,8 @@ from leaderboard.standing import ABOVE, BELOW, FREE, UNSURE
 from leaderboard.stats.panels import TableError
 from leaderboard.tables import NO_ROOM, SEES_BRAIN, SHUFFLED
 from leaderboard.verdict import choose_headlines, tell_standing, write_interval, write_short
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import Protocol
 
 WIDTH = 100
 PLACE = ["dataset", "split", "protocol"]  # what has a verdict of its own
@@ -252,7 +253,7 @@ def short_mark(mark: str) -> str:
 def tell_verdict(
     rows: pd.DataFrame,
     scores: pd.DataFrame | None = None,
-    protocols: Mapping[str, Protocol] = PROTOCOLS,
+    protocols: Mapping[str, Protocol] = KNOWN_PROTOCOLS,
     *,
     asked: str = "",
 ) -> str:

@@ -2,6 +2,7 @@
 
     leaderboard/results/<dataset>/<split>/<method>.<variant>.<classes>.json      manifests of the cells, whole
     leaderboard/results/<dataset>/<split>/<method>.<variant>.<classes>.parquet   the scores of their clips
+    leaderboard/results/<dataset>/<split>/<method>.<variant>.<classes>.embedding.json, .parquet   of embeddings alone
 
 `publish` copies cells from a store; videos stay behind. A manifest still carries the digest of its predictions and of
 every file, and its own digest, so a reader can tell whether a store elsewhere holds the same. Scores are kept as
@@ -42,7 +43,7 @@ from leaderboard.admission import (
     owner_of,
 )
 from leaderboard.amending import amending, settled
-from metrics.protocols import PROTOCOLS
+from metrics.known import KNOWN_PROTOCOLS
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = 2  # 1 lacked owner, folds, flags and the digest of all of it
@@ -50,7 +51,7 @@ VERSIONS = "metric_versions"  # in a table's own metadata: versions by protocol.
 RECORD = {"schema": int, "door": str, "scores_sha256": str, "cells": list}
 NEWER = {"owner": str, "folds": list, "flags": dict, "record_digest": str}
 COLUMNS = ["cell", "protocol", "metric", "subject", "clip", "concept", "status", "value", "shuffled"]
-Group = tuple[str, str, str, str, int]  # data set, split, method, variant, classes
+Group = tuple[str, str, str, str, int, str]  # data set, split, method, variant, classes, output
 Setting = tuple[str, str, int]  # data set, split, classes: what has folds
 Flags = Mapping[str, Mapping[str, str]]  # key of a cell: flag: reason
 
@@ -87,10 +88,10 @@ def stage(
 ) -> list[Path]:
     """Write manifests and scores into a draft of the results (`amending`) and return the files.
 
-    Cells are grouped by data set, split, method, variant and classes; a group replaces the one that is there. `owner`
-    is who submitted them, `folds` names those of each split (without it, those that the cells have). Raises
-    ResultsError for cells that may not be there, for one without scores, and where a fold or seed that is committed
-    would go.
+    Cells are grouped by data set, split, method, variant, classes and output (videos or embeddings); a group replaces
+    the one that is there. `owner` is who submitted them, `folds` names those of each split (without it, those that the
+    cells have). Raises ResultsError for cells that may not be there, for one without scores, and where a fold or seed
+    that is committed would go.
     """
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
@@ -104,7 +105,7 @@ def stage(
         rows = scores[scores["cell"].isin([one.key for one in members])]
         if absent := [one.key for one in members if one.key not in set(rows["cell"])]:
             raise ResultsError(f"cell {absent[0]} of {group[2]} has no scores; run it again, then publish")
-        admit_scores(rows, f"{group[2]} {group[3]} on {group[1]}")
+        admit_scores(rows, f"{group[2]} {group[3]} on {group[1]}", output=group[5])
         content = pack_scores(rows)
         known = folds and folds.get(setting_of(members[0].manifest))
         record = {
@@ -219,7 +220,7 @@ def read_rows(path: Path, record: Mapping[str, Any], folds: int) -> pd.DataFrame
         for manifest in record["cells"]
     }
     rows = pq.read_table(pa.BufferReader(content)).to_pandas()
-    admit_scores(rows, str(path.with_suffix(".parquet")))
+    admit_scores(rows, str(path.with_suffix(".parquet")), output=group_of(record["cells"][0])[5])
     details = pd.DataFrame.from_dict(about, orient="index").reindex(rows["cell"])
     if details["method"].isna().any():
         raise ResultsError(f"{path.with_suffix('.parquet')} has scores of cells that {path.name} does not name")
@@ -297,20 +298,22 @@ def describe_cell(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def group_of(manifest: Any) -> Group:
     spec = manifest["spec"]
-    return canonical_dataset(spec["dataset"]), spec["split"], spec["method"], manifest["variant"], int(spec["classes"])
+    dataset, variant = canonical_dataset(spec["dataset"]), manifest["variant"]
+    return dataset, spec["split"], spec["method"], variant, int(spec["classes"]), spec.get("output", "")
 
 
 def setting_of(manifest: Any) -> Setting:
-    dataset, split, _, _, classes = group_of(manifest)
+    dataset, split, _, _, classes, _ = group_of(manifest)
     return dataset, split, classes
 
 
 def name_file(folder: Path, group: Group) -> Path:
-    dataset, split, method, variant, classes = group
+    dataset, split, method, variant, classes, output = group
     for part in (dataset.replace(":", "-"), split, method, *split_profiled(variant)):
         if not PART.fullmatch(part):
             raise ResultsError(f"{part!r:.80} cannot be committed: names have letters, digits, _ and -")
-    return folder / dataset.replace(":", "-") / split / f"{method}.{variant}.{classes}.json"
+    mark = f".{output}" if output else ""
+    return folder / dataset.replace(":", "-") / split / f"{method}.{variant}.{classes}{mark}.json"
 
 
 def note_versions(rows: pd.DataFrame) -> dict[str, str] | None:
@@ -334,7 +337,7 @@ def number_versions(rows: pd.DataFrame, content: bytes) -> pd.DataFrame:
 
 def current_version(protocol: str, metric: str) -> int:
     """The version of a metric as it is computed today; 1 for one that the project does not know."""
-    known = PROTOCOLS[protocol].metrics if protocol in PROTOCOLS else ()
+    known = KNOWN_PROTOCOLS[protocol].metrics if protocol in KNOWN_PROTOCOLS else ()
     return next((one.version for one in known if one.name == metric), 1)
 
 

@@ -41,7 +41,8 @@ import pandas as pd
 from leaderboard.admission import CLIPS, ROLES, SEES_BRAIN
 from leaderboard.stats import intervals as statistics
 from leaderboard.stats.panels import Panel, TableError, build_panels, mean_interval, paired_difference, weigh
-from metrics.protocols import PROTOCOLS, MetricSpec, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import MetricSpec, Protocol
 
 SETTING = ["dataset", "split", "classes", "suite", "protocol", "metric"]
 IDENTITY = [*SETTING, "method", "variant"]
@@ -89,7 +90,7 @@ class Reference:
         return values if complete else None
 
 
-def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = PROTOCOLS) -> pd.DataFrame:
+def result_table(scores: pd.DataFrame, *, protocols: Mapping[str, Protocol] = KNOWN_PROTOCOLS) -> pd.DataFrame:
     """One row for each method variant, split and metric, with the columns `RESULT_COLUMNS`.
 
     scores: the rows of all cells to show *and* of the controls and ceilings they are held against; columns `NEEDED`

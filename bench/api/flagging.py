@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.setting import Setting
 from bench.core.progress import track
+from bench.core.spec import EMBEDDING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,9 @@ def flag_cells(cells: Sequence[Cell], dataset: Any, suite: Any) -> Flags:
     """The flags of each cell's videos, looked for where that was not done yet."""
     from bench.scoring.flags import flag_cell
 
-    return {cell.key: flag_cell(cell, dataset, suite) for cell in track(cells, "looking at the videos")}
+    shown = [cell for cell in cells if cell.shows_videos]
+    flags = {cell.key: flag_cell(cell, dataset, suite) for cell in track(shown, "looking at the videos")}
+    return {**{cell.key: {} for cell in cells}, **flags}
 
 
 def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[str, str]:
@@ -54,7 +57,7 @@ def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[st
 def read_references(dataset: Any, suite: Any) -> pd.DataFrame:
     """The committed scores of floors and ceilings on the same data with the same networks."""
     from leaderboard.results import Committed
-    from metrics.protocols import PROTOCOLS
+    from metrics.known import KNOWN_PROTOCOLS
 
     shelf = Committed()
     same = [
@@ -63,7 +66,7 @@ def read_references(dataset: Any, suite: Any) -> pd.DataFrame:
         if one["role"] in ("control", "ceiling")
         and (one["spec"]["data_digest"], one["spec"]["suite_digest"]) == (dataset.digest, suite.digest)
     ]
-    return shelf.read(same, tuple(PROTOCOLS))
+    return shelf.read(same, tuple(KNOWN_PROTOCOLS))
 
 
 def tell_flags(cells: Sequence[Cell], flags: Flags) -> list[str]:
@@ -88,7 +91,7 @@ def tell_above(cells: Sequence[Cell], scores: pd.DataFrame) -> list[str]:
     splits = set(scores["split"][ours]) | {CLIPS}
     asked = ours | scores["role"].isin(["control", "ceiling"])
     chosen = scores[asked & scores["dataset"].isin(sets) & scores["split"].isin(splits)]
-    rows = result_table(chosen[chosen["protocol"] == "corrected"])
+    rows = result_table(chosen[chosen["protocol"].isin(["corrected", EMBEDDING])])
     above = rows[rows["method"].isin(mine) & rows["mark"].str.contains("above ceiling")]
     lines: dict[Any, str] = {}
     for _, row in above.iterrows():

@@ -13,6 +13,7 @@ from bench.api.chosen import chosen_protocols, find_chosen, truth_finder
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.progress import say
+from bench.core.spec import EMBEDDING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,12 @@ def pack(
     classes: int = 40,
     runs: str | Path = "runs",
     bundle: str | Path | None = None,
+    video: bool = True,
 ) -> Path:
-    """Put a method's current cells with their scores and videos into one zip to submit; returns its path."""
+    """Put a method's current cells with their scores and videos into one zip to submit; returns its path.
+
+    `video=False`: its embeddings alone, with their scores by retrieval.
+    """
     from bench.doors.bundles import pack_cells
     from bench.harness.shelf import current_cells
     from bench.scoring.views import Viewer
@@ -55,19 +60,21 @@ def pack(
     protocols: tuple[str, ...] = ()
     if setting.has_store and (setting.is_here or submitted is None):
         opened, loaded = setting.open(make=False)
-        viewer, protocols = Viewer(loaded.judges, opened.concepts), names.default_protocols(opened.modality)
-        for cell in current_cells(Store(runs), opened, loaded, classes):
+        viewer = Viewer(loaded.judges, opened.concepts)
+        protocols = names.default_protocols(opened.modality) if video else (EMBEDDING,)
+        for cell in current_cells(Store(runs), opened, loaded, classes, embeddings=not video):
             spec = cell.manifest["spec"]
             asked = (method, variant, setting.dataset, split or spec["split"])
             if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:
                 cells.append(cell)
-    if not cells and submitted is not None and split is None:
+    if not cells and submitted is not None and split is None and video:
         viewer, cells = None, find_chosen(Store(runs), method, setting.dataset)
         protocols = chosen_protocols(setting.dataset)
     if not cells:
         raise BenchError(
-            f"{runs} holds no cells of {method} {variant} on {setting.dataset}, {split or 'any split'}, {classes} "
-            f"classes, suite {suite}; run it first, or name what was run with --dataset, --split, --variant and --runs"
+            f"{runs} holds no {'' if video else 'embeddings in '}cells of {method} {variant} on {setting.dataset}, "
+            f"{split or 'any split'}, {classes} classes, suite {suite}; run it first, or name what was run with "
+            "--dataset, --split, --variant and --runs"
         )
     pack_cells(cells, viewer, protocols, path)
     say(f"{len(cells)} cells, {path.stat().st_size / 2**20:.1f} MiB: {path}")

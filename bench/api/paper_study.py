@@ -257,7 +257,8 @@ def survey_committed(name: str, committed: Any, *, dataset: str | None, suite: s
 
     table = load_table(name)
     needs = list_variants(name, dataset, profile)
-    judges, manifests = load_suite(suite).judges, committed.manifests()
+    judges = load_suite(suite).judges
+    manifests = [one for one in committed.manifests() if not one["spec"].get("output")]
     jobs: dict[tuple[Need, Level], list[Job]] = {}
     for need in needs:
         wanted = (need.dataset, need.method, need.split, need.classes, suite, find_variant(need.method, need.variant))

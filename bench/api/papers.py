@@ -318,7 +318,7 @@ def survey_committed(
     needs = list_needs(table, dataset, profile)
     jobs: dict[Need, list[Job]] = {}
     absent: dict[Need, str] = {}
-    manifests = committed.manifests()
+    manifests = [one for one in committed.manifests() if not one["spec"].get("output")]  # videos, as a paper's are
     for need in needs:
         try:
             parameters = find_variant(need.method, need.variant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,11 +12,12 @@ from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.paths import find_checkout
 from bench.core.progress import say
-from bench.core.spec import CHOSEN, is_submitted
+from bench.core.spec import CHOSEN, EMBEDDING, is_submitted
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.scoring.views import Viewer
     from bench.store.cells import Cell, Store
 
 
@@ -32,6 +33,9 @@ def publish(
 ) -> list[Path]:
     """Copy manifests, scores and a few clips of a store's current cells into the committed results; returns the files.
 
+    Cells of embeddings (`run --no-video`) stand in files of their own. Beside videos they are made unasked; those that
+    were never scored are left out, and it is said.
+
     `method` names whose cells, floors and ceilings among them; none takes all that have a name, and says which have
     none (a `path/file.py:Class`, a class of a notebook, a variant made with `--set`). `classes` None takes all subsets.
     Raises BenchError where the store holds nothing current of what was asked for, where something may not be published
@@ -44,9 +48,10 @@ def publish(
         if is_unnamed(name):
             raise BenchError(f"{name} has no name of its own: register it (docs/add_method.md), and run it again")
     from bench.harness.shelf import current_cells
+    from bench.scoring.views import Viewer
     from bench.store.cells import Store
     from leaderboard.admission import REPRODUCED, canonical_dataset
-    from metrics.protocols import PROTOCOLS
+    from metrics.known import KNOWN_PROTOCOLS
 
     asked = (classes,) if classes else names.CLASSES
     setting = Setting(dataset=canonical_dataset(dataset), data_root=data_root, suite=suite, classes=asked[0], runs=runs)
@@ -56,7 +61,12 @@ def publish(
         raise BenchError(nothing)
     opened, loaded = setting.open(make=False)
     store = Store(runs)
-    cells = {cell.key: cell for number in asked for cell in current_cells(store, opened, loaded, number)}
+    cells = {
+        cell.key: cell
+        for number in asked
+        for embeddings in (False, True)
+        for cell in current_cells(store, opened, loaded, number, embeddings=embeddings)
+    }
     whole = [
         cell
         for _, cell in sorted(cells.items())
@@ -67,12 +77,27 @@ def publish(
         say(f"left out, as they were submitted (`pack`, then `publish --bundle`): {', '.join(handed)}")
         whole = [cell for cell in whole if not is_submitted(cell.manifest["spec"])]
     named = [cell for cell in whole if not (is_unnamed(cell.manifest["spec"]["method"]) or is_tried(cell))]
-    left = {f"{one.manifest['spec']['method']} {one.manifest['variant']}" for one in whole if one not in named}
-    if left:
-        say(f"left out, as they have no name of their own: {', '.join(sorted(left))}")
-    if not named:
+    if left := name_cells(one for one in whole if one not in named):
+        say(f"left out, as they have no name of their own: {left}")
+    viewer = Viewer(loaded.judges, opened.concepts)
+    scored = [cell for cell in named if cell.shows_videos or is_scored(cell, viewer)]
+    if left := name_cells(one for one in named if one not in scored):
+        say(f"embeddings left out, as they are not scored (the same run with --no-video scores them): {left}")
+    if not scored:
         raise BenchError(nothing)
-    return commit_cells(store, named, tuple(PROTOCOLS), opened, loaded, place, door=REPRODUCED)
+    return commit_cells(store, scored, tuple(KNOWN_PROTOCOLS), opened, loaded, place, door=REPRODUCED)
+
+
+def name_cells(cells: Iterable[Cell]) -> str:
+    """Each method and variant that the cells are of, once."""
+    return ", ".join(sorted({f"{one.manifest['spec']['method']} {one.manifest['variant']}" for one in cells}))
+
+
+def is_scored(cell: Cell, viewer: Viewer) -> bool:
+    """Whether a cell of embeddings has a score that is current."""
+    from bench.scoring.stored import list_scores
+
+    return any(cell.has_scores(key) for _, _, key in list_scores(cell, viewer, (EMBEDDING,)))
 
 
 def is_unnamed(method: str) -> bool:
@@ -160,9 +185,10 @@ def check_submission(manifests: Sequence[Mapping[str, Any]]) -> None:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for manifest in manifests:
         check_variant(manifest)
-        place = (manifest["variant"], *(manifest["spec"][name] for name in ("split", "classes")))
+        spec = manifest["spec"]
+        place = (manifest["variant"], spec["split"], spec["classes"], spec.get("output", ""))
         groups.setdefault(place, []).append(manifest)
-    for (variant, split, classes), group in groups.items():
+    for (variant, split, classes, _), group in groups.items():
         admit_group(group, f"{variant} on {split} with {classes} classes")
 
 

@@ -16,6 +16,7 @@ from bench.cli.options import FILE, Name
 @click.option("--variant", default="base", metavar="NAME", help="Which variant of it.")
 @click.option("--split", type=Name("splits"), show_default="all in the store", help="Only this split.")
 @click.option("--bundle", type=FILE, metavar="FILE", show_default="<method>.<variant>.zip", help="The file to write.")
+@click.option("--no-video", "video", flag_value=False, default=True, help="Its embeddings alone.")
 @options.setting
 def pack(method: str, classes: str, **asked: Any) -> int:
     """Put a method's cells into one file: manifests, scores, lossless videos."""

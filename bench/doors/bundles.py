@@ -2,7 +2,8 @@
 
     bundle.json                                   schema, keys of the cells
     cells/<key>/manifest.json                     as in the store
-    cells/<key>/predictions/trials.parquet        as in the store, with one lossless mp4 a trial
+    cells/<key>/predictions/trials.parquet        as in the store, with one lossless mp4 a trial, or
+    cells/<key>/predictions/embeddings.safetensors  with the embeddings of all trials, and no video
     cells/<key>/scores/<score key>.parquet        with its digest beside it (.sha256)
 
 `verify` looks at the list of members before it opens one: only these names, regular files, no link, no absolute path,
@@ -10,7 +11,8 @@ no `..`, bounded in number, size and compression. Members are copied into a temp
 declare, and read there as a store, which checks every digest; what a manifest must hold is checked before
 (`bench.doors.unpacking`). Then the trials must be those of the fold (each once, none extra, none without its video),
 every video must decode to the frames and size of the data set, where decoding stops, and to the pixels that were
-promised, and the scores, made again here, must be those that came along. There is no pickle in a bundle, and a parquet
+promised, or every embedding be finite and as wide as its space, and the scores, made again here, must be those that
+came along. There is no pickle in a bundle, and a parquet
 file is parsed only after its digest agreed and its rows and columns were those of the fold. Whoever made the bundle
 could have made the videos by any means: `verify` says that the scores are those of the videos, not where the videos
 came from. Of submitted videos (`bench.doors.submission`) clips may be missing, which are counted; chosen sets of them
@@ -30,24 +32,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import safetensors
+import safetensors.numpy
 
 from bench.core.registry import names
 from bench.core.spec import CHOSEN, CellSpec, is_submitted
 from bench.core.splits import SplitError, make_folds
 from bench.datasets.catalogue import dataset_names, film_shape
 from bench.doors.chosen import Truth, check_chosen, check_told, flag_chosen, pair_up
-from bench.doors.unpacking import SCHEMA, BadBundle, check_tables, read_json, unpack
+from bench.doors.unpacking import SCHEMA, TABLE, BadBundle, check_tables, read_json, unpack
 from bench.doors.videos import score_videos
 from bench.harness.inputs import describe_trials
+from bench.scoring.embeddings import SPACES, place_clips
 from bench.scoring.lookup import find_protocol
 from bench.scoring.score_cell import score_cell
 from bench.scoring.stored import list_scores
 from bench.scoring.views import Viewer
 from bench.store import disk
-from bench.store.cells import Cell, Store, StoreError, digest_file
+from bench.store.cells import EMBEDDINGS, Cell, Store, StoreError, digest_file
 from bench.store.video import VideoError
 
 WITHOUT_TRUTH = "vbench"  # the protocol that asks for no true videos
+MOST_HEAD = 4096  # bytes of a file of embeddings before its vectors; 100 are usual
 TOLERANCE = 1e-3  # of a score: judges round differently on another processor
 
 
@@ -173,7 +179,7 @@ def verify_cell(
             f"not {suite.digest[:12]}); verify it where those lie, or run and pack it again"
         )
     wanted = list(list_scores(cell, Viewer(suite.judges, dataset.concepts), head["protocols"]))
-    count = verify_trials(cell, spec, dataset, [score for _, _, score in wanted])
+    count = verify_trials(cell, spec, dataset, suite, [score for _, _, score in wanted])
     brought = [cell.scores(score) for _, _, score in wanted]
     if missing := [metric.name for (_, metric, _), rows in zip(wanted, brought, strict=True) if rows is None]:
         raise BadBundle(f"cell {key} brings no valid score of {missing[0]}; pack it again with this version and suite")
@@ -209,8 +215,8 @@ def check_names(spec: CellSpec) -> None:
         raise BadBundle(f"cell {spec.key} is of suite {spec.suite!r}; there are {', '.join(suites)}")
 
 
-def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str]) -> int:
-    """The number of trials: those of the fold, each once, each with a video of the right shape and promised pixels."""
+def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, suite: Any, scores: Sequence[str]) -> int:
+    """The number of trials: those of the fold, each once, each with what was predicted of it."""
     try:
         folds = [fold for fold in make_folds(dataset, spec.split, classes=spec.classes) if fold.name == spec.fold]
     except SplitError as error:
@@ -218,14 +224,12 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str
     if not folds:
         raise BadBundle(f"cell {cell.key}: {dataset.name} has no fold {spec.split}/{spec.fold}")
     expected = describe_trials(dataset, folds[0].test, spec)
-    tables = {"predictions/trials.parquet": "trials"}
+    tables = {TABLE: "trials" if cell.shows_videos else "embedded"}
     tables |= {f"scores/{score}.parquet": "scores" for score in scores if cell.has_scores(score)}
     check_tables(cell.path, tables, len(expected), f"cell {cell.key}")  # scores are a row a trial, or one a subject
     trials = cell.trials()
     same = trials[list(expected.columns)].sort_values("trial", ignore_index=True)
     wanted = expected.astype("int64").sort_values("trial", ignore_index=True)
-    if strange := sorted(set(trials["file"]) - {""} - set(cell.manifest["files"])):
-        raise BadBundle(f"cell {cell.key}: its table of trials points to {strange[0]!r}, no file of the cell")
     if extra := sorted(set(same["trial"]) - set(wanted["trial"])):
         raise BadBundle(f"cell {cell.key} has {len(extra)} trials that the fold has not, the first {extra[0]}")
     if absent := sorted(set(wanted["trial"]) - set(same["trial"])):
@@ -234,6 +238,17 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str
         raise BadBundle(
             f"cell {cell.key}: trials are named twice or with another clip, subject or seed than the fold's"
         )
+    if cell.shows_videos:
+        verify_videos(cell, spec, trials, dataset.video(wanted["clip"].to_numpy()[:1]).shape[1:])
+    else:
+        verify_embeddings(cell, trials, dataset, suite)
+    return len(trials)
+
+
+def verify_videos(cell: Cell, spec: CellSpec, trials: pd.DataFrame, shape: tuple[int, ...]) -> None:
+    """Raises BadBundle unless each trial has a video of this shape and of the promised pixels."""
+    if strange := sorted(set(trials["file"]) - {""} - set(cell.manifest["files"])):
+        raise BadBundle(f"cell {cell.key}: its table of trials points to {strange[0]!r}, no file of the cell")
     lacking = trials.index[trials["status"] != "ok"].tolist()
     if lacking and not is_submitted(cell.manifest["spec"]):
         row = trials.loc[lacking[0]]
@@ -243,7 +258,6 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str
         )
     if is_submitted(cell.manifest["spec"]):
         check_told(cell, spec)
-    shape = dataset.video(wanted["clip"].to_numpy()[:1]).shape[1:]
     if tuple(cell.manifest["video_shape"]) != shape:  # where the store stops decoding
         raise BadBundle(f"cell {cell.key} has videos of {cell.manifest['video_shape']}; clips here are {shape}")
     for row in np.flatnonzero(trials["status"] == "ok"):
@@ -253,7 +267,41 @@ def verify_trials(cell: Cell, spec: CellSpec, dataset: Any, scores: Sequence[str
             raise BadBundle(f"cell {cell.key}, {trials['file'].iloc[row]}: {error}") from error
         if video.shape != shape:
             raise BadBundle(f"cell {cell.key}, {trials['file'].iloc[row]} is {video.shape}; clips here are {shape}")
-    return len(trials)
+
+
+def verify_embeddings(cell: Cell, trials: pd.DataFrame, dataset: Any, suite: Any) -> None:
+    """Raises BadBundle unless each trial has a finite vector, as wide as the clips' in the space that is named.
+
+    The file is parsed only where it has the size that so many vectors take.
+    """
+    about, path = cell.manifest["embedding"], cell.path / EMBEDDINGS
+    if about["space"] not in SPACES:
+        raise BadBundle(f"cell {cell.key} embeds in {about['space']!r:.80}; there are {', '.join(SPACES)}")
+    concepts = trials["concept"].nunique()
+    if about["concepts"] != concepts:
+        raise BadBundle(f"cell {cell.key} tells of {about['concepts']} concepts; its trials are of {concepts}")
+    width = place_clips(about["space"], np.unique(trials["clip"]), dataset, suite).shape[1]  # as scoring asks for them
+    if about["width"] != width:
+        raise BadBundle(f"cell {cell.key} has embeddings {about['width']} wide; {about['space']} is {width} wide here")
+    vectors = 4 * width * len(trials)  # bytes of float32
+    if not 0 <= path.stat().st_size - vectors <= MOST_HEAD:
+        raise BadBundle(f"cell {cell.key}: {EMBEDDINGS} is of {path.stat().st_size} bytes; its vectors take {vectors}")
+    try:
+        tensors = safetensors.numpy.load(path.read_bytes())
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise BadBundle(f"cell {cell.key}: {EMBEDDINGS} cannot be read ({error}); pack it again") from error
+    held = {name: (str(one.dtype), one.shape) for name, one in tensors.items()}
+    if held != {"embedding": ("float32", (len(trials), width))}:
+        raise BadBundle(
+            f"cell {cell.key}: {EMBEDDINGS} holds {held!r:.200}; it must hold 'embedding', float32 [{len(trials)}, "
+            f"{width}] alone"
+        )
+    lacking = trials.index[(trials["status"] != "ok") | ~np.isfinite(tensors["embedding"]).all(axis=1)].tolist()
+    if lacking:
+        raise BadBundle(
+            f"cell {cell.key} has no finite embedding of {len(lacking)} trials, the first of trial "
+            f"{trials.loc[lacking[0], 'trial']}; such a run can be shown, not submitted"
+        )
 
 
 def compare_scores(ours: pd.DataFrame | None, theirs: pd.DataFrame | None, what: str) -> float:

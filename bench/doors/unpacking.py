@@ -23,11 +23,12 @@ from typing import Any
 
 from bench.core.errors import BenchError
 from bench.core.registry import names
-from bench.core.spec import SpecError, check_plain
+from bench.core.spec import CHOSEN, EMBEDDING, SpecError, check_plain, is_submitted
 
 SCHEMA = 2
 MEMBER = re.compile(
     r"cells/[0-9a-z_]{1,64}/(manifest\.json|predictions/trials\.parquet"
+    r"|predictions/embeddings\.safetensors"
     r"|predictions/sub\d{2,4}/clip\d{4,6}(_trial\d{6})?\.mp4|scores/[0-9a-z_]{1,64}\.parquet(\.sha256)?)"
 )
 MOST_MEMBERS = 200_000
@@ -43,11 +44,14 @@ TABLE_SECONDS, TABLE_MEMORY = 20, 2**30  # of processor time, and bytes, to look
 REFUSED = 3  # exit status of the process that looks at tables
 MOST_TEXT = 256  # of a text in a table: a digest or the name of a file
 
-# what a manifest must hold, where a bundle's cell is verified or shown; a list is of as many numbers
+# what a manifest must hold, where a bundle's cell is verified or shown: what it is of besides; a list is of as many
+# numbers
 MANIFEST = {
     "files": dict, "key": str, "parameter_count": int, "phantom": bool, "prediction_digest": str, "role": str,
-    "spec": dict, "trial_count": int, "variant": str, "video_shape": list,
+    "spec": dict, "trial_count": int, "variant": str,
 }  # fmt: skip
+OF_VIDEOS, OF_EMBEDDINGS = {"video_shape": list}, {"embedding": dict}
+ABOUT_EMBEDDING = {"space": str, "width": int, "concepts": int}
 SPEC = {
     "dataset": str, "data_digest": str, "split": str, "fold": str, "classes": int, "method": str,
     "method_version": int, "parameters": dict, "suite": str, "suite_digest": str, "seed": int, "source": str,
@@ -58,11 +62,14 @@ TRIALS = {
     **dict.fromkeys(("trial", "subject", "clip", "concept", "block", "seed"), "int64"),
     **dict.fromkeys(("status", "pixels", "file"), "string"),
 }
+EMBEDDED = {name: kind for name, kind in TRIALS.items() if name not in ("pixels", "file")}
 SCORES = {
     **dict.fromkeys(("subject", "clip", "concept", "block"), "int64"),
     **dict.fromkeys(("value", "shuffled"), "double"),
     **dict.fromkeys(("status", "protocol", "metric"), "string"),
 }
+KINDS = {"trials": TRIALS, "embedded": EMBEDDED, "scores": SCORES}  # of tables
+TABLE = "predictions/trials.parquet"
 
 
 class BadBundle(BenchError):
@@ -122,7 +129,7 @@ def check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:
             raise BadBundle(f"member {name!r} is a link or special file; allowed are regular files")
         if name != "bundle.json" and not MEMBER.fullmatch(name):
             raise BadBundle(
-                f"member {name!r} does not belong in a bundle; allowed are manifests, parquet and mp4 files"
+                f"member {name!r} does not belong in a bundle; allowed are manifests, parquet, mp4 and embeddings"
             )
         if name in seen:
             raise BadBundle(f"member {name!r} is there twice")
@@ -173,14 +180,24 @@ def parts_of(value: Any) -> Iterable[Any]:
 def check_manifest(manifest: Mapping[str, Any], key: str) -> None:
     """All that is asked of a manifest is there and of its type. Raises BadBundle."""
     check_types(manifest, MANIFEST, f"cell {key}: manifest.json")
-    check_types(manifest["spec"], SPEC, f"cell {key}: manifest.json, spec")
-    if odd := sorted(set(manifest["spec"]) - set(SPEC)):
+    spec = manifest["spec"]
+    check_types(spec, SPEC, f"cell {key}: manifest.json, spec")
+    if odd := sorted(set(spec) - {*SPEC, "output"}):
         raise BadBundle(f"cell {key}: its manifest has no spec of this version ({odd[0]!r} is unknown)")
+    if (output := spec.get("output", EMBEDDING)) != EMBEDDING:
+        raise BadBundle(f"cell {key}: its spec has the output {output!r:.80}; it may have {EMBEDDING!r}, or none")
     for name, entry in manifest["files"].items():
         check_types(entry, FILE, f"cell {key}: manifest.json, files[{name!r}]")
-    shape = manifest["video_shape"]
-    if len(shape) != 4 or not all(type(one) is int and one >= 0 for one in shape):
-        raise BadBundle(f"cell {key}: video_shape {shape!r:.80}; needed are frames, height, width and 3")
+    if holds_embeddings(manifest):
+        if is_submitted(spec) or spec["split"] == CHOSEN:
+            raise BadBundle(f"cell {key}: videos that were made elsewhere are submitted, and never embeddings")
+        check_types(manifest, OF_EMBEDDINGS, f"cell {key}: manifest.json")
+        check_types(manifest["embedding"], ABOUT_EMBEDDING, f"cell {key}: manifest.json, embedding")
+    else:
+        check_types(manifest, OF_VIDEOS, f"cell {key}: manifest.json")
+        shape = manifest["video_shape"]
+        if len(shape) != 4 or not all(type(one) is int and one >= 0 for one in shape):
+            raise BadBundle(f"cell {key}: video_shape {shape!r:.80}; needed are frames, height, width and 3")
     if manifest["key"] != key or key == "quarantine":
         raise BadBundle(f"cell {key}: its manifest is of the cell {manifest['key']!r:.80}")
 
@@ -199,6 +216,8 @@ def check_types(table: Any, types: Mapping[str, type], what: str) -> None:
 
 def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile.ZipInfo]) -> None:
     """The files that a manifest names are the members of its cell, so that nothing else is ever read for it."""
+    from bench.store.cells import EMBEDDINGS  # not above: the process that looks at tables has little memory
+
     head = f"cells/{key}/"
     brought = {member.filename.removeprefix(head) for member in members if member.filename.startswith(head)}
     named = set(manifest["files"])
@@ -206,8 +225,18 @@ def check_files(manifest: Mapping[str, Any], key: str, members: Sequence[zipfile
     if named != there:
         odd = sorted(named ^ there)[0]
         raise BadBundle(f"cell {key}: {odd!r} is {'missing' if odd in named else 'not named in its manifest'}")
-    if "predictions/trials.parquet" not in named:
-        raise BadBundle(f"cell {key}: 'predictions/trials.parquet' is missing; pack it again")
+    if TABLE not in named:
+        raise BadBundle(f"cell {key}: {TABLE!r} is missing; pack it again")
+    if holds_embeddings(manifest) and named != {TABLE, EMBEDDINGS}:
+        odd = sorted(named ^ {TABLE, EMBEDDINGS})[0]
+        raise BadBundle(f"cell {key}: a cell of embeddings holds {TABLE} and {EMBEDDINGS}; {odd!r} is odd")
+    if not holds_embeddings(manifest) and EMBEDDINGS in named:
+        raise BadBundle(f"cell {key}: {EMBEDDINGS!r} is no file of a cell of videos")
+
+
+def holds_embeddings(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest says that its cell holds embeddings and no videos."""
+    return bool(manifest["spec"].get("output") == EMBEDDING)
 
 
 def check_tables(folder: Path, tables: Mapping[str, str], most_rows: int, what: str) -> None:
@@ -245,7 +274,7 @@ def check_asked() -> int:
     for name, kind in tables.items():
         print(name, flush=True)
         try:
-            check_table(Path(folder, name), {"trials": TRIALS, "scores": SCORES}[kind], most_rows, name)
+            check_table(Path(folder, name), KINDS[kind], most_rows, name)
         except BadBundle as error:
             print(" ".join(str(error).split()))
             return REFUSED

@@ -15,11 +15,9 @@ import numpy as np
 
 from bench.core.errors import BenchError
 from bench.core.registry import names, resolve
-from metrics.embedding import EMBEDDING
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import Protocol
 from metrics.specs import Compute, MetricSpec, Scored
-
-OURS = {**PROTOCOLS, EMBEDDING.name: EMBEDDING}
 
 
 class MetricError(BenchError):
@@ -33,14 +31,14 @@ def find_protocol(name: str) -> Protocol:
     Raises UnknownName for one that is not there, MetricError for what is no protocol, for one that is called as one of
     ours, and for metrics that are none.
     """
-    if name in OURS:
-        return OURS[name]
+    if name in KNOWN_PROTOCOLS:
+        return KNOWN_PROTOCOLS[name]
     outside = resolve("protocols", name)
     if not isinstance(outside, Protocol):
         raise MetricError(f"{name} is {type(outside).__name__}; it must be a metrics.protocols.Protocol")
-    if outside.name in OURS:
+    if outside.name in KNOWN_PROTOCOLS:
         raise MetricError(f"{name} calls itself {outside.name!r}, which is a protocol of the project; rename it")
-    ours = {id(metric) for protocol in OURS.values() for metric in protocol.metrics}
+    ours = {id(metric) for protocol in KNOWN_PROTOCOLS.values() for metric in protocol.metrics}
     metrics = [
         one if id(one) in ours else check_metric(one, f"{name}, metric {i}") for i, one in enumerate(outside.metrics)
     ]

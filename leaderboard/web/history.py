@@ -63,7 +63,7 @@ def order_results(folder: Path) -> dict[Place, dict[str, float]]:
     for path, record in records.items():
         if record["cells"][0]["role"] not in SEES_BRAIN:
             continue
-        dataset, split, method, _, _ = group_of(record["cells"][0])
+        dataset, split, method, *_ = group_of(record["cells"][0])
         folds = count_folds(record, records)
         rows = read_rows(path, record, folds)
         rows = rows[(rows["protocol"] == PROTOCOL) & (rows["metric"] == board_metrics(dataset)[0])]

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from leaderboard.rendering import render
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.known import KNOWN_PROTOCOLS
+from metrics.protocols import Protocol
 
 LICENCE = "apache-2.0"
 ALL = "all"  # the configuration of all data sets together
@@ -140,7 +141,7 @@ def write_card(scores: pd.DataFrame, name: str) -> str:
         first=first,
         split=next((split for split in splits[first] if split != "clips"), splits[first][0]),
         columns=render(describe_columns(), "md"),
-        metrics=render(describe_metrics(scores, PROTOCOLS), "md"),
+        metrics=render(describe_metrics(scores, KNOWN_PROTOCOLS), "md"),
     )
     return f"---\n{head.to_yaml()}\n---\n\n{body}"
 

@@ -79,7 +79,9 @@ def list_entries(shown: Sequence[tuple[Section, Wall | None]], records: Sequence
     entries: dict[str, list[Entry]] = {}
     for section, wall in shown:
         for row in section.rows:
-            places = [(section.dataset, split, row.method, BASE, section.classes) for split in (section.split, CLIPS)]
+            places = [
+                (section.dataset, split, row.method, BASE, section.classes, "") for split in (section.split, CLIPS)
+            ]
             record = next((by_group[place] for place in places if place in by_group), None)
             entries.setdefault(row.method, []).append(Entry(section=section, row=row, wall=wall, record=record))
     return entries

@@ -31,20 +31,22 @@ def stray(method: str, variant: str = "base") -> Any:
 def test_named_methods_are_published_and_those_without_a_name_stop_nobody(finished, tmp_path, monkeypatch, capsys):
     real = shelf.current_cells
 
-    def with_strays(*about: Any) -> Any:
+    def with_strays(*about: Any, **asked: Any) -> Any:
         if about[-1] == 40:
             yield from (stray("/home/mine.py:Mine"), stray("Mine"), stray("retrieval", "base[rank=3]"))
-        yield from real(*about)
+        yield from real(*about, **asked)
 
     monkeypatch.setattr("bench.harness.shelf.current_cells", with_strays)
     monkeypatch.setitem(LIVE, "Mine", object)
     results = tmp_path / "results"
     assert main(arguments(finished, results, "--method", "retrieval", "--method", "codec")) == 0
-    assert "left out, as they have no name of their own: retrieval base[rank=3]" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "left out, as they have no name of their own: retrieval base[rank=3]" in said
+    assert "embeddings left out, as they are not scored" in said and ": retrieval base" in said
     assert set(read_results(results)["method"]) == {"retrieval", "codec"}
     monkeypatch.setattr(
         "bench.harness.shelf.current_cells",
-        lambda *about: (one for one in with_strays(*about) if one.key.startswith("stray")),
+        lambda *about, **asked: (one for one in with_strays(*about, **asked) if one.key.startswith("stray")),
     )
     assert main(arguments(finished, results)) == 1
     said = capsys.readouterr().err

@@ -190,6 +190,22 @@ def test_videos_and_embeddings_are_not_mixed(runs: Path, tmp_path: Path) -> None
     assert table["value"].tolist() == scored.table["value"].tolist()
 
 
+def test_what_is_published_is_what_the_store_shows(ended: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    asked = {"dataset": "phantom_eeg:tiny", "protocol": "embedding", "references": True}
+    bench.publish(method=["retrieval", "caption"], dataset="phantom_eeg:tiny", runs=ended, results=results)
+    names = sorted(path.relative_to(results / "phantom_eeg-tiny").as_posix() for path in results.glob("*/*/*.json"))
+    embedded = [f"{place}.embedding.json" for place in ("clips/caption.base.40", "cross_subject/retrieval.base.40")]
+    assert [name for name in names if "embedding" in name] == embedded
+    assert "cross_subject/retrieval.base.40.json" in names
+    shown, there = (
+        made.set_index(["method", "metric"]).sort_index()[["value", "low", "high", "chance", "shuffled"]].astype(float)
+        for made in (bench.table(results=results, **asked), bench.table(runs=ended, **asked))
+    )
+    assert set(shown.index.get_level_values("method")) == {"retrieval", "caption"}
+    np.testing.assert_allclose(shown, there.loc[shown.index], rtol=1e-6)
+
+
 def test_embeddings_that_fail_cost_no_videos(file: Path, runs: Path, phantom) -> None:
     name = f"{file}:Raises"
     with pytest.raises(BenchError, match=r"ValueError: no words .* in embed"):

@@ -46,8 +46,17 @@ def make_manifest(**changes: Any) -> dict[str, Any]:
     return manifest
 
 
+EMBEDDED = {"space": "words", "width": 64, "concepts": 40}
+
+
+def embedded(**changes: Any) -> dict[str, Any]:
+    """The changes that make of a cell one of embeddings, these about them changed too."""
+    return {"spec_output": "embedding", "embedding": {**EMBEDDED, **changes}}
+
+
 def test_an_honest_cell_is_admitted():
     admit(make_manifest(), door=SUBMITTED, folds=["sub01", "sub02"])
+    admit(make_manifest(**embedded()), door=SUBMITTED, folds=["sub01", "sub02"])
 
 
 FORGED = {
@@ -88,7 +97,16 @@ FORGED = {
     "parameters a flag": ({"parameter_count": True}, "it must be int"),
     "parameters NaN": ({"parameter_count": float("nan")}, "no plain JSON"),
     "code of no commit": ({"provenance": {"dirty": True}}, "changed since its commit"),
-    "embeddings alone": ({"spec_output": "embedding"}, "holds no videos but its embedding"),
+    "another output": ({"spec_output": "weights"}, "holds its 'weights'; a cell holds videos, or embeddings"),
+    "embeddings of nowhere": ({"spec_output": "embedding"}, "says nothing of its embeddings"),
+    "embeddings beside videos": ({"embedding": EMBEDDED}, "holds videos, and tells of embeddings"),
+    "embeddings a list": ({"spec_output": "embedding", "embedding": []}, "'embedding' is ..; it must be dict"),
+    "no space": ({"spec_output": "embedding", "embedding": {"width": 8, "concepts": 9}}, "lacks 'space'"),
+    "space of one's own": (embedded(space="mine"), "embeds in 'mine'; there are image, text, words, action"),
+    "width of nothing": (embedded(width=0), "width is 0; allowed is 1 to 65536"),
+    "width beyond all": (embedded(width=2**40), "width is 1099511627776; allowed is 1 to 65536"),
+    "width a flag": (embedded(width=True), "'width' is True; it must be int"),
+    "more concepts than classes": (embedded(concepts=41), "concepts is 41; allowed is 1 to 40"),
     "negative seed": ({"spec_seed": -1}, "seed is -1"),
     "seed out of the rules": ({"spec_seed": 10**9}, "seed is 1e[+]09"),
     "seed a text": ({"spec_seed": "0"}, "'seed' is '0'; it must be int"),
