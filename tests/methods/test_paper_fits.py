@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,20 @@ ELSEWHERE = {
 }
 
 
+def find_printed(name: str, video: tuple[int, int, int], precision: str) -> tuple[float, float]:
+    """What the page says of a method at clips of this size: GiB at the peaks of `fit` and of `reconstruct`."""
+    page = Path(__file__).parents[2].joinpath("docs/paper_size.md").read_text(encoding="utf-8")
+    start = f"| `{name}` | {'×'.join(map(str, video))} | {precision} |"
+    (line,) = [line for line in page.splitlines() if line.startswith(start)]
+    fitted, drawn = map(float, line.strip(" |").split("|")[-2:])
+    return fitted, drawn
+
+
 def test_every_method_with_a_size_of_its_paper_is_counted_or_says_why_not() -> None:
     counted = {str(getattr(one, "values", one)[0]) for one in FITS}
     assert not counted & set(ELSEWHERE)
+    for one in [getattr(one, "values", one) for one in FITS]:
+        assert max(find_printed(one[0], one[2]["video"], one[1])) < 22
     assert {name for name in names("methods") if has_profile(name, "paper")} == counted | set(ELSEWHERE)
     with pytest.raises(BenchError, match="dynamind_oracle has no parameter"):
         try_parameters("dynamind_oracle", find_profile("dynamind_oracle", "paper"))
@@ -74,6 +86,8 @@ def test_from_fit_to_videos_it_fits_a_card_of_24_gib(
     _, fitted, drawn = fit_on_shapes(name, train, validation, memory=24 * GIB, precision=precision, **brief)
     print(f"{name} at {sizes['video']}: fit {fitted / GIB:.1f} GiB, reconstruct {drawn / GIB:.1f} GiB")
     assert 2 * GIB < fitted < 22 * GIB and 2 * GIB < drawn < 22 * GIB
+    printed = find_printed(name, sizes["video"], precision)
+    assert (fitted / GIB, drawn / GIB) == pytest.approx(printed, abs=0.1), "as docs/paper_size.md says"
 
 
 @pytest.mark.slow
@@ -84,6 +98,7 @@ def test_sam_net_from_fit_to_videos_stays_within_12_gib_in_half_precision() -> N
     print(f"sam_net: fit {fitted / GIB:.1f} GiB, reconstruct {drawn / GIB:.1f} GiB")
     assert method.decoder.text.shape == (77, 768) and method.decoder.latents.shape == (6, 4, 36, 64)
     assert 8 * GIB < fitted < 12 * GIB and 4 * GIB < drawn < 12 * GIB, "the budget is filled and not passed"
+    assert (fitted / GIB, drawn / GIB) == pytest.approx(find_printed("sam_net", EEG["video"], "bf16"), abs=0.1)
 
 
 @pytest.mark.slow
