@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api import names
-from bench.api.papers import describe, job_of, load_table, quick_datasets
+from bench.api.papers import describe, job_of, load_table, quick_datasets, read_committed
 from bench.api.run import make_cells
 from bench.api.setting import load_or_shape
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.progress import say
+from bench.core.spec import EMBEDDING
 from bench.core.variants import MINI, check_profile, find_variant
 from leaderboard.papers.declared import LEVELS, Level, load_declared
 from leaderboard.papers.measure import Need, first_part
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from bench.harness.shared_fits import Shared
     from bench.scoring.views import Viewer
     from leaderboard.papers.study import StudySurvey
+    from leaderboard.results import Committed
 
-EMBEDDED = ("embedding",)  # the protocol of the encoder
+EMBEDDED = (EMBEDDING,)  # the protocol of the encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,29 +70,32 @@ def study(
     profile: str = MINI,
     runs: str | Path = "runs",
     published: bool = False,
-    results: str | Path | None = None,
+    results: str | Path | Committed | None = None,
     precision: Precision = "fp32",
 ) -> Study:
     """The study of a table such as "sam_net.3" with what the store, or what is committed, holds; nothing is run.
 
-    Arguments and errors as those of `paper_table`. What is committed holds no embeddings, so there the encoder's level
-    is empty.
+    Arguments and errors as those of `paper_table`.
     """
+    from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import StoreShelf
     from bench.store.cells import Store
     from leaderboard.papers.study import study_table
-    from leaderboard.results import RESULTS, Committed
 
     check_profile(profile)
     options: dict[str, Any] = {"dataset": dataset, "suite": suite, "profile": profile}
     if published or results is not None or not Path(runs).is_dir():
         if not published and results is None:
             say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
-        committed = Committed(Path(results or RESULTS))
+        committed = read_committed(results)
         surveyed = survey_committed(name, committed, **options)
         return Study(survey=surveyed, table=study_table(surveyed, committed, find_planted))
-    hardware = {"precision": precision}
-    surveyed, viewers = survey(name, data_root=data_root, make=False, seeds=1, hardware=hardware, **options)
+    try:
+        hardware = {"precision": precision}
+        surveyed, viewers = survey(name, data_root=data_root, make=False, seeds=1, hardware=hardware, **options)
+    except NotMade as error:
+        say(f"{error}; these are the committed results, as `--published` shows them")
+        return study(name, published=True, **options)
     shelf = StoreShelf(Store(runs), viewers.__getitem__)
     return Study(survey=surveyed, table=study_table(surveyed, shelf, find_planted))
 
@@ -249,7 +254,7 @@ def survey(
 
 
 def survey_committed(name: str, committed: Any, *, dataset: str | None, suite: str, profile: str) -> StudySurvey:
-    """As `survey`, of the cells that are committed, which all are of videos; no data set is opened."""
+    """As `survey`, of the cells that are committed, of either output; no data set is opened."""
     from bench.datasets.catalogue import concept_names
     from bench.pretrained.suite import load_suite
     from bench.scoring.views import Viewer
@@ -257,13 +262,15 @@ def survey_committed(name: str, committed: Any, *, dataset: str | None, suite: s
 
     table = load_table(name)
     needs = list_variants(name, dataset, profile)
-    judges = load_suite(suite).judges
-    manifests = [one for one in committed.manifests() if not one["spec"].get("output")]
+    judges, manifests = load_suite(suite).judges, committed.manifests()
     jobs: dict[tuple[Need, Level], list[Job]] = {}
     for need in needs:
         wanted = (need.dataset, need.method, need.split, need.classes, suite, find_variant(need.method, need.variant))
-        own = [job_of(one, table.protocols) for one in manifests if describe(one["spec"]) == wanted]
-        jobs[need, "video"] = own
+        own = [one for one in manifests if describe(one["spec"]) == wanted]
+        for level in LEVELS:
+            output = EMBEDDING if level == "encoder" else ""
+            protocols = EMBEDDED if level == "encoder" else table.protocols
+            jobs[need, level] = [job_of(one, protocols) for one in own if one["spec"].get("output", "") == output]
     sets = dict.fromkeys(need.dataset for need in needs)
     return StudySurvey(
         table=table,

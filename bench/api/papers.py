@@ -64,26 +64,25 @@ def paper_table(
     profile: str = MINI,
     runs: str | Path = "runs",
     published: bool = False,
-    results: str | Path | None = None,
+    results: str | Path | Committed | None = None,
     precision: Precision = "fp32",
 ) -> PaperTable:
     """A table such as "sam_net.3" with what the store, or what is committed, holds of it; nothing is made or run.
 
     `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
     store is not there, or the data that its cells were made from, the committed results are shown, and it is said;
-    `published` asks for them, and `results` for those of another folder. `profile` is that of each method which has it,
-    `precision` that of the store's cells.
+    `published` asks for them, and `results` for those of another folder, or for those that were read. `profile` is that
+    of each method which has it, `precision` that of the store's cells.
     Raises BenchError for a table that is not there and for data that it is not about.
     """
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import StoreShelf
     from bench.store.cells import Store
-    from leaderboard.results import RESULTS, Committed
 
     check_profile(profile)
     asked = load_table(name)
     if published or results is not None:
-        committed = Committed(Path(results or RESULTS))
+        committed = read_committed(results)
         return lay_beside(survey_committed(asked, committed, dataset=dataset, suite=suite, profile=profile), committed)
     if not Path(runs).is_dir():
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
@@ -96,6 +95,13 @@ def paper_table(
         say(f"{error}; these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
     return lay_beside(surveyed, StoreShelf(Store(runs), viewers.__getitem__))
+
+
+def read_committed(results: str | Path | Committed | None) -> Committed:
+    """The committed results of a folder, by default of the project; those that were read before as they are."""
+    from leaderboard.results import RESULTS, Committed
+
+    return results if isinstance(results, Committed) else Committed(Path(results or RESULTS))
 
 
 def lay_beside(surveyed: Survey, shelf: Shelf) -> PaperTable:

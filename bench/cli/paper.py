@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cli.options import settle_format, show
@@ -11,11 +11,12 @@ from bench.core.errors import BenchError
 from bench.core.progress import say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.core.hardware import Precision
     from leaderboard.papers.measure import Survey
 
 ALL = "all"
-ABOUT = ["method", "split", "dataset", "suite", "classes", "metric"]  # columns that a page of all tables leaves out
 
 
 def show_paper(
@@ -94,39 +95,36 @@ def show_all_papers(
     results: Path | None,
     precision: Precision = "fp32",
 ) -> None:
-    """The tables of both papers in one page of Markdown, each with its ablations' differences."""
+    """The tables of both papers in one page of Markdown, each with the study of what its ablations claim."""
+    from bench.api.papers import read_committed
+    from leaderboard.papers.study_page import lay_out_study, tell_counts
     from leaderboard.rendering import render, write
-    from leaderboard.results import RESULTS, Committed
 
     command = "python -m bench table --paper all"
     command += f" --results {results}" if results else " --published" if published else ""
     command += f" --dataset {dataset}" if dataset else ""
     command += f" --profile {profile}" if profile != "mini" else ""
     command += f" --precision {precision}" if precision != "fp32" else ""
-    made = f" from the committed results ({Committed(results or RESULTS).digest})" if published or results else ""
-    parts = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
-    lacking = 0
+    committed = read_committed(results) if published or results else None  # once for all tables
+    asked: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
+    asked |= {"runs": runs, "results": committed, "precision": precision}
+    parts, lacking = [], 0
+    studies: dict[str, pd.DataFrame] = {}
     for name in bench.paper_names():
-        table = bench.paper_table(
-            name,
-            dataset=dataset,
-            data_root=data_root,
-            suite=suite,
-            profile=profile,
-            runs=runs,
-            published=published,
-            results=results,
-            precision=precision,
-        )
+        table = bench.paper_table(name, **asked)
         parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
         if table.lacking:
             fill = fill_in(table.survey, runs, data_root, precision)
             parts.append(f"{table.lacking} of {len(table.records)} numbers are not run, or only in part: `{fill}`.\n")
             lacking += table.lacking
         if len(table.differences):
-            shown = render(table.differences.drop(columns=ABOUT))
-            parts.append(f"What its ablations claim, and whether it was measured:\n\n{shown}")
-    write("\n".join(parts), output)
+            studies[name] = bench.study(name, **asked).table
+            study = f"What its ablations claim, and what was found (`python -m bench table --paper {name} --study`):"
+            parts.append(f"{study}\n\n{render(lay_out_study(studies[name]))}")
+    made = f" from the committed results ({committed.digest})" if committed else ""
+    head = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
+    head += tell_counts(studies) if studies else []
+    write("\n".join([*head, *parts]), output)
     say(f"{lacking} numbers are not run, or only in part")
 
 

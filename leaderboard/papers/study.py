@@ -46,6 +46,7 @@ from leaderboard.stats.panels import TableError, build_panels, check_same
 from metrics.specs import MetricSpec
 
 AGREES, DISAGREES, BOUNDED, UNDECIDED, NOT_RUN = "agrees", "disagrees", "no effect larger than", "undecided", "not run"
+KINDS = (AGREES, DISAGREES, f"{BOUNDED} x", UNDECIDED, NOT_RUN)  # of verdicts
 SHORT = {"these subjects": "", "new subjects": "new_"}  # of columns
 MEASURED = [
     *("difference", "low", "high", "new_low", "new_high", "p", "p_holm", "new_p", "new_p_holm"),
@@ -346,10 +347,18 @@ def tell_planted(declared: Declared, need: Need, planted: Planted) -> dict[str, 
     return told
 
 
+def kind_of(verdict: str) -> str:
+    """The verdict without its number.
+
+    >>> kind_of("no effect larger than 0.012"), kind_of("agrees")
+    ('no effect larger than x', 'agrees')
+    """
+    return f"{BOUNDED} x" if verdict.startswith(BOUNDED) else verdict
+
+
 def summarise(table: pd.DataFrame) -> str:
     """The sentence that a study ends in."""
-    kinds = table["verdict"].str.replace(r" [\d.e-]+$", "", regex=True).replace({BOUNDED: "no effect larger than x"})
-    counts = kinds.value_counts()
+    counts = table["verdict"].map(kind_of).value_counts()
     told = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     new = table["new_verdict"].dropna()
     shown = int(new.isin([AGREES, DISAGREES]).sum())

@@ -1,0 +1,93 @@
+"""The study of committed results: both levels are read, and the page of all tables counts what came of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_results import make_cell
+
+import bench
+from bench.core.spec import CellSpec
+from bench.core.variants import find_variant
+from leaderboard.papers.study import summarise
+from leaderboard.papers.study_page import count_verdicts, lay_out_study, tell_counts
+from leaderboard.results import publish
+
+SEEDS, SUBJECTS, CLIPS = 5, (1, 2, 3), np.arange(8)
+# what is lost of the base: at the encoder in 2-way and 40-way, at the videos in SSIM
+LOST = {"wo_hrt": 0.1, "wo_central": 0.0, "wo_latent": 0.05}
+
+
+def make(variant, seed, output):
+    """A cell of SAM-Net as it would be committed, and its scores: .6 less what is lost, each a little otherwise."""
+    about = {
+        "dataset": "phantom_eeg", "data_digest": "d" * 64, "split": "cross_subject", "fold": "all", "classes": 40,
+        "method": "sam_net", "method_version": 5, "parameters": find_variant("sam_net", variant), "suite": "mini",
+        "suite_digest": "s" * 64, "seed": seed, "output": output,
+    }  # fmt: skip
+    spec = CellSpec(**about)
+    cell = make_cell(spec.key, **spec.as_dict())
+    cell.manifest |= {"variant": variant}
+    if output:
+        cell.manifest["embedding"] = {"space": "words", "width": 8, "concepts": 4}
+    metrics = ("embedding_concept_2way", "embedding_concept_40way") if output else ("ssim",)
+    subject, clip = (one.ravel() for one in np.meshgrid(SUBJECTS, CLIPS))
+    value = 0.6 - LOST.get(variant, 0.0) + 0.001 * (variant != "base") * np.cos(7 * clip + subject + 3 * seed)
+    rows = [
+        pd.DataFrame(
+            {
+                "cell": spec.key, "protocol": "embedding" if output else "eeg2video", "metric": metric, "status": "ok",
+                "subject": subject, "clip": clip, "concept": clip // 2, "value": value, "shuffled": 0.5,
+            }
+        )
+        for metric in metrics
+    ]  # fmt: skip
+    return cell, pd.concat(rows, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    at = {"": ("base", "wo_latent"), "embedding": ("base", "wo_hrt", "wo_central")}
+    made = [make(one, seed, output) for output, some in at.items() for one in some for seed in range(SEEDS)]
+    publish([cell for cell, _ in made], pd.concat([rows for _, rows in made], ignore_index=True), folder)
+    return {name: bench.study(name, results=folder).table for name in ("sam_net.3", "sam_net.4")}
+
+
+def test_both_levels_of_what_is_committed_are_read(studies):
+    by = studies["sam_net.3"].set_index(["variant", "column"])
+    for column in ("Video-based 2-way", "Frame-based 40-way"):
+        hrt, central = by.loc[("wo_hrt", column)], by.loc[("wo_central", column)]
+        subject, clip, seed = np.meshgrid(SUBJECTS, CLIPS, range(SEEDS))
+        planted = 0.1 - 0.001 * np.cos(7 * clip + subject + 3 * seed).mean()
+        assert hrt["encoder_difference"] == pytest.approx(planted, abs=1e-6) and hrt["verdict"] == "agrees"
+        assert (hrt["seeds"], hrt["subjects"], hrt["clips"]) == (5, 3, 8) and np.isnan(hrt["video_difference"])
+        assert central["verdict"].startswith("no effect larger than") and central["encoder_bound"] <= 0.002
+    latent = by.loc[("wo_latent", "SSIM")]
+    assert latent["video_difference"] == pytest.approx(0.05, abs=1e-3) and latent["verdict"] == "agrees"
+    assert np.isnan(latent["encoder_difference"])
+    assert by.loc[("wo_hrt", "SSIM"), "verdict"] == "undecided"  # no video of it is made
+    assert set(studies["sam_net.4"]["verdict"]) <= {"not run", "undecided"}
+
+
+def test_verdicts_are_counted_table_by_table_and_together(studies):
+    """By hand: HRT and central are decided in four columns, latents in SSIM alone; the rest is not there."""
+    counts = count_verdicts(studies).set_index("table")
+    assert counts.loc["sam_net.3"].tolist() == ["45", "5", "", "4", "6", "30"]
+    assert counts.loc["sam_net.4", "differences"] == "20"
+    assert int(counts.loc["all", "differences"]) == 65 and counts.loc["all", "agrees"] == "5"
+    head = "\n".join(tell_counts(studies))
+    assert head.startswith(summarise(pd.concat(studies.values()))) and "| all       | 65" in head
+    assert "Of 65 differences, for these subjects" in head and "5 agrees" in head
+
+
+def test_the_page_has_a_line_for_each_difference(studies):
+    laid = lay_out_study(studies["sam_net.3"]).set_index(["row", "column"])
+    assert len(laid) == 45
+    hrt = laid.loc[("A. w/o HRT", "Video-based 2-way")]
+    assert hrt["at the encoder"].startswith("0.100 [0.") and hrt["at the videos"] == "" and hrt["paper"] == "0.0640"
+    assert hrt["decided at"] == "the encoder" and hrt["verdict"] == "agrees" and hrt["would need"] == ""
+    assert hrt["seeds × subjects × clips"] == "5 × 3 × 8"
+    ssim = laid.loc[("A. w/o HRT", "SSIM")]
+    assert ssim["verdict"] == "undecided" and ssim["would need"].startswith("videos") and ssim["at the encoder"] == ""
