@@ -135,6 +135,14 @@ ENTRIES: tuple[tuple[str, Words], ...] = (
         ),
     ),
     (
+        r"dynamic_degree_error(_dis)?",
+        Words(
+            title="Whether it moves, wrong",
+            measures="Whether a clip moves where the true one stands still, or the other way round",
+            fooled="Where most true clips move, clips that all move are seldom wrong",
+        ),
+    ),
+    (
         r"dynamic_magnitude|dynamic_degree(_dis)?",
         Words(
             title="Amount of motion",

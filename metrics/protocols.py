@@ -40,6 +40,8 @@ and, on a GPU, CLIP in half precision; here PyAV reads them, and float32 is the 
   224 for DINOv2 (version 1: the processor's bicubic, up to .08), transformers' crop for CLIP. DINOv2 itself is that of
   the suite (`dinov2-base`): the script asks timm for `dinov2_vits14`, a name that timm does not have. FVD is over the
   features of the video judge here, so its values compare within this board only.
+- `cine_neuron`: Δ dynamic degree of CineNeuron's Table 2, a property of a set of videos (`metrics.dynamic_degree`); no
+  code was released. A clip's values are whether it moves and whether that is wrong; the paper's table makes Δ of both.
 - `vbench`: no truth is needed. Motion smoothness needs AMT, dynamic degree RAFT; with DIS flow in their place they
   carry `_dis` in their names, because the values differ. VBench reads mp4 at 8 frames a second: `dynamic_degree`
   counts pairs of the frames as given. Its subject consistency is weighted by frames, here by clips: the same for clips
@@ -83,6 +85,7 @@ from metrics.consistency import (
     SUBJECT_CONSISTENCY,
     VIFI_SCORE,
 )
+from metrics.dynamic_degree import ERROR_DIS, ERROR_RAFT
 from metrics.frechet import FRAME_DISTANCE, FVD
 from metrics.motion import (
     DIFFERENCE_DIS,
@@ -243,6 +246,13 @@ PROTOCOLS: dict[str, Protocol] = {
             differs="three classes count as right; consistency stands without the degree of motion",
             published=33,
             metrics=(*_accuracies(2, 50, right=3), SSIM, PSNR, DTC_DYNAMIND, CTC_DYNAMIND, FVD),
+        ),
+        Protocol(
+            name="cine_neuron",
+            summary="as far as CineNeuron's paper says: the dynamic degree of a set against that of the true clips",
+            differs="VBench's rule, clip by clip; the paper's own number is of the whole set",
+            published=57,
+            metrics=(DYNAMIC_RAFT, DYNAMIC_DIS, ERROR_RAFT, ERROR_DIS),
         ),
         Protocol(
             name="vbench",

@@ -308,6 +308,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         "neurons": Entry("metrics.protocols:PROTOCOLS", "NEURONS' eval_metrics.py"),
         "mind_animator": Entry("metrics.protocols:PROTOCOLS", "Mind-Animator's scripts: gated CLIP-pcc, Farneback EPE"),
         "cinebrain": Entry("metrics.protocols:PROTOCOLS", "CineBrain's columns: 2- and 50-way, DTC, CTC, FVD"),
+        "cine_neuron": Entry("metrics.protocols:PROTOCOLS", "CineNeuron's dynamic degree of a set against the truth's"),
         "vbench": Entry("metrics.protocols:PROTOCOLS", "VBench's motion and consistency dimensions, without a truth"),
         "corrected": Entry(
             "metrics.protocols:PROTOCOLS", "ours: top-1 truth, raw and normalised; motion with consistency"

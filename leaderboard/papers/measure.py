@@ -22,7 +22,9 @@ from bench.core.built_in import STAND_INS
 from bench.core.job import Job
 from bench.core.variants import name_where_sized
 from leaderboard.papers.reported import ReportedCell, ReportedTable, join
+from leaderboard.papers.set_motion import fold_changes, sign_changes, signed_protocols
 from leaderboard.tables import result_table
+from metrics.dynamic_degree import DEGREE_OF
 from metrics.protocols import PROTOCOLS
 from metrics.specs import MetricSpec
 
@@ -195,6 +197,7 @@ def measure_dataset(
         if find_need(cell, survey.asked, survey.profile) in needs
     ]
     asked_for = {name for cell in cells for name in (cell.metric, cell.instead, cell.best_by)}
+    asked_for |= {f"{protocol}.{degree}" for protocol in PROTOCOLS for degree in DEGREE_OF.values()}
     scores = scores[measured_by.isin(asked_for)]
     parts = [scores[scores["role"] != "method"]]
     labels: dict[str, tuple[Need, str]] = {}
@@ -213,7 +216,7 @@ def measure_dataset(
     # counted above, and a number of one subject lacks no fold
     if (joined["role"] == "method").sum() == 0:
         return {}
-    rows = result_table(joined)
+    rows = fold_changes(result_table(sign_changes(joined), protocols=signed_protocols()))
     return {
         (labels[row["variant"]][0], f"{row['protocol']}.{row['metric']}", labels[row["variant"]][1]): row
         for _, row in rows[rows["role"] == "method"].iterrows()

@@ -226,6 +226,11 @@ def moves(flow: np.ndarray) -> float:
     return float((top_speeds(flow) > 6).sum() >= 2)
 
 
+def wrongly_moving(p: Planted, t: Planted, flow: Callable[[Planted], np.ndarray]) -> float:
+    """1 where the one moves and the other stands still."""
+    return float(moves(flow(p)) != moves(flow(t)))
+
+
 def smoothness(p: Planted, t: Planted, middle: Callable) -> float:
     """Frames 1 and 3 against what is drawn between 0 and 2, and 2 and 4; frame 5 has no neighbour behind it."""
     video = p.video
@@ -283,6 +288,12 @@ PROTOCOL_FORMULAS: dict[str, dict[str, Formula]] = {
     "cinebrain": accuracies((2, 50), 3)
     | {"ssim": ssim, "psnr": psnr, "dtc": partial(adjacent, view="dinov2_dynamind")}
     | {"ctc": partial(adjacent, view="clip_dynamind")},
+    "cine_neuron": {
+        "dynamic_degree": lambda p, t: moves(p.views["raft_vbench"]),
+        "dynamic_degree_dis": lambda p, t: moves(flows(p, dis)),
+        "dynamic_degree_error": partial(wrongly_moving, flow=lambda one: one.views["raft_vbench"]),
+        "dynamic_degree_error_dis": partial(wrongly_moving, flow=lambda one: flows(one, dis)),
+    },
     "vbench": {
         "subject_consistency": partial(to_previous_and_first, view="dino_vbench"),
         "background_consistency": partial(to_previous_and_first, view="clip_vbench"),
@@ -316,8 +327,9 @@ UNPAIRED = {  # look at the prediction alone
     *("motion_smoothness", "motion_smoothness_dis", "dynamic_degree", "dynamic_degree_dis", "dynamic_magnitude"),
     *(("neuroclips", "clip_pcc"), ("neurons", "clip_pcc")),
 }
-LOWER = {"epe", "epe_dis", "dynamic_difference", "fvd", "frame_frechet"}
-SHUFFLES = {"pixcorr": 1, "epe": 1, "epe_dis": 1, "dynamic_difference": 1}  # the others over all ten
+DEGREES = ("dynamic_degree_error", "dynamic_degree_error_dis")
+LOWER = {"epe", "epe_dis", "dynamic_difference", "fvd", "frame_frechet", *DEGREES}
+SHUFFLES = dict.fromkeys(("pixcorr", "epe", "epe_dis", "dynamic_difference", *DEGREES), 1)  # the others over all ten
 COSINES = {
     "ssim", "pixcorr", "hue_correlation", "clip_consistency", "dtc", "ctc", "clip_pcc", "vifi_score"
 }  # fmt: skip
@@ -326,6 +338,7 @@ WORST = {
     **{f"{judge}_{n}way_normalised": -1 / (n - 1) for judge in ("video", "frame") for n in (2, 40, 50)},
     **dict.fromkeys(("epe", "epe_dis", "dynamic_difference"), 100.0),
     **dict.fromkeys(("fvd", "frame_frechet"), 1e6),
+    **dict.fromkeys(DEGREES, 1.0),
 }  # all others: 0
 BEST = {"psnr": 100.0, "dynamic_magnitude": np.inf}  # all others: 1, or 0 where less is better
 # Fixed-point hues and warps of OpenCV; the rest are rounding errors of float32
