@@ -82,15 +82,17 @@ def measure_generating(
     return measure_it(loaded, clips=clips, steps=steps)
 
 
-def measure_fitting(*, steps: int = 30, device: str = "auto") -> pd.DataFrame:
-    """Steps a second of the toolbox's training loop and of a plain one."""
+def measure_fitting(*, steps: int = 30, device: str = "auto", precision: Precision = "fp32") -> pd.DataFrame:
+    """Steps a second of the toolbox's training loop and of a plain one, both in this precision."""
     import torch
 
     from bench.audit.speed_device import measure_fitting as measure_it
 
-    check_hardware(device, "fp32", None)
+    check_hardware(device, precision, None)
+    if precision == "fp16":
+        raise BenchError("what trains computes in fp32 or bf16: in fp16 gradients vanish; ask for one of these")
     found = "cuda" if torch.cuda.is_available() else "cpu"
-    return measure_it(torch.device(found if device == "auto" else device), steps=steps)
+    return measure_it(torch.device(found if device == "auto" else device), steps=steps, precision=precision)
 
 
 def measure_memory() -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.names import check_setting
+from bench.core.hardware import check_precision
 from bench.core.paths import find_root
 from bench.core.progress import say
 
@@ -21,8 +22,10 @@ class Setting:
     suite: str = "mini"
     classes: int = 40
     runs: str | Path = "runs"
+    precision: str = "fp32"  # of what a store has in two of them, which is shown
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         check_setting(dataset=self.dataset, suite=self.suite, classes=self.classes, data_root=self.data_root)
 
     def open(self, *, make: bool) -> tuple[Any, Any]:
@@ -59,7 +62,8 @@ class Setting:
     def repeat(self) -> str:
         """The options of a command that asks for the same data, suite, classes and store."""
         root = f" --data-root {os.fspath(self.data_root)}" if self.data_root else ""
-        return f"--dataset {self.dataset}{root} --suite {self.suite} --classes {self.classes} --runs {self.runs}"
+        more = f" --precision {self.precision}" if self.precision != "fp32" else ""
+        return f"--dataset {self.dataset}{root} --suite {self.suite} --classes {self.classes} --runs {self.runs}{more}"
 
 
 def load_or_shape(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.api import names
 from bench.api.setting import Setting
@@ -33,6 +33,7 @@ from bench.core.variants import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.store.cells import Cell
     from metrics.protocols import Protocol
 
@@ -82,6 +83,7 @@ def table(
     readouts: bool = False,
     published: bool = False,
     results: str | Path | None = None,
+    precision: Precision = "fp32",
 ) -> pd.DataFrame:
     """A row for each method, variant, split and metric; or, with `ablation`, paired differences to the group's base.
 
@@ -92,8 +94,9 @@ def table(
     Without `method` it is about all methods and baselines, without `dataset` about the phantom of what is decoded.
     `protocol` is a name, `path/file.py:NAME` or "all". `profile` takes the variants of that size alone, and what has no
     sizes. `references` adds rows of floors and ceilings. `published` reads the committed results, as does a call for
-    what the store does not hold; `results` names another folder of committed results, which are read then. Raises
-    BenchError for names that are not there, and where neither holds what was asked for.
+    what the store does not hold; `results` names another folder of committed results, which are read then. Of what the
+    store has in two precisions, `precision` is shown, else fp32. Raises BenchError for names that are not there, and
+    where neither holds what was asked for.
     """
     if ablation and references:
         raise BenchError("a table of an ablation has its variants alone; leave the references out")
@@ -114,11 +117,13 @@ def table(
     protocols = tuple(registered("protocols")) if protocol == "all" else (protocol,)
     rules = names.check_metric(metric, protocols)
     asked = [dataset] if dataset else ["phantom_eeg", "phantom_fmri"] if readouts else []
+    where: dict[str, Any] = {"data_root": data_root, "suite": suite, "classes": classes, "runs": runs}
+    where["precision"] = precision
     if readouts:
-        settings = [Setting(dataset=one, data_root=data_root, suite=suite, classes=classes, runs=runs) for one in asked]
+        settings = [Setting(dataset=one, **where) for one in asked]
         return cross([ask(one, protocols, rules, metric, published, results, profile) for one in settings], split)
     dataset = dataset or submitted or (names.default_dataset(method) if method else "phantom_eeg")
-    setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+    setting = Setting(dataset=dataset, **where)
     question = ask(setting, protocols, rules, metric, published, results, profile)
     if ablation and method:
         return ablate(question, method, ablation, split)
@@ -319,10 +324,12 @@ def find_scores(
     if question.published:
         committed = read_committed(setting, question.results)
         return note_committed(take(committed), question.results), COMMITTED, committed
-    held, cells, why = read_store(setting, question.protocols)
+    held, cells, hidden, why = read_store(setting, question.protocols)
     scores = take(held)
     if not scores.empty:
-        return note_stored(scores, cells, setting, question.protocols), str(setting.runs), held
+        scores = note_stored(scores, cells, setting, question.protocols)
+        scores.attrs["notes"] += note_hidden(scores, hidden)
+        return scores, str(setting.runs), held
     committed = read_committed(setting)
     scores = take(committed)
     if scores.empty:
@@ -384,15 +391,31 @@ def note_committed(scores: pd.DataFrame, results: Path | None = None) -> pd.Data
     return scores
 
 
-def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, list[Cell], str]:
-    """Score rows of the store's current cells, these cells, and why there can be none.
+def note_hidden(scores: pd.DataFrame, hidden: Sequence[Cell]) -> list[str]:
+    """A line about rows that the store has in another precision too, and how they are seen."""
+    from bench.core.spec import precision_of
+
+    there = set(zip(scores["method"], scores["variant"], strict=True))
+    found: dict[str, set[str]] = {}
+    for cell in hidden:
+        side = cell.manifest["spec"]["method"], cell.manifest["variant"]
+        if side in there:
+            found.setdefault(precision_of(cell.manifest["spec"]), set()).add(name_side(side))
+    return [
+        f"made in {precision} too, and left out: {', '.join(sorted(sides))}; `table --precision {precision}` shows it"
+        for precision, sides in sorted(found.items())
+    ]
+
+
+def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, list[Cell], list[Cell], str]:
+    """Score rows of the store's current cells, these cells, those in another precision, and why there can be none.
 
     The data set is opened and never made.
     """
     import pandas as pd
 
     if not setting.has_store:
-        return pd.DataFrame(), [], f"there is no store {setting.runs}"
+        return pd.DataFrame(), [], [], f"there is no store {setting.runs}"
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import current_cells
     from bench.scoring.stored import count_folds, read_scores
@@ -402,13 +425,16 @@ def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFra
     try:
         dataset, suite = setting.open(make=False)
     except NotMade:
-        return pd.DataFrame(), [], f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
+        why = f"{setting.dataset} is not on this machine, so nothing in {setting.runs} is current"
+        return pd.DataFrame(), [], [], why
     store = Store(setting.runs)
     cells: list[Cell] = []
+    hidden: list[Cell] = []
+    options: dict[str, Any] = {"precision": setting.precision, "hidden": hidden}
     for embeddings in {protocol == "embedding" for protocol in protocols}:
-        cells += current_cells(store, dataset, suite, setting.classes, embeddings=embeddings)
+        cells += current_cells(store, dataset, suite, setting.classes, embeddings=embeddings, **options)
     scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
-    return count_folds(scores, dataset), cells, ""
+    return count_folds(scores, dataset), cells, hidden, ""
 
 
 def read_committed(setting: Setting, results: Path | None = None) -> pd.DataFrame:

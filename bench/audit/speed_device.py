@@ -3,8 +3,9 @@
 `measure_generating`: clips a minute of a suite's calls, and of the bare diffusers pipelines with the very same
 networks, in the same precision, with the same steps and number of clips at once. What the calls add is noise by seed,
 slices that fit the memory, pixels as u8, and a note of progress. `measure_fitting`: steps a second of the toolbox's
-training loop, with its checkpoints and progress, and of a plain loop over the same network, optimiser and batches. Each
-row's ratio is of two measurements in one process, the order turned about from round to round; nothing is asserted.
+training loop, with its checkpoints and progress, and of a plain loop over the same network, optimiser and batches, in
+the same precision. Each row's ratio is of two measurements in one process, the order turned about from round to round;
+nothing is asserted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from bench.core.hardware import Precision
 from bench.core.progress import say
 from bench.pretrained.suite import Suite
+from bench.toolbox.precision import DTYPES, autocast, train_in
 from bench.toolbox.training import make_generator, train_steps, walk_batches
 
 ROUNDS = 3
@@ -122,8 +125,8 @@ def compare_calls(
     }
 
 
-def measure_fitting(device: torch.device, *, steps: int = 30) -> pd.DataFrame:
-    """Steps a second of `train_steps` and of a plain loop, a transformer's on random trials."""
+def measure_fitting(device: torch.device, *, steps: int = 30, precision: Precision = "fp32") -> pd.DataFrame:
+    """Steps a second of `train_steps` and of a plain loop under autocast, a transformer's on random trials."""
     layer = nn.TransformerEncoderLayer(WIDTH, 4, 4 * WIDTH, 0.0, batch_first=True, norm_first=True)
     network = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False).to(device)
     given = torch.randn(TRIALS, TOKENS, WIDTH, generator=torch.Generator().manual_seed(0)).to(device)
@@ -133,18 +136,22 @@ def measure_fitting(device: torch.device, *, steps: int = 30) -> pd.DataFrame:
         return (network(chosen) - chosen).square().mean()
 
     def ours() -> None:
-        train_steps(
-            network,
-            measure_loss,
-            parameters=list(network.parameters()),
-            trials=TRIALS,
-            steps=steps,
-            batch_size=BATCH,
-            learning_rate=1e-4,
-            weight_decay=0.01,
-            batches=make_generator("speed", "batches"),
-            phase="speed fit",
-        )
+        train_in(precision)
+        try:
+            train_steps(
+                network,
+                measure_loss,
+                parameters=list(network.parameters()),
+                trials=TRIALS,
+                steps=steps,
+                batch_size=BATCH,
+                learning_rate=1e-4,
+                weight_decay=0.01,
+                batches=make_generator("speed", "batches"),
+                phase="speed fit",
+            )
+        finally:
+            train_in("fp32")
 
     def plainly() -> None:
         optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
@@ -153,7 +160,8 @@ def measure_fitting(device: torch.device, *, steps: int = 30) -> pd.DataFrame:
         losses = []
         for rows in walk_batches(TRIALS, BATCH, steps, torch.Generator().manual_seed(0)):
             optimiser.zero_grad(set_to_none=True)
-            loss = measure_loss(rows)
+            with autocast(device, DTYPES[precision]):
+                loss = measure_loss(rows)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
@@ -165,7 +173,7 @@ def measure_fitting(device: torch.device, *, steps: int = 30) -> pd.DataFrame:
     table = pd.DataFrame(
         [
             {
-                "what": f"transformer, {LAYERS} layers of {WIDTH}, batches of {BATCH}",
+                "what": f"transformer, {LAYERS} layers of {WIDTH}, batches of {BATCH}, {precision}",
                 "steps_a_second": steps / ours_seconds,
                 "plain_steps_a_second": steps / plain_seconds,
                 "times_plain": plain_seconds / ours_seconds,

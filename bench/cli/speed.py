@@ -15,7 +15,7 @@ from bench.cli.options import POSITIVE, refuse, show
 # option: what it goes with
 OPTIONS = {
     "clips": ("scoring", "generate"),
-    "precision": ("scoring", "generate"),
+    "precision": ("scoring", "generate", "fit"),
     "threads": ("scoring",),
     "suite": ("generate",),
     "steps": ("generate", "fit"),
@@ -36,7 +36,7 @@ KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "cost", "st
     "--precision",
     type=click.Choice(("fp32", "bf16", "fp16")),
     default="fp32",
-    help="With scoring: beside exact fp32; with generate: of the generators.",
+    help="With scoring: beside exact fp32; with generate and fit: of what is timed.",
 )
 @options.suite
 @click.option("--steps", type=POSITIVE, show_default="the suite's; 30 with fit", help="With generate and fit.")
@@ -77,7 +77,7 @@ def speed(
     if what == "generate":
         measures = bench.measure_generating(clips=clips or 4, steps=steps, suite=suite, **hardware)
     elif what == "fit":
-        measures = bench.measure_fitting(steps=steps or 30, device=device)
+        measures = bench.measure_fitting(steps=steps or 30, device=device, precision=hardware["precision"])
     elif what == "statistics":
         measures = bench.measure_statistics()
     elif what == "memory":

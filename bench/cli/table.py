@@ -70,12 +70,11 @@ def table(
     if published or asked["results"]:
         refuse(("precision",), "chooses among the cells of a store; a row of committed results says its own")
     if paper is None:
-        refuse(("precision",), "goes with --paper; other tables show each row in the precision that it was made in")
         if differences or study:
             option = "--study" if study else "--differences"
             raise BenchError(f"{option} is about a paper's table; name it with --paper, or ask for --ablation")
         asked["classes"] = int(asked["classes"])
-        show(bench.table(published=published, **asked), format, output)
+        show(bench.table(published=published, precision=precision, **asked), format, output)
         return 0
     refuse(SETTLED, "is settled by --paper, which names methods, variants, splits and classes itself")
     if shared["data_root"] and not shared["dataset"]:

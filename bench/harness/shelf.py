@@ -64,15 +64,29 @@ def say_once(message: str) -> None:
     say(message)
 
 
-def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embeddings: bool = False) -> Iterator[Cell]:
+def current_cells(
+    store: Store,
+    dataset: Any,
+    suite: Any,
+    classes: int,
+    *,
+    embeddings: bool = False,
+    precision: str = "fp32",
+    hidden: list[Cell] | None = None,
+) -> Iterator[Cell]:
     """The current cells of a store for one setting, by key: those of videos, or those of embeddings.
 
-    A user's file is asked in a process of its own, once. Of a cell that was made in several precisions the exact one is
-    taken, and it is said.
+    A user's file is asked in a process of its own, once. Of a cell that was made in several precisions the one in
+    `precision` is taken, else the exact one; the others go into `hidden`, or it is said where there is no such list.
     """
     find_sources = remember_sources(dataset, suite)
     ask = functools.cache(lambda name: ask_files([name]))
     made: dict[str, Cell] = {}
+
+    def prefer(cell: Cell) -> tuple[bool, bool]:
+        found = precision_of(cell.manifest["spec"])
+        return found != precision, found != "fp32"
+
     for cell in store.cells():
         spec = cell.manifest["spec"]
         if cell.shows_videos == embeddings:
@@ -85,10 +99,13 @@ def current_cells(store: Store, dataset: Any, suite: Any, classes: int, *, embed
             continue
         if is_current(cell.manifest, dataset, suite, classes, find_sources):
             alike = name_apart_from_precision(spec)
-            if alike in made:
-                say_once(f"{spec['method']} ({cell.manifest['variant']}) was made in two precisions: fp32 is shown")
-            if alike not in made or precision_of(spec) == "fp32":
-                made[alike] = cell
+            both = sorted([cell, *([made[alike]] if alike in made else [])], key=prefer)
+            made[alike] = both[0]
+            if len(both) > 1 and hidden is not None:
+                hidden.append(both[1])
+            elif len(both) > 1:
+                shown = precision_of(both[0].manifest["spec"])
+                say_once(f"{spec['method']} ({cell.manifest['variant']}) was made in two precisions: {shown} is shown")
     yield from made.values()
 
 

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pretend_device import PretendDevice
 
 import bench
+from bench.api.tables import note_hidden
 from bench.cli import main
 from bench.core.errors import BenchError
 from bench.core.hardware import check_device
@@ -138,7 +140,18 @@ def test_of_two_precisions_tables_take_the_exact_one(
         store: Any = SimpleNamespace(cells=lambda order=order: order)
         shown = current_cells(store, open_dataset("phantom_eeg:tiny"), load_suite("mini"), 40)
         assert [cell.key for cell in shown] == [jobs["fp32"].spec.key]
-    assert "codec (base) was made in two precisions: fp32 is shown" in capsys.readouterr().err
+        assert "codec (base) was made in two precisions: fp32 is shown" in capsys.readouterr().err
+        shelf.say_once.cache_clear()
+        for asked, left in (("bf16", "fp32"), ("fp16", "bf16")):
+            hidden: list[Any] = []
+            options: dict[str, Any] = {"precision": asked, "hidden": hidden}
+            (found,) = current_cells(store, open_dataset("phantom_eeg:tiny"), load_suite("mini"), 40, **options)
+            assert {found.key, hidden[0].key} == {job.spec.key for job in jobs.values()}
+            rows = pd.DataFrame({"method": ["codec"], "variant": ["base"]})
+            (told,) = note_hidden(rows, hidden)
+            assert told == f"made in {left} too, and left out: codec; `table --precision {left}` shows it"
+            assert note_hidden(rows.assign(method="retrieval"), hidden) == []
+    assert "two precisions" not in capsys.readouterr().err, "a table says it in its notes"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
