@@ -28,6 +28,20 @@ def flag_cells(cells: Sequence[Cell], dataset: Any, suite: Any) -> Flags:
     return {**{cell.key: {} for cell in cells}, **flags}
 
 
+def flag_brought(cells: Sequence[Cell], dataset: Any, suite: Any) -> Flags:
+    """As `flag_cells`, of a bundle that was verified: what this machine found in the same pixels is recalled."""
+    from bench.doors.recalled import digest_looked, keep, recall
+    from bench.scoring.flags import ALL, flag_key
+
+    flags: dict[str, Mapping[str, str]] = {}
+    for cell in cells:
+        looked = digest_looked(cell, dataset, suite)
+        missing = recall(cell, [flag_key(cell, kind) for kind in ALL], looked)
+        flags |= flag_cells([cell], dataset, suite)
+        keep(cell, missing, looked)
+    return flags
+
+
 def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[str, str]:
     """Of each cell of a verified bundle what is flagged, in words; empty where nothing is."""
     import pandas as pd
@@ -42,7 +56,7 @@ def flag_submission(verified: Verified, data_root: str | Path | None) -> dict[st
         by_setting.setdefault((cell.manifest["spec"]["dataset"], cell.manifest["spec"]["suite"]), []).append(cell)
     for (name, networks), mine in by_setting.items():
         dataset, suite = Setting(dataset=name, data_root=data_root, suite=networks).open(make=False)
-        for key, flags in flag_cells(mine, dataset, suite).items():
+        for key, flags in flag_brought(mine, dataset, suite).items():
             told[key] += [f"{flag}: {reason}" for flag, reason in flags.items()]
         viewer = Viewer(suite.judges, dataset.concepts)
         scores = read_scores(mine, viewer, verified.protocols)

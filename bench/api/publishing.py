@@ -208,7 +208,7 @@ def commit_cells(
 
     A board is made of what would be there first: where that fails, the cells are refused.
     """
-    from bench.api.flagging import flag_cells, tell_above, tell_flags
+    from bench.api.flagging import flag_brought, flag_cells, tell_above, tell_flags
     from bench.scoring.stored import read_scores
     from bench.scoring.views import Viewer
     from leaderboard.admission import SUBMITTED, canonical_dataset
@@ -219,7 +219,7 @@ def commit_cells(
     scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
     if not scores.empty:
         scores = scores.assign(dataset=scores["dataset"].map(canonical_dataset))
-    flags = flag_cells(cells, dataset, suite)
+    flags = (flag_brought if door == SUBMITTED else flag_cells)(cells, dataset, suite)
     with amending(place) as draft:
         written = stage(cells, scores, draft, door=door, owner=owner, folds=list_folds(cells, dataset), flags=flags)
         clips = export_clips(cells, dataset, scores, draft)

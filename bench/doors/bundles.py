@@ -40,6 +40,7 @@ from bench.core.spec import CHOSEN, CellSpec, is_submitted
 from bench.core.splits import SplitError, make_folds
 from bench.datasets.catalogue import dataset_names, film_shape
 from bench.doors.chosen import Truth, check_chosen, check_told, flag_chosen, pair_up
+from bench.doors.recalled import digest_looked, keep, recall
 from bench.doors.unpacking import SCHEMA, TABLE, BadBundle, check_tables, read_json, unpack
 from bench.doors.videos import score_videos
 from bench.harness.inputs import describe_trials
@@ -179,19 +180,31 @@ def verify_cell(
             f"not {suite.digest[:12]}); verify it where those lie, or run and pack it again"
         )
     wanted = list(list_scores(cell, Viewer(suite.judges, dataset.concepts), head["protocols"]))
+    drop_others(cell, [score for _, _, score in wanted])
     count = verify_trials(cell, spec, dataset, suite, [score for _, _, score in wanted])
     brought = [cell.scores(score) for _, _, score in wanted]
     if missing := [metric.name for (_, metric, _), rows in zip(wanted, brought, strict=True) if rows is None]:
         raise BadBundle(f"cell {key} brings no valid score of {missing[0]}; pack it again with this version and suite")
     for _, _, score in wanted:
         cell.score_file(score).unlink()
-    score_cell(cell, store, dataset, suite, protocols=tuple(head["protocols"]))
+    looked, keys = digest_looked(cell, dataset, suite), [score for _, _, score in wanted]
+    if missing := recall(cell, keys, looked):
+        score_cell(cell, store, dataset, suite, protocols=tuple(head["protocols"]))
+        keep(cell, missing, looked)
     far = 0.0
     for (protocol, metric, score), theirs in zip(wanted, brought, strict=True):
         ours = cell.scores(score)
         far = max(far, compare_scores(ours, theirs, f"{protocol}/{metric.name} of cell {key}"))
     about = {"cell": key, "method": spec.method, "variant": cell.manifest["variant"], "split": spec.split}
     return {**about, "fold": spec.fold, "trials": count, "scores": len(wanted), "largest_difference": far}
+
+
+def drop_others(cell: Cell, scores: Sequence[str]) -> None:
+    """Remove what came along as scores and is none that was asked for: flags are looked for here, and never brought."""
+    names = {path.name for score in scores for path in (cell.score_file(score), digest_file(cell.score_file(score)))}
+    for path in (cell.path / "scores").glob("*"):
+        if path.name not in names:
+            path.unlink()
 
 
 def read_spec(cell: Cell) -> CellSpec:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from forgery import Members, cell_of, read_members, remake, respec, write_members
 
+import bench
 from bench.cli import main
 from bench.core.spec import CellSpec
 from bench.core.splits import make_folds
 from bench.doors.bundles import pack_cells
 from bench.harness.inputs import describe_trials
 from bench.pretrained.suite import load_suite
+from bench.scoring.flags import COPIES, FINDERS, NO_GENERATOR, flag_key
 from bench.scoring.score_cell import score_cell
 from bench.scoring.views import Viewer
-from bench.store.cells import Store
+from bench.store.cache import Cache
+from bench.store.cells import Cell, Store
 from bench.store.predictions import write_predictions
 from leaderboard.results import read_results
 
@@ -123,11 +129,61 @@ def test_the_honest_one_stands_and_its_name_is_its_submitter_s(honest, results, 
     assert "| glow" in (tmp_path / "board" / "LEADERBOARD.md").read_text()
 
 
-def test_a_bundle_of_true_clips_is_flagged_and_refused_unless_accepted(phantom, tmp_path, capsys):
+def test_what_was_looked_at_is_recalled_and_nothing_else(honest, phantom, tmp_path, monkeypatch):
+    """Verified twice, the judges are asked once; of other pixels under the same cell's name they are asked again."""
+    asked: list[str] = []
+    monkeypatch.setattr("bench.doors.recalled.open_cache", lambda: Cache(tmp_path / "cache"))
+
+    def counted(function: Any) -> Any:
+        return lambda *about, **more: asked.append(function.__name__) or function(*about, **more)
+
+    monkeypatch.setattr("bench.doors.bundles.score_cell", counted(score_cell))
+    monkeypatch.setitem(FINDERS, COPIES, counted(FINDERS[COPIES]))
+
+    def verify(content: bytes) -> pd.DataFrame:
+        (tmp_path / "one.zip").write_bytes(content)
+        asked.clear()
+        return bench.verify(tmp_path / "one.zip")
+
+    first = verify(honest)
+    assert len(asked) == 2
+    pd.testing.assert_frame_equal(verify(honest), first)
+    assert asked == []
+    (fold,) = make_folds(phantom, "cross_subject")
+    learned = np.asarray(phantom.trials["clip"])[fold.train]
+    other = make_bundle(phantom, tmp_path, "glow", phantom.video(learned[1 : len(fold.test) + 1]))
+    assert cell_of(read_members(other)) == cell_of(read_members(honest))
+    verify(other)
+    assert len(asked) == 2
+
+
+def make_copies(phantom, folder: Path) -> bytes:
+    """A bundle of true clips under a little noise."""
     (fold,) = make_folds(phantom, "cross_subject")
     true = phantom.video(np.asarray(phantom.trials["clip"])[fold.test])
     noisy = np.clip(true + np.random.default_rng(0).normal(0, 25, true.shape), 0, 255).astype(np.uint8)
-    content = make_bundle(phantom, tmp_path, "oracle", noisy)
+    return make_bundle(phantom, folder, "oracle", noisy)
+
+
+def test_flags_that_a_bundle_brings_are_not_read(phantom, tmp_path, monkeypatch, capsys):
+    """It says under the very names of its flags that nothing was found, on a machine that never saw it."""
+    monkeypatch.setattr("bench.doors.recalled.open_cache", lambda: Cache(tmp_path / "cache"))
+    members = read_members(make_copies(phantom, tmp_path))
+    for kind in (COPIES, NO_GENERATOR):
+        told = io.BytesIO()
+        pd.DataFrame({"flag": [kind], "reason": [""]}).to_parquet(told)
+        manifest = json.loads(members[cell_of(members) + "manifest.json"])
+        cell = Cell(key="", path=tmp_path, store=Store(tmp_path), manifest=manifest)
+        name = f"{flag_key(cell, kind)}.parquet"
+        members[f"{cell_of(members)}scores/{name}"] = told.getvalue()
+        sealed = f"{hashlib.sha256(told.getvalue()).hexdigest()}  {name}\n"
+        members[f"{cell_of(members)}scores/{name}.sha256"] = sealed.encode()
+    assert publish(write_members(members), tmp_path) == 1
+    assert "near-copies of their true clips" in capsys.readouterr().err
+
+
+def test_a_bundle_of_true_clips_is_flagged_and_refused_unless_accepted(phantom, tmp_path, capsys):
+    content = make_copies(phantom, tmp_path)
     assert main(["verify", str(tmp_path / "bundle.zip")]) == 0
     assert "copies: 100% of the 30 predictions" in capsys.readouterr().out
     assert publish(content, tmp_path) == 1
