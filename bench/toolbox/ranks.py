@@ -11,7 +11,7 @@ Divided are, and nowhere else than in the toolbox,
   rank made to all.
 
 Everything else every rank computes for itself. A result differs from that of one device by rounding, and where dropout
-draws within rows that are divided, by its draws. The first rank alone writes: checkpoints, caches, curves, and what the
+or the like draws within rows that are divided, by its draws. The first rank alone writes: checkpoints, caches, curves, and what the
 harness takes.
 
 Ranks meet over `accelerate` (gloo between processors, NCCL between GPUs), by a file, so no port has to be free. All of
