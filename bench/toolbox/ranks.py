@@ -11,8 +11,8 @@ Divided are, and nowhere else than in the toolbox,
   rank made to all.
 
 Everything else every rank computes for itself. A result differs from that of one device by rounding, and where dropout
-or the like draws within rows that are divided, by its draws. The first rank alone writes: checkpoints, caches, curves, and what the
-harness takes.
+or the like draws within rows that are divided, by its draws. The first rank alone writes: checkpoints, caches, curves,
+and what the harness takes.
 
 Ranks meet over `accelerate` (gloo between processors, NCCL between GPUs), by a file, so no port has to be free. All of
 them have to come to each call that gathers, in the same order: whatever a rank may decide otherwise than another (how
