@@ -20,16 +20,18 @@ from bench.store.cells import WEIGHTS, Cell, Store
 @dataclass(frozen=True)
 class Shared:
     """Cells to make, in two turns: `first` those that fit (some with the order to keep their weights) and those whose
-    weights are there; `then` those that wait, each with the key of the cell that fits for it.
+    weights are there; `then` those that wait, each with the key of the cell that fits for it. `made`: keys of those in
+    `first` that are there and lack scores alone.
     """
 
     first: list[Job]
     then: list[tuple[Job, str]]
+    made: frozenset[str] = frozenset()
 
     @property
     def fits(self) -> int:
         """How many fits this comes to."""
-        return sum(job.weights is None for job in self.first)
+        return sum(job.weights is None and job.spec.key not in self.made for job in self.first)
 
 
 def name_fit(job: Job) -> str:
@@ -54,9 +56,11 @@ def share_fits(todo: Sequence[Job], planned: Sequence[Job], store: Store) -> Sha
         beside.setdefault(name_fit(job), []).append(job)
     first: list[Job] = []
     then: list[tuple[Job, str]] = []
+    made: set[str] = set()
     for fit, jobs in groups.items():
         there = {job.spec.key: cell for job in beside[fit] if (cell := store.find(job.spec.key)) is not None}
         first += [job for job in jobs if job.spec.key in there]
+        made |= set(there)
         missing = sorted((job for job in jobs if job.spec.key not in there), key=lambda job: job.spec.output)
         giving = next((cell for cell in there.values() if cell.weights is not None), None)
         if giving is not None:
@@ -67,7 +71,7 @@ def share_fits(todo: Sequence[Job], planned: Sequence[Job], store: Store) -> Sha
             keeper, *waiting = missing
             first.append(replace(keeper, keep_weights=True))
             then += [(job, keeper.spec.key) for job in waiting]
-    return Shared(first, then)
+    return Shared(first, then, frozenset(made))
 
 
 def use(job: Job, cell: Cell) -> Job:

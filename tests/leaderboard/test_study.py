@@ -230,6 +230,10 @@ def test_a_run_that_was_broken_off_goes_on_from_the_weights_that_are_there(tmp_p
     assert [one.weights for one in kept.first] == [str(tmp_path / base.spec.key / "weights")] * 2 and kept.fits == 0
     without = shared_fits.share_fits([drawn, more], [base, drawn, more], Cells({base.spec.key: False}, tmp_path))
     assert without.fits == 1 and [key for _, key in without.then] == [without.first[0].spec.key]
+    scored = shared_fits.share_fits([base, drawn], [base, drawn], Cells({base.spec.key: True}, tmp_path))
+    assert [one.weights is None for one in scored.first] == [True, False] and scored.fits == 0, (
+        "the base lacks scores alone"
+    )
 
 
 def test_a_dry_run_says_what_is_made_and_shared(tmp_path, phantom, capsys):
