@@ -9,7 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import FOLDER, POSITIVE, Name, refuse, show
-from bench.cli.sentences import tell_checks
+from bench.cli.sentences import tell_checks, tell_figures
 
 
 @click.command(epilog="Example: python -m bench data verify seed_dv --root DIR")
@@ -28,7 +28,8 @@ def data(action: str, dataset: str, root: Path | None, jobs: int | None, format:
         bench.make_dataset(dataset, data_root=root, jobs=jobs)
         return 0
     if action == "info":
-        show(bench.describe_dataset(dataset, data_root=root, jobs=jobs), format, output)
+        report = bench.describe_dataset(dataset, data_root=root, jobs=jobs)
+        show(report, format, output, verdict=tell_figures(report, dataset))
         return 0
     refuse(("jobs",), "is about making, and `data verify` only looks")
     report = bench.verify_dataset(dataset, data_root=root)

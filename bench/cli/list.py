@@ -29,6 +29,9 @@ def list_names(kind: str | None) -> int:
                 tell(f"{name:18} {describe(one, name)}", 2, 21)
                 if one == "methods":
                     list_variants(name)
+    counted = ", ".join(f"{len(names(one))} {one}" for one in ([kind] if kind else KINDS) if names(one))
+    print()
+    tell(f"{counted or 'None'} to choose from. To try a method: `python -m bench run --method sam_net --quick`.", 0, 0)
     for problem in problems(kind):
         say(f"warning: left out: {problem.text}")
     return 0

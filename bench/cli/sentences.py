@@ -55,6 +55,32 @@ def tell_what_it_judges(report: pd.DataFrame, name: str) -> str:
     )
 
 
+def tell_card(report: pd.DataFrame, name: str) -> str:
+    """Of a suite that was trained here: how many of the aims that were set before its networks reach."""
+    aims = report[report["aim"].notna()]
+    missed = [
+        f"{row['measure']} ({row['value']:.3g} of {row['aim']:.3g})" for _, row in aims.iterrows() if not row["reached"]
+    ]
+    beside = f"; not: {', '.join(missed)}" if missed else ""
+    return f"{name} reaches {len(aims) - len(missed)} of the {len(aims)} aims that were set for its networks{beside}."
+
+
+def tell_figures(report: pd.DataFrame, name: str) -> str:
+    """Of a phantom: what of its concepts an ideal observer and the best linear reader name, beside chance."""
+    figures = report[~report["figure"].str.endswith(", in bits")] if "figure" in report else report[:0]
+    observers = figures[figures["figure"].str.startswith("ideal observer, concept")] if len(figures) else figures
+    linear = figures[figures["figure"].str.contains("best linear reader")] if len(figures) else figures
+    if observers.empty or linear.empty:
+        return f"{len(report)} figures of {name}."
+    opened = observers[observers["figure"].str.contains("open set")]
+    best = (opened if len(opened) else observers).iloc[0]
+    ideal, read, chance = float(best["mean"]), linear["mean"].astype(float).max(), float(best["chance"])
+    return (
+        f"Of {name}'s test trials an ideal observer names the concept in {100 * ideal:.0f} %, the best linear reader "
+        f"in {100 * read:.0f} % (chance {100 * chance:.1f} %). A phantom is synthetic: it says nothing of real brains."
+    )
+
+
 def tell_suite(report: pd.DataFrame, name: str) -> str:
     """How much of a suite is on this machine, and how much is to be fetched."""
     gone = report[~report["present"]]

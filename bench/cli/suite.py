@@ -9,7 +9,7 @@ import click
 import bench
 from bench.cli import options
 from bench.cli.options import refuse, show
-from bench.cli.sentences import tell_suite, tell_what_it_judges
+from bench.cli.sentences import tell_card, tell_suite, tell_what_it_judges
 
 
 @click.command(epilog="Example: python -m bench suite verify paper")
@@ -37,5 +37,5 @@ def suite(action: str, suite: str, only: str | None, purpose: str, format: str, 
         show(report, format, output, verdict=tell_suite(report, suite))
     else:
         report = bench.describe_suite(suite)
-        show(report, format, output, verdict="" if "measure" in report else tell_what_it_judges(report, suite))
+        show(report, format, output, verdict=(tell_card if "measure" in report else tell_what_it_judges)(report, suite))
     return 0

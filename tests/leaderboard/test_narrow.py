@@ -137,11 +137,11 @@ def test_a_score_that_is_above_the_best_floor_and_not_its_own_shuffled_brain_is_
         (["table", "--paper", "cine_neuron.1", "--published"], r"\d+ of 63 numbers are measured here.*\."),
         (["table", "--paper", "sam_net.4", "--differences", "--published"], r"Of 20 differences: .*\."),
         (["suite", "verify", "paper"], r"not here, about [\d.]+ GB: `python -m bench suite fetch paper`\."),
-        (["suite", "info", "mini"], ""),
+        (["suite", "info", "mini"], r"mini reaches \d+ of the \d+ aims .*; not: .*\."),
         (["doctor"], r"This machine: (all \d+ checks passed|\d+ of \d+ checks failed).*\."),
-        (["list"], ""),
-        (["list", "protocols"], ""),
-        (["data", "info", "phantom_fmri:tiny"], ""),
+        (["list"], r"\d+ methods, \d+ datasets, .* --quick`\."),
+        (["list", "protocols"], r"\d+ protocols to choose from.*\."),
+        (["data", "info", "phantom_fmri:tiny"], r"names the concept in \d+ %.*\."),
         (["data", "verify", "phantom_eeg:tiny"], r"phantom_eeg:tiny: all \d+ checks passed\."),
     ],
 )  # fmt: skip
@@ -150,6 +150,21 @@ def test_no_verb_is_wider_than_a_terminal_and_each_ends_in_a_sentence(words, end
     said = capsys.readouterr().out
     assert said.strip() and max(map(len, said.splitlines())) <= narrow.WIDTH
     assert re.search(f"{end}$", " ".join(said.split())), said[-300:]
+
+
+def test_what_a_phantom_and_a_suite_hold_is_said_by_their_cards(capsys) -> None:
+    assert main(["data", "info", "phantom_eeg"]) == 0
+    said, card = " ".join(capsys.readouterr().out.split()), bench.describe_dataset("phantom_eeg").set_index("figure")
+    ideal = float(card.loc["ideal observer, concept, open set (30 draws a concept)", "mean"])
+    linear = float(card.loc["best linear reader, both", "mean"])  # the best of the three
+    assert f"names the concept in {100 * ideal:.0f} %, the best linear reader in {100 * linear:.0f} %" in said
+    assert main(["suite", "info", "mini"]) == 0
+    said, card = " ".join(capsys.readouterr().out.split()), bench.describe_suite("mini")
+    aims = card[card["aim"].notna()]
+    less = aims["measure"].str.contains("MB|lost")  # is better
+    missed = aims[(aims["value"] < aims["aim"]) ^ less]["measure"].tolist()
+    assert f"reaches {len(aims) - len(missed)} of the {len(aims)} aims" in said
+    assert all(name in said.partition("; not: ")[2] for name in missed)
 
 
 def test_what_floors_say_is_their_table_s(capsys) -> None:
