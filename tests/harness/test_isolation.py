@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from bench.core.job import Job, Run
+from bench.harness import supervise
 from bench.harness.executor import Outcome, execute
 from bench.harness.plan import plan
 from bench.pretrained.suite import load_suite
@@ -151,3 +152,18 @@ def test_what_does_not_end_meets_the_time_limit(phantom, tmp_path):
     outcomes = run(jobs, tmp_path / "runs", time_limit=2)
     for name in misbehaviours.ENDLESS:
         assert "passed the time limit of 2 s in " in outcomes[name], outcomes[name]
+
+
+def test_what_is_freed_is_kept_for_the_next_and_the_user_s_word_goes_first(monkeypatch):
+    started = []
+
+    def stop(command, *, env, **options):
+        started.append(env)
+        raise OSError("no process is started here")
+
+    monkeypatch.setattr(supervise.subprocess, "Popen", stop)
+    for environment in ({}, {"MALLOC_TRIM_THRESHOLD_": "7"}):
+        with pytest.raises(OSError, match="no process is started"):
+            supervise.start_nursery(environment)
+    assert [env["MALLOC_TRIM_THRESHOLD_"] for env in started] == [str(512 << 20), "7"]
+    assert all(env["MALLOC_MMAP_THRESHOLD_"] == str(32 << 20) for env in started)
