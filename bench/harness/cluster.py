@@ -70,11 +70,14 @@ def execute_on_cluster(
 @contextlib.contextmanager
 def connect(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler; workers of `local:N` live as long as the block."""
+    import dask
     from distributed import Client, LocalCluster
 
     with contextlib.ExitStack() as stack:
         target: Any = scheduler
         if found := LOCAL.fullmatch(scheduler):
+            # a cell for each worker and no second in waiting: it would wait for minutes while another worker is idle
+            stack.enter_context(dask.config.set({"distributed.scheduler.worker-saturation": 1.0}))
             target = stack.enter_context(
                 LocalCluster(
                     n_workers=int(found[1]),

@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 import bench
 from bench.api.run import plan_run
 from bench.core.errors import BenchError
-from bench.harness.cluster import execute_on_cluster, explain
+from bench.harness.cluster import connect, execute_on_cluster, explain
 from bench.store.cells import Store
 
 ENDS = '''
@@ -100,3 +100,8 @@ def test_a_cell_that_ends_every_worker_is_told_as_such(phantom, tmp_path: Path) 
 
     (job, *_) = plan_run("retrieval", quick=True, runs=tmp_path).todo
     assert "every worker that was to make it" in explain(job, Future()) and job.spec.method in explain(job, Future())
+
+
+def test_no_cell_waits_behind_another_while_a_worker_is_idle() -> None:
+    with connect("local:1") as client:
+        assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.WORKER_SATURATION) == 1.0
