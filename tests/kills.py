@@ -5,9 +5,9 @@
 Each verb that writes is started again and again in a process of its own and killed (SIGKILL, to the process alone or to
 all that it started, by turns) at a random moment of the time that it takes. Then the command is given once more and may
 finish; what it made must be, digest for digest, what one that nobody killed made, no draft may lie in the store, the
-home or the results, and no process may live on. Two and three runs at once on one store, and two users and two machines
-on one home (simulated by user ids and host names, for root alone), must come to the same. Prints a Markdown table; the
-exit status is 1 unless all is as it must be.
+home or the results, and no process may live on. A fit keeps a checkpoint of every step, and goes on from it. Two and
+three runs at once on one store, and two users and two machines on one home (simulated by user ids and host names, for
+root alone), must come to the same. Prints a Markdown table; the exit status is 1 unless all is as it must be.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 METHOD, SPLIT = "retrieval", "cross_subject"
+TRAINED = "contrastive_eeg"
 LACKING = (METHOD, "train_mean", "codec")
 RUN = ("run", "--method", METHOD, "--split", SPLIT, "--quick")
+FIT = ("run", "--method", TRAINED, "--split", SPLIT, "--quick", "--jobs", "1")
 NOBODY = 65534
 
 
@@ -47,7 +49,7 @@ class Verb:
 def start(command: Sequence[str], folder: Path, **options: object) -> subprocess.Popen[bytes]:
     """A command in the folder, whose home and temporary files lie there too."""
     environment = {**os.environ, "BENCH_HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[1]), "BENCH_CHECKPOINT_SECONDS": "0"}
     (folder / "temporary").mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *command],
@@ -122,6 +124,8 @@ def digest_phantom(folder: Path) -> str:
 VERBS = (
     Verb("run", copy_begun, (*RUN, "--jobs", "1"), digest_store),
     Verb("run with two workers", copy_begun, (*RUN, "--jobs", "2"), digest_store),
+    Verb("fit", copy_store, FIT, digest_store),
+    Verb("fit on two devices", copy_store, (*FIT, "--device", "cpu,cpu"), digest_store),
     Verb("scoring", copy_unscored, (*RUN, "--jobs", "1"), digest_store),
     Verb(
         "publish",

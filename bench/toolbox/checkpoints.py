@@ -13,7 +13,8 @@ A fit that is started again passes over the loops that were finished and goes on
 of it is kept: what comes before and between the loops is computed again, and a loop is believed only where it starts
 from the very numbers from which the kept one started (`describe_start`). A loop that took a few seconds is trained
 again. A checkpoint that cannot be written costs time and nothing else; one that is damaged is thrown away. Where a cell
-has several devices, all of them read and the first writes (`bench.toolbox.ranks`).
+has several devices (`bench.toolbox.ranks`), the first writes, all read, and a loop goes on where all can: where one
+cannot, all begin it anew.
 """
 
 from __future__ import annotations
@@ -140,7 +141,6 @@ def resumed(
         return
     loop = Loop(_place, phase, total, trained, optimise, modules, lists, also or {})
     done = loop.restore()
-    ranks.require_alike(f"{phase}: the step to go on from", done)
     walked = iter(walk)
     if 0 < done < total:
         for _ in itertools.islice(walked, done):
@@ -199,24 +199,16 @@ class Loop:
 
     def restore(self) -> int:
         """Put back what was kept of this loop; returns the steps that were done, 0 where nothing is."""
-        try:
-            state, tensors = read_state(self.place.folder, self.name)
-            if (state["start"], state["phase"], state["total"]) != (self.start, self.phase, self.total):
-                raise Damaged("it is of another training")
-            if self.place.given and state["done"] != self.total:
-                raise Damaged("its training was not finished")
-        except FileNotFoundError:
-            if self.place.given:
-                raise NoWeights(f"{self.phase}: the weights that are to be used have none of it") from None
-            return 0
-        except Damaged as error:
-            if self.place.given:
-                raise NoWeights(f"{self.phase}: the weights that are to be used do not serve ({error})") from None
-            say(f"{self.phase}: a checkpoint is thrown away ({error}); this phase begins anew")
+        self.found = self.find()
+        if not ranks.all_have(self.found):
+            if self.found is not None:
+                say(f"{self.phase}: another device of this cell cannot go on from the checkpoint; it begins anew")
             if ranks.is_first():
                 forget(self.place.folder, self.name)
+            self.found = None
+        if self.found is None:
             return 0
-        self.found = state, tensors
+        state, tensors = self.found
         done = int(state["done"])
         with torch.no_grad():
             for name, one in self.tensors.items():
@@ -229,6 +221,26 @@ class Loop:
             values[:] = kept_values
         say(f"{self.phase}: {'was done' if done == self.total else f'goes on after step {done} of {self.total}'}")
         return done
+
+    def find(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """What was kept of this loop and starts as it does; None where nothing is. Raises NoWeights for what is given
+        to stand for the training and does not serve."""
+        try:
+            state, tensors = read_state(self.place.folder, self.name)
+            if (state["start"], state["phase"], state["total"]) != (self.start, self.phase, self.total):
+                raise Damaged("it is of another training")
+            if self.place.given and state["done"] != self.total:
+                raise Damaged("its training was not finished")
+        except FileNotFoundError:
+            if self.place.given:
+                raise NoWeights(f"{self.phase}: the weights that are to be used have none of it") from None
+            return None
+        except Damaged as error:
+            if self.place.given:
+                raise NoWeights(f"{self.phase}: the weights that are to be used do not serve ({error})") from None
+            say(f"{self.phase}: a checkpoint is thrown away ({error}); this phase begins anew")
+            return None
+        return state, tensors
 
     def restore_generators(self) -> None:
         """Put back generators as they were at the checkpoint: after the walk to it, which draws from some."""

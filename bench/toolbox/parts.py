@@ -7,6 +7,7 @@ The parts go forward one after the other and nothing of them is kept but what th
 of the batch; backward, each part is computed again and its gradient added to the others' (`torch.utils.checkpoint`
 around each part). A loss that is a mean over rows goes the same way (`mean_in_parts`). What draws at random is handed
 its draws, made for the whole batch; only dropout draws anew in each part, where it would draw otherwise in the whole.
+A batch norm has no place in a part: it would count over the part's rows.
 
 How many rows go at once is what fits (`bench.toolbox.budget`): the cost of a row is measured once, forward and
 backward. On a CPU without `memory` the batch is whole, and nothing is different from a plain call. Where a cell has

@@ -170,16 +170,6 @@ def all_have(found: Any) -> bool:
     return all(gather_object([found is not None]))
 
 
-def require_alike(what: str, value: int) -> None:
-    """Raises RuntimeError where ranks have different numbers: they would wait for each other for ever."""
-    if _group is None:
-        return
-    from accelerate.utils import gather_object
-
-    if len(values := set(gather_object([value]))) > 1:
-        raise RuntimeError(f"{what} differs between the devices of this cell: {sorted(values)}; give the command again")
-
-
 def wait_for_all() -> None:
     """Until all ranks are here: what the first has written then is there for the others."""
     if _group is not None and not _apart:

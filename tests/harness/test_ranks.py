@@ -6,6 +6,7 @@ the whole batch, and draws by the suite; what it came to is held against the sam
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from bench.harness.run_cell import Limits, make_cell
 from bench.pretrained.suite import load_suite
 from bench.store.cells import Store
 from bench.store.provenance import list_differences
+from bench.toolbox.checkpoints import EVERY
 from bench.toolbox.curves import NAME as CURVE
 from bench.toolbox.curves import read_curve
 
@@ -40,9 +42,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.toolbox import budget, ranks
+from bench.toolbox import budget, checkpoints, ranks
 from bench.toolbox.parts import mean_in_parts, run_in_parts
-from bench.toolbox.training import make_generator, seeded, train_steps
+from bench.toolbox.training import make_generator, make_numpy_generator, seeded, train_steps
 
 CPU = torch.device("cpu")
 
@@ -127,6 +129,47 @@ class Paints(Learns):
             return np.stack([np.full(self.shape, seed % 251, np.uint8) for seed in brain.seed[rows]])
 
         return np.concatenate(list(budget.run_parts("paint", len(brain.seed), paint, device=CPU, most=16)))
+
+
+class GoesOn(Learns):
+    # Two loops that draw from all kinds of generators, within divided rows too. "KILL" in the environment holds rank,
+    # loop and step of a kill; a rank that is "BLIND" cannot read what was kept.
+
+    def fit(self, train, validation):
+        kill = [int(one) for one in os.environ.get("KILL", "-1 -1 -1").split()]
+        if os.environ["RANK"] == os.environ.get("BLIND"):
+            def read_state(folder, name):
+                raise checkpoints.Damaged("it cannot be read here")
+
+            checkpoints.read_state = read_state
+        read = nn.Sequential(nn.Linear(30, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        network = nn.ModuleList([nn.BatchNorm1d(30), read])  # the norm counts over all rows: it stands before the parts
+        signals = torch.randn(20, 30, generator=make_generator("goes on", "signals"))
+        noise, numpy_noise = make_generator("goes on", "noise"), make_numpy_generator("goes on", "numpy noise")
+        told = []
+        for loop in range(2):
+            done = []
+
+            def measure(rows, loop=loop, done=done):
+                if kill == [int(os.environ["RANK"]), loop, len(done)]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                done.append(len(done))
+                added = torch.randn(len(rows), 30, generator=noise) + float(numpy_noise.normal())
+                given = network[0](signals[rows] + 0.1 * added)
+                run = lambda part: (read(given[part]),)
+                (seen,) = run_in_parts("go on", len(rows), run, through=[read[0].weight], device=CPU)
+                return seen.square().mean() * (1 + len(done))
+
+            told += train_steps(
+                network, measure, parameters=list(network.parameters()), trials=20, steps=5, batch_size=9,
+                learning_rate=1e-2, weight_decay=0.01, batches=make_generator("goes on", "batches", loop),
+                phase=f"loop {loop}", lists=[done],
+            )
+        self.told = torch.cat([*(one.detach().flatten() for one in network.state_dict().values()), torch.tensor(told),
+                               torch.rand(2, generator=noise), torch.rand(2)])
+
+    def embed(self, brain):
+        return self.told.expand(len(brain.subject), -1).numpy()
 
 
 class Dies(Learns):
@@ -226,6 +269,40 @@ def test_what_becomes_of_one_device_ends_the_cell(name: str, limit: Any, told: s
     assert told in str(raised.value)
     assert all(child.ending is not None for child in process.children)
     assert process.meeting is not None and not process.meeting.exists()
+
+
+def test_a_killed_fit_of_two_devices_goes_on_to_what_one_that_was_not_came_to(
+    method: Path, sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EVERY, "0")
+
+    def go(folder: Path, **environment: str) -> np.ndarray:
+        with monkeypatch.context() as changed:
+            for name, value in environment.items():
+                changed.setenv(name, value)
+            process = start(method, "GoesOn", ("cpu", "cpu"), checkpoints=folder, log=tmp_path / "log")
+        with process:
+            process.fit(*sets)
+            return process.embed(sets[1], width=248 + 9 + 121 + 10 + 4)[0]
+
+    folder = tmp_path / "killed"
+    for place, kill in enumerate(("0 0 2", "1 1 3"), start=1):
+        with pytest.raises(MethodError, match=f"its process {place} of 2, on cpu, was killed by SIGKILL"):
+            go(folder, KILL=kill)
+    assert sorted(one.name for one in folder.iterdir()) == [
+        *("000-5.safetensors", "000.json", "001-3.safetensors", "001.json", CURVE)
+    ]
+    shutil.copytree(folder, tmp_path / "unread")
+    went_on = go(folder)
+    said = (tmp_path / "log").read_text(encoding="utf-8")
+    told = ("loop 0: goes on after step 2 of 5", "loop 0: was done", "loop 1: goes on after step 3 of 5")
+    assert [said.count(one) for one in told] == [2, 2, 2], "each device says it"
+
+    anew = go(tmp_path / "unread", BLIND="1")  # where one device cannot read what was kept, none goes on
+    said = (tmp_path / "log").read_text(encoding="utf-8")
+    assert said.count("another device of this cell cannot go on from the checkpoint") == 2
+    assert [said.count(one) for one in told] == [2, 2, 2]
+    np.testing.assert_array_equal(went_on, anew)
 
 
 def test_a_cell_says_which_devices_made_it(method: Path, phantom: Any, tmp_path: Path) -> None:
