@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from bench.core.hardware import Precision
+
 Scalp = Literal["subjects", "electrodes"]
 
 
@@ -45,11 +47,12 @@ def draw_clips(
     classes: int = 40,
     runs: str | Path = "runs",
     output: str | Path | None = None,
+    precision: Precision = "fp32",
 ) -> Drawing:
     """True clips against reconstructions in the store; runs nothing.
 
-    A hash chooses the clips unless `clips` names some. Raises BenchError where the store holds none of what was asked
-    for, with the commands that make it.
+    A hash chooses the clips unless `clips` names some. Of what the store has in two precisions, `precision` is shown,
+    else fp32. Raises BenchError where the store holds none of what was asked for, with the commands that make it.
     """
     submitted = [names.find_submitted(name, runs) for name in method]
     names.check_split(split)
@@ -59,6 +62,7 @@ def draw_clips(
         suite=suite,
         classes=classes,
         runs=runs,
+        precision=precision,
     )
     name = "_".join(("clips", *filter(None, (ablation, split))))  # a name of its own for each group and split
     path = choose_path(output, name, setting)
@@ -216,7 +220,7 @@ def find_cells(setting: Setting, seed: int) -> tuple[list[Any], Any]:
             f"there is no store {setting.runs}; make one with `python -m bench run --method sam_net {setting.repeat()}`"
         )
     dataset, suite = setting.open(make=False)
-    cells = current_cells(Store(setting.runs), dataset, suite, setting.classes)
+    cells = current_cells(Store(setting.runs), dataset, suite, setting.classes, precision=setting.precision)
     return [cell for cell in cells if cell.manifest["spec"]["seed"] == seed], dataset
 
 

@@ -18,6 +18,7 @@ from bench.core.spec import EMBEDDING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.doors.bundles import FindTruth, Verified
     from bench.store.cells import Cell
 
@@ -34,10 +35,12 @@ def pack(
     runs: str | Path = "runs",
     bundle: str | Path | None = None,
     video: bool = True,
+    precision: Precision = "fp32",
 ) -> Path:
     """Put a method's current cells with their scores and videos into one zip to submit; returns its path.
 
-    `video=False`: its embeddings alone, with their scores by retrieval.
+    `video=False`: its embeddings alone, with their scores by retrieval. Of what the store has in two precisions,
+    `precision` is packed, else fp32.
     """
     from bench.doors.bundles import pack_cells
     from bench.harness.shelf import current_cells
@@ -54,6 +57,7 @@ def pack(
         suite=suite,
         classes=classes,
         runs=runs,
+        precision=precision,
     )
     cells: list[Cell] = []
     viewer: Viewer | None = None
@@ -62,7 +66,7 @@ def pack(
         opened, loaded = setting.open(make=False)
         viewer = Viewer(loaded.judges, opened.concepts)
         protocols = names.default_protocols(opened.modality) if video else (EMBEDDING,)
-        for cell in current_cells(Store(runs), opened, loaded, classes, embeddings=not video):
+        for cell in current_cells(Store(runs), opened, loaded, classes, embeddings=not video, precision=precision):
             spec = cell.manifest["spec"]
             asked = (method, variant, setting.dataset, split or spec["split"])
             if (spec["method"], cell.manifest["variant"], spec["dataset"], spec["split"]) == asked:

@@ -17,6 +17,7 @@ from bench.core.spec import CHOSEN, EMBEDDING, is_submitted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.hardware import Precision
     from bench.scoring.views import Viewer
     from bench.store.cells import Cell, Store
 
@@ -30,6 +31,7 @@ def publish(
     classes: int | None = None,
     runs: str | Path = "runs",
     results: str | Path | None = None,
+    precision: Precision = "fp32",
 ) -> list[Path]:
     """Copy manifests, scores and a few clips of a store's current cells into the committed results; returns the files.
 
@@ -38,6 +40,7 @@ def publish(
 
     `method` names whose cells, floors and ceilings among them; none takes all that have a name, and says which have
     none (a `path/file.py:Class`, a class of a notebook, a variant made with `--set`). `classes` None takes all subsets.
+    Of what the store has in two precisions, `precision` is taken, else fp32.
     Raises BenchError where the store holds nothing current of what was asked for, where something may not be published
     (`leaderboard.admission`), where no board could be made with it, and without `results` where the package is no
     checkout; then nothing has changed.
@@ -54,7 +57,8 @@ def publish(
     from metrics.known import KNOWN_PROTOCOLS
 
     asked = (classes,) if classes else names.CLASSES
-    setting = Setting(dataset=canonical_dataset(dataset), data_root=data_root, suite=suite, classes=asked[0], runs=runs)
+    where: dict[str, Any] = {"data_root": data_root, "suite": suite, "classes": asked[0], "runs": runs}
+    setting = Setting(dataset=canonical_dataset(dataset), precision=precision, **where)
     of = f" of {', '.join(method)}" if method else ""
     nothing = f"{runs} holds no cells{of} on {setting.dataset} as it is now; run a method first"
     if not setting.has_store:
@@ -65,7 +69,7 @@ def publish(
         cell.key: cell
         for number in asked
         for embeddings in (False, True)
-        for cell in current_cells(store, opened, loaded, number, embeddings=embeddings)
+        for cell in current_cells(store, opened, loaded, number, embeddings=embeddings, precision=precision)
     }
     whole = [
         cell

@@ -262,14 +262,15 @@ def compare(
     profile: str = MINI,
     published: bool = False,
     results: str | Path | None = None,
+    precision: Precision = "fp32",
 ) -> Comparison:
     """Two methods, or `method:variant`, paired on subjects and clips, with Holm's correction over the metrics.
 
     `profile` is that of each side whose method has it; a side may name its own (`sam_net:base@paper`).
 
-    Where one metric on one split is asked for, the clips where both differ most come along. `published` and `results`
-    are as in `table`. Raises BenchError for names that are not there, and where neither the store nor the committed
-    results hold both sides.
+    Where one metric on one split is asked for, the clips where both differ most come along. `published`, `results` and
+    `precision` are as in `table`. Raises BenchError for names that are not there, and where neither the store nor the
+    committed results hold both sides.
     """
     sides = parse_side(a), parse_side(b)
     submitted = [names.find_submitted(method, runs, results) for method, _ in sides]
@@ -279,7 +280,8 @@ def compare(
     names.check_split(split)
     rules = names.check_metric(metric, (protocol,))
     dataset = dataset or next(filter(None, submitted), None) or names.default_dataset(sides[0][0])
-    setting = Setting(dataset=dataset, data_root=data_root, suite=suite, classes=classes, runs=runs)
+    where: dict[str, Any] = {"data_root": data_root, "suite": suite, "classes": classes, "runs": runs}
+    setting = Setting(dataset=dataset, precision=precision, **where)
     question = ask(setting, (protocol,), rules, metric, published, results, None)
 
     def choose(scores: pd.DataFrame) -> pd.DataFrame:
@@ -392,19 +394,13 @@ def note_committed(scores: pd.DataFrame, results: Path | None = None) -> pd.Data
 
 
 def note_hidden(scores: pd.DataFrame, hidden: Sequence[Cell]) -> list[str]:
-    """A line about rows that the store has in another precision too, and how they are seen."""
-    from bench.core.spec import precision_of
+    """What `tell_hidden` says of cells whose method and variant have rows here."""
+    from bench.harness.shelf import tell_hidden
 
     there = set(zip(scores["method"], scores["variant"], strict=True))
-    found: dict[str, set[str]] = {}
-    for cell in hidden:
-        side = cell.manifest["spec"]["method"], cell.manifest["variant"]
-        if side in there:
-            found.setdefault(precision_of(cell.manifest["spec"]), set()).add(name_side(side))
-    return [
-        f"made in {precision} too, and left out: {', '.join(sorted(sides))}; `table --precision {precision}` shows it"
-        for precision, sides in sorted(found.items())
-    ]
+    return tell_hidden(
+        [cell for cell in hidden if (cell.manifest["spec"]["method"], cell.manifest["variant"]) in there]
+    )
 
 
 def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, list[Cell], list[Cell], str]:

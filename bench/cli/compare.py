@@ -28,6 +28,7 @@ from bench.cli.options import Name, refuse, to_text
 )
 @options.profile
 @options.setting
+@options.chosen_precision
 @options.output
 def compare(a: str, b: str, published: bool, classes: str, format: str, output: Path | None, **asked: Any) -> int:
     """Two methods (or method:variant) on the same clips: differences, their certainty, and the extremes."""
@@ -35,6 +36,7 @@ def compare(a: str, b: str, published: bool, classes: str, format: str, output: 
 
     if published or asked["results"]:
         refuse(("runs",), "names a store, and --published and --results read committed results")
+        refuse(("precision",), "chooses among the cells of a store; a row of committed results says its own")
     comparison = bench.compare(a, b, published=published, classes=int(classes), **asked)
     tables = [comparison.table] if comparison.extremes is None else [comparison.table, comparison.extremes]
     write("\n".join(to_text(one, format, output) for one in tables), output)

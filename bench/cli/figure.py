@@ -35,6 +35,7 @@ def figure() -> None:
 @click.option("--frames", type=POSITIVE, default=3, help="Of a clip, evenly spread.")
 @click.option("--subject", type=int, show_default="by hash for each clip", help="Whose reconstructions.")
 @options.setting
+@options.chosen_precision
 @drawn
 def clips(clips: str | None, classes: str, format: str, **asked: Any) -> int:
     """True clips against reconstructions in the store; runs nothing."""

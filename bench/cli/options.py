@@ -80,6 +80,12 @@ precision = click.option(
     default="fp32",
     help="Of generators and what trains, in the key; fp32 is exact.",
 )
+chosen_precision = click.option(
+    "--precision",
+    type=click.Choice(("fp32", "bf16", "fp16")),
+    default="fp32",
+    help="Of cells that the store holds in two, this one is taken.",
+)
 memory = click.option(
     "--memory", metavar="SIZE", show_default="all that is free", help="What of the device a process may use: 24GiB."
 )

@@ -18,6 +18,7 @@ from bench.cli.options import FILE, Name
 @click.option("--bundle", type=FILE, metavar="FILE", show_default="<method>.<variant>.zip", help="The file to write.")
 @click.option("--no-video", "video", flag_value=False, default=True, help="Its embeddings alone.")
 @options.setting
+@options.chosen_precision
 def pack(method: str, classes: str, **asked: Any) -> int:
     """Put a method's cells into one file: manifests, scores, lossless videos."""
     bench.pack(method, classes=int(classes), **asked)

@@ -27,6 +27,7 @@ from bench.cli.options import FILE, FOLDER, Name, refuse
     "--classes", type=click.Choice(("10", "20", "30", "40")), show_default="all", help="Only this subset of concepts."
 )
 @options.runs
+@options.chosen_precision
 def publish(
     bundle: Path | None,
     submitter: str | None,
@@ -41,13 +42,14 @@ def publish(
     suite: str,
     classes: str | None,
     runs: Path,
+    precision: str,
 ) -> int:
     """Copy manifests, scores and a few clips of a store, or of a bundle that is verified first, into the results.
 
     All or nothing: a board is made of what would be there first, and a kill leaves the old results or the new ones.
     """
     if bundle is not None:
-        refuse(("methods", "dataset", "suite", "classes", "runs"), "is told by the bundle")
+        refuse(("methods", "dataset", "suite", "classes", "runs", "precision"), "is told by the bundle")
         bench.publish_bundle(
             bundle,
             data_root=data_root,
@@ -68,5 +70,6 @@ def publish(
         classes=None if classes is None else int(classes),
         runs=runs,
         results=results,
+        precision=precision,  # type: ignore[arg-type]
     )
     return 0

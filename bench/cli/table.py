@@ -41,7 +41,7 @@ SETTLED = ("method", "ablation", "split", "classes", "metric", "protocol", "refe
 @options.setting
 @click.option("--protocol", type=Name("protocols"), default="corrected", help="A name, file.py:NAME, or all.")
 @click.option("--metric", metavar="NAME", show_default="all", help="Only this metric.")
-@options.precision
+@options.chosen_precision
 @options.references
 @click.option("--floors", is_flag=True, help="Instead: each floor under each metric, the best, and the ceiling.")
 @click.option(

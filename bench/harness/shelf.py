@@ -16,7 +16,7 @@ from bench.core.progress import say
 from bench.core.registry import UnknownName
 from bench.core.spec import CHOSEN, CellSpec, digest, is_submitted, precision_of
 from bench.core.splits import describe_rules
-from bench.core.variants import find_variant
+from bench.core.variants import find_variant, name_side
 from bench.harness.facts import ask_files
 from bench.harness.identity import identify, remember_sources
 from bench.scoring.stored import join_rows, read_rows
@@ -77,8 +77,9 @@ def current_cells(
     """The current cells of a store for one setting, by key: those of videos, or those of embeddings.
 
     A user's file is asked in a process of its own, once. Of a cell that was made in several precisions the one in
-    `precision` is taken, else the exact one; the others go into `hidden`, or it is said where there is no such list.
+    `precision` is taken, else the exact one; the others go into `hidden`, or are told of where there is no such list.
     """
+    told, hidden = hidden is None, [] if hidden is None else hidden
     find_sources = remember_sources(dataset, suite)
     ask = functools.cache(lambda name: ask_files([name]))
     made: dict[str, Cell] = {}
@@ -101,12 +102,22 @@ def current_cells(
             alike = name_apart_from_precision(spec)
             both = sorted([cell, *([made[alike]] if alike in made else [])], key=prefer)
             made[alike] = both[0]
-            if len(both) > 1 and hidden is not None:
-                hidden.append(both[1])
-            elif len(both) > 1:
-                shown = precision_of(both[0].manifest["spec"])
-                say_once(f"{spec['method']} ({cell.manifest['variant']}) was made in two precisions: {shown} is shown")
+            hidden += both[1:]
+    for line in tell_hidden(hidden) if told else ():
+        say_once(line)
     yield from made.values()
+
+
+def tell_hidden(cells: Sequence[Cell]) -> list[str]:
+    """A line for each precision that cells are left out in, and how they are chosen."""
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        spec = cell.manifest["spec"]
+        found.setdefault(precision_of(spec), set()).add(name_side((spec["method"], cell.manifest["variant"])))
+    return [
+        f"made in {precision} too, and left out: {', '.join(sorted(sides))}; `--precision {precision}` chooses it"
+        for precision, sides in sorted(found.items())
+    ]
 
 
 def name_apart_from_precision(spec: Mapping[str, Any]) -> str:

@@ -140,7 +140,8 @@ def test_of_two_precisions_tables_take_the_exact_one(
         store: Any = SimpleNamespace(cells=lambda order=order: order)
         shown = current_cells(store, open_dataset("phantom_eeg:tiny"), load_suite("mini"), 40)
         assert [cell.key for cell in shown] == [jobs["fp32"].spec.key]
-        assert "codec (base) was made in two precisions: fp32 is shown" in capsys.readouterr().err
+        line = "made in bf16 too, and left out: codec; `--precision bf16` chooses it"
+        assert line in capsys.readouterr().err
         shelf.say_once.cache_clear()
         for asked, left in (("bf16", "fp32"), ("fp16", "bf16")):
             hidden: list[Any] = []
@@ -149,9 +150,33 @@ def test_of_two_precisions_tables_take_the_exact_one(
             assert {found.key, hidden[0].key} == {job.spec.key for job in jobs.values()}
             rows = pd.DataFrame({"method": ["codec"], "variant": ["base"]})
             (told,) = note_hidden(rows, hidden)
-            assert told == f"made in {left} too, and left out: codec; `table --precision {left}` shows it"
+            assert told == f"made in {left} too, and left out: codec; `--precision {left}` chooses it"
             assert note_hidden(rows.assign(method="retrieval"), hidden) == []
-    assert "two precisions" not in capsys.readouterr().err, "a table says it in its notes"
+    assert "left out" not in capsys.readouterr().err, "a table says it in its notes"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["table", "--method", "codec"],
+        ["compare", "codec", "retrieval"],
+        ["pack", "--method", "codec"],
+        ["publish", "--method", "codec", "--results", "results"],
+        ["figure", "clips", "--method", "codec"],
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_every_verb_that_reads_a_store_chooses_among_precisions(
+    verb: list[str], phantom: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "runs")
+    asked: list[str] = []
+    monkeypatch.setattr(shelf, "current_cells", lambda *given, precision, **rest: iter(asked.append(precision) or ()))
+    for precision in ("bf16", "fp32"):
+        assert main([*verb, "--dataset", "phantom_eeg:tiny", "--precision", precision]) == 1, "there are no cells"
+        assert asked and set(asked) == {precision}
+        asked.clear()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
