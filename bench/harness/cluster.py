@@ -52,11 +52,13 @@ def execute_on_cluster(
         return
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(connect(scheduler))
-        token = secrets.token_hex(4)  # a key that another command has used would be answered with its outcome
+        # a key that another command has used would be answered with its outcome; of one name, Dask knows what such a
+        # cell takes, holds back what no worker has room for, and moves what waits behind a long one
+        name = f"cells-{secrets.token_hex(4)}"
         futures = {}
         for job in jobs:
             asked = (job, runs.absolute(), threads, time_limit, pack_classes(job), settings())
-            future = client.submit(run_here, *asked, key=f"{job.spec.key}-{token}", pure=False)
+            future = client.submit(run_here, *asked, key=(name, job.spec.key), pure=False)
             futures[future] = job
         stack.callback(client.cancel, list(futures))
         for count, future in enumerate(as_completed(list(futures), loop=client.loop), start=1):

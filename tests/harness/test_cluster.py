@@ -54,11 +54,13 @@ def test_a_killed_worker_loses_no_cell(cluster, phantom, finished: Path, tmp_pat
     outcomes = execute_on_cluster(jobs, runs, scheduler=cluster.scheduler_address, threads=1)
     done = [next(outcomes)]
     with Client(cluster.scheduler_address, set_as_default=False) as client:
+        groups = client.run_on_scheduler(lambda dask_scheduler: list(map(len, dask_scheduler.task_groups.values())))
         busy = {address for address, tasks in client.processing().items() if tasks}
         pids = client.run(os.getpid, workers=sorted(busy))
         assert pids
         os.kill(min(pids.values()), signal.SIGKILL)
     done += list(outcomes)
+    assert groups == [len(jobs)]  # Dask queues, and moves to an idle worker, what is of one group
     assert sorted(one.job.spec.key for one in done) == sorted(job.spec.key for job in jobs)
     assert [one.error for one in done if one.error] == []
     here, there = Store(finished), Store(runs)
