@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-from documents import bench_words, find_commands, list_pages, parse
+from documents import bench_words, find_commands, find_quoted, find_shown, list_pages, parse
 
 from bench.api.names import choose_variants
 from bench.cli.app import command as bench_command
@@ -85,6 +85,30 @@ def test_every_command_of_every_page_can_be_given(page: str) -> None:
             assert named <= options_of(VERBS[words[0]]), f"{page}: {line}"
         elif words and OPTION.fullmatch(words[0]):
             assert words[0] in OPTIONS | set(OF_OTHERS), f"{page}: {line}"
+
+
+def test_every_command_that_the_code_quotes_has_its_verb_and_options() -> None:
+    """In an error it is the next step: one that cannot be taken is worse than none."""
+    quoted = [one for folder in OURS for one in find_quoted(ROOT / folder)]
+    assert len(quoted) > 30
+    for where, line in quoted:
+        verb, *rest = bench_words(line) or [""]
+        if not verb.startswith("-") and not OPEN.fullmatch(verb):
+            assert verb in VERBS, f"{where}: {line}"
+            named = {word.partition("=")[0] for word in rest if word.startswith("--")}
+            assert named <= options_of(VERBS[verb]), f"{where}: {line}"
+
+
+def test_every_command_that_the_site_shows_can_be_given() -> None:
+    site = ROOT / "leaderboard" / "site"
+    pages = sorted(site.glob("*.html"))
+    shown = [(page.name, line) for page in pages for line in find_shown(page.read_text(encoding="utf-8"))]
+    assert {name for name, _ in shown} >= {"submit.html", "method-sam_net.html", "history.html", "index.html"}
+    for name, line in dict.fromkeys(shown):
+        asked = bench_words(line) or []
+        if "--help" not in asked:
+            say_what_is_wrong(name, line, lambda asked=asked: parse(asked))
+        say_what_is_wrong(name, line, lambda asked=asked: check_names(asked))
 
 
 def split_words(line: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.names import PUBLISHED
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain, say
 from bench.core.registry import modality_of
 from bench.core.spec import CHOSEN, is_submitted
 
@@ -96,7 +96,7 @@ def publish_chosen(verified: Verified, place: Path, *, owner: str | None, accept
             "--accept-flagged where the answer holds"
         )
     for line in lines:
-        say(f"flagged: {line}")
+        complain(f"flagged: {line}")
     written: list[Path] = []
     for cell in verified.cells:
         spec, scored = cell.manifest["spec"], verified.scored[cell.key]

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.core.built_in import BUILT_IN
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain
 from bench.core.registry import UnknownName, modality_of, names, problems, resolve, suggest, target
 
 CLASSES = (10, 20, 30, 40)
@@ -272,7 +272,7 @@ def name_of(method: str | type) -> str:
         target("methods", method)
         for problem in problems("methods"):
             if problem.name == method:  # ours is meant, and somebody else's has its name
-                say(f"warning: {problem.text}")
+                complain(f"warning: {problem.text}")
         return method
     from bench.core.registry import LIVE, add_class
 

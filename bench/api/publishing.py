@@ -11,7 +11,7 @@ from bench.api import names
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
 from bench.core.paths import find_checkout
-from bench.core.progress import say
+from bench.core.progress import complain, say
 from bench.core.spec import CHOSEN, EMBEDDING, is_submitted
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def commit_cells(
                 "--accept-flagged where the answer holds; the board then shows the flag"
             )
     for line in flagged:
-        say(f"flagged: {line}")
+        complain(f"flagged: {line}")
     say(f"{len(cells)} cells in {len(written)} files, and {size:.1f} MiB of clips, below {place}; next: board")
     return [place / path.relative_to(draft) for path in (*written, *clips)]
 

@@ -11,7 +11,7 @@ from bench.api.chosen import PUBLISHED_AS, name_truth
 from bench.api.names import check_metric, check_split, default_protocols
 from bench.api.setting import Setting
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -294,7 +294,7 @@ def finish(
     """What was submitted, and what is flagged in it said."""
     for key, found in flags.items():
         for flag, reason in found.items():
-            say(f"flagged: {asked.origin.method} (cell {key}): {flag}: {reason}")
+            complain(f"flagged: {asked.origin.method} (cell {key}): {flag}: {reason}")
     return Submission(
         method=asked.origin.method,
         dataset=asked.setting.dataset,

@@ -7,6 +7,7 @@ user's input was refused; 2: the command cannot be read; 130: stopped by the use
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from bench.cli.suite import suite
 from bench.cli.table import table
 from bench.cli.verify import verify
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import WIDTH, complain, say
 from bench.core.version import __version__
 
 VERBS = (
@@ -60,7 +61,7 @@ class InOrder(click.Group):
 
 @click.group(
     cls=InOrder,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": WIDTH},
     epilog="Example: python -m bench run --method sam_net --split cross_subject",
 )
 @click.version_option(__version__, prog_name="brain2video-bench")
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     code = run_command(arguments)
     if failure := close_output():
-        say(f"error: {failure}")
+        complain(f"error: {failure}")
         return code or 1
     return code
 
@@ -97,10 +98,10 @@ def run_command(arguments: Sequence[str] | None) -> int:
         )
         return int(code or 0)
     except click.ClickException as error:
-        error.show()
+        complain(read_usage(error))
         return error.exit_code
     except BenchError as error:
-        say(f"error: {error}")
+        complain(f"error: {error}")
         return 1
     except (KeyboardInterrupt, click.Abort):
         say("stopped; the same command goes on at the next cell")
@@ -111,8 +112,15 @@ def run_command(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is None:
             drop(sys.stdout)  # most likely what could not be written
-        say(f"error: {describe_failure(error)}")
+        complain(f"error: {describe_failure(error)}")
         return 1
+
+
+def read_usage(error: click.ClickException) -> str:
+    """What click shows of a command that it cannot read: the usage, where to find help, and what is wrong."""
+    shown = io.StringIO()
+    error.show(file=shown)
+    return shown.getvalue().rstrip("\n")
 
 
 def describe_failure(error: OSError) -> str:

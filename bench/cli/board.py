@@ -9,7 +9,7 @@ import click
 import bench
 from bench.cli.options import FOLDER, refuse
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain
 
 
 @click.command(epilog="Example: python -m bench board --check")
@@ -45,5 +45,5 @@ def board(
         return 0
     stale = bench.check_board(results=results, output=output)
     some = ", ".join(stale[:8]) + (f" and {len(stale) - 8} more" if len(stale) > 8 else "")
-    say(f"not what the results make: {some}; run `python -m bench board`" if stale else "up to date")
+    complain(f"not what the results make: {some}; run `python -m bench board`" if stale else "up to date")
     return 1 if stale else 0

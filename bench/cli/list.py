@@ -7,7 +7,7 @@ import textwrap
 import click
 
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain
 from bench.core.registry import describe, names, problems
 
 WIDTH = 100  # columns of a terminal
@@ -33,7 +33,7 @@ def list_names(kind: str | None) -> int:
     print()
     tell(f"{counted or 'None'} to choose from. To try a method: `python -m bench run --method sam_net --quick`.", 0, 0)
     for problem in problems(kind):
-        say(f"warning: left out: {problem.text}")
+        complain(f"warning: left out: {problem.text}")
     return 0
 
 
@@ -44,7 +44,7 @@ def list_variants(method: str) -> None:
     try:
         groups, profiles = load_variants(method), load_profiles(method)
     except BenchError as error:
-        say(f"warning: the variants of {method} are left out: {error}")
+        complain(f"warning: the variants of {method} are left out: {error}")
         return
     for group, variants in groups.items():
         tell(f"--ablation {group}: {', '.join(variants)}", 23, 27)
@@ -60,7 +60,7 @@ def explain_protocols() -> None:
         try:
             protocol = find_protocol(name)
         except BenchError as error:
-            say(f"warning: left out: {error}")
+            complain(f"warning: left out: {error}")
             continue
         tell(f"{protocol.name}: {protocol.summary}", 0, 2)
         if protocol.differs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import bench
 from bench.cli.options import settle_format, show
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,9 @@ def show_study(study: bench.Study, format: str, output: Path | None) -> None:
             show(study.table, format, output)
         say(study.sentence)
     for (need, level), reason in study.survey.absent.items():
-        say(f"cannot be read at the {level}: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")
+        complain(
+            f"cannot be read at the {level}: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}"
+        )
 
 
 def show_all_papers(
@@ -149,4 +151,4 @@ def fill_in(survey: Survey, runs: Path, data_root: Path | None, precision: Preci
 def tell_absent(survey: Survey) -> None:
     """Say what of a table cannot be run, and why."""
     for need, reason in survey.absent.items():
-        say(f"cannot be run: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")
+        complain(f"cannot be run: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}")

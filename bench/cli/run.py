@@ -14,7 +14,7 @@ from bench.cli.options import Name, refuse, show
 from bench.cli.paper import show_paper, show_study, tell_absent
 from bench.core.errors import BenchError
 from bench.core.job import Job
-from bench.core.progress import say
+from bench.core.progress import complain, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ def run_method(method: str, dry_run: bool, cost: bool, format: str, output: Path
         rows = pd.concat([result.table, result.references], ignore_index=True) if references else result.table
         show(leave_field(rows, asked["protocol"]) if format == "text" else rows, format, output)
     for failure in result.failures:
-        say(f"failed: {failure}")
+        complain(f"failed: {failure}")
     return code
 
 
@@ -187,7 +187,7 @@ def run_paper(paper: str, dry_run: bool, cost: bool, format: str, output: Path |
     shown = {name: asked[name] for name in ("runs", "data_root", "precision")}
     show_paper(table, format, output, **shown)
     for failure in failures:
-        say(f"failed: {failure}")
+        complain(f"failed: {failure}")
     return 1 if failures else 0
 
 
@@ -213,7 +213,7 @@ def run_study(paper: str, dry_run: bool, cost: bool, format: str, output: Path |
     made, failures = bench.run_study(paper, **{name: asked[name] for name in RESOURCES}, **shared)
     show_study(made, format, output)
     for failure in failures:
-        say(f"failed: {failure}")
+        complain(f"failed: {failure}")
     return 1 if failures else 0
 
 

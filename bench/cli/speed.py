@@ -30,7 +30,7 @@ KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "cost", "st
 
 
 @click.command(epilog="Example: python -m bench speed scoring --precision bf16")
-@click.argument("what", type=click.Choice(KINDS))
+@click.argument("what", type=click.Choice(KINDS), metavar="WHAT")
 @click.option("--clips", type=POSITIVE, show_default="16; 4 with generate", help="Scored, or drawn at once.")
 @click.option(
     "--precision",
@@ -66,6 +66,7 @@ def speed(
 ) -> int:
     """Time scoring, generators and training, each beside the plain way, or several workers; measure memory.
 
+    WHAT is scoring, generate, fit, memory, streams, scale, cost or statistics.
     `memory` is of scoring, `streams` of cells of 100 and 5,000 clips of 33×480×720 pixels. `cost` makes nothing: it
     holds what `run --dry-run --cost` says of the cells of --runs beside what they took.
     """

@@ -1,10 +1,14 @@
-"""Progress of long work: a bar with phase and remaining time on a terminal, sparse plain lines elsewhere."""
+"""Progress of long work: a bar with phase and remaining time on a terminal, sparse plain lines elsewhere.
+
+What goes wrong is said in lines of at most 100 columns (`complain`), in a terminal and in a pipe alike.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -14,6 +18,8 @@ Item = TypeVar("Item")
 
 WARNED = "BENCH_WARNED"  # the environment variable by which workers know what has been said
 
+WIDTH = 100  # columns that a message may take
+WORD = re.compile(r"(?:[^\s`]*`[^`\n]*`)+[^\s`]*|\S+")  # what stands between backticks is copied, so it stays together
 PLAIN_INTERVAL = 10.0  # seconds between plain lines: enough to see life in a log, few enough to read it
 
 
@@ -44,7 +50,7 @@ def warn_once(message: str) -> None:
     mark, said = hashlib.sha256(message.encode()).hexdigest()[:8], os.environ.get(WARNED, "").split()
     if mark not in said:
         os.environ[WARNED] = " ".join([*said, mark])
-        say(f"warning: {message}")
+        complain(f"warning: {message}")
 
 
 def say(message: str) -> None:
@@ -53,3 +59,30 @@ def say(message: str) -> None:
         return
     with contextlib.suppress(OSError, ValueError):  # closed, or on a full disk: no reason to end the work
         print(message, file=sys.stderr, flush=True)
+
+
+def complain(message: str) -> None:
+    """What went wrong, on standard error, in lines of at most 100 columns."""
+    say(wrap_message(message))
+
+
+def wrap_message(message: str, width: int = WIDTH) -> str:
+    """The message with its longer lines broken between words, the rest of each indented as it began.
+
+    What stands between backticks is broken only where it is longer than a line; a word, as a path is one, never.
+    """
+    lines: list[str] = []
+    for line in message.split("\n"):
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        words = [part for word in WORD.findall(line) for part in (word.split() if len(word) > width else [word])]
+        broken = [indent + words[0]]
+        for word in words[1:]:
+            if len(broken[-1]) + 1 + len(word) <= width:
+                broken[-1] += f" {word}"
+            else:
+                broken.append(indent + word)
+        lines += broken
+    return "\n".join(lines)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.built_in import DEFAULT_SIZE, STAND_INS
 from bench.core.errors import DatasetError
 from bench.core.paths import available_cores, bench_home, find_root, homes, spare_home
-from bench.core.progress import say, warn_once
+from bench.core.progress import complain, warn_once
 from bench.core.registry import entry_points
 from bench.core.registry import names as registered_names
 from bench.core.spec import digest
@@ -287,7 +287,7 @@ def set_aside(folder: Path, seen: State, damaged: Mapping[str, str]) -> bool:
         disk.remove(away)
         disk.LIVE.discard(away.name)
     for name, why in damaged.items():
-        say(f"warning: {folder / name} {why}; {where}, and the phantom is made again")
+        complain(f"warning: {folder / name} {why}; {where}, and the phantom is made again")
     return True
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from bench.core.contracts import Dataset, digest_content
-from bench.core.progress import say
+from bench.core.progress import complain
 from bench.core.splits import Fold, SplitError, make_folds
 from bench.datasets.duplicates import Duplicates, compare_trials, tabulate_trials
 from bench.store.cache import digest_code, open_cache
@@ -142,7 +142,7 @@ def refuse_copies(dataset: Dataset, split: str, classes: int = 40) -> None:
                 f"again; `python -m bench audit --dataset {dataset.name}` lists all"
             )
     for statement in describe_copies(found)[:SHOWN]:
-        say(f"warning: {dataset.name}: {statement.text}; they count twice in every mean and interval")
+        complain(f"warning: {dataset.name}: {statement.text}; they count twice in every mean and interval")
 
 
 def compare_once(dataset: Dataset) -> Duplicates:

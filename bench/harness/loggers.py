@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain
 from bench.store.cells import Cell
 from bench.toolbox.curves import NAME, Row, read_curve
 
@@ -42,7 +42,7 @@ def send_curve(names: Sequence[str], cell: Cell | None) -> None:
         try:
             LOGGERS[name](cell, rows)
         except Exception as error:
-            say(f"warning: {name} did not take the curve of cell {cell.key} ({type(error).__name__}: {error})")
+            complain(f"warning: {name} did not take the curve of cell {cell.key} ({type(error).__name__}: {error})")
 
 
 def name_run(cell: Cell) -> str:

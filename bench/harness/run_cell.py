@@ -23,7 +23,7 @@ from bench.core.contracts import Answers, BrainData, Dataset, Schedule, Space
 from bench.core.errors import BenchError
 from bench.core.hardware import list_devices
 from bench.core.job import Job
-from bench.core.progress import say, track
+from bench.core.progress import complain, track
 from bench.core.registry import resolve
 from bench.core.seeds import derive_seed
 from bench.core.spec import EMBEDDING
@@ -149,7 +149,7 @@ def make_cell(job: Job, store: Store, dataset: Dataset, suite: Any, limits: Limi
         try:
             cell.store_file(cell.path / CURVE, curve)
         except (OSError, BenchError) as error:
-            say(f"warning: the training curve of cell {spec.key} is lost: {error}")
+            complain(f"warning: the training curve of cell {spec.key} is lost: {error}")
     return cell
 
 

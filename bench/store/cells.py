@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
-from bench.core.progress import say
+from bench.core.progress import complain
 from bench.core.spec import EMBEDDING, canonical_json, digest
 from bench.store import disk, provenance
 
@@ -191,7 +191,7 @@ class Store:
         self.damaged.append(path)
         if os.path.lexists(path):
             raise StoreError(f"{path} is corrupt ({reason}), and {where}; remove it, and it is made again")
-        say(f"warning: {path} is corrupt ({reason}); {where}, it will be made again")
+        complain(f"warning: {path} is corrupt ({reason}); {where}, it will be made again")
 
 
 @dataclass(frozen=True, kw_only=True)

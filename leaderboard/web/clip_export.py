@@ -3,7 +3,8 @@
 Of each method and baseline a wall shows
 
 - `chosen`: the clips whose hash with the data set's digest is smallest, each of the subject that the hash says. It is
-  the choice of `leaderboard.figures`: nobody picked, and it depends on no result. The same for all methods.
+  the choice of `leaderboard.figures`: nobody picked, and it depends on no result. The same for all methods: those that
+  come later are shown with the clips that most of the others are shown with, though the data's digest be another now.
 - `best`, `median`, `worst`: single trials by the section's primary metric. Picked by result, and labelled so. Equal
   scores are ordered by hash.
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -68,16 +70,25 @@ class Choice:
 
 
 def choose_clips(
-    scores: pd.DataFrame, data_digest: str, *, direction: str = "higher", count: int = COUNT
+    scores: pd.DataFrame,
+    data_digest: str,
+    *,
+    direction: str = "higher",
+    count: int = COUNT,
+    beside: Sequence[tuple[int, int]] = (),
 ) -> list[Choice]:
     """The trials to show of each method, methods in the order of their rows.
 
     scores: rows of one section and one metric, of what sees a brain: method, seed, cell, subject, clip, value.
+    beside: clips and subjects that methods of the wall are shown with; chosen again, where there are enough of them.
     """
     choices = []
     trials = scores[["subject", "clip"]].drop_duplicates()
-    clips = figures.choose_clips(trials["clip"].tolist(), data_digest, count)
-    places = [(clip, choose_subject(trials, clip, data_digest)) for clip in clips]
+    there = set(zip(trials["clip"], trials["subject"], strict=True))
+    places = [place for place in beside if place in there][:count]
+    if len(places) < count:
+        clips = figures.choose_clips(trials["clip"].tolist(), data_digest, count)
+        places = [(clip, choose_subject(trials, clip, data_digest)) for clip in clips]
     for method in dict.fromkeys(scores["method"]):
         mine = scores[scores["method"] == method]
         mine = mine[mine["seed"] == mine["seed"].min()].drop_duplicates(["subject", "clip"])
@@ -136,11 +147,12 @@ def export_clips(
         primary = next(name for name in board_metrics(dataset.name) if name in present)
         metric = PROTOCOLS[PROTOCOL][primary]
         rows = part[part["metric"] == metric.name]
-        choices = choose_clips(rows, dataset.digest, direction=metric.direction, count=count)
         place = wall_folder(folder, (dataset.name, str(split), int(str(classes)), str(suite)))
+        rest = keep_rest(place, metric.name, published, set(rows["method"]))
+        beside = find_shared(rest, dataset) if rest is not None else []
+        choices = choose_clips(rows, dataset.digest, direction=metric.direction, count=count, beside=beside)
         about = {"dataset": dataset.name, "split": split, "classes": int(str(classes)), "suite": suite}
         about |= {"metric": metric.name, "fps": FRAMES_PER_SECOND}
-        rest = keep_rest(place, metric.name, published, {choice.method for choice in choices})
         written += write_wall(place, about, choices, by_key, dataset, licensed, rest)
     return written
 
@@ -154,6 +166,26 @@ def keep_rest(place: Path, metric: str, published: set[str], methods: set[str]) 
     tiles = tuple(stay) if old.metric == metric else ()
     truths = {tile.clip: old.truths[tile.clip] for tile in tiles}
     return replace(old, tiles=tiles, truths=truths)
+
+
+def find_shared(wall: Wall, dataset: Dataset) -> list[tuple[int, int]]:
+    """The clips and subjects that most methods of a wall are shown with, as far as the data still has these clips."""
+    chosen: dict[str, list[tuple[int, int]]] = {}
+    for tile in wall.tiles:
+        if tile.why == CHOSEN:
+            chosen.setdefault(tile.method, []).append((tile.clip, tile.subject))
+    alike = Counter(map(tuple, chosen.values()))
+    places = max(alike, key=lambda one: (alike[one], one), default=())
+    return [place for place in places if is_unchanged(wall.truths[place[0]], dataset)]
+
+
+def is_unchanged(truth: Truth, dataset: Dataset) -> bool:
+    """Whether the data set has the clip still, with the same concept and, where it is shown, the same pictures."""
+    stimuli = dataset.stimuli.to_pandas().set_index("clip")
+    if truth.clip not in stimuli.index or dataset.concepts[int(stimuli.loc[truth.clip, "concept"])] != truth.concept:
+        return False
+    shown = truth.shot.video
+    return not shown or shown == name_content(encode_webm(dataset.video([truth.clip])[0]), ".webm")
 
 
 def write_wall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from leaderboard.board import Section, write_number
@@ -11,14 +12,21 @@ from leaderboard.web.method_page import name_part
 
 
 def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
-    """The clips chosen by hash, the same for all methods, and each method's picks; methods in the table's order."""
+    """The clips chosen by hash, those of most methods first, and each method's picks; methods in the table's order.
+
+    `apart` says which clips show whom, where methods were published with different ones; else it is empty.
+    """
     order = {row.method: place for place, row in enumerate(section.rows)}
     tiles = sorted((tile for tile in wall.tiles if tile.method in order), key=lambda tile: order[tile.method])
     chosen = [tile for tile in tiles if tile.why == CHOSEN]
     picked = [tile for tile in tiles if tile.why != CHOSEN]
+    shown: dict[tuple[int, int], list[Tile]] = {}
+    for tile in chosen:
+        shown.setdefault((tile.clip, tile.subject), []).append(tile)
+    together: dict[tuple[str, ...], list[int]] = {}  # clips by the methods that they show
     clips = []
-    for clip, subject in dict.fromkeys((tile.clip, tile.subject) for tile in chosen):
-        mine = [tile for tile in chosen if (tile.clip, tile.subject) == (clip, subject)]
+    for (clip, subject), mine in sorted(shown.items(), key=lambda one: -len(one[1])):
+        together.setdefault(tuple(tile.method for tile in mine), []).append(clip)
         truth = wall.truths[clip]
         clips.append(
             {
@@ -42,7 +50,15 @@ def view_wall(section: Section, wall: Wall) -> dict[str, Any]:
         }
         for method in dict.fromkeys(tile.method for tile in picked)
     ]
-    return {"clips": clips, "picks": picks, "metric": explain_metric(wall.metric).title}
+    groups = [{"clips": join_words(map(str, ids)), "methods": methods} for methods, ids in together.items()]
+    apart = groups if len(groups) > 1 else []
+    return {"clips": clips, "apart": apart, "picks": picks, "metric": explain_metric(wall.metric).title}
+
+
+def join_words(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def view_pick(tile: Tile, wall: Wall) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def test_the_command_draws_from_the_store_and_says_what_is_lacking(
         (("--output", "clips.gif"), ("clips.gif", ".pdf")),
     ):
         assert main([*there, *asked]) == 1
-        error = capsys.readouterr().err
+        error = " ".join(capsys.readouterr().err.split())
         assert "Traceback" not in error
         for word in words:
             assert word in error

@@ -15,6 +15,7 @@ import pytest
 
 from bench.cli import main
 from bench.cli.app import command
+from bench.core.progress import wrap_message
 
 RUN = ("run", "--method", "sam_net")
 REFUSED = {
@@ -79,9 +80,16 @@ def test_wrong_input_ends_at_once_and_leaves_nothing(name, tmp_path):
     )
     assert done.returncode in (1, 2), done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
+    said = " ".join(done.stderr.split())  # however its lines were broken
     for word in words:
-        assert word in done.stderr
+        assert word in said
+    assert not find_wide(done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def find_wide(said: str) -> list[str]:
+    """The lines of more than 100 columns; a path or an address may be longer, and then stands in a line of its own."""
+    return [line for line in said.splitlines() if len(line) > 100 and len(line.split()) > 1]
 
 
 def list_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -106,6 +114,49 @@ def test_every_help_has_an_example_that_is_understood_and_every_option_its_defau
             if isinstance(option, click.Option) and not (option.is_flag or option.required or option.multiple):
                 _, shown = option.get_help_record(ctx) or ("", "")
                 assert "[default: " in shown, option.opts
+
+
+LONG = "a_folder_of_a_long_name_in_which_there_is_nothing/" * 3 + "nowhere"
+WIDE = {  # refused by each verb, most of them in more than a line
+    "run": ("--method", "nosuch"),
+    "table": ("--paper", "sam_net.9"),
+    "score": ("--predictions", LONG, "--targets", "b"),
+    "submit": (*("--videos", LONG, "--dataset", "cc2017", "--method", "mine"), "--source", "http://here"),
+    "compare": ("sam_net", "retrieval", "--metric", "psnrr"),
+    "figure": ("clips", "--method", "sam_net", "--output", f"{LONG}.doc"),
+    "list": ("nosuch",),
+    "new": ("3x",),
+    "check": (f"{LONG}.py:Mine",),
+    "pack": ("--method", "sam_net:nosuch", "--runs", LONG),
+    "verify": (f"{LONG}.zip",),
+    "publish": ("--bundle", f"{LONG}.zip"),
+    "board": ("--results", LONG),
+    "data": ("verify", "seed_dv", "--root", "nowhere"),
+    "suite": ("info", "nosuch"),
+    "audit": ("--dataset", "nosuch"),
+    "human": ("tally", f"{LONG}.json", "answers.json"),
+    "doctor": ("nosuch",),
+    "speed": ("nosuch",),
+}
+
+
+@pytest.mark.parametrize("verb", list(command.commands))
+def test_no_refusal_is_wider_than_100_columns(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (WIDE[verb], ("--no-such-option-as-" + "this-one" * 20,)):
+        assert main([verb, *words]) in (1, 2)
+        said = capsys.readouterr().err
+        assert "rror:" in said and not find_wide(said), said
+
+
+def test_a_message_loses_no_word_and_what_is_copied_stays_together():
+    step = "`python -m bench run --method sam_net --split cross_subject --seeds 3`"
+    message = f"error: {LONG} is none; {'allowed are these, ' * 9}and then ({step}, twice)\n    " + "indented " * 20
+    said = wrap_message(message)
+    assert said.split() == message.split() and not find_wide(said) and f"({step}," in said
+    assert all(line.startswith("    ") for line in said.split("(" + step)[1].split("\n")[1:])
+    assert wrap_message("short\n  as it is") == "short\n  as it is"
+    assert not find_wide(wrap_message(f"a ` alone, then `{'much to type ' * 20}`"))
 
 
 def test_an_epilogue_is_no_example_of_another_verb():

@@ -69,7 +69,7 @@ def test_a_damaged_phantom_is_made_again(phantom, home: Path, capsys: pytest.Cap
         open_dataset(NAME, make=False)  # a verb that reads makes nothing
     assert open_dataset(NAME).digest == phantom.digest
     check_phantom(home, home.parents[1] / "cache", spec=SPEC.as_dict())
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert str(home / name) in said and "made again" in said
     pen = home.parent / "quarantine" / f"{home.name}-0"
     assert name in (pen / "reason.txt").read_text()

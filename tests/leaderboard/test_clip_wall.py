@@ -171,6 +171,32 @@ def test_methods_of_another_store_stay_until_their_results_go(exported, tmp_path
     assert {path.name for path in wall.folder.iterdir()} == {"index.json", *wall.files()}
 
 
+def test_who_comes_later_is_shown_with_the_clips_that_most_are_shown_with(exported, tmp_path, monkeypatch):
+    """Whatever the draw of today, as long as these clips are what they were."""
+    folder, cells, scores, _ = exported
+    mine = scores[scores["method"] == "one"]
+
+    def places(results: Path) -> dict[str, list[tuple[int, int]]]:
+        (wall,) = read_walls(results)
+        chosen = [tile for tile in wall.tiles if tile.why == "chosen"]
+        return {name: [(t.clip, t.subject) for t in chosen if t.method == name] for name in ("one", "two")}
+
+    before = places(folder)
+    others = [clip for clip in CLIPS if clip not in {clip for clip, _ in before["two"]}]
+    monkeypatch.setattr(figures, "choose_clips", lambda *_: others[:3])
+    for name, repainted in (("same", False), ("repainted", True)):
+        results = tmp_path / name
+        shutil.copytree(folder, results)
+        dataset = make_dataset()
+        if repainted:
+            dataset.video = lambda clips: np.stack([paint(int(clip), 5) for clip in clips])
+        export_clips(cells[:1], dataset, mine, results, count=3)
+        after = places(results)
+        assert after["two"] == before["two"]
+        assert (after["one"] == before["two"]) is not repainted
+        assert not repainted or [clip for clip, _ in after["one"]] == others[:3]
+
+
 def test_a_missing_reconstruction_keeps_its_place(tmp_path):
     cells = make_cells(tmp_path / "runs", methods=("one",), missing=24)
     export_clips(cells, make_dataset(), make_scores(cells), tmp_path / "results", count=2)

@@ -255,7 +255,7 @@ def test_the_command_hands_on_all_that_it_was_given(tmp_path, phantom, monkeypat
     assert main([*words, "--time-limit", "2h", "--log", "tensorboard"]) == 1, "the rows that wait for a fit have none"
     how = {"jobs": 1, "threads": 1, "time_limit": 7200.0, "scheduler": None, "log": ("tensorboard",)}
     assert made == [(13, how)]
-    assert "the fit that it shares" in capsys.readouterr().err
+    assert "the fit that it shares" in " ".join(capsys.readouterr().err.split())
 
 
 def test_by_command(capsys):

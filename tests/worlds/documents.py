@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import re
 import shlex
 from collections.abc import Iterator
@@ -71,13 +73,47 @@ def list_pages() -> list[str]:
     return sorted(name for name in found if not name.startswith(PAST) and "/." not in f"/{name}")
 
 
+def find_quoted(folder: Path) -> list[tuple[str, str]]:
+    """The commands that code quotes between backticks, in messages and docstrings, each with its file.
+
+    What is filled in when a message is made stands as X.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        for text in read_strings(ast.parse(path.read_text(encoding="utf-8"))):
+            quoted = (" ".join(one.split()) for one in INLINE.findall(text))
+            found += [(str(path.relative_to(ROOT)), one) for one in quoted if one.startswith("python -m bench ")]
+    return found
+
+
+def read_strings(tree: ast.AST) -> Iterator[str]:
+    """The texts of a module; parts of an f-string are no texts of their own."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(one.value) if isinstance(one, ast.Constant) else "X" for one in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        else:
+            yield from read_strings(node)
+
+
+def find_shown(page: str) -> list[str]:
+    """The commands that a page of the site shows."""
+    blocks = re.findall(r"<(?:code|pre)>(.*?)</(?:code|pre)>", page, re.DOTALL)
+    lines = [html.unescape(re.sub(r"<[^>]+>", "", one)) for block in blocks for one in block.splitlines()]
+    return [line for line in map(strip_comment, lines) if line.startswith("python -m bench ")]
+
+
 def find_commands(text: str) -> list[str]:
     """What a page tells a reader to type: the lines of its shell blocks, and what stands between backticks in its text.
 
-    A line that ends in a backslash goes on in the next; in text a command may be broken over two lines.
+    Also comments of other blocks that are commands. A line that ends in a backslash goes on in the next; in text a
+    command may be broken over two lines.
     """
     blocks = [part["content"] for part in PART.finditer(text) if part["language"] in ("bash", "sh", "console")]
     typed = [strip_comment(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    others = [part["content"] for part in PART.finditer(text) if part["language"] in ("toml", "python")]
+    typed += [one for block in others for one in re.findall(r"#\s*(python -m bench [^\n#]*)", block)]
     quoted = INLINE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
     return [line for line in typed if line] + [" ".join(one.split()) for one in quoted]
 
