@@ -305,15 +305,17 @@ def admit_scores(rows: pd.DataFrame, what: str, *, output: str = "") -> None:
     the upper end is only what a missing clip scores: a clip may be worse, but not ten times. `output` is that of the
     rows' cells: the protocol `embedding` is of embeddings alone, and they have no other.
     """
-    if strange := sorted(set(rows["status"]) - set(STATUS)):
+    if strange := sorted(set(rows["status"].unique()) - set(STATUS)):
         raise ResultsError(f"{what} has scores of status {strange[0]!r:.40}; there are {', '.join(STATUS)}")
-    for (protocol, metric), part in rows.groupby(["protocol", "metric"]):
+    scores = rows[["value", "shuffled"]].to_numpy(np.float64)
+    groups: dict[Any, Any] = rows.groupby(["protocol", "metric"]).indices
+    for (protocol, metric), places in groups.items():
         known = {one.name: one for one in KNOWN_PROTOCOLS[str(protocol)].metrics} if protocol in KNOWN_PROTOCOLS else {}
         if metric not in known:
             raise ResultsError(f"{what} has scores of {protocol}/{metric}, which is no metric of the project")
         if (protocol == EMBEDDING) != (output == EMBEDDING):
             raise ResultsError(f"{what} has scores of {protocol}/{metric}, and holds {output or 'video'}s")
-        values = part[["value", "shuffled"]].to_numpy(np.float64)
+        values = scores[places]
         spec = known[str(metric)]
         low, high = spec.lo, spec.hi if spec.direction == "higher" else 10 * spec.hi
         slack = 1e-6 * max(1.0, abs(low), abs(high) if math.isfinite(high) else 1.0)

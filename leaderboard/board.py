@@ -125,7 +125,7 @@ def make_board(scores: pd.DataFrame) -> list[Section]:
 
 
 def make_section(rows: pd.DataFrame, dataset: str, split: str, classes: int, suite: str) -> Section:
-    present = set(rows["metric"])
+    present = set(rows["metric"].unique())
     names = [name for name in board_metrics(dataset) if name in present]
     metrics = tuple(PROTOCOLS[PROTOCOL][name] for name in names)
     rows = rows[rows["metric"].isin(names)]

@@ -27,6 +27,8 @@ from leaderboard.tables import result_table
 PAGES = ("README.md", "docs/*.md", "methods/*/README.md", "baselines/*/README.md")
 MARK = re.compile(r"^<!-- board (?P<about>[^\n]*?) -->\n(?P<table>(?:\|[^\n]*\n)*)", re.MULTILINE)
 KEYS = ("dataset", "split", "methods", "metrics", "protocol", "minus", "suite", "classes")
+PLACE = ("dataset", "split", "protocol", "suite")  # what every table has one of
+Parts = Mapping[tuple[str, ...], pd.DataFrame]
 NEEDED = ("dataset", "split", "methods", "metrics")
 
 
@@ -39,20 +41,38 @@ def find_pages(root: Path) -> list[Path]:
     return [path for pattern in PAGES for path in sorted(root.glob(pattern))]
 
 
+def list_metrics(root: Path) -> set[tuple[str, str]]:
+    """The protocols and metrics that marked tables ask for."""
+    texts = [(path, path.read_text(encoding="utf-8")) for path in find_pages(root)]
+    asked = [read_about(found["about"], str(path)) for path, text in texts for found in MARK.finditer(text)]
+    return {(place_of(about)["protocol"], metric) for about in asked for metric in about["metrics"].split(",")}
+
+
 def remake_pages(root: Path, scores: pd.DataFrame) -> dict[Path, str]:
     """What each page with a marked table should say. scores: rows of `leaderboard.results.read_results`.
 
     Raises PageError for a comment with another key, and for a method, split or metric that is not committed.
     """
     pages = {path: path.read_text(encoding="utf-8") for path in find_pages(root)}
-    return {path: remake(text, scores, str(path)) for path, text in pages.items() if MARK.search(text)}
+    marked = {path: text for path, text in pages.items() if MARK.search(text)}
+    parts = part_scores(scores) if marked else {}
+    return {path: remake(text, parts, str(path)) for path, text in marked.items()}
 
 
-def remake(text: str, scores: pd.DataFrame, where: str) -> str:
+def part_scores(scores: pd.DataFrame) -> Parts:
+    """The rows by data set, split, protocol and suite: told apart once, for all tables."""
+    return {tuple(map(str, place)): rows for place, rows in scores.groupby(list(PLACE))}
+
+
+def remake(text: str, parts: Parts, where: str) -> str:
     """The page with every marked table made anew."""
 
     def replace(found: re.Match[str]) -> str:
-        lines = make_table(read_about(found["about"], where), scores, where)
+        about = read_about(found["about"], where)
+        place = tuple(place_of(about).values())
+        if place not in parts:
+            raise PageError(f"{where}: no committed scores for {', '.join(place)}")
+        lines = make_table(about, parts[place], where)
         return f"<!-- board {found['about']} -->\n" + "".join(f"{line}\n" for line in lines)
 
     return MARK.sub(replace, text)
@@ -70,17 +90,24 @@ def read_about(text: str, where: str) -> dict[str, str]:
     return about
 
 
+def place_of(about: Mapping[str, str]) -> dict[str, str]:
+    """The values of `PLACE` that a comment asks for."""
+    return {**dict.fromkeys(PLACE, ""), "protocol": "corrected", "suite": "mini"} | {
+        name: about[name] for name in PLACE if name in about
+    }
+
+
 def make_table(about: Mapping[str, str], scores: pd.DataFrame, where: str) -> Iterator[str]:
     """The lines of a table in Markdown."""
     methods, metrics = about["methods"].split(","), about["metrics"].split(",")
-    asked = {"dataset": about["dataset"], "split": about["split"], "protocol": about.get("protocol", "corrected")}
-    asked |= {"suite": about.get("suite", "mini")}
+    asked = place_of(about)
     minus = about.get("minus")
     needed = dict.fromkeys([*methods, *([minus] if minus else [])])
     rows = scores[(scores[list(asked)] == pd.Series(asked)).all(axis=1)]
     rows = rows[(rows["classes"] == int(about.get("classes", 40))) & rows["metric"].isin(metrics)]
     rows = rows[pd.MultiIndex.from_frame(rows[["method", "variant"]]).isin([split_name(one) for one in needed])]
-    there = set(zip(map(join_name, rows["method"], rows["variant"]), rows["metric"], strict=True))
+    named = rows[["method", "variant", "metric"]].drop_duplicates()
+    there = set(zip(map(join_name, named["method"], named["variant"]), named["metric"], strict=True))
     if absent := [(method, metric) for method in needed for metric in metrics if (method, metric) not in there]:
         raise PageError(f"{where}: no committed scores of {' in '.join(absent[0])} for {', '.join(asked.values())}")
     found = {(join_name(row["method"], row["variant"]), row["metric"]): row for _, row in result_table(rows).iterrows()}

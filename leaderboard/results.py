@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ RECORD = {"schema": int, "door": str, "scores_sha256": str, "cells": list}
 NEWER = {"owner": str, "folds": list, "flags": dict, "record_digest": str}
 COLUMNS = ["cell", "protocol", "metric", "subject", "clip", "concept", "status", "value", "shuffled"]
 Group = tuple[str, str, str, str, int, str]  # data set, split, method, variant, classes, output
+Only = Collection[tuple[str, str]]  # protocols and metrics
 Setting = tuple[str, str, int]  # data set, split, classes: what has folds
 Flags = Mapping[str, Mapping[str, str]]  # key of a cell: flag: reason
 
@@ -163,12 +164,17 @@ def read_results(folder: Path = RESULTS, *, dataset: str | None = None) -> pd.Da
     such as cells of one data set and suite that were made from different data or networks.
     """
     with settled(folder):
-        records = read_records(folder)
-        parts = [
-            read_rows(path, record, count_folds(record, records))
-            for path, record in records.items()
-            if dataset is None or group_of(record["cells"][0])[0] == canonical_dataset(dataset)
-        ]
+        return gather_rows(read_records(folder), dataset)
+
+
+def gather_rows(
+    records: Mapping[Path, dict[str, Any]], dataset: str | None = None, *, only: Only | None = None
+) -> pd.DataFrame:
+    parts = [
+        read_rows(path, record, count_folds(record, records), only=only)
+        for path, record in records.items()
+        if dataset is None or group_of(record["cells"][0])[0] == canonical_dataset(dataset)
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -177,6 +183,7 @@ class Committed:
 
     def __init__(self, folder: Path = RESULTS) -> None:
         """Reads and verifies all manifests; raises ResultsError as `read_results` does."""
+        self.folder = folder
         with settled(folder):
             self.records = read_records(folder)
         self.place = {one["key"]: path for path, record in self.records.items() for one in record["cells"]}
@@ -194,6 +201,10 @@ class Committed:
         """The file that names the cell, or None."""
         return self.place.get(key)
 
+    def read_all(self, only: Only | None = None) -> pd.DataFrame:
+        """The score rows of all cells, as `read_results` gives them; `only` names the metrics whose rows are wanted."""
+        return gather_rows(self.records, only=only)
+
     def read(self, keys: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
         """Score rows of the cells under these protocols, in the order of their files; empty where there are none."""
         wanted = set(keys) & set(self.place)
@@ -204,8 +215,11 @@ class Committed:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def read_rows(path: Path, record: Mapping[str, Any], folds: int) -> pd.DataFrame:
-    """The score rows beside a file of manifests, each with what its manifest says of it, verified."""
+def read_rows(path: Path, record: Mapping[str, Any], folds: int, *, only: Only | None = None) -> pd.DataFrame:
+    """The score rows beside a file of manifests, each with what its manifest says of it, verified.
+
+    All are admitted or refused, and those of the metrics in `only` are returned, by default all.
+    """
     try:
         content = path.with_suffix(".parquet").read_bytes()
     except OSError as error:
@@ -221,6 +235,9 @@ def read_rows(path: Path, record: Mapping[str, Any], folds: int) -> pd.DataFrame
     }
     rows = pq.read_table(pa.BufferReader(content)).to_pandas()
     admit_scores(rows, str(path.with_suffix(".parquet")), output=group_of(record["cells"][0])[5])
+    if only is not None:
+        named = (rows["protocol"] + " " + rows["metric"]).isin([" ".join(one) for one in only])
+        rows = rows[named].reset_index(drop=True)
     details = pd.DataFrame.from_dict(about, orient="index").reindex(rows["cell"])
     if details["method"].isna().any():
         raise ResultsError(f"{path.with_suffix('.parquet')} has scores of cells that {path.name} does not name")

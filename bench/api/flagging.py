@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from bench.doors.bundles import Verified
     from bench.store.cells import Cell
+    from leaderboard.results import Committed
 
+ABOVE = ("corrected", EMBEDDING)  # protocols by which a score above its ceiling is looked for
 Flags = Mapping[str, Mapping[str, str]]  # key of a cell: flag: reason
 
 
@@ -94,6 +96,21 @@ def tell_flags(cells: Sequence[Cell], flags: Flags) -> list[str]:
     return list(lines.values())
 
 
+def read_beside(cells: Sequence[Cell], committed: Committed) -> pd.DataFrame:
+    """The committed scores that `tell_above` holds the cells' own against, with these."""
+    from leaderboard.admission import canonical_dataset
+
+    methods = {cell.manifest["spec"]["method"] for cell in cells}
+    sets = {canonical_dataset(cell.manifest["spec"]["dataset"]) for cell in cells}
+    asked = [
+        one["key"]
+        for one in committed.manifests()
+        if canonical_dataset(one["spec"]["dataset"]) in sets
+        and (one["spec"]["method"] in methods or one["role"] in ("control", "ceiling"))
+    ]
+    return committed.read(asked, ABOVE)
+
+
 def tell_above(cells: Sequence[Cell], scores: pd.DataFrame) -> list[str]:
     """A line for each of the cells' method variants and splits with a score that is surely above its ceiling."""
     from leaderboard.admission import CLIPS, canonical_dataset
@@ -105,7 +122,7 @@ def tell_above(cells: Sequence[Cell], scores: pd.DataFrame) -> list[str]:
     splits = set(scores["split"][ours]) | {CLIPS}
     asked = ours | scores["role"].isin(["control", "ceiling"])
     chosen = scores[asked & scores["dataset"].isin(sets) & scores["split"].isin(splits)]
-    rows = result_table(chosen[chosen["protocol"].isin(["corrected", EMBEDDING])])
+    rows = result_table(chosen[chosen["protocol"].isin(ABOVE)])
     above = rows[rows["method"].isin(mine) & rows["mark"].str.contains("above ceiling")]
     lines: dict[Any, str] = {}
     for _, row in above.iterrows():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.core.hardware import Precision
     from bench.scoring.views import Viewer
     from bench.store.cells import Cell, Store
+    from leaderboard.results import Committed
 
 
 def publish(
@@ -212,12 +213,12 @@ def commit_cells(
 
     A board is made of what would be there first: where that fails, the cells are refused.
     """
-    from bench.api.flagging import flag_brought, flag_cells, tell_above, tell_flags
+    from bench.api.flagging import flag_brought, flag_cells, read_beside, tell_above, tell_flags
     from bench.scoring.stored import read_scores
     from bench.scoring.views import Viewer
     from leaderboard.admission import SUBMITTED, canonical_dataset
     from leaderboard.amending import amending
-    from leaderboard.results import read_results, stage
+    from leaderboard.results import stage
     from leaderboard.web.clip_export import export_clips
 
     scores = read_scores(cells, Viewer(suite.judges, dataset.concepts), protocols)
@@ -228,10 +229,10 @@ def commit_cells(
         written = stage(cells, scores, draft, door=door, owner=owner, folds=list_folds(cells, dataset), flags=flags)
         clips = export_clips(cells, dataset, scores, draft)
         size = sum(path.stat().st_size for path in clips) / 2**20
-        try_board(draft)
+        there = try_board(draft)
         flagged = tell_flags(cells, flags)
         if door == SUBMITTED:  # of what was reproduced, tables and the board show it
-            flagged += tell_above(cells, read_results(draft))
+            flagged += tell_above(cells, read_beside(cells, there))
         if flagged and door == SUBMITTED and not accept_flagged:
             raise BenchError(
                 f"{'; '.join(flagged)}. Nothing was published: ask how the videos were made, and publish them with "
@@ -252,13 +253,18 @@ def list_folds(cells: Sequence[Cell], dataset: Any) -> dict[tuple[str, str, int]
     return {one: [fold.name for fold in make_folds(dataset, one[1], classes=one[2])] for one in settings}
 
 
-def try_board(results: Path) -> None:
-    """Make the board of these results where nobody sees it. Raises BenchError where that fails, whatever fails."""
-    from leaderboard.results import read_results
+def try_board(results: Path) -> Committed:
+    """Make the board of these results where nobody sees it; returns them, verified.
+
+    Raises BenchError where that fails, whatever fails.
+    """
+    from leaderboard.results import Committed
 
     try:
+        committed = Committed(results)
         with tempfile.TemporaryDirectory(prefix="board-") as folder:
-            write_board_files(read_results(results), results, Path(folder), may_be_empty=True)
+            write_board_files(committed, committed.read_all(list_metrics()), Path(folder), may_be_empty=True)
+        return committed
     except Exception as error:
         raise BenchError(f"no board could be made with it, so nothing was published: {error}") from error
 
@@ -271,9 +277,11 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     """
     place = choose_place(output, "leaderboard", "--output")
     names.check_output(place / "LEADERBOARD.md")
-    scores = read_committed(results, sets=True)
-    written = write_board_files(scores, results, place)
-    if results is None and output is None:
+    ours = results is None and output is None
+    committed = open_committed(results, sets=True)
+    scores = committed.read_all(list_metrics(place.parent if ours else None))
+    written = write_board_files(committed, scores, place)
+    if ours:
         for path in stale_pages(scores, place.parent, write=True):
             say(f"made anew: the tables of {path}")
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
@@ -288,13 +296,15 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
     from leaderboard.web.site import find_strays
 
     place = choose_place(output, "leaderboard", "--output")
-    scores = read_committed(results, sets=True)
+    ours = results is None and output is None
+    committed = open_committed(results, sets=True)
+    scores = committed.read_all(list_metrics(place.parent if ours else None))
     with tempfile.TemporaryDirectory() as folder:
-        made = write_board_files(scores, results, Path(folder))
+        made = write_board_files(committed, scores, Path(folder))
         file_names = [path.relative_to(folder).as_posix() for path in made]
         stale = [name for name in file_names if differ(Path(folder) / name, place / name)]
     stale += [f"{name} (the board does not write it: remove it)" for name in find_strays(place, file_names)]
-    return stale + (stale_pages(scores, place.parent) if results is None and output is None else [])
+    return stale + (stale_pages(scores, place.parent) if ours else [])
 
 
 def stale_pages(scores: pd.DataFrame, root: Path, *, write: bool = False) -> list[str]:
@@ -330,41 +340,55 @@ def choose_place(named: str | Path | None, default: str, option: str) -> Path:
     return checkout / default
 
 
-def read_committed(results: str | Path | None, *, sets: bool = False) -> pd.DataFrame:
-    """The committed score rows. Raises BenchError without any; `sets`: unless sets of published videos are there."""
-    from leaderboard.published import read_published
-    from leaderboard.results import RESULTS, read_results
+def read_committed(results: str | Path | None) -> pd.DataFrame:
+    """The committed score rows. Raises BenchError without any."""
+    return open_committed(results).read_all()
 
-    place = Path(results or RESULTS)
-    scores = read_results(place)
-    if scores.empty and not (sets and read_published(place)):
+
+def open_committed(results: str | Path | None, *, sets: bool = False) -> Committed:
+    """What is committed. Raises BenchError without any; `sets`: unless published videos are."""
+    from leaderboard.published import read_published
+    from leaderboard.results import RESULTS, Committed
+
+    committed = Committed(Path(results or RESULTS))
+    if not committed.records and not (sets and read_published(committed.folder)):
         raise BenchError(f"no committed results below {results or RESULTS}; `publish` puts some there")
-    return scores
+    return committed
+
+
+def list_metrics(pages: Path | None = None) -> set[tuple[str, str]]:
+    """The protocols and metrics that a board is made of, and the marked tables of the pages below a folder."""
+    from leaderboard.board import EEG, FMRI, PROTOCOL
+    from leaderboard.pages import list_metrics as list_asked
+
+    return {(PROTOCOL, metric) for metric in (*EEG, *FMRI)} | (list_asked(pages) if pages is not None else set())
 
 
 def write_board_files(
-    scores: pd.DataFrame, results: str | Path | None, place: Path, *, may_be_empty: bool = False
+    committed: Committed, scores: pd.DataFrame, place: Path, *, may_be_empty: bool = False
 ) -> list[Path]:
-    """All files of a board below `place`, the page first. Raises BenchError where no method stands on it."""
+    """All files of a board below `place`, the page first. scores: committed rows of `list_metrics`, or more.
+
+    Raises BenchError where no method stands on it.
+    """
     from leaderboard import publication
     from leaderboard.board import make_board as make_sections
     from leaderboard.published import read_published
     from leaderboard.published_board import show_sets
-    from leaderboard.results import RESULTS, Committed
     from leaderboard.web.clip_wall import read_walls
     from leaderboard.web.history import read_releases
     from leaderboard.web.site import write_site
 
-    source = Path(results or RESULTS)
+    source = committed.folder
     sections = [] if scores.empty else make_sections(scores)
-    walls, published = read_walls(source), show_sets(read_published(source))
+    walls, published = read_walls(source, committed.place), show_sets(read_published(source))
     if not sections and not published and not may_be_empty:
         raise BenchError(
-            f"{results or RESULTS} holds no method or baseline with its base variant and all classes, so the board "
+            f"{source} holds no method or baseline with its base variant and all classes, so the board "
             "would be empty; run one on single_subject, cross_subject or new_subject, then `publish` and `board`"
         )
     releases = read_releases(source.parent / "retired", sections)
-    records = list(Committed(source).records.values())
+    records = list(committed.records.values())
     return [
         *publication.write_board(sections, place, published=published),
         *write_site(sections, walls, place / "site", published=published, records=records, releases=releases),

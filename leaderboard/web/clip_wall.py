@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +95,14 @@ def wall_folder(folder: Path, setting: Setting) -> Path:
     return folder / dataset.replace(":", "-") / split / FOLDER / f"{classes}-{suite}"
 
 
-def read_walls(folder: Path = RESULTS) -> list[Wall]:
-    """All committed walls, in the order of their files.
+def read_walls(folder: Path = RESULTS, published: Collection[str] | None = None) -> list[Wall]:
+    """All committed walls, in the order of their files. published: the keys of the committed cells, where known.
 
     Raises ResultsError for an index or a file that is not what its digest says, and for tiles of cells whose results
     are not committed: the board shows one set of runs.
     """
-    published = {manifest["key"] for manifest in read_manifests(folder)}
+    if published is None:
+        published = {manifest["key"] for manifest in read_manifests(folder)}
     walls = [read_wall(path) for path in sorted(folder.glob(f"*/*/{FOLDER}/*/index.json"))]
     for wall in walls:
         for tile in wall.tiles:

@@ -65,8 +65,7 @@ def order_results(folder: Path) -> dict[Place, dict[str, float]]:
             continue
         dataset, split, method, *_ = group_of(record["cells"][0])
         folds = count_folds(record, records)
-        rows = read_rows(path, record, folds)
-        rows = rows[(rows["protocol"] == PROTOCOL) & (rows["metric"] == board_metrics(dataset)[0])]
+        rows = read_rows(path, record, folds, only={(PROTOCOL, board_metrics(dataset)[0])})
         if covers(rows, folds):
             # seeds inside a clip, clips inside a subject, then over subjects
             by_subject = rows.groupby(["subject", "clip"])["value"].mean().groupby("subject").mean()

@@ -9,6 +9,7 @@ nothing that a name smuggles in can run; all content is escaped besides.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,14 @@ def fill_page(name: str, *, assets: str = "", media: tuple[str, ...] = BESIDE, *
             "form-action 'none'",
         )
     )
+    # ours, read from the package: no text from outside goes into them
+    trusted = {"css": Markup(css), "js": Markup(js)}
+    return make_environment().get_template(f"{name}.html").render(policy=policy, **trusted, **content) + "\n"
+
+
+@functools.cache
+def make_environment() -> jinja2.Environment:
+    """What reads the templates; it keeps those that it has compiled."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -60,9 +69,7 @@ def fill_page(name: str, *, assets: str = "", media: tuple[str, ...] = BESIDE, *
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": mark_breaks, "interval": mark_interval}
-    # ours, read from the package: no text from outside goes into them
-    trusted = {"css": Markup(css), "js": Markup(js)}
-    return environment.get_template(f"{name}.html").render(policy=policy, **trusted, **content) + "\n"
+    return environment
 
 
 def mark_breaks(text: str) -> Markup:

@@ -72,4 +72,4 @@ def test_a_column_may_be_a_variant(scores):
 def test_a_comment_that_asks_for_what_is_not_there_is_refused(scores, change, said):
     mark = MARK.replace(change, {"minus=": "subtract=", "ssim": "beauty"}.get(change, ""))
     with pytest.raises(pages.PageError, match=re.escape(said)):
-        pages.remake(mark, scores, "README.md")
+        pages.remake(mark, pages.part_scores(scores), "README.md")
