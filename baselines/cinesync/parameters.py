@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import Precision, ReadOut, check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,6 @@ class Parameters:
     joint_learning_rate: float = 1e-5  # paper: 1e-4
     decoder_learning_rate: float = 3e-4  # paper: 1e-4
     weight_decay: float = 0.05  # paper: 1e-4
-    precision: Precision = "fp32"  # of the networks in training
     calibration_epochs: float = limited(80.0, above=0)
     calibration_learning_rate: float = 1e-3
 

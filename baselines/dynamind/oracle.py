@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from baselines.ceilings.methods import CeilingBase
-from baselines.dynamind.parameters import Parameters, read_oracle_parameters
+from baselines.dynamind.parameters import read_oracle_parameters
 from bench.core.contracts import BrainData, TrainingSet, VideoBatch
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import encode_clips, invert, sample, tune
@@ -35,8 +35,8 @@ class DynaMindOracle(CeilingBase):
             known.video,
             known.captions,
             epochs=self.parameters.tuning_epochs,
-            batch_size=Parameters.tuning_batch_size,
-            learning_rate=Parameters.tuning_learning_rate,
+            batch_size=self.parameters.tuning_batch_size,
+            learning_rate=self.parameters.tuning_learning_rate,
             seed=self.seed,
         )
         self.parameter_count = count_parameters(self.unet.trained_parameters())

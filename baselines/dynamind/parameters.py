@@ -106,6 +106,8 @@ class OracleParameters:
 
     latents: bool = True  # False: the video starts from noise, and the true caption alone is known
     tuning_epochs: float = limited(Parameters.tuning_epochs, above=0)
+    tuning_batch_size: int = Parameters.tuning_batch_size
+    tuning_learning_rate: float = Parameters.tuning_learning_rate
     steps: int | None = None  # these two: None is the suite's parameters
     guidance: float | None = None
 

@@ -27,12 +27,10 @@ from torch.nn import functional
 
 from baselines.encoders.contrast import contrast
 from bench.core.contracts import TrainingSet
-from bench.core.hardware import Precision
 from bench.pretrained.decoders import Decoder, list_lora
 from bench.toolbox import targets as clip_targets
 from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.parts import run_in_parts
-from bench.toolbox.precision import DTYPES, autocast
 from bench.toolbox.read_signals import Reader
 from bench.toolbox.sizes import count_parameters
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, train_steps, walk_batches
@@ -58,7 +56,6 @@ class Recipe:
     text_weight: float
     token_weight: float
     weight_decay: float
-    precision: Precision
     batch_size: int
     learning_rate: float
     joint_epochs: float
@@ -189,7 +186,7 @@ def train_alone(
         return []
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
-        embedding, tokens = read_in_parts(network, *read(rows), recipe.precision, memory=memory)
+        embedding, tokens = read_in_parts(network, *read(rows), memory=memory)
         parts = measure_alignment(embedding, tokens, clip[rows], targets, recipe)
         return torch.stack([weight * loss for weight, loss in parts]).sum()
 
@@ -212,7 +209,6 @@ def read_in_parts(
     network: nn.Module,
     signals: Float[Tensor, "trial column time"],
     subject: Int64[Tensor, " trial"],
-    precision: Precision,
     *,
     memory: int | None,
     later: bool = False,
@@ -220,13 +216,12 @@ def read_in_parts(
     """What the network makes of a batch, in single precision, computed in parts that fit the device."""
 
     def run(rows: slice) -> tuple[Tensor, ...]:
-        with autocast(signals.device, DTYPES[precision]):
-            embedding, tokens = network(signals[rows], subject[rows])
+        embedding, tokens = network(signals[rows], subject[rows])
         return embedding.float(), tokens.float()
 
     trained = [one for one in network.parameters() if one.requires_grad]
     shared = [one for name, one in network.named_parameters() if name == "global_token" and one.requires_grad]
-    what = f"{type(network).__name__} of {count_parameters(network)} on {tuple(signals.shape[1:])} in {precision}"
+    what = f"{type(network).__name__} of {count_parameters(network)} on {tuple(signals.shape[1:])}"
     embedding, tokens = run_in_parts(
         what,
         len(signals),
@@ -270,9 +265,8 @@ def train_with_decoder(
     for _, rows in optimise.walk(walked, phase, modules=[network, decoder.network], lists=[losses]):
         signals, subject = read(rows)
         shown = clip[rows]
-        embedding, tokens = read_in_parts(network, signals, subject, recipe.precision, memory=memory, later=True)
-        with autocast(signals.device, DTYPES[recipe.precision]):
-            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens, noise)
+        embedding, tokens = read_in_parts(network, signals, subject, memory=memory, later=True)
+        drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(signals), tokens, noise)
         if beside is not None:
             loss = drawn + beside(rows)
         else:

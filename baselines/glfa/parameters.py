@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import Precision, ReadOut, check_heads, limited, read_given
+from bench.toolbox.parameters import ReadOut, check_heads, limited, read_given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,6 @@ class Parameters:
     joint_learning_rate: float = 1e-5
     decoder_learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    precision: Precision = "fp32"  # of the networks in training
 
 
 def read_parameters(given: Mapping[str, Any]) -> Parameters:

@@ -24,6 +24,12 @@ It goes with every variant and every group: the parameters are the defaults, cha
 variant, whose own change wins. Such a variant is called `wo_frontal@paper`; the profile `mini` is the defaults
 themselves, and has no mark.
 
+What a package offers beside its method, such as a ceiling, takes other parameters. It has tables of its own in place of
+all these, by its class:
+
+    [others.MineWithAnswers.profile.paper]
+    parameters = { steps = 50 }
+
 The group `readouts` is written here, once for every method that gives a generator text (`SHARED`): what the generator
 is given of what was read is a factor that is crossed with methods, and belongs to none.
 """
@@ -45,6 +51,7 @@ Side = tuple[str, str]  # a method and its variant
 
 MINI = "mini"  # the profile that changes nothing
 PROFILE = "profile"  # the table of a method's profiles, which is no group
+OTHERS = "others"  # of other classes of the package
 READ_OUTS = "readouts"
 BASE_READ_OUT = "nearest_concept"  # of every method
 SHARED: dict[str, dict[str, Any]] = {  # of methods that take read-outs, as `ablations.toml` would say it
@@ -71,15 +78,25 @@ def load_variants(method: str) -> dict[str, Group]:
 def read_tables(method: str) -> dict[str, Any]:
     """What the method's file says of each group, and what is said of `SHARED` groups once for all."""
     shared = SHARED if takes_read_out(method) else {}
-    groups = {name: table for name, table in read_toml(variant_file(method)).items() if name != PROFILE}
+    groups = {name: table for name, table in read_own(method).items() if name != PROFILE}
     return {**groups, **shared}
+
+
+def read_own(method: str) -> dict[str, Any]:
+    """The tables of the method's file: those of its class alone where there are such, else all but those of others."""
+    path = variant_file(method)
+    tables = read_toml(path)
+    others = tables.pop(OTHERS, {})
+    if not isinstance(others, dict) or not all(isinstance(table, dict) for table in others.values()):
+        raise SpecError(f"{path}: [{OTHERS}] holds tables of a class each, not {others!r}")
+    return dict(others.get(target("methods", method).rpartition(":")[2], tables))
 
 
 def load_profiles(method: str) -> dict[str, dict[str, Any]]:
     """Parameters by profile of a method, `mini` first, which has none. Imports no method; raises as `load_variants`."""
     path = variant_file(method)
     profiles: dict[str, dict[str, Any]] = {MINI: {}}
-    tables = read_toml(path).get(PROFILE, {})
+    tables = read_own(method).get(PROFILE, {})
     if not isinstance(tables, dict):
         raise SpecError(f"{path}: [{PROFILE}] holds a table a profile, not {tables!r}")
     for name, entry in tables.items():

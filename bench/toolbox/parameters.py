@@ -28,13 +28,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from bench.core.errors import BenchError
 from bench.core.registry import resolve, suggest, target
 
-Precision = Literal["fp32", "bf16"]  # of the networks in training
 ReadOut = Literal["nearest_concept", "nearest_caption", "regressed"]  # see `bench.toolbox.read_outs`
 Filled = TypeVar("Filled")
 Reader = Callable[[Mapping[str, Any]], Any]
 Limits = Mapping[str, float | None]
 
 HARNESS = ("suite", "seed")  # keywords of a constructor that the harness gives
+OPTIONS = ("device", "precision", "memory", "threads")  # of `run`, and of nothing else: two places would contradict
 WORDS = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
 
 
@@ -68,7 +68,8 @@ def check_names(method: str, given: Mapping[str, Any], known: Mapping[str, Any])
     for name in given:
         if name not in known:
             there = f"it has {', '.join(sorted(known))}" if known else "it takes none"
-            raise BenchError(f"{method} has no parameter {name}{suggest(name, known)}; {there}")
+            meant = f"; --{name} is an option of `run`" if name in OPTIONS else suggest(name, known)
+            raise BenchError(f"{method} has no parameter {name}{meant}; {there}")
 
 
 def find_limits(kind: Any, field: dataclasses.Field) -> Limits:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.core.errors import BenchError
-from bench.toolbox.parameters import Precision, check_heads, limited, read_given
+from bench.toolbox.parameters import check_heads, limited, read_given
 
 POWERS = {"centred": 0.0, "half": 0.5, "full": 1.0}  # of an axis's deviation that it is divided by
 Modality = Literal["text", "image", "action"]  # of a memory
@@ -78,7 +78,6 @@ class Parameters:
     joint_learning_rate: float = 1e-5  # 1e-6, of the Brain Model and its heads
     decoder_learning_rate: float = 3e-4  # 1e-6 for router and fusion; silent on LoRA
     weight_decay: float = 0.01
-    precision: Precision = "fp32"  # of the transformers in training
     calibration_steps: int = 300
     calibration_learning_rate: float = 1e-3
 

@@ -21,9 +21,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench.pretrained.decoders import Decoder, list_lora
-from bench.toolbox.parameters import Precision
 from bench.toolbox.parts import run_in_parts
-from bench.toolbox.precision import DTYPES, autocast
 from bench.toolbox.training import Optimiser, train_steps, walk_batches
 from methods.cine_neuron.alignment import Alignment, choose_own, info_nce
 from methods.cine_neuron.categories import category_loss
@@ -47,7 +45,6 @@ class Recipe:
     own_clip: bool
     true_text: float
     weight_decay: float
-    precision: Precision
 
 
 def measure_stage1(
@@ -100,7 +97,7 @@ def train_stage1(
     """Train `parameters` in place by equation (3), and return the loss of each step."""
 
     def measure(rows: np.ndarray) -> Float[Tensor, ""]:
-        (f_c,) = look_in_parts(networks, look, rows, recipe, through=parameters[:1], memory=memory)
+        (f_c,) = look_in_parts(networks, look, rows, through=parameters[:1], memory=memory)
         return measure_stage1(networks.alignment, f_c, clip[rows], targets, recipe)
 
     return train_steps(
@@ -122,7 +119,6 @@ def look_in_parts(
     networks: Networks,
     look: Look,
     rows: np.ndarray,
-    recipe: Recipe,
     *,
     through: Sequence[Tensor],
     memory: int | None,
@@ -137,13 +133,11 @@ def look_in_parts(
     device = brain.positions.device
 
     def see(part: slice) -> tuple[Tensor, ...]:
-        with autocast(device, DTYPES[recipe.precision]):
-            f_c, f_e = look(rows[part])
-        f_c, f_e = f_c.float(), f_e.float()
+        f_c, f_e = (one.float() for one in look(rows[part]))
         return (f_c,) if more is None else (f_c, f_e, more(f_c, f_e, part))
 
     shape = f"{len(brain.layers)} layers of {1 + brain.tokens} × {brain.positions.shape[1]}"
-    what = f"Brain Model: {shape}, {recipe.precision}, {brain.checkpointing}, {more is not None}"
+    what = f"Brain Model: {shape}, {brain.checkpointing}, {more is not None}"
     later = more is not None  # the decoder's turn comes then
     return run_in_parts(what, len(rows), see, through=through, device=device, memory=memory, later=later)
 
@@ -165,7 +159,7 @@ def keep_gain(
     losses = []
     for share in SHARES:
         brain.gain.fill_(share * learned)
-        (f_c,) = look_in_parts(networks, look, rows, replace(plain, precision="fp32"), through=(), memory=memory)
+        (f_c,) = look_in_parts(networks, look, rows, through=(), memory=memory)
         losses.append(float(measure_stage1(networks.alignment, f_c, clip[rows], targets, plain)))
     best = SHARES[int(np.argmin(losses))]
     brain.gain.fill_(best * learned).requires_grad_(False)  # nor does stage 2 change it
@@ -254,11 +248,8 @@ def train_stage2(
                 f_c, f_e, memories, exclude=exclude, told=None if told is None else told[part]
             )
 
-        f_c, f_e, condition = look_in_parts(
-            networks, look, rows, recipe, through=through, memory=memory, more=make_condition
-        )
-        with autocast(clip.device, DTYPES[recipe.precision]):
-            drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(f_c), condition, noise)
+        f_c, f_e, condition = look_in_parts(networks, look, rows, through=through, memory=memory, more=make_condition)
+        drawn = decoder.measure_loss(latents[shown.to(latents.device)].to(f_c), condition, noise)
         loss = drawn + measure_stage1(networks.alignment, f_c, shown, targets, recipe)
         if networks.router is not None and recipe.router_weight > 0:
             found = measure_mixture(networks, f_c, f_e, shown, memories, recipe.temperature)

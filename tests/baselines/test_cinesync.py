@@ -211,7 +211,7 @@ def test_the_paper_s_size_is_counted_without_holding_a_weight() -> None:
         ({"widht": 3}, "no parameter widht"),
         ({"heads": 3}, "3 heads do not divide a width of 128"),
         ({"regions": "all"}, "regions='all' is refused; allowed is one of visual, visual_auditory"),
-        ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
+        ({"precision": "bf16"}, "no parameter precision; --precision is an option of `run`; it has"),
         ({"kernel": 4}, "kernel 4 has no middle"),
     ],
 )

@@ -460,7 +460,7 @@ def test_more_voxels_than_pixels_are_refused(painted: PaintedSuite) -> None:
     [
         ({"widht": 3}, "no parameter widht"),
         ({"heads": 3}, "3 heads do not divide a width of 64"),
-        ({"precision": "fp8"}, "precision='fp8' is refused; allowed is one of fp32, bf16"),
+        ({"precision": "bf16"}, "no parameter precision; --precision is an option of `run`; it has"),
         ({"local_patches": 0, "global_patches": 0}, "leave no map"),
         ({"form": "atlas", "patch": 12}, "cannot be cut into patches of 12"),
         ({"form": "atlas", "kernel": 4}, "with a kernel of 4"),

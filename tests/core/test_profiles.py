@@ -99,6 +99,35 @@ def test_methods_with_a_paper_s_size_have_the_profile() -> None:
     assert {name for name in names("methods") if variants.has_profile(name, "paper")} == {*SIZED, "dynamind_oracle"}
 
 
+@pytest.mark.parametrize("method", names("methods"))
+def test_whatever_is_listed_of_a_method_is_taken(method: str) -> None:
+    """Of all that is registered, floors and ceilings too: each variant in each profile that `list` shows."""
+    for profile, sizes in variants.load_profiles(method).items():
+        try_parameters(method, sizes)
+        for group in variants.load_variants(method):
+            for parameters in variants.find_group(method, group, profile).values():
+                try_parameters(method, parameters)
+
+
+def test_a_ceiling_draws_with_the_generator_of_its_method_s_profile() -> None:
+    own, oracle = (variants.find_profile(name, "paper") for name in ("dynamind", "dynamind_oracle"))
+    drawing = {name for name in own if name.startswith("tuning_")} | {"steps", "guidance"}
+    assert oracle == {name: own[name] for name in drawing} and len(drawing) == 5
+    assert variants.load_variants("dynamind_oracle") == {}
+
+
+def test_another_class_of_the_file_has_tables_of_its_own(method: str, tmp_path: Path) -> None:
+    beside = "[others.Beside.profile.paper]\nparameters = { steps = 50 }\n[others.Plain]\n"
+    (tmp_path / "ablations.toml").write_text(FILE + beside, encoding="utf-8")
+    assert set(variants.load_variants(method)) == {"rows"} and variants.find_profile(method, "paper")["width"] == 512
+    other = method.replace(":Mine", ":Beside")
+    assert variants.load_profiles(other) == {"mini": {}, "paper": {"steps": 50}} and not variants.load_variants(other)
+    assert variants.load_profiles(method.replace(":Mine", ":Plain")) == {"mini": {}}
+    (tmp_path / "ablations.toml").write_text(FILE + "[others]\nBeside = 3", encoding="utf-8")
+    with pytest.raises(SpecError, match="holds tables of a class each"):
+        variants.load_profiles(method)
+
+
 def test_a_table_shows_one_profile_and_what_has_no_sizes() -> None:
     sides = [("sam_net", "base"), ("sam_net", "base@paper"), ("sam_net", "wo_hrt@paper"), ("retrieval", "base")]
     sides += [("best_constant", "base"), ("somebodys", "base"), ("sam_net", "base@paper[width=32]")]

@@ -40,7 +40,7 @@ OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other te
     "sam_net": [{"adaptation": "recolour", "guidance": 2.0, "keyframe_guidance": 2.0}],
     "cine_neuron": [
         {"decoder": "animatediff", "guidance": 2.0},
-        {"checkpointing": True, "precision": "bf16", "guidance": 2.0},
+        {"checkpointing": True, "guidance": 2.0},
     ],
     "eeg2video": [{"start": "released", "semantic_targets": "concept"}],
     "mind_animator": [{"start": "renoised"}],

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.core.errors import BenchError
 from bench.core.registry import names
-from bench.core.variants import find_profile, has_profile
+from bench.core.variants import has_profile
 from bench.pretrained.decoders import WanDecoder
 from bench.pretrained.roles import find_suite
 from bench.toolbox import budget
 from bench.toolbox.accounting import Ledger
-from bench.toolbox.parameters import try_parameters
 from tests.worlds.paper_fold import GIB, PaperSuite, fit_on_shapes, make_trials
 
 EEG: dict[str, Any] = {"signals": (62, 400), "rate": 200.0, "video": (6, 288, 512), "eeg": True}  # SEED-DV
@@ -53,7 +51,7 @@ FITS = [
 ]  # fmt: skip
 ELSEWHERE = {
     "sam_net": "in half precision with 12 GiB, below",
-    "dynamind_oracle": "DynaMind's own tuning and drawing; it lies in the folder of that profile, and refuses it",
+    "dynamind_oracle": "DynaMind's own tuning and drawing",
 }
 
 
@@ -72,8 +70,6 @@ def test_every_method_with_a_size_of_its_paper_is_counted_or_says_why_not() -> N
     for one in [getattr(one, "values", one) for one in FITS]:
         assert max(find_printed(one[0], one[2]["video"], one[1])) < 22
     assert {name for name in names("methods") if has_profile(name, "paper")} == counted | set(ELSEWHERE)
-    with pytest.raises(BenchError, match="dynamind_oracle has no parameter"):
-        try_parameters("dynamind_oracle", find_profile("dynamind_oracle", "paper"))
 
 
 @pytest.mark.slow

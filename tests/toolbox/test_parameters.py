@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from typing import Literal
 
 import pytest
 
+from bench.cli.run import run
 from bench.core.errors import BenchError
 from bench.core.registry import names, role_of
 from bench.core.variants import load_variants, variant_file
-from bench.toolbox.parameters import find_reader, limited, read_given, try_parameters
+from bench.toolbox.parameters import OPTIONS, find_reader, limited, read_given, try_parameters
 
 ROOT = Path(__file__).parents[2]
 FILES = [*ROOT.glob("methods/*/ablations.toml"), *ROOT.glob("baselines/*/ablations.toml")]
@@ -138,6 +140,14 @@ def test_every_variant_is_taken_as_it_is_written(method: str) -> None:
             written = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
             assert reader(given) == dataclasses.replace(base, **written), (group, name)
             try_parameters(method, given)
+
+
+def test_no_parameter_says_what_an_option_of_the_command_says() -> None:
+    """`--precision bf16` beside a parameter `precision` would be two answers to one question."""
+    for name, option in itertools.product(names("methods"), OPTIONS):
+        with pytest.raises(BenchError, match=f"has no parameter {option}.*; --{option} is an option of `run`"):
+            try_parameters(name, {option: "bf16"})
+    assert {*OPTIONS} <= {parameter.name for parameter in run.params}
 
 
 WRONG = [

@@ -15,7 +15,7 @@ from bench.core.registry import names
 from bench.core.variants import has_profile
 from bench.toolbox.sizes import count_paper_size, count_parameters, list_parts
 
-CEILING = "dynamind_oracle"  # lies in the folder of DynaMind's profiles; sam_net's paper states no size to count
+CEILING = "dynamind_oracle"  # has no network of its own; sam_net's paper states no size to count
 SIZED = [name for name in names("methods") if has_profile(name, "paper") and name not in (CEILING, "sam_net")]
 ROOT = Path(__file__).parents[2]
 

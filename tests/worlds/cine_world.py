@@ -125,7 +125,7 @@ def make_entries(entries: int, seed: int = 9) -> dict[str, torch.Tensor]:
 def make_recipe(**changes: Any) -> Recipe:
     plain: dict[str, Any] = {
         "temperature": 0.2, "action_weight": 0.0, "category_weight": 0.0, "focal_gamma": 2.0, "router_weight": 0.0,
-        "own_clip": False, "true_text": 0.0, "weight_decay": 0.0, "precision": "fp32",
+        "own_clip": False, "true_text": 0.0, "weight_decay": 0.0,
     }  # fmt: skip
     return Recipe(**{**plain, **changes})
 
