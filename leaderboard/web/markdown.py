@@ -14,7 +14,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from leaderboard.web.page import mark_options
+
 COMMENT = re.compile(r"^<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"<code[^>]*>.*?</code>", re.DOTALL)
 SCROLLED = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'
 
 
@@ -33,6 +36,7 @@ def lay_out(text: str, folder: str, repository: str) -> Markup:
         if token.children:
             token.children = point_links(token.children, folder, repository)
     html = reader.renderer.render(tokens, reader.options, {})
+    html = CODE.sub(lambda found: mark_options(Markup(found[0])), html)
     return Markup(html.replace("<table>\n", SCROLLED).replace("</table>", "</table></div>"))
 
 

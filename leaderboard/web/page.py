@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 HERE = "'self' file:"  # what lies beside the page: to a browser no file is another's 'self'
 BESIDE = (f"img-src {HERE}", f"media-src {HERE}")
 INSIDE = ("img-src data:",)  # pictures that stand in the page itself
@@ -68,13 +70,18 @@ def make_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"breakable": mark_breaks, "interval": mark_interval}
+    environment.filters |= {"breakable": mark_breaks, "interval": mark_interval, "options": mark_options}
     return environment
 
 
 def mark_breaks(text: str) -> Markup:
     """The text, escaped, with leave to break the line after each underscore."""
     return Markup("_<wbr>").join(text.split("_"))
+
+
+def mark_options(text: str) -> Markup:
+    """A command, escaped unless it is HTML already, without leave to break a line within an option, as behind `--`."""
+    return Markup(OPTION.sub(r'<span class="step">\g<0></span>', str(Markup.escape(text))))
 
 
 def mark_interval(text: str) -> Markup:

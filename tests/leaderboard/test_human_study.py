@@ -203,6 +203,18 @@ def test_a_phone_does_not_scroll_sideways(chromium, study, dark):
     assert read_console(chromium) == []
 
 
+def test_on_paper_no_button_is_left_and_no_video_is_torn_from_its_questions(chromium, study):
+    sign_in(chromium, study, "on_paper")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        seen = "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility()).length"
+        assert [chromium.execute_script(seen, what) for what in ("button", "progress", ".paper")] == [0, 0, 1]
+        whole = "return [...document.querySelectorAll('.item')].map((one) => getComputedStyle(one).breakInside)"
+        assert set(chromium.execute_script(whole)) == {"avoid"}
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_ids_that_no_tally_would_take_do_not_begin(chromium, short):
     for rater in ("a b", "<b>", "é"):
         sign_in(chromium, short, rater)

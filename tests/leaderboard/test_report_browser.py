@@ -101,5 +101,10 @@ def test_it_prints_on_few_pages_in_dark_ink(chromium, made):
             "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
         )
         assert (ink, ground) == ("rgb(27, 29, 33)", "rgb(255, 255, 255)")
+        said = "return [...document.querySelectorAll('details li')].map((one) => one.getBoundingClientRect().height)"
+        heights = chromium.execute_script(said)
+        assert heights and min(heights) > 5, "what was not computed is folded away, and paper does not unfold"
+        beside = "return getComputedStyle(document.querySelector('.metrics')).gridTemplateColumns.split(' ').length"
+        assert chromium.execute_script(beside) == 2
     finally:
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from documents import find_shown
 from small_site import ALSO_HOSTILE, HOSTILE, Reader, Site, make_site, read_page
 
 from bench.cli.app import command
@@ -55,11 +56,10 @@ def test_every_row_leads_to_all_that_is_known_of_it(made):
 def test_commands_of_pages_are_commands(made):
     """Each line is parsed by the command line itself; nothing is run."""
     lines = [line for text in SUBMIT.values() for line in text.splitlines()]
-    lines += (made[0] / "method-one.html").read_text(encoding="utf-8").replace("<pre>", "<pre>\n").splitlines()
-    asked = [
-        shlex.split(line.removesuffix("</pre></details>"))[3:] for line in lines if line.startswith("python -m bench")
-    ]
-    assert len(asked) == 11 and ["run", "--method", "one"] in [words[:3] for words in asked]
+    page = (made[0] / "method-one.html").read_text(encoding="utf-8")
+    assert page.count('<span class="step">--method</span> one') == 2  # and no line is broken within an option
+    asked = [shlex.split(line)[3:] for line in (*lines, *find_shown(page))]
+    assert len(asked) == 12 and ["run", "--method", "one"] in [words[:3] for words in asked]  # one in the foot
     for verb, *words in asked:
         words = ["sam_net" if one in ("one", "my_method") else one for one in words]
         command.commands[verb].make_context(verb, words)
