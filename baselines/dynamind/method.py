@@ -119,6 +119,7 @@ class DynaMind:
             answers=self.answer(validation, tokens),
             latents=encode_clips(self.suite, validation.video),
         )
+        release(self.suite, "judges", "text_encoder")
         return held if len(known) else None
 
     def fit_mapper(
@@ -246,6 +247,7 @@ class DynaMind:
         parameters, networks = self.parameters, self.trained()
         tokens = self.suite.encode_text(list(calibration.captions)).to(self.device)
         answers = self.answer(calibration, tokens)
+        release(self.suite, "judges", "text_encoder")  # they were loaded again for these clips
         signals = self.prepare(calibration.brain, calibration.sampling_rate)
         known = np.isin(calibration.concepts[calibration.clip], self.categories)
         for number in np.unique(calibration.subject).tolist():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from torch import nn
 
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
-from bench.core.registry import names, role_of
+from bench.core.registry import find_roots, names, role_of
+from bench.core.sources import trace
 from bench.harness.executor import execute
 from bench.harness.plan import plan
 from bench.pretrained.generators import tune_a_video
@@ -220,8 +223,21 @@ def test_a_run_whose_method_was_killed_goes_on_in_its_fit(phantom, tmp_path, mon
 
 
 SOLVED = ("ridge_eeg", "ridge_fmri")  # without a step
-TRAINED = [name for name in names("methods") if role_of(name) == "method" and name not in SOLVED]
-ALIKE = ("glfa", "mind_animator", "eegnet", "deep4", "eeg_conformer", "atcnet", "shallow_convnet", "mlp_backbone")
+TUNED = "dynamind_oracle"  # a ceiling, whose generator is tuned as DynaMind's is
+TRAINED = [name for name in names("methods") if (role_of(name) == "method" and name not in SOLVED) or name == TUNED]
+LOOPS = re.compile(r"\b(train_steps|Optimiser|tune)\(")  # which go on from a kill
+OF_TORCH = re.compile(r"\.backward\(|torch\.optim\.")  # a loop that would not
+ALIKE = (
+    TUNED,
+    "glfa",
+    "mind_animator",
+    "eegnet",
+    "deep4",
+    "eeg_conformer",
+    "atcnet",
+    "shallow_convnet",
+    "mlp_backbone",
+)
 ALL = os.environ.get("TEST_ALL_METHODS")  # those whose loops are others' too take half a minute more
 
 
@@ -250,6 +266,18 @@ def brief(name: str, suite: Any) -> dict[str, Any]:
 
     own = resolve("methods", name)(suite=suite).parameters
     return {one: 0.5 for one in vars(own) if one.endswith("epochs")}
+
+
+def test_no_method_trains_that_is_not_among_these() -> None:
+    """By the text of all modules of ours that a method comes to."""
+    found = {}
+    for name in names("methods"):
+        ours = [one for one in trace(*find_roots("methods", name)) if one.startswith(("methods.", "baselines."))]
+        modules = [one for one in ours if not one.endswith(".work")]  # which count a step and make none
+        text = "".join(Path(str(find_spec(one).origin)).read_text(encoding="utf-8") for one in modules)  # type: ignore[union-attr]
+        found[name] = bool(LOOPS.search(text))
+        assert not OF_TORCH.search(text), f"{name} steps by itself: its loop has to go over Optimiser.walk"
+    assert {name for name in found if found[name]} == {*TRAINED, *SOLVED}, "those that are solved share others' folder"
 
 
 @pytest.mark.parametrize("name", list_trained())

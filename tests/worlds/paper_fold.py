@@ -6,6 +6,7 @@ trials, some clips at full size, and each loop makes two steps.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.toolbox import budget, parts
 from bench.toolbox.accounting import Ledger
 
 GIB = 2**30
+CALIBRATION = {"calibration_epochs": 2.0, "calibration_steps": 2}  # as few steps as enter every loop
 WIDTHS = {"clip": (512,), "clip_large": (768,), "clip_big_tokens": (256, 1664), "dino": (768,), "action": (512,)}
 
 
@@ -78,9 +80,19 @@ def make_trials(
 
 
 def fit_on_shapes(
-    name: str, train: TrainingSet, validation: TrainingSet, *, memory: int, precision: Any = "fp32", **changes: Any
+    name: str,
+    train: TrainingSet,
+    validation: TrainingSet,
+    *,
+    memory: int,
+    precision: Any = "fp32",
+    adapt: bool = False,
+    **changes: Any,
 ) -> tuple[Any, int, int]:
-    """The method in the profile `paper` with some changes after `fit`; peaks of fit and of three reconstructions."""
+    """The method in the profile `paper` with some changes after `fit`; peaks of fit and of three reconstructions.
+
+    With `adapt` it meets another subject after the fit, and the first peak is of that.
+    """
     suite = PaperSuite(*find_suite("paper"), precision=precision, memory=memory)
     with pytest.MonkeyPatch.context() as patch, Ledger(limit=memory, drawn=True) as ledger:
         patch.setattr(budget, "_COSTS", {})
@@ -89,6 +101,10 @@ def fit_on_shapes(
         method = resolve("methods", name)(suite=suite, **{**find_profile(name, "paper"), **changes})
         method.fit(train, validation)
         fitted = ledger.peak
+        if adapt:
+            with ledger.watch():
+                method.adapt(replace(train, subject=train.subject + 1))
+                fitted = ledger.peak
         few = BrainData(
             brain=train.brain[:3], subject=train.subject[:3], seed=np.arange(3), channels=train.channels,
             sampling_rate=train.sampling_rate,
