@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.progress import wrap_words
 from bench.core.variants import split_profiled
 from leaderboard.board import board_metrics
 from leaderboard.comparison import compare_methods
@@ -336,4 +337,4 @@ def tell_next(first: pd.Series, scores: pd.DataFrame, protocols: Mapping[str, Pr
 
 
 def wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH)
+    return wrap_words(text, WIDTH)

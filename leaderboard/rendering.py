@@ -24,6 +24,7 @@ import pandas as pd
 from tabulate import MIN_PADDING, tabulate
 
 from bench.core.errors import BenchError
+from bench.core.progress import wrap_words
 from bench.store import disk
 from leaderboard.tables import NO_ROOM
 
@@ -136,7 +137,7 @@ def tell_row(row: list[str], headers: list[str]) -> str:
 
 def wrap_notes(notes: list[str]) -> list[str]:
     """Lines of notes behind an empty one; none without notes."""
-    return ["", *(part for note in notes for part in textwrap.wrap(note, WIDTH) or [""])] if notes else []
+    return ["", *(part for note in notes for part in wrap_words(note, WIDTH) or [""])] if notes else []
 
 
 def write(text: str, output: Path | None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import click
 
 from bench.core.errors import BenchError
-from bench.core.progress import complain
+from bench.core.progress import WIDTH, complain, wrap_words
 from bench.core.registry import describe, names, problems
 
-WIDTH = 100  # columns of a terminal
+NAME = 21  # letters: the longest of ours
 KINDS = ("methods", "datasets", "splits", "protocols", "metrics", "suites")
 
 
@@ -26,7 +24,7 @@ def list_names(kind: str | None) -> int:
                 f"{one}:" if names(one) else f"{one}: none from installed packages; `list protocols` has the built-in"
             )
             for name in names(one):
-                tell(f"{name:18} {describe(one, name)}", 2, 21)
+                tell(describe(one, name), f"  {name:{NAME}} ", NAME + 3)
                 if one == "methods":
                     list_variants(name)
     counted = ", ".join(f"{len(names(one))} {one}" for one in ([kind] if kind else KINDS) if names(one))
@@ -47,9 +45,9 @@ def list_variants(method: str) -> None:
         complain(f"warning: the variants of {method} are left out: {error}")
         return
     for group, variants in groups.items():
-        tell(f"--ablation {group}: {', '.join(variants)}", 23, 27)
+        tell(f"--ablation {group}: {', '.join(variants)}", NAME + 5, NAME + 9)
     if set(profiles) > {MINI}:
-        tell(f"--profile {', '.join(profiles)}", 23, 27)
+        tell(f"--profile {', '.join(profiles)}", NAME + 5, NAME + 9)
 
 
 def explain_protocols() -> None:
@@ -78,6 +76,7 @@ def explain_protocols() -> None:
             tell(f"{metric.name} {arrow}{judge}: {metric.summary}{chance}", 4, 8)
 
 
-def tell(text: str, first: int, rest: int) -> None:
-    """Print a text within a terminal's columns, set in by so many blanks."""
-    print("\n".join(textwrap.wrap(text, WIDTH, initial_indent=" " * first, subsequent_indent=" " * rest)))
+def tell(text: str, first: int | str, rest: int) -> None:
+    """Print a text within a terminal's columns, set in by so many blanks, or behind a name."""
+    start = first if isinstance(first, str) else " " * first
+    print("\n".join(wrap_words(text, WIDTH, first=start, rest=" " * rest) or [start.rstrip()]))

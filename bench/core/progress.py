@@ -67,22 +67,23 @@ def complain(message: str) -> None:
 
 
 def wrap_message(message: str, width: int = WIDTH) -> str:
-    """The message with its longer lines broken between words, the rest of each indented as it began.
+    """The message with its longer lines broken between words, the rest of each indented as it began."""
+    lines: list[str] = []
+    for line in message.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += [line] if len(line) <= width else wrap_words(line, width, first=indent, rest=indent)
+    return "\n".join(lines)
+
+
+def wrap_words(text: str, width: int = WIDTH, *, first: str = "", rest: str = "") -> list[str]:
+    """The words of a text in lines, the first and the others indented; none of an empty text.
 
     What stands between backticks is broken only where it is longer than a line; a word, as a path is one, never.
     """
     lines: list[str] = []
-    for line in message.split("\n"):
-        if len(line) <= width:
-            lines.append(line)
-            continue
-        indent = line[: len(line) - len(line.lstrip())]
-        words = [part for word in WORD.findall(line) for part in (word.split() if len(word) > width else [word])]
-        broken = [indent + words[0]]
-        for word in words[1:]:
-            if len(broken[-1]) + 1 + len(word) <= width:
-                broken[-1] += f" {word}"
-            else:
-                broken.append(indent + word)
-        lines += broken
-    return "\n".join(lines)
+    for word in (part for one in WORD.findall(text) for part in (one.split() if len(one) > width else [one])):
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"{rest if lines else first}{word}")
+    return lines
