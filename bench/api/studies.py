@@ -64,7 +64,7 @@ def build_study(
         f"--method {method} --variant {variant}" for (method, variant), cells_there in rows.items() if not cells_there
     ]:
         rest = f"--seeds {seed + 1} --split {split} {setting.repeat()}"
-        commands = "; ".join(f"python -m bench run {one} {rest}" for one in absent)
+        commands = "; ".join(f"`python -m bench run {one} {rest}`" for one in absent)
         raise BenchError(f"{runs} holds no such reconstructions of {setting.dataset}; make them with: {commands}")
     # Whoever knows the seed can name the videos, so nobody does before the study is made; the key keeps it.
     name_seed = secrets.randbits(48) if name_seed is None else name_seed

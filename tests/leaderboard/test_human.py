@@ -273,5 +273,5 @@ def test_a_study_is_built_and_tallied_by_command(tmp_path, monkeypatch, capsys):
     assert main(["human", "tally", str(tmp_path / "b" / "key.json"), str(answers)]) == 1
     assert "of another study" in " ".join(capsys.readouterr().err.split())
     assert build("d", "--split", "new_subject") == 1
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert "python -m bench run --method sam_net --variant base --seeds 1 --split new_subject" in said
