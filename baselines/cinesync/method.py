@@ -102,9 +102,8 @@ class CineSync:
             ).to(self.device)
             for number, layer in self.make_layers(encoder, train).items():
                 encoder.add_subject(number, layer)
-        text = targets.tokens[targets.caption]
-        encoder.head.mean.copy_(text.mean(dim=0))
-        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
+        encoder.head.mean.copy_(targets.tokens.average(targets.caption))
+        self.captions = learn_captions(targets.tokens, torch.from_numpy(train.concepts), targets.caption)
         if parameters.weights is not None:
             self.start_from(parameters.weights, encoder)
         self.recipe = take_fields(Recipe, parameters)

@@ -66,7 +66,7 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
         items=fold.captions,
         call=lambda: decoder.encode_text([""]),
         networks=[suite._wan_text_encoder],
-        host=4 * fold.captions * tokens * text,
+        host=4 * fold.captions * tokens * text,  # at most: in a file, and cut behind the longest caption
     )
     yield Work(
         phase="fit",

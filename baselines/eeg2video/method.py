@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,12 +46,14 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.pretrained.generators.pipelines import draw_noise, start_latents
 from bench.pretrained.generators.tune_a_video import encode_clips, inflate, load_scheduler, sample, tune
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.released import load_released
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.sizes import STABLE_DIFFUSION, PaperPart, count_parameters
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 
 PREDICTED = 128  # trials through the networks at once
@@ -79,7 +81,7 @@ class EEG2Video:
         train = join_sets([train, validation] if parameters.use_validation else [train])
         self.clip_shape = train.video.shape[1:]
         latents = encode_clips(suite, train.video)  # (clip, f, c, y, x)
-        text = suite.encode_text(list(train.captions))
+        text, caption = encode_captions(suite, train.captions), number_captions(train.captions)[1]
         self.video_model = tune(
             suite,
             train.video,
@@ -100,23 +102,22 @@ class EEG2Video:
                 rate=min(parameters.sampling_rate, train.sampling_rate), latent_shape=latents.shape[1:],
                 text_shape=text.shape[1:],
             ).to(self.device)  # fmt: skip
-        mean = text.mean(dim=0)
-        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
-        networks.semantic.start_at(mean.to(self.device))
         clip, concepts = torch.from_numpy(train.clip), torch.from_numpy(train.concepts)
+        networks.semantic.start_at(text.average(caption).to(self.device))
+        self.captions = learn_captions(text, concepts, caption)
         if parameters.semantic_targets == "concept":
-            text = average_concepts(text, concepts)
+            text, caption = average_concepts(text, caption, concepts)
 
-        def regress(targets: Tensor) -> Any:
-            return lambda made, rows: functional.mse_loss(made, targets[clip[rows]].to(self.device))
+        def regress(targets: Tensor | CaptionTokens, shown: Int64[Tensor, " trial"]) -> Any:
+            return lambda made, rows: functional.mse_loss(made, targets[shown[rows]].to(self.device))
 
         if networks.seq2seq is not None:
             networks.seq2seq.start_at(latents.mean(dim=(0, 1)).to(self.device))
         start_from(parameters, networks)
         if networks.seq2seq is not None:
             read = lambda rows: torch.from_numpy(np.ascontiguousarray(windows[rows])).to(self.device)  # noqa: E731
-            self.train("seq2seq", networks.seq2seq, read, regress(latents), len(clip))
-        self.train("semantic", networks.semantic, lambda rows: scaled[rows], regress(text), len(clip))
+            self.train("seq2seq", networks.seq2seq, read, regress(latents, clip), len(clip))
+        self.train("semantic", networks.semantic, lambda rows: scaled[rows], regress(text, caption[clip]), len(clip))
         if networks.dynamic is not None:
             fast = self.flag(train).to(self.device)[clip.to(self.device)].long()
             classify = lambda made, rows: functional.cross_entropy(made, fast[rows])  # noqa: E731

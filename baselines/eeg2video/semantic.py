@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench.toolbox.encoded import CaptionTokens
+from bench.toolbox.rows import collect
+
 
 class SemanticPredictor(nn.Module):
     """Features to text tokens: `layers` hidden layers of `hidden` numbers."""
@@ -42,10 +45,9 @@ class SemanticPredictor(nn.Module):
 
 
 def average_concepts(
-    text: Float[Tensor, "clip token d"], concepts: Int64[Tensor, " clip"]
-) -> Float[Tensor, "clip token d"]:
-    """For each clip, the mean text of its concept's clips."""
-    made = torch.empty_like(text)
-    for one in concepts.unique():
-        made[concepts == one] = text[concepts == one].mean(dim=0)
-    return made
+    text: CaptionTokens, caption: Int64[Tensor, " clip"], concepts: Int64[Tensor, " clip"]
+) -> tuple[CaptionTokens, Int64[Tensor, " clip"]]:
+    """The mean text of each concept's clips, and which of these each clip has."""
+    kinds, concept = concepts.unique(return_inverse=True)
+    means = (text.average(caption[concept == one])[None].numpy() for one in range(len(kinds)))
+    return CaptionTokens(torch.from_numpy(collect(means, len(kinds))), text.tokens), concept

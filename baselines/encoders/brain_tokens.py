@@ -67,15 +67,14 @@ class Recipe:
 @torch.no_grad()
 def encode_targets(suite: Any, decoder: Decoder, data: TrainingSet, *, frames: int) -> Targets:
     """Targets of all clips; CLIP sees `frames` of a clip, picked evenly."""
-    seen = clip_targets.encode_targets(suite, data, frames=frames)
-    tokens = clip_targets.encode_captions(decoder, data.captions)
-    shown = tokens[seen.caption].to(suite.device)
+    seen = clip_targets.encode_targets(suite, data, frames=frames, reader=decoder)
+    spread = seen.tokens.measure_spread(seen.caption, seen.tokens.average(seen.caption))
     return Targets(
         image=seen.image,
         text=seen.text,
-        tokens=tokens,
+        tokens=seen.tokens,
         caption=seen.caption,
-        spread=max(float((shown - shown.mean(dim=0)).square().mean()), 1e-6),
+        spread=max(float(spread), 1e-6),
     )
 
 

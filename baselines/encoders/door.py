@@ -33,10 +33,11 @@ from bench.core.errors import require_fitted
 from bench.toolbox.budget import release
 from bench.toolbox.read_outs import Captions, learn_captions, read_out
 from bench.toolbox.resize import fit_clips
-from bench.toolbox.targets import number_captions
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 
 PREDICTED = 128  # trials through a network at once
+PLACED = 256  # captions whose coordinates are computed at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,9 @@ class Encoder:
         """Learn the captions' coordinates, then to read them; from the validation trials like from all others."""
         parts = (train, validation) if self.parameters.use_validation else (train,)
         self.clip_shape = train.video.shape[1:]
-        tokens = self.suite.encode_text([caption for part in parts for caption in part.captions])
+        captions = [caption for part in parts for caption in part.captions]
         concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts]))
-        self.captions = learn_captions(tokens, concepts)
+        self.captions = learn_captions(encode_captions(self.suite, captions), concepts, number_captions(captions)[1])
         self.learn(self.make_lesson(*parts))
 
     def make_lesson(self, *parts: TrainingSet) -> Lesson:
@@ -83,14 +84,16 @@ class Encoder:
         starts = np.cumsum([0, *(len(part.captions) for part in parts)])
         clip = np.concatenate([part.clip + start for part, start in zip(parts, starts, strict=False)])
         captions = [caption for part in parts for caption in part.captions]
-        placed = require_fitted(self.captions, self.name).place(self.suite.encode_text(captions))
+        tokens, caption = encode_captions(self.suite, captions), number_captions(captions)[1]
         release(self.suite, "text_encoder")
+        place = require_fitted(self.captions, self.name).place
+        placed = torch.cat([place(tokens[rows]) for rows in torch.arange(len(tokens)).split(PLACED)])
         return Lesson(
             parts=parts,
             subject=np.concatenate([part.subject for part in parts]),
             clip=clip,
-            targets=placed[clip],
-            caption=number_captions(captions)[1][clip],
+            targets=placed[caption[clip]],
+            caption=caption[clip],
         )
 
     def learn(self, lesson: Lesson) -> None:

@@ -52,7 +52,7 @@ def list_work(parameters: Any, fold: Fold, suite: Any, *, kind: str) -> Iterator
         asked = {"steps": parameters.steps, "guidance": parameters.guidance}
         suite.generate_video(zeros(1, g.tokens, g.text_width), [0], **asked)
 
-    yield encode_text(suite, 2 * fold.clips)  # to learn their coordinates, and to place them
+    yield encode_text(suite, 2 * fold.captions, kept=fold.captions)  # to learn coordinates, and to place them
     yield train(
         f"the {made.name} network",
         build,

@@ -17,9 +17,11 @@ Choices, where the description says nothing:
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bench.toolbox.encoded import CaptionTokens
 
 
 class TextProjection(nn.Module):
@@ -37,14 +39,22 @@ class TextProjection(nn.Module):
         self.register_buffer("axes", torch.zeros(rank, text_tokens, text))
 
     @torch.no_grad()
-    def learn_axes(self, tokens: Float[Tensor, "clip text_token text"]) -> None:
-        """Take mean and axes, each as long as the captions deviate along it, from the captions of all clips."""
-        mean = tokens.mean(dim=0)  # where the captions' tokens lie: not on the device
+    def learn_axes(self, tokens: CaptionTokens, caption: Int64[Tensor, " clip"]) -> None:
+        """Take mean and axes, each as long as the captions deviate along it, from the captions of all clips.
+
+        With the centred tokens X (clip, number) and the eigenvectors U of XXᵀ, the axes are UᵀX / √n: nothing as large
+        as X is made.
+        """
+        clips, mean = len(caption), tokens.average(caption)  # where the captions' tokens lie: not on the device
         self.mean.copy_(mean)
-        _, lengths, axes = torch.linalg.svd((tokens - mean).flatten(1), full_matrices=False)
-        kept = min(len(self.axes), len(lengths))
-        scaled = axes[:kept] * lengths[:kept, None] / len(tokens) ** 0.5
-        self.axes[:kept] = scaled.unflatten(1, self.mean.shape)
+        products = mean.new_zeros(clips, clips, dtype=torch.float64)
+        for places, numbers, some in tokens.walk_places(caption):
+            centred = (some - mean[places, numbers]).flatten(1).double()
+            products += centred @ centred.T
+        vectors = torch.linalg.eigh(products).eigenvectors.flip(1)[:, : len(self.axes)].float()  # largest first
+        for places, numbers, some in tokens.walk_places(caption):
+            axes = vectors.T @ (some - mean[places, numbers]).flatten(1) / clips**0.5
+            self.axes[: len(axes), places, numbers] = axes.unflatten(1, some.shape[1:]).to(self.axes)
 
     def forward(self, hidden: Float[Tensor, "trial width"]) -> Float[Tensor, "trial text_token text"]:
         return self.mean + torch.einsum("nr,rkd->nkd", self.read(hidden), self.axes)

@@ -95,8 +95,7 @@ class Glfa:
         encoder: MapEncoder | AtlasEncoder
         late: nn.Module | None = None  # what learns beside the video model alone
         beside = None
-        text = targets.tokens[targets.caption]
-        self.captions = learn_captions(text, torch.from_numpy(train.concepts))
+        self.captions = learn_captions(targets.tokens, torch.from_numpy(train.concepts), targets.caption)
         if parameters.form == "atlas":
             read = read_trials(train, self.device)
             with seeded(self.device, "glfa", "network", self.seed):
@@ -106,7 +105,7 @@ class Glfa:
             late, beside = encoder.map, self.pair_subjects(encoder, train, read)
         else:
             read, encoder = self.align(train, **widths)
-            encoder.head.learn_axes(text)
+            encoder.head.learn_axes(targets.tokens, targets.caption)
         self.losses, self.joint_losses = train_both(
             "glfa",
             encoder,

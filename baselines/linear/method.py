@@ -25,6 +25,7 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import BenchError
 from bench.toolbox.read_outs import learn_captions
 from bench.toolbox.rows import Chosen
+from bench.toolbox.targets import encode_captions, number_captions
 
 EVERYBODY = 0  # the pooled reader's number; subjects count from 1
 PARTS = 5  # of a new subject's calibration clips, in order of presentation
@@ -60,9 +61,9 @@ class LinearReader:
         self.pooled = self.subjects == "pooled" or (self.subjects is None and not train.rois)
         self.video = Chosen(train.video, np.array([find_typical(train, label) for label in self.labels]))
         if self.suite is not None:
-            tokens = self.suite.encode_text(list(train.captions))
-            captions = learn_captions(tokens, torch.from_numpy(train.concepts))  # concepts in the order of `labels`
-            aims = captions.aim(captions.place(captions.concept_tokens)).numpy()
+            tokens, caption = encode_captions(self.suite, train.captions), number_captions(train.captions)[1]
+            captions = learn_captions(tokens, torch.from_numpy(train.concepts), caption)
+            aims = captions.aim(captions.place_concepts()).numpy()  # in the order of `labels`
             self.words = aims - aims.mean(axis=0)
         raw = read_features(train.brain, train.sampling_rate)
         self.scales = measure_scales(raw, train.subject)

@@ -32,15 +32,15 @@ def measure_semantics(
     subject: Int64[Tensor, " trial"],
     clip: Int64[Tensor, " trial"],
     targets: ClipTargets,
+    spread: Float[Tensor, ""],
     *,
     contrast_weight: float,
     embedding_weight: float,
     token_weight: float,
 ) -> Float[Tensor, ""]:
     embedding, tokens = decoder(signals, subject)
-    wanted = targets.tokens[:, : tokens.shape[1]]
-    spread = (wanted - decoder.mean).square().mean().clamp_min(1e-8)
-    loss = token_weight * (tokens - wanted[clip]).square().mean() / spread
+    wanted = targets.tokens[targets.caption[clip]].to(tokens)
+    loss = token_weight * (tokens - wanted).square().mean() / spread
     if contrast_weight > 0:
         warmth = torch.exp(-decoder.scale)
         loss = loss + contrast_weight * contrast_clips(embedding, embedding, clip, targets, warmth)

@@ -20,7 +20,7 @@ Where the descriptions leave a choice, each module says what was chosen. Here:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ from bench.toolbox.read_signals import read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import PaperPart, count_parameters
-from bench.toolbox.targets import encode_targets
+from bench.toolbox.targets import encode_captions, encode_targets, number_captions
 from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 from bench.toolbox.voxels import FlatLayers, Voxels, choose_voxels
 
@@ -92,8 +92,8 @@ class MindAnimator:
         latents = encode_clips(self.suite, train.video)
         self.mean_first = latents[:, 0].mean(dim=0).to(self.device)
         with torch.no_grad():
-            text = self.suite.encode_text(list(train.captions))
-            mean_text = self.suite.encode_text(list(dict.fromkeys(train.captions))).float().mean(dim=0)
+            text, caption = encode_captions(self.suite, train.captions), number_captions(train.captions)[1]
+            mean_text = text.average(torch.arange(len(text)))
         embedding = self.suite.judges.embed_captions("clip", [train.captions[0]]).shape[1]
         voxels = choose_voxels(train, leave_out=self.parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "mind_animator", "decoders", self.seed):
@@ -109,7 +109,7 @@ class MindAnimator:
         for name, weights in self.parameters.weights.items():
             start_from(weights, name, self.decoders[name], list(voxels))
         if isinstance(semantic := self.decoders.get("semantic"), SemanticDecoder):
-            self.captions = learn_captions(text[:, : 1 + semantic.tokens], torch.from_numpy(train.concepts))
+            self.captions = learn_captions(text.cut(1 + semantic.tokens), torch.from_numpy(train.concepts), caption)
         parts = self.list_parts(train, latents)
         release(self.suite, "judges", "text_encoder")
         for name, part in parts.items():
@@ -157,6 +157,8 @@ class MindAnimator:
     def semantic_loss(self, decoder: SemanticDecoder, data: TrainingSet) -> Loss:
         parameters = self.parameters
         targets = encode_targets(self.suite, data, frames=parameters.alignment_frames, clip="clip")
+        targets = replace(targets, tokens=targets.tokens.cut(len(decoder.mean)))
+        spread = targets.tokens.measure_spread(targets.caption, decoder.mean).clamp_min(1e-8).to(self.device)
 
         def measure(signals: Tensor, subject: Tensor, clip: Tensor) -> Tensor:
             return measure_semantics(
@@ -165,6 +167,7 @@ class MindAnimator:
                 subject,
                 clip,
                 targets,
+                spread,
                 contrast_weight=parameters.contrast_weight,
                 embedding_weight=parameters.embedding_weight,
                 token_weight=parameters.token_weight,

@@ -60,7 +60,7 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
         for _ in range(steps * parameters.iterations if parameters.start == "inversion" else 0):
             generator(*asked)
 
-    yield encode_text(suite, 2 * fold.clips + fold.captions)  # for the captions' places, the targets, and their mean
+    yield encode_text(suite, 2 * fold.captions)  # for the captions' places and mean, and for the targets
     yield encode_clips(suite, fold.clips)
     with torch.device("meta"):
         decoders = build()

@@ -106,7 +106,7 @@ class MindVideo:
         self.clip_shape = train.video.shape[1:]
         self.recipe = take_fields(Recipe, parameters)
         targets = encode_targets(self.suite, train, frames=parameters.alignment_frames)
-        self.captions = learn_captions(targets.tokens, torch.from_numpy(train.concepts))
+        self.captions = learn_captions(targets.tokens, torch.from_numpy(train.concepts), targets.caption)
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "mind_video", "encoder", self.seed):
             encoder = build_encoder(
@@ -114,7 +114,7 @@ class MindVideo:
                 volumes=self.choose_window(train.brain.shape[2]),
                 voxels=voxels,
                 embedding=targets.image.shape[1],
-                mean_text=targets.tokens.mean(dim=0),
+                mean_text=targets.tokens.average(targets.caption),
             ).to(self.device)
         if parameters.weights is not None:
             number = require_one_subject(list(voxels), released.ENCODER)
@@ -160,12 +160,16 @@ class MindVideo:
         whose = "all" if number is None else f"subject {number}"
         epochs = parameters.alignment_epochs if number is None else parameters.calibration_epochs
         read, clip = self.reader(data, trials), torch.from_numpy(data.clip[trials]).to(self.device)
+        spread = targets.tokens.measure_spread(targets.caption, encoder.mean_text).clamp_min(1e-8).to(self.device)
+
+        def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+            tokens = encode_in_parts(encoder, *read(rows), memory=self.memory)
+            return measure_alignment(encoder, tokens, clip[rows], targets, spread, self.recipe)
+
         with seeded(self.device, "mind_video", f"dropout {whose}", self.seed):
             return train_steps(
                 encoder,
-                lambda rows: measure_alignment(
-                    encoder, encode_in_parts(encoder, *read(rows), memory=self.memory), clip[rows], targets, self.recipe
-                ),
+                measure,
                 parameters=list(trained.parameters()),
                 trials=len(trials),
                 steps=plan_steps(epochs, len(trials), parameters.batch_size),

@@ -45,16 +45,17 @@ def measure_alignment(
     tokens: Float[Tensor, "trial token width"],
     clip: Int64[Tensor, " trial"],
     targets: ClipTargets,
+    spread: Float[Tensor, ""],
     recipe: Recipe,
 ) -> Float[Tensor, ""]:
-    """Stage 2's loss of what `encode_in_parts` gives; see the module."""
+    """Stage 2's loss of what `encode_in_parts` gives, with the variance of the captions' tokens; see the module."""
     image, text = encoder.read_clip(tokens)
     loss = tokens.new_zeros(())
     if recipe.contrast_weight > 0:
         loss = loss + recipe.contrast_weight * contrast_clips(image, text, clip, targets, recipe.temperature)
     if recipe.token_weight > 0:
-        spread = (targets.tokens - encoder.mean_text).square().mean().clamp_min(1e-8)
-        error = (encoder.read_caption(tokens) - targets.tokens[clip]).square().mean() / spread
+        wanted = targets.tokens[targets.caption[clip]].to(tokens)
+        error = (encoder.read_caption(tokens) - wanted).square().mean() / spread
         loss = loss + recipe.token_weight * error
     return loss
 

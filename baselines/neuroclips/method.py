@@ -45,6 +45,7 @@ from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released, require_one_subject
 from bench.toolbox.resize import make_videos
 from bench.toolbox.sizes import count_parameters
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, make_numpy_generator, plan_steps, seeded
 from bench.toolbox.voxels import choose_voxels
 
@@ -79,9 +80,10 @@ class NeuroClips:
         self.token_count = targets.images.shape[2]
         if parameters.target == "tokens":
             self.token_map = map_tokens(targets.images, self.images.apply(targets.pooled))
-        words = self.suite.encode_text([caption + parameters.prompt_suffix for caption in train.captions])
+        prompts = [caption + parameters.prompt_suffix for caption in train.captions]
+        words, caption = encode_captions(self.suite, prompts), number_captions(prompts)[1]
         release(self.suite, "text_encoder")
-        self.captions = learn_captions(words, torch.from_numpy(train.concepts))
+        self.captions = learn_captions(words, torch.from_numpy(train.concepts), caption)
         self.captioner = map_captions(self.images.apply(targets.pooled), self.captions.coordinates)
         voxels = choose_voxels(train, leave_out=parameters.leave_out, usual=Parameters.leave_out)
         with seeded(self.device, "neuroclips", "network", self.seed):

@@ -83,7 +83,7 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
         epochs, size = (getattr(parameters, f"{name}_{end}") for end in ("epochs", "batch_size"))
         return {"epochs": epochs, "trials": trials, "batch_size": size}
 
-    yield encode_text(suite, fold.clips)
+    yield encode_text(suite, fold.captions)
     yield encode_clips(suite, fold.clips * parameters.blurry_frames // g.frames)
     with torch.device("meta"):
         networks = build().eval()

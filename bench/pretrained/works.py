@@ -46,8 +46,11 @@ def count_voxels(fold: Fold, leave_out: Sequence[str] = ()) -> dict[int, np.ndar
     return {one: np.arange(count) for one, count in kept.items()} or {1: np.arange(fold.signals[0])}
 
 
-def encode_text(suite: Any, captions: int) -> Work:
-    """Captions into the generator's text space."""
+def encode_text(suite: Any, captions: int, *, kept: int | None = None) -> Work:
+    """Captions into the generator's text space; `kept` of them (all) stay, in memory or in a file.
+
+    At most so many bytes: what lies behind the longest caption, where a text encoder says nothing, is not kept.
+    """
     g = suite.geometry
     return Work(
         phase="fit",
@@ -55,7 +58,7 @@ def encode_text(suite: Any, captions: int) -> Work:
         items=captions,
         call=lambda: suite.encode_text([""]),
         networks=[suite.text_encoder],
-        host=4 * captions * g.tokens * g.text_width,
+        host=4 * (captions if kept is None else kept) * g.tokens * g.text_width,
     )
 
 

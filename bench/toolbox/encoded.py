@@ -11,14 +11,14 @@ from __future__ import annotations
 import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,7 +26,7 @@ from bench.core.progress import track
 from bench.store.cache import digest_code, open_cache
 from bench.store.provenance import find_versions
 from bench.toolbox.ranks import all_have, is_first, wait_for_all
-from bench.toolbox.rows import allocate, collect, digest_video, is_small, rows_at_once, walk
+from bench.toolbox.rows import allocate, collect, digest_video, fit_part, is_small, rows_at_once, walk
 
 ENCODED = 32  # clips encoded at once, and fewer where these are more bytes
 ENCODED_BYTES = 2**28
@@ -125,7 +125,10 @@ def encode_tokens(
     held: np.ndarray | None = None
     used = full = 0
     for start in range(0, len(captions), ENCODED):
-        part = encode(captions[start : start + ENCODED]).detach().float().cpu().numpy()
+        made = encode(captions[start : start + ENCODED]).detach().float()
+        if made.is_meta:  # shapes alone
+            return CaptionTokens(made.new_empty(len(captions), *made.shape[1:]), made.shape[1])
+        part = made.cpu().numpy()
         longest = np.flatnonzero(part.any(axis=(0, 2)))
         used, full = max(used, 1, *(longest[-1:] + 1)), part.shape[1]
         if held is None or used > held.shape[1]:
@@ -143,7 +146,8 @@ def encode_tokens(
 class CaptionTokens:
     """Captions' tokens off the device, cut behind the longest caption; indexed by rows they are whole again.
 
-    UMT5 pads some 30 tokens of 4,096 numbers to 512: 8 MB a caption.
+    UMT5 pads some 30 tokens of 4,096 numbers to 512: 8 MB a caption. Clips tell which caption each has, so that what
+    several say is here once; what is asked of clips' tokens is computed from some of them at a time.
     """
 
     used: Float[Tensor, "caption used width"]
@@ -159,3 +163,39 @@ class CaptionTokens:
     def __getitem__(self, rows: Any) -> Float[Tensor, "n token width"]:
         some = self.used[rows.to(self.used.device) if isinstance(rows, Tensor) else rows]
         return functional.pad(some, (0, 0, 0, self.tokens - some.shape[-2]))
+
+    def cut(self, tokens: int) -> CaptionTokens:
+        """The first tokens of each."""
+        return CaptionTokens(self.used[:, :tokens], tokens)
+
+    def walk_places(
+        self, caption: Int64[Tensor, " clip"]
+    ) -> Iterator[tuple[slice, slice, Float[Tensor, "clip place number"]]]:
+        """The tokens of the clips that have these captions: which places and which numbers of them, and these of all
+        clips, in parts of at most `bench.toolbox.rows.PART` bytes. The parts behind the longest caption, where all is
+        zero, are left out."""
+        caption = caption.to(self.used.device)
+        width, at_once = self.used.shape[2], fit_part(len(caption), self.used.element_size())
+        places, numbers = max(1, at_once // width), min(at_once, width)
+        for place in range(0, self.used.shape[1], places):
+            end = min(place + places, self.tokens)
+            for number in range(0, width, numbers):
+                part = slice(number, min(number + numbers, width))
+                some = self.used[:, place:end, part][caption]
+                yield slice(place, end), part, functional.pad(some, (0, 0, 0, end - place - some.shape[1]))
+
+    def average(self, caption: Int64[Tensor, " clip"]) -> Float[Tensor, "token width"]:
+        """The mean tokens of clips that have these captions."""
+        mean = self.used.new_zeros(self.shape[1:])
+        for places, numbers, some in self.walk_places(caption):
+            mean[places, numbers] = some.mean(dim=0)
+        return mean
+
+    def measure_spread(self, caption: Int64[Tensor, " clip"], mean: Float[Tensor, "token width"]) -> Float[Tensor, ""]:
+        """The mean squared distance of these clips' tokens from others, a number of a token; zeros count too."""
+        mean, total = mean.to(self.used), self.used.new_zeros(())
+        behind = mean.clone()
+        for places, numbers, some in self.walk_places(caption):
+            total += (some - mean[places, numbers]).square().sum()
+            behind[places, numbers] = 0
+        return (total + len(caption) * behind.square().sum()) / (len(caption) * mean.numel())

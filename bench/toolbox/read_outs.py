@@ -20,8 +20,12 @@ differ, the ridge keeps a reading's noise small. (Over the mean token alone conc
 development phantom, `phantom_eeg:small` with seed 101, validation block, 720 trials, .256 against .294 of SAM-Net's
 readings, and .126 against .172 of those of a ridge to the tokens.)
 
-    captions = learn_captions(suite.encode_text(list(train.captions)), torch.from_numpy(train.concepts))
+    tokens, caption = encode_captions(suite, train.captions), number_captions(train.captions)[1]
+    captions = learn_captions(tokens, torch.from_numpy(train.concepts), caption)
     suite.generate_video(read_out(tokens, captions, parameters.read_out), brain.seed)
+
+Nothing here is as large as the tokens of all clips, which may be tens of gigabytes: they stay where they were encoded
+to (`bench.toolbox.encoded.CaptionTokens`), each caption once, and are read some at a time.
 
 Such a method has the parameter `read_out`, the registry says what it `reads` (`bench.core.built_in`), and so it has the
 group `readouts` of variants (`bench.core.variants`).
@@ -38,7 +42,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.core.errors import BenchError
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.parameters import ReadOut
+from bench.toolbox.rows import fit_part
 
 READ_OUTS: tuple[str, ...] = get_args(ReadOut)
 RANK = 64  # coordinates at most: of several hundred clips, further directions are noise
@@ -48,16 +54,17 @@ RIDGE = 0.1  # of the mean variance of the directions that there are, added to e
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
-    """The training clips' captions as a read-out sees them, a row a clip; all tensors off the device."""
+    """The training clips' captions as a read-out sees them; all tensors off the device."""
 
-    tokens: Float[Tensor, "clip token width"]
+    tokens: CaptionTokens  # of the different captions
+    caption: Int64[Tensor, " clip"]  # row of `tokens`
+    concept: Int64[Tensor, " clip"]  # from 0, in the order of the labels
     coordinates: Float[Tensor, "clip rank"]  # of unit deviation, and uncorrelated over the clips
-    concept_tokens: Float[Tensor, "concept token width"]  # means over the clips of each concept
     clip_weights: Float[Tensor, "clip clip"]  # see `find_nearest`; a column a candidate
     concept_weights: Float[Tensor, "clip concept"]
     mean: Float[Tensor, "token width"]
     axes: Float[Tensor, "width rank"]  # (words − mean words) @ axes are coordinates
-    slopes: Float[Tensor, "rank token width"]  # of the tokens on the coordinates, by least squares
+    slopes: Float[Tensor, "rank used width"]  # of the tokens on the coordinates, by least squares; zero further behind
 
     def place(self, tokens: Float[Tensor, "n token width"]) -> Float[Tensor, "n rank"]:
         """The coordinates of some tokens."""
@@ -65,7 +72,20 @@ class Captions:
 
     def expand(self, coordinates: Float[Tensor, "n rank"]) -> Float[Tensor, "n token width"]:
         """The tokens that captions of these coordinates have on average; `place` gives the coordinates back."""
-        return self.mean + torch.tensordot(coordinates.to(self.mean), self.slopes, dims=1)
+        made = torch.tensordot(coordinates.to(self.mean), self.slopes, dims=1)
+        return self.mean + functional.pad(made, (0, 0, 0, len(self.mean) - made.shape[1]))
+
+    def average(self, concepts: Int64[Tensor, " n"]) -> Float[Tensor, "n token width"]:
+        """The mean tokens of the clips of these concepts."""
+        made = self.mean.new_empty(len(concepts), *self.mean.shape)
+        for one in concepts.unique():
+            made[concepts == one] = self.tokens.average(self.caption[self.concept == one])
+        return made
+
+    def place_concepts(self) -> Float[Tensor, "concept rank"]:
+        """The coordinates of the mean tokens of each concept, in the order of their labels."""
+        member = functional.one_hot(self.concept).to(self.coordinates)
+        return (member / member.sum(dim=0)).T @ self.coordinates
 
     def aim(self, coordinates: Float[Tensor, "n rank"]) -> Float[Tensor, "n width"]:
         """Vectors in the space "words" whose inner product with a caption's own, up to a constant that is the same for
@@ -74,36 +94,54 @@ class Captions:
 
 
 def learn_captions(
-    tokens: Float[Tensor, "clip token width"], concepts: Int64[Tensor, " clip"], *, rank: int = RANK
+    tokens: CaptionTokens | Float[Tensor, "caption token width"],
+    concepts: Int64[Tensor, " clip"],
+    caption: Int64[Tensor, " clip"] | None = None,
+    *,
+    rank: int = RANK,
 ) -> Captions:
     """Coordinates and means from the captions of training clips, whose concepts are numbers of any kind.
 
-    Where all clips are of one concept, which tells nothing, each is one of its own. Raises BenchError where all
-    captions are alike.
+    `caption` says which caption each clip has (None: each its own, in order). Where all clips are of one concept, which
+    tells nothing, each is one of its own. Raises BenchError where all captions are alike.
     """
-    tokens = tokens.detach().float().cpu()
-    mean = tokens.mean(dim=0)
-    words = (tokens - mean).mean(dim=1).double()
+    if isinstance(tokens, Tensor):
+        tokens = CaptionTokens(tokens.detach().float().cpu(), tokens.shape[1])
+    caption = torch.arange(len(tokens)) if caption is None else caption.cpu()
+    clips, (_, length, width) = len(caption), tokens.shape
+    mean = tokens.average(caption)
+    sums, products = torch.zeros(clips, width), torch.zeros(clips, clips)  # of the centred tokens
+    for places, numbers, some in tokens.walk_places(caption):
+        centred = some - mean[places, numbers]
+        sums[:, numbers] += centred.sum(dim=1)
+        products += centred.flatten(1) @ centred.flatten(1).T
+    words = (sums / length).double()
     _, spread, directions = torch.linalg.svd(words, full_matrices=False)
     kept = min(rank, int((spread > FLOOR * spread[0]).sum())) if spread[0] > FLOOR else 0
     if not kept:
-        raise BenchError(f"the captions of all {len(tokens)} training clips are alike, so they tell nothing apart")
+        raise BenchError(f"the captions of all {clips} training clips are alike, so they tell nothing apart")
     directions = directions[:kept] * torch.where(directions[:kept].sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
     axes = (directions / spread[:kept, None]).T * len(words) ** 0.5
     coordinates = words @ axes
-    centred = (tokens - mean).flatten(1)
-    slopes = (coordinates.T.float() @ centred / len(words)).unflatten(1, mean.shape)
-    kinds, index = concepts.cpu().unique(return_inverse=True)
+    slopes = torch.zeros(kept, *tokens.used.shape[1:])
+    for places, numbers, some in tokens.walk_places(caption):
+        slope = coordinates.T.float() @ (some - mean[places, numbers]).flatten(1) / clips
+        slope = slope.unflatten(1, some.shape[1:])
+        slopes[:, places, numbers] = slope[:, : slopes[:, places].shape[1]]
+    clip_weights = weigh_candidates(products, torch.eye(clips))
+    kinds, concept = concepts.cpu().unique(return_inverse=True)
     if len(kinds) == 1:
-        index = torch.arange(len(tokens))
-    member = functional.one_hot(index).double()
-    member = member / member.sum(dim=0)  # (clip, concept)
+        concept, concept_weights = torch.arange(clips), clip_weights
+    else:
+        member = functional.one_hot(concept).double()
+        concept_weights = weigh_candidates(products, member / member.sum(dim=0))
     return Captions(
         tokens=tokens,
+        caption=caption,
+        concept=concept,
         coordinates=coordinates.float(),
-        concept_tokens=torch.tensordot(member.T.float(), tokens, dims=1),
-        clip_weights=weigh_candidates(centred @ centred.T, torch.eye(len(tokens))),
-        concept_weights=weigh_candidates(centred @ centred.T, member),
+        clip_weights=clip_weights,
+        concept_weights=concept_weights,
         mean=mean,
         axes=axes.float(),
         slopes=slopes,
@@ -136,8 +174,10 @@ def read_out(
     """
     if how == "regressed":
         return tokens
-    read = captions.tokens if how == "nearest_caption" else captions.concept_tokens
-    return read[find_nearest(tokens, captions, how)].to(tokens.device)
+    nearest = find_nearest(tokens, captions, how)
+    if how == "nearest_caption":
+        return captions.tokens[captions.caption[nearest]].to(tokens.device)
+    return captions.average(nearest).to(tokens.device)
 
 
 def find_nearest(tokens: Float[Tensor, "n token width"], captions: Captions, how: ReadOut) -> Int64[Tensor, " n"]:
@@ -146,6 +186,13 @@ def find_nearest(tokens: Float[Tensor, "n token width"], captions: Captions, how
     weights = {"nearest_caption": captions.clip_weights, "nearest_concept": captions.concept_weights}
     if how not in weights:
         raise BenchError(f"unknown read-out {how!r}; there are {', '.join(READ_OUTS)}")
-    read = (tokens.to(captions.mean) - captions.mean).flatten(1)
-    products = read @ captions.tokens.flatten(1).T - (read @ captions.mean.flatten())[:, None]  # with centred tokens
-    return (products @ weights[how]).argmax(dim=1)
+    used = captions.tokens.used
+    mean = captions.mean[: used.shape[1]]  # behind the longest caption nothing has a product
+    found = []
+    at_once = fit_part(mean.numel(), mean.element_size())
+    for part in tokens.split(at_once):
+        read = (part[:, : len(mean)].to(mean) - mean).flatten(1)
+        made = [read @ some.flatten(1).T for some in used.split(at_once)]
+        products = torch.cat(made, dim=1) - (read @ mean.flatten())[:, None]  # with centred tokens
+        found.append((products[:, captions.caption] @ weights[how]).argmax(dim=1))
+    return torch.cat(found)

@@ -162,6 +162,11 @@ def count_rows(array: Any, size: int) -> int:
     return max(1, min(MOST, size // max(1, a_row)))
 
 
+def fit_part(numbers: int, size: int) -> int:
+    """How many times so many numbers of `size` bytes go into `PART` bytes; once at least."""
+    return max(1, PART // max(1, numbers * size))
+
+
 def walk(array: Any, *, most: int = MOST, size: int | None = None) -> Iterator[np.ndarray]:
     """All rows in order, in parts of `rows_at_once`; one empty part where there are none."""
     step = rows_at_once(array, most=most, size=size)

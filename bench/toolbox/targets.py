@@ -22,20 +22,24 @@ from bench.toolbox.encoded import CaptionTokens, encode_tokens, remember
 
 @dataclass(frozen=True, kw_only=True)
 class ClipTargets:
-    """One row a clip, on the suite's device."""
+    """What each clip is to learn from, on the suite's device; the tokens are off it, each caption's once."""
 
     image: Float[Tensor, "clip embedding"]  # CLIP of some frames, their mean, at unit length
     text: Float[Tensor, "clip embedding"]  # CLIP of the caption, at unit length
-    tokens: Float[Tensor, "clip token D"]  # of the caption, as the generator reads it
-    caption: Int64[Tensor, " clip"]  # the same number for the same words
+    tokens: CaptionTokens  # of the different captions, as a generator reads them
+    caption: Int64[Tensor, " clip"]  # row of `tokens`: the same number for the same words
 
 
 @torch.no_grad()
-def encode_targets(suite: Any, data: TrainingSet, *, frames: int, clip: str = "clip_large") -> ClipTargets:
+def encode_targets(
+    suite: Any, data: TrainingSet, *, frames: int, clip: str = "clip_large", reader: Any = None
+) -> ClipTargets:
     """Targets of all clips of a training set; CLIP, of that name, sees `frames` of each clip, picked evenly.
 
-    The suite then lets go what it asked for them.
+    `reader`, a video decoder, makes the tokens; by default the suite does. The suite then lets go what it asked for
+    them.
     """
+    tokens = encode_captions(suite if reader is None else reader, data.captions)
     picked = pick_frames(data.video.shape[1], frames)
 
     def embed(clips: np.ndarray) -> Tensor:
@@ -47,14 +51,13 @@ def encode_targets(suite: Any, data: TrainingSet, *, frames: int, clip: str = "c
     captions, caption = number_captions(data.captions)
     read = suite.embed_texts(captions) if clip == "clip_large" else suite.judges.embed_captions(clip, captions)
     text = torch.as_tensor(read).float()
-    tokens = suite.encode_text(captions).float()
     what = f"pictures {picked} as a mean" + ("" if clip == "clip_large" else f" of {clip}")
     image = remember(suite, what, data.video, embed)
     release(suite, "judges", "text_encoder")
     return ClipTargets(
         image=functional.normalize(image, dim=1).to(suite.device),
         text=functional.normalize(text, dim=1)[caption].to(suite.device),
-        tokens=tokens[caption].to(suite.device),
+        tokens=tokens,
         caption=caption.to(suite.device),
     )
 
@@ -71,14 +74,13 @@ def number_captions(captions: Sequence[str]) -> tuple[list[str], Int64[Tensor, "
 
 
 @torch.no_grad()
-def encode_captions(decoder: Any, captions: Sequence[str]) -> CaptionTokens:
-    """The different captions in a video decoder's text space, numbered as by `number_captions`, off the device.
-
-    The decoder then lets its text encoder go, if it can.
+def encode_captions(reader: Any, captions: Sequence[str]) -> CaptionTokens:
+    """The different captions in a suite's or a video decoder's text space, numbered as by `number_captions`, off the
+    device. A decoder then lets its text encoder go, if it can.
     """
-    tokens = encode_tokens(number_captions(captions)[0], decoder.encode_text)
-    if hasattr(decoder, "release_text"):
-        decoder.release_text()
+    tokens = encode_tokens(number_captions(captions)[0], reader.encode_text)
+    if hasattr(reader, "release_text"):
+        reader.release_text()
     return tokens
 
 

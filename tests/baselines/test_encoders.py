@@ -167,7 +167,7 @@ def test_the_generator_is_given_what_is_read_out(how):
     expected = {
         "regressed": lambda: read,
         "nearest_caption": lambda: tokens[find_nearest(read, captions, how)],
-        "nearest_concept": lambda: captions.concept_tokens[find_nearest(read, captions, how)],
+        "nearest_concept": lambda: captions.average(find_nearest(read, captions, how)),
     }[how]()
     torch.testing.assert_close(suite.given[0], expected, atol=1e-4, rtol=1e-4)
 

@@ -33,6 +33,7 @@ from bench.core.errors import BenchError
 from bench.core.spec import check_plain
 from bench.core.variants import find_profile, read_group, read_toml
 from bench.pretrained.suite import load_suite
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.sizes import count_paper_size, count_parameters
 from bench.toolbox.training import make_generator
@@ -153,7 +154,7 @@ def test_a_new_subject_needs_common_clips_and_regions() -> None:
 def test_the_text_projection_spans_the_captions() -> None:
     tokens = torch.randn(30, 5, 4, generator=torch.Generator().manual_seed(0))
     made = TextProjection(width=3, rank=20, text_tokens=5, text=4)
-    made.learn_axes(tokens)
+    made.learn_axes(CaptionTokens(tokens, 5), torch.arange(len(tokens)))
     assert torch.allclose(made(torch.randn(2, 3)), tokens.mean(0).expand(2, 5, 4), atol=1e-6)  # at first the mean
     flat = (tokens - tokens.mean(0)).flatten(1)
     axes = made.axes.flatten(1)
@@ -164,7 +165,7 @@ def test_losses_of_the_right_answer_are_lowest() -> None:
     generator = torch.Generator().manual_seed(0)
     unit = torch.nn.functional.normalize(torch.randn(6, 8, generator=generator), dim=1)
     tokens = torch.randn(6, 3, 4, generator=generator)
-    targets = Targets(image=unit, text=unit, tokens=tokens, caption=torch.arange(6), spread=0.5)
+    targets = Targets(image=unit, text=unit, tokens=CaptionTokens(tokens, 3), caption=torch.arange(6), spread=0.5)
     recipe = take_fields(Recipe, Parameters(temperature=0.1, image_weight=1.0, text_weight=0.0, token_weight=2.0))
     weights, right = zip(*measure_alignment(unit, tokens, torch.arange(6), targets, recipe), strict=True)
     _, wrong = zip(*measure_alignment(unit.flip(0), tokens + 1, torch.arange(6), targets, recipe), strict=True)
@@ -324,7 +325,7 @@ def test_what_fit_builds_at_the_paper_s_size_is_the_released_one(monkeypatch: py
 
 
 def meta_targets(suite: Any, decoder: Any, data: Any, *, frames: int) -> Targets:
-    tokens, unit = torch.zeros(4, 77, 1024), torch.zeros(len(data.video), 1024)
+    tokens, unit = CaptionTokens(torch.zeros(4, 77, 1024), 77), torch.zeros(len(data.video), 1024)
     return Targets(image=unit, text=unit, tokens=tokens, caption=torch.zeros(len(data.video)).long(), spread=1.0)
 
 

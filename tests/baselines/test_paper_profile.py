@@ -24,6 +24,7 @@ from bench.core.contracts import TrainingSet
 from bench.core.registry import resolve
 from bench.core.variants import find_profile
 from bench.datasets.seed_dv.geometry import CHANNELS
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.sizes import count_parameters
 
 GEOMETRY = SimpleNamespace(height=288, width=512, frames=6, fps=3, latent_channels=4, latent_height=36, latent_width=64,
@@ -132,7 +133,9 @@ def test_mind_animator_is_its_released_decoders(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_mind_video_is_its_released_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mind_video, "encode_targets", give(image=(4, 768), tokens=(4, 77, 768)))
+    targets = give(image=(4, 768))()
+    targets.tokens, targets.caption = CaptionTokens(empty(4, 77, 768), 77), torch.arange(4)
+    monkeypatch.setattr(mind_video, "encode_targets", lambda *given, **options: targets)
     monkeypatch.setattr(mind_video, "learn_captions", lambda *given: None)
     made = build("mind_video", mind_video, "build_encoder", record((6016, 2), 0.5, region="V1"), monkeypatch)
     beside = count_parameters(made.to_image) + count_parameters(made.to_caption)

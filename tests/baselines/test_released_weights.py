@@ -37,6 +37,7 @@ from baselines.neuroclips.method import NeuroClips
 from baselines.neuroclips.networks import build_networks
 from baselines.neuroclips.parameters import read_parameters as read_neuroclips
 from bench.core.errors import BenchError
+from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.released import CannotLoad, load_released
 
 CAP = (*(f"E{place}" for place in range(50)), *(f"O{place}" for place in range(12)))
@@ -60,7 +61,10 @@ def test_mind_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     save(made, tmp_path / "sub3.pth", epoch=1)
     targets = SimpleNamespace(
-        image=torch.zeros(40, 9), text=torch.zeros(40, 9), tokens=suite.encode_text(train.captions)
+        image=torch.zeros(40, 9),
+        text=torch.zeros(40, 9),
+        tokens=CaptionTokens(suite.encode_text(train.captions), tokens),
+        caption=torch.arange(40),
     )
     monkeypatch.setattr(mind_video_method, "encode_targets", lambda *rest, **options: targets)
     monkeypatch.setattr(MindVideo, "train_stage2", lambda *rest: [])

@@ -64,7 +64,7 @@ def test_every_method_runs_with_every_read_out(method: str, dataset: str, suite:
     """Fitted once: what is read out changes what the generator is given, and nothing before it."""
     fitted = Fitted(method, dataset, suite, steps=2)
     made, videos = fitted.method, {}
-    assert len(made.captions.tokens) == len(fitted.part("train").captions) + len(fitted.part("validation").captions)
+    assert len(made.captions.caption) == len(fitted.part("train").captions) + len(fitted.part("validation").captions)
     for how in read_outs.READ_OUTS:
         made.parameters = dataclasses.replace(made.parameters, read_out=how)
         videos[how] = fitted.reconstruct()

@@ -10,7 +10,7 @@ import torch
 
 from bench.store.provenance import find_versions
 from bench.toolbox import rows
-from bench.toolbox.encoded import describe_encoding, encode_tokens, remember
+from bench.toolbox.encoded import CaptionTokens, describe_encoding, encode_tokens, remember
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (40, 2, 4, 4, 3), dtype=np.uint8)
 
@@ -113,3 +113,20 @@ def test_tokens_are_kept_without_their_padding_and_given_back_with_it(monkeypatc
     tokens = encode_tokens([str(number) for number in range(70)], encode)
     assert tokens.shape == (70, 200, 3) and tokens.used.shape == (70, 143, 3) and max(asked) <= 32
     assert torch.equal(tokens[[69, 0, 40]], whole[[69, 0, 40]]) and torch.equal(tokens[:], whole)
+
+
+@pytest.mark.parametrize("part", [rows.PART, 2000, 1])
+def test_what_clips_tokens_are_on_average_and_how_they_spread_is_found_in_parts(monkeypatch, part: int) -> None:
+    """Of all clips' tokens with their padding, as numpy has it; around a mean that is not zero behind the captions."""
+    monkeypatch.setattr(rows, "PART", part)
+    rng = np.random.default_rng(1)
+    used, around, caption = rng.normal(size=(7, 9, 5)), rng.normal(size=(12, 5)), rng.integers(0, 7, 20)
+    tokens = CaptionTokens(torch.from_numpy(used.astype(np.float32)), 12)
+    whole = np.pad(used, [(0, 0), (0, 3), (0, 0)])[caption]
+    np.testing.assert_allclose(tokens.average(torch.from_numpy(caption)), whole.mean(axis=0), atol=1e-6)
+    found = tokens.measure_spread(torch.from_numpy(caption), torch.from_numpy(around))
+    assert float(found) == pytest.approx(((whole - around) ** 2).mean(), rel=1e-5)
+    first = tokens.cut(4)
+    assert first.shape == (7, 4, 5) and torch.equal(first[[2, 1]], tokens[[2, 1]][:, :4])
+    sizes = [some.nbytes for _, _, some in tokens.walk_places(torch.from_numpy(caption))]
+    assert max(sizes) <= max(part, 20 * 4) and sum(sizes) >= whole[:, :9].size * 4

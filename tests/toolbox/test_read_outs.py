@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench.core.errors import BenchError
-from bench.toolbox.read_outs import READ_OUTS, RIDGE, find_nearest, learn_captions, read_out
+from bench.toolbox import rows
+from bench.toolbox.encoded import CaptionTokens, encode_tokens
+from bench.toolbox.read_outs import FLOOR, READ_OUTS, RIDGE, find_nearest, learn_captions, read_out
 
 CLIPS, TOKENS, WIDTH, KINDS = 60, 5, 8, 4
 CONCEPTS = torch.arange(CLIPS) % KINDS * 10 + 3  # labels need not be 0, 1, 2, …
@@ -114,3 +120,74 @@ def test_nearness_is_the_cosine_in_whitened_tokens(how):
     likeness = (read @ whiten) @ torch.nn.functional.normalize(candidates @ whiten, dim=1).T
     found = find_nearest(asked, learn_captions(tokens, CONCEPTS), how)
     assert found.tolist() == likeness.argmax(dim=1).tolist() and len(found.unique()) > 3
+
+
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor that is made while it is open; what only looks into `known` is not made."""
+
+    def __init__(self, known: torch.Tensor) -> None:
+        super().__init__()
+        self.known, self.bytes = known.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, torch.Tensor) and one.untyped_storage().data_ptr() != self.known:
+                self.bytes = max(self.bytes, one.untyped_storage().nbytes())
+        return made
+
+
+def encode_many(clips: int) -> tuple[CaptionTokens, torch.Tensor]:
+    """Captions of 100 tokens of 48 numbers, padded to 160, which two clips in three share with another; in a file."""
+    caption = torch.arange(clips) - (torch.arange(clips) % 3 == 2).long()
+    caption = caption.unique(return_inverse=True)[1]
+    rng = np.random.default_rng(0)
+    said = rng.standard_normal((clips, 1, 48)) + 0.5 * rng.standard_normal((clips, 160, 48))
+    said[:, 100:] = 0
+    whole = torch.from_numpy(said.astype(np.float32))
+    return encode_tokens(
+        [str(one) for one in caption.unique().tolist()], lambda some: whole[[int(one) for one in some]]
+    ), caption
+
+
+@pytest.mark.parametrize("films", [False, True])
+def test_nothing_grows_with_the_clips_and_all_is_as_if_computed_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, films: bool
+) -> None:
+    """By numbers of all clips' whole tokens, written out; with the read-outs made in parts of 64 kB of up to 3.7 MB."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    monkeypatch.setattr(rows, "HELD", 0)
+    monkeypatch.setattr(rows, "PART", 2**16)
+    for clips in (30, 120):
+        encoded, caption = encode_many(clips)
+        concepts = torch.zeros(clips).long() if films else torch.arange(clips) % 5 * 2 - 3
+        shown = encoded[caption].double()
+        asked = (shown[:3] + 0.5 * torch.randn(3, 160, 48, generator=torch.Generator().manual_seed(1))).float()
+        with Largest(encoded.used) as largest:
+            captions = learn_captions(encoded, concepts, caption, rank=4)
+            read = {how: read_out(asked, captions, how) for how in READ_OUTS}
+        assert largest.bytes <= 2**17 and (clips < 120 or shown.numel() * 4 > 28 * largest.bytes)
+
+        centred = (shown - shown.mean(dim=0)).flatten(1).numpy()
+        own = range(clips) if films else [concepts == one for one in concepts.unique()]
+        for how, candidates in (("nearest_caption", range(clips)), ("nearest_concept", own)):
+            directions, lengths, _ = np.linalg.svd(centred.T, full_matrices=False)
+            there = lengths > FLOOR * lengths[0]
+            variances = lengths[there] ** 2 / clips
+            white = directions[:, there] / np.sqrt(variances + RIDGE * variances.mean())
+            means = np.stack([centred[one].reshape(-1, centred.shape[1]).mean(axis=0) for one in candidates]) @ white
+            likeness = (asked.double() - shown.mean(dim=0)).flatten(1).numpy() @ white @ means.T
+            best = (likeness / np.linalg.norm(means, axis=1)).argmax(axis=1)
+            expected = torch.stack([shown[candidates[one]].reshape(-1, 160, 48).mean(dim=0) for one in best])
+            torch.testing.assert_close(read[how], expected.float(), atol=1e-5, rtol=1e-5)
+        words = centred.reshape(clips, 160, 48).mean(axis=1)
+        u, lengths, _ = np.linalg.svd(words, full_matrices=False)
+        made = captions.coordinates.double().numpy()
+        np.testing.assert_allclose(abs(made.T @ u[:, :4]) / clips**0.5, np.eye(4), atol=1e-3)
+        slopes = np.linalg.lstsq(made, centred, rcond=None)[0].reshape(4, 160, 48)
+        told = captions.expand(torch.eye(4)) - captions.mean
+        np.testing.assert_allclose(told.numpy(), slopes, atol=1e-4)
+        places = captions.place_concepts()
+        for number, one in enumerate(own):
+            mean = shown[one].reshape(-1, 160, 48).mean(dim=0).float()
+            torch.testing.assert_close(captions.place(mean[None])[0], places[number], atol=1e-3, rtol=1e-3)
