@@ -46,7 +46,7 @@ def ask_file(name: str) -> dict[str, Any]:
     places = json.dumps([str(Path(place).absolute()) for place in sys.path])
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
-            [sys.executable, "-c", ASK.format(path, told.fileno()), places],
+            [sys.executable, "-B", "-c", ASK.format(path, told.fileno()), places],
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,

@@ -216,7 +216,7 @@ def test_a_method_of_one_file_is_found_and_checked(folder, forgetting, capsys):
     (method,) = [content for name, content in SECTIONS[METHOD].files.items() if name.endswith(".py")]
     assert len(method.splitlines()) <= LONGEST
     said = {words[0]: out for line, out in follow(METHOD, folder, capsys).items() if (words := bench_words(line))}
-    assert "nearest_concept    from nearest_concept:NearestConcept" in said["list"]
+    assert ["nearest_concept", "from", "nearest_concept:NearestConcept"] in map(str.split, said["list"].splitlines())
     assert "bad" not in said["check"] and said["check"].count("  ok  ") == 7
     assert "to do" in said["run"] and "nearest_concept" in said["run"]
     find_in_clean_process("nearest_concept", "NearestConcept", folder)
