@@ -99,7 +99,7 @@ def show_all_papers(
 ) -> None:
     """The tables of both papers in one page of Markdown, each with the study of what its ablations claim."""
     from bench.api.papers import read_committed
-    from leaderboard.papers.study_page import lay_out_study, tell_counts
+    from leaderboard.papers.study_page import lay_out_study, price, tell_counts
     from leaderboard.rendering import render, write
 
     command = "python -m bench table --paper all"
@@ -112,6 +112,7 @@ def show_all_papers(
     asked |= {"runs": runs, "results": committed, "precision": precision}
     parts, lacking = [], 0
     studies: dict[str, pd.DataFrame] = {}
+    prices: dict[str, dict[str, float]] = {}
     for name in bench.paper_names():
         table = bench.paper_table(name, **asked)
         parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
@@ -120,12 +121,15 @@ def show_all_papers(
             parts.append(f"{table.lacking} of {len(table.records)} numbers are not run, or only in part: `{fill}`.\n")
             lacking += table.lacking
         if len(table.differences):
-            studies[name] = bench.study(name, **asked).table
-            study = f"What its ablations claim, and what was found (`python -m bench table --paper {name} --study`):"
-            parts.append(f"{study}\n\n{render(lay_out_study(studies[name]))}")
+            study = bench.study(name, **asked)
+            studies[name] = study.table
+            if committed:
+                prices[name] = price(study.survey, committed.manifests())
+            told = f"What its ablations claim, and what was found (`python -m bench table --paper {name} --study`):"
+            parts.append(f"{told}\n\n{render(lay_out_study(studies[name]))}")
     made = f" from the committed results ({committed.digest})" if committed else ""
     head = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
-    head += tell_counts(studies) if studies else []
+    head += tell_counts(studies, prices) if studies else []
     write("\n".join([*head, *parts]), output)
     say(f"{lacking} numbers are not run, or only in part")
 

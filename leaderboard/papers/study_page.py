@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from leaderboard.papers.layout import show_number
-from leaderboard.papers.study import KINDS, kind_of, summarise
+from leaderboard.papers.study import KINDS, StudySurvey, kind_of, summarise
 from leaderboard.papers.study_text import interval, tell_difference
 from leaderboard.rendering import render
 
@@ -15,7 +16,8 @@ LEGEND = """\
 A difference is base − variant, paired, with its 95 % interval over clips and seeds: of the subjects that were
 measured, as a paper's verdict is of its own; *new subjects* are others like them. The verdict is given at the level
 that is named, by the metric, margin and number of seeds that `leaderboard/papers/study.toml` declares, with Holm's
-correction within the table. *No effect larger than x*: by two one-sided tests, and x is at most the margin. *Planted*:
+correction within the table. *Core-hours*: what the cells took that were read, by their manifests, scoring and loading
+aside; tables share cells. *No effect larger than x*: by two one-sided tests, and x is at most the margin. *Planted*:
 what a reader who knows all of the phantom loses by the same change (40-way of concepts), a linear one behind it.
 """
 
@@ -56,18 +58,37 @@ def show_planted(row: pd.Series) -> str:
     return f"{show_number(row['planted'])} {linear}".strip()
 
 
-def tell_counts(studies: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def price(survey: StudySurvey, manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Core-hours of each cell that the study reads, by key: of all phases of its manifest, times its threads."""
+    read = {job.spec.key for jobs in survey.jobs.values() for job in jobs}
+    return {
+        one["key"]: sum(one["phases"].values()) * one["provenance"]["threads"] / 3600
+        for one in manifests
+        if one["key"] in read
+    }
+
+
+def tell_counts(
+    studies: Mapping[str, pd.DataFrame], prices: Mapping[str, Mapping[str, float]] | None = None
+) -> Iterator[str]:
     """The head of the page: what all studies together come to, in a sentence and table by table."""
     yield f"{summarise(pd.concat(studies.values(), ignore_index=True))}\n"
-    yield render(count_verdicts(studies))
+    yield render(count_verdicts(studies, prices))
     yield LEGEND
 
 
-def count_verdicts(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How many differences of each table, and of all, have which verdict for these subjects; an empty place is none."""
+def count_verdicts(
+    studies: Mapping[str, pd.DataFrame], prices: Mapping[str, Mapping[str, float]] | None = None
+) -> pd.DataFrame:
+    """How many differences of each table, and of all, have which verdict for these subjects; an empty place is none.
+
+    With `prices`, core-hours of each table's cells by key, their sum stands beside it; in all, a cell counts once.
+    """
     rows = []
+    prices = {**prices, "all": {key: one for some in prices.values() for key, one in some.items()}} if prices else {}
     for name, table in {**studies, "all": pd.concat(studies.values(), ignore_index=True)}.items():
         kinds = table["verdict"].map(kind_of).value_counts()
         counts = {kind: str(kinds[kind]) if kind in kinds else "" for kind in KINDS}
-        rows.append({"table": name, "differences": str(len(table)), **counts})
+        cost = {"core-hours": f"{sum(prices[name].values()):.2f}"} if name in prices else {}
+        rows.append({"table": name, "differences": str(len(table)), **counts, **cost})
     return pd.DataFrame(rows)

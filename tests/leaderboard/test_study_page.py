@@ -11,8 +11,8 @@ import bench
 from bench.core.spec import CellSpec
 from bench.core.variants import find_variant
 from leaderboard.papers.study import summarise
-from leaderboard.papers.study_page import count_verdicts, lay_out_study, tell_counts
-from leaderboard.results import publish
+from leaderboard.papers.study_page import count_verdicts, lay_out_study, price, tell_counts
+from leaderboard.results import Committed, publish
 
 SEEDS, SUBJECTS, CLIPS = 5, (1, 2, 3), np.arange(8)
 # what is lost of the base: at the encoder in 2-way and 40-way, at the videos in SSIM
@@ -28,7 +28,8 @@ def make(variant, seed, output):
     }  # fmt: skip
     spec = CellSpec(**about)
     cell = make_cell(spec.key, **spec.as_dict())
-    cell.manifest |= {"variant": variant}
+    cell.manifest |= {"variant": variant, "phases": {"fit": 3600.0, "embed" if output else "reconstruct": 360.0}}
+    cell.manifest |= {"provenance": {"threads": 2}}
     if output:
         cell.manifest["embedding"] = {"space": "words", "width": 8, "concepts": 4}
     metrics = ("embedding_concept_2way", "embedding_concept_40way") if output else ("ssim",)
@@ -47,12 +48,17 @@ def make(variant, seed, output):
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory):
+def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     at = {"": ("base", "wo_latent"), "embedding": ("base", "wo_hrt", "wo_central")}
     made = [make(one, seed, output) for output, some in at.items() for one in some for seed in range(SEEDS)]
     publish([cell for cell, _ in made], pd.concat([rows for _, rows in made], ignore_index=True), folder)
-    return {name: bench.study(name, results=folder).table for name in ("sam_net.3", "sam_net.4")}
+    return {name: bench.study(name, results=folder) for name in ("sam_net.3", "sam_net.4")}, Committed(folder)
+
+
+@pytest.fixture(scope="module")
+def studies(studied):
+    return {name: study.table for name, study in studied[0].items()}
 
 
 def test_both_levels_of_what_is_committed_are_read(studies):
@@ -80,6 +86,18 @@ def test_verdicts_are_counted_table_by_table_and_together(studies):
     head = "\n".join(tell_counts(studies))
     assert head.startswith(summarise(pd.concat(studies.values()))) and "| all       | 65" in head
     assert "Of 65 differences, for these subjects" in head and "5 agrees" in head
+
+
+def test_a_study_costs_what_its_cells_took_and_a_shared_cell_once(studied, studies):
+    """By hand: base and wo_hrt and wo_central at the encoder, base and wo_latent at the videos, five seeds of each; of
+    these sam_net.4 reads the base alone."""
+    found, committed = studied
+    prices = {name: price(study.survey, committed.manifests()) for name, study in found.items()}
+    assert {len(some) for some in prices.values()} == {25, 10}
+    assert list(prices["sam_net.3"].values()) == pytest.approx([2 * 1.1] * 25)
+    counts = count_verdicts(studies, prices).set_index("table")
+    assert counts["core-hours"].tolist() == ["55.00", "22.00", "55.00"]
+    assert "core-hours" in "\n".join(tell_counts(studies, prices))
 
 
 def test_the_page_has_a_line_for_each_difference(studies):
