@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.names import check_hardware, check_setting
+from bench.api.names import check_hardware, check_setting, parse_workers
 from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
@@ -110,11 +110,15 @@ def measure_streams(many: int = 5000) -> pd.DataFrame:
     return measure_it((COUNTS[0], many))
 
 
-def measure_scale(workers: int = 2) -> pd.DataFrame:
-    """Seconds a cell on one worker of a cluster and on several, and the speed-up."""
+def measure_scale(workers: int | str = 2) -> pd.DataFrame:
+    """Seconds a cell on one worker of a cluster and on so many, and how many times as fast: a row for each number.
+
+    `workers` is one number or several separated by commas, as in "2,4"; one is always measured beside them.
+    """
+    counts = parse_workers(workers)
     from bench.audit.scale import measure_scale as measure_it
 
-    return measure_it((1, workers))
+    return measure_it(counts)
 
 
 def measure_statistics() -> pd.DataFrame:

@@ -212,6 +212,20 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_workers(text: str | int) -> tuple[int, ...]:
+    """The numbers of workers to measure, ascending, one among them: "4" is 1 and 4, "2,4" is 1, 2 and 4."""
+    parts = str(text).split(",")
+    counts = [int(part) for part in parts if re.fullmatch(r"[0-9]{1,4}", part.strip())]
+    if len(counts) < len(parts) or not all(1 <= count <= MOST_PROCESSES for count in counts):
+        raise BenchError(
+            f"--workers {text!r} is no number from 1 to {MOST_PROCESSES}, and no several of them separated by commas, "
+            "for example 1,2,4"
+        )
+    if twice := [count for count in dict.fromkeys(counts) if counts.count(count) > 1]:
+        raise BenchError(f"--workers {text!r} names {twice[0]} twice; name each number once, for example 1,2,4")
+    return tuple(sorted({1, *counts}))
+
+
 def shrink(dataset: str) -> str:
     """The tiny phantom of a data set's kind; raises BenchError for one that has a size already, or is no phantom."""
     kind, _, size = dataset.partition(":")

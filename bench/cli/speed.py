@@ -44,7 +44,7 @@ KINDS = ("scoring", "generate", "fit", "memory", "streams", "scale", "cost", "st
 @options.memory
 @click.option("--threads", type=POSITIVE, show_default="all cores", help="With scoring: threads of the judges.")
 @click.option("--many", type=POSITIVE, default=5000, help="With streams: how many clips, beside 100.")
-@click.option("--workers", type=POSITIVE, default=2, help="With scale: how many, beside one.")
+@click.option("--workers", default="2", metavar="N,N", help="With scale: how many, beside one; 2,4 takes both.")
 @options.runs
 @options.data_root
 @options.output
@@ -58,7 +58,7 @@ def speed(
     memory: str | None,
     threads: int | None,
     many: int,
-    workers: int,
+    workers: str,
     runs: Path,
     data_root: Path | None,
     format: str,

@@ -56,6 +56,8 @@ REFUSED = {
     "neither method nor paper": (("run",), ["--method NAME", "--paper TABLE"]),
     "a paper's table that is none": (("table", "--paper", "sam_net.9"), ["sam_net.9", "sam_net.4"]),
     "references of an ablation": (("table", "--ablation", "hrt", "--references"), ["leave the references out"]),
+    "no workers": (("speed", "scale", "--workers", "1,0"), ["'1,0'", "1 to 1024", "1,2,4"]),
+    "a number of workers twice": (("speed", "scale", "--workers", "2,4,2"), ["'2,4,2'", "2 twice"]),
     "jobs of an audit": (("audit", "--jobs", "2"), ["--jobs", "--measure"]),
 }
 
