@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api import names
-from bench.api.papers import describe, job_of, load_table, quick_datasets, read_committed
+from bench.api.papers import describe, job_of, load_table, note_hidden, quick_datasets, read_committed
 from bench.api.run import make_cells
 from bench.api.setting import load_or_shape
 from bench.core.errors import BenchError
@@ -42,6 +42,7 @@ class Study:
 
     survey: StudySurvey
     table: pd.DataFrame  # a row for each difference: `leaderboard.papers.study.COLUMNS`
+    notes: tuple[str, ...] = ()  # of cells that the store holds in another precision
 
     @property
     def sentence(self) -> str:
@@ -96,8 +97,10 @@ def study(
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
         return study(name, published=True, **options)
-    shelf = StoreShelf(Store(runs), viewers.__getitem__)
-    return Study(survey=surveyed, table=study_table(surveyed, shelf, find_planted))
+    store = Store(runs)
+    hidden = note_hidden(store, (job for jobs in surveyed.jobs.values() for job in jobs), data_root)
+    shelf = StoreShelf(store, viewers.__getitem__)
+    return Study(survey=surveyed, table=study_table(surveyed, shelf, find_planted), notes=hidden)
 
 
 def plan_study(

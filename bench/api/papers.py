@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bench.core.hardware import Precision
     from bench.scoring.views import Viewer
+    from bench.store.cells import Store
     from leaderboard.results import Committed
 
 PAPERS = ("sam_net.", "cine_neuron.")
@@ -37,6 +38,7 @@ class PaperTable:
     survey: Survey
     records: pd.DataFrame  # a row for each reported number, with what was measured
     differences: pd.DataFrame  # a row for each difference that its ablations claim, with ours and the verdict
+    notes: tuple[str, ...] = ()  # of cells that the store holds in another precision
 
     @property
     def lacking(self) -> int:
@@ -94,7 +96,27 @@ def paper_table(
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
         return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
-    return lay_beside(surveyed, StoreShelf(Store(runs), viewers.__getitem__))
+    store = Store(runs)
+    hidden = note_hidden(store, (job for jobs in surveyed.planned.values() for job in jobs), data_root)
+    return replace(lay_beside(surveyed, StoreShelf(store, viewers.__getitem__)), notes=hidden)
+
+
+def note_hidden(store: Store, jobs: Iterable[Job], data_root: str | Path | None) -> tuple[str, ...]:
+    """What `tell_hidden` says of the cells that would be these jobs' had another precision been asked for."""
+    from bench.datasets.catalogue import open_dataset
+    from bench.harness.shelf import find_in_other_precisions, is_current, tell_hidden
+    from bench.pretrained.suite import load_suite
+
+    found = find_in_other_precisions(store, jobs)
+    specs = [cell.manifest["spec"] for cell in found]
+    opened = {spec["dataset"]: open_dataset(spec["dataset"], data_root=data_root, make=False) for spec in specs}
+    suites = {spec["suite"]: load_suite(spec["suite"]) for spec in specs}
+    current = [
+        cell
+        for cell, spec in zip(found, specs, strict=True)
+        if is_current(cell.manifest, opened[spec["dataset"]], suites[spec["suite"]], spec["classes"])
+    ]
+    return tuple(tell_hidden(current))
 
 
 def read_committed(results: str | Path | Committed | None) -> Committed:

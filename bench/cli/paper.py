@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def show_paper(
             f"`{fill_in(table.survey, runs, data_root, precision)}`"
         )
     tell_absent(table.survey)
+    tell_notes(table.notes)
 
 
 def show_differences(
@@ -66,6 +68,7 @@ def show_differences(
             f"{lacking} of {len(table.differences)} differences are not run; fill in with "
             f"`{fill_in(table.survey, runs, data_root, precision)} --seeds 3`"
         )
+    tell_notes(table.notes)
 
 
 def show_study(study: bench.Study, format: str, output: Path | None) -> None:
@@ -83,6 +86,7 @@ def show_study(study: bench.Study, format: str, output: Path | None) -> None:
         complain(
             f"cannot be read at the {level}: {need.method} {need.variant} on {need.dataset}, {need.split}: {reason}"
         )
+    tell_notes(study.notes)
 
 
 def show_all_papers(
@@ -110,11 +114,12 @@ def show_all_papers(
     committed = read_committed(results) if published or results else None  # once for all tables
     asked: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
     asked |= {"runs": runs, "results": committed, "precision": precision}
-    parts, lacking = [], 0
+    parts, lacking, notes = [], 0, dict[str, None]()
     studies: dict[str, pd.DataFrame] = {}
     prices: dict[str, dict[str, float]] = {}
     for name in bench.paper_names():
         table = bench.paper_table(name, **asked)
+        notes |= dict.fromkeys(f"{name}: {note}" for note in table.notes)
         parts.append(f"## {name}: {table.survey.table.title}\n\n{render(table.lay_out())}")
         if table.lacking:
             fill = fill_in(table.survey, runs, data_root, precision)
@@ -122,6 +127,7 @@ def show_all_papers(
             lacking += table.lacking
         if len(table.differences):
             study = bench.study(name, **asked)
+            notes |= dict.fromkeys(f"{name}: {note}" for note in study.notes)
             studies[name] = study.table
             if committed:
                 prices[name] = price(study.survey, committed.manifests())
@@ -129,9 +135,11 @@ def show_all_papers(
             parts.append(f"{told}\n\n{render(lay_out_study(studies[name]))}")
     made = f" from the committed results ({committed.digest})" if committed else ""
     head = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]
+    head += [f"{note}.\n" for note in notes]
     head += tell_counts(studies, prices) if studies else []
     write("\n".join([*head, *parts]), output)
     say(f"{lacking} numbers are not run, or only in part")
+    tell_notes(notes)
 
 
 def check_page(format: str, differences: bool) -> None:
@@ -150,6 +158,12 @@ def fill_in(survey: Survey, runs: Path, data_root: Path | None, precision: Preci
     parts += [f"--precision {precision}"] if precision != "fp32" else []
     parts += [f"--runs {runs}"] if str(runs) != "runs" else []
     return " ".join(parts)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Say what the store holds that is left out."""
+    for note in notes:
+        say(note)
 
 
 def tell_absent(survey: Survey) -> None:

@@ -7,11 +7,12 @@ find out. Submitted videos have no code: a whole set of them is current where it
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bench.core.job import Job
 from bench.core.progress import say
 from bench.core.registry import UnknownName
 from bench.core.spec import CHOSEN, CellSpec, digest, is_submitted, precision_of
@@ -115,7 +116,7 @@ def tell_hidden(cells: Sequence[Cell]) -> list[str]:
         spec = cell.manifest["spec"]
         found.setdefault(precision_of(spec), set()).add(name_side((spec["method"], cell.manifest["variant"])))
     return [
-        f"made in {precision} too, and left out: {', '.join(sorted(sides))}; `--precision {precision}` chooses it"
+        f"made in {precision}, and left out: {', '.join(sorted(sides))}; `--precision {precision}` chooses it"
         for precision, sides in sorted(found.items())
     ]
 
@@ -124,6 +125,17 @@ def name_apart_from_precision(spec: Mapping[str, Any]) -> str:
     """What is the same for two cells that differ in nothing but precision."""
     settings = {name: value for name, value in spec.get("settings", {}).items() if name != "precision"}
     return digest({**spec, "settings": settings, "source": ""})
+
+
+def find_in_other_precisions(store: Store, jobs: Iterable[Job]) -> list[Cell]:
+    """The cells that are one of these, of whichever seed, but for their precision; by today's code or another."""
+    asked = {name_apart_from_precision({**job.spec.as_dict(), "seed": 0}): job.spec for job in jobs}
+    return [
+        cell
+        for cell in store.cells()
+        if (same := asked.get(name_apart_from_precision({**cell.manifest["spec"], "seed": 0})))
+        and precision_of(cell.manifest["spec"]) != precision_of(same.as_dict())
+    ]
 
 
 class StoreShelf:

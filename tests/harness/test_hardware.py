@@ -140,7 +140,7 @@ def test_of_two_precisions_tables_take_the_exact_one(
         store: Any = SimpleNamespace(cells=lambda order=order: order)
         shown = current_cells(store, open_dataset("phantom_eeg:tiny"), load_suite("mini"), 40)
         assert [cell.key for cell in shown] == [jobs["fp32"].spec.key]
-        line = "made in bf16 too, and left out: codec; `--precision bf16` chooses it"
+        line = "made in bf16, and left out: codec; `--precision bf16` chooses it"
         assert line in capsys.readouterr().err
         shelf.say_once.cache_clear()
         for asked, left in (("bf16", "fp32"), ("fp16", "bf16")):
@@ -150,7 +150,7 @@ def test_of_two_precisions_tables_take_the_exact_one(
             assert {found.key, hidden[0].key} == {job.spec.key for job in jobs.values()}
             rows = pd.DataFrame({"method": ["codec"], "variant": ["base"]})
             (told,) = note_hidden(rows, hidden)
-            assert told == f"made in {left} too, and left out: codec; `--precision {left}` chooses it"
+            assert told == f"made in {left}, and left out: codec; `--precision {left}` chooses it"
             assert note_hidden(rows.assign(method="retrieval"), hidden) == []
     assert "left out" not in capsys.readouterr().err, "a table says it in its notes"
 
