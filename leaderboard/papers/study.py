@@ -11,7 +11,8 @@ which level decides, in which metric, and how small an effect is of no interest.
     undecided               neither; `needs` says what would decide it
     not run                 nothing of it was measured
 
-One training says nothing of what another would, so a difference of one seed is undecided.
+One training says nothing of what another would, so a difference of one seed is undecided. One of several, but fewer
+than are declared, is judged as it is, and is told with how many.
 """
 
 from __future__ import annotations
@@ -58,7 +59,19 @@ COLUMNS = [
     *(f"{level}_{name}" for level in LEVELS for name in ("metric", *MEASURED)),
     *(f"matched_{name}" for name in ("difference", "low", "high", "parameters_ratio")),
     *("planted", "planted_low", "planted_high", "planted_what", "linear", "parameters_ratio"),
-    *("seeds", "subjects", "clips", "method", "variant", "split", "dataset", "suite", "classes", "phantom"),
+    *(
+        "seeds",
+        "seeds_declared",
+        "subjects",
+        "clips",
+        "method",
+        "variant",
+        "split",
+        "dataset",
+        "suite",
+        "classes",
+        "phantom",
+    ),
 ]
 Planted = Callable[[str, str], Sequence[float]]  # a data set and a figure of its card: each subject's, or none
 
@@ -140,12 +153,13 @@ def study_table(survey: StudySurvey, shelf: Shelf, planted: Planted) -> pd.DataF
     adjusted = adjust(found, list(deciding), declared)
     records = [
         {"row": row, "column": column, "paper_difference": difference(base, variant), "suite": survey.suite}
+        | {"seeds_declared": declared.seeds}
         | about_need(need, other)
         | decide(survey, found, adjusted, need, by, difference(base, variant))
         | tell_planted(declared, need, planted)
         for row, column, variant, base, need, other, by in cells
     ]
-    whole = dict.fromkeys(("seeds", "subjects", "clips", "classes"), "Int64")
+    whole = dict.fromkeys(("seeds", "seeds_declared", "subjects", "clips", "classes"), "Int64")
     return pd.DataFrame(records, columns=COLUMNS).astype(whole)
 
 
@@ -356,14 +370,26 @@ def kind_of(verdict: str) -> str:
     return f"{BOUNDED} x" if verdict.startswith(BOUNDED) else verdict
 
 
+def tell_few_seeds(row: pd.Series) -> str:
+    """Of how many seeds a difference is, where these are fewer than declared; else nothing.
+
+    >>> tell_few_seeds(pd.Series({"seeds": 3, "seeds_declared": 5})), tell_few_seeds(pd.Series({"seeds": pd.NA}))
+    ('3 of 5 seeds', '')
+    """
+    if pd.isna(row["seeds"]) or row["seeds"] >= row["seeds_declared"]:
+        return ""
+    return f"{row['seeds']} of {row['seeds_declared']} seeds"
+
+
 def summarise(table: pd.DataFrame) -> str:
     """The sentence that a study ends in."""
     counts = table["verdict"].map(kind_of).value_counts()
     told = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-    new = table["new_verdict"].dropna()
-    shown = int(new.isin([AGREES, DISAGREES]).sum())
-    return (
-        f"Of {len(table)} differences, for these subjects: {told}; {shown} of them hold for new subjects too."
-        if shown
-        else f"Of {len(table)} differences, for these subjects: {told}."
-    )
+    told = f"Of {len(table)} differences, for these subjects: {told}"
+    shown = int(table["new_verdict"].isin([AGREES, DISAGREES]).sum())
+    told += f"; {shown} of them hold for new subjects too" if shown else ""
+    decided = ~table["verdict"].isin([UNDECIDED, NOT_RUN])
+    few = table[decided & (table["seeds"] < table["seeds_declared"]).fillna(False)]
+    if len(few):
+        told += f"; {len(few)} of these verdicts rest on fewer seeds than the {few['seeds_declared'].iloc[0]} declared"
+    return f"{told}."

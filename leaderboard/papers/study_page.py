@@ -8,17 +8,18 @@ from typing import Any
 import pandas as pd
 
 from leaderboard.papers.layout import show_number
-from leaderboard.papers.study import KINDS, StudySurvey, kind_of, summarise
+from leaderboard.papers.study import KINDS, StudySurvey, kind_of, summarise, tell_few_seeds
 from leaderboard.papers.study_text import interval, tell_difference
 from leaderboard.rendering import render
 
 LEGEND = """\
 A difference is base − variant, paired, with its 95 % interval over clips and seeds: of the subjects that were
 measured, as a paper's verdict is of its own; *new subjects* are others like them. The verdict is given at the level
-that is named, by the metric, margin and number of seeds that `leaderboard/papers/study.toml` declares, with Holm's
-correction within the table. *Core-hours*: what the cells took that were read, by their manifests, scoring and loading
-aside; tables share cells. *No effect larger than x*: by two one-sided tests, and x is at most the margin. *Planted*:
-what a reader who knows all of the phantom loses by the same change (40-way of concepts), a linear one behind it.
+that is named, by the metric and margin that `leaderboard/papers/study.toml` declares, with Holm's correction within
+the table. It declares a number of seeds too: *(3 of 5 seeds)* behind a verdict says that fewer are there. *Core-hours*:
+what the cells took that were read, by their manifests, scoring and loading aside; tables share cells. *No effect larger
+than x*: by two one-sided tests, and x is at most the margin. *Planted*: what a reader who knows all of the phantom
+loses by the same change (40-way of concepts), a linear one behind it.
 """
 
 
@@ -39,7 +40,7 @@ def lay_out_row(row: pd.Series) -> dict[str, str]:
         "at the encoder": show_difference(row, "encoder_"),
         "at the videos": show_difference(row, "video_"),
         "decided at": f"the {'videos' if at == 'video' else at}",
-        "verdict": str(row["verdict"]),
+        "verdict": f"{row['verdict']} ({few})" if (few := tell_few_seeds(row)) else str(row["verdict"]),
         "would need": row["needs"] if pd.notna(row["needs"]) else "",
         "new subjects": interval(row, f"{at}_new_low", f"{at}_new_high"),
         "verdict for these": row["new_verdict"] if pd.notna(row["new_verdict"]) else "",

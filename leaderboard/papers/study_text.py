@@ -18,7 +18,7 @@ from leaderboard.narrow import WIDTH, wrap
 from leaderboard.papers.declared import LEVELS
 from leaderboard.papers.layout import show_number
 from leaderboard.papers.narrow import shorten
-from leaderboard.papers.study import AGREES, DISAGREES, UNDECIDED, summarise
+from leaderboard.papers.study import AGREES, DISAGREES, UNDECIDED, summarise, tell_few_seeds
 
 PAPER, THESE, NEW = 7, 24, 18  # columns of the paper's difference, of ours, and of the interval for new subjects
 
@@ -72,6 +72,8 @@ def tell_line(row: pd.Series, label: str) -> Iterator[str]:
     beside = list(tell_beside(row))
     if row["needs"] and pd.notna(row["needs"]):
         beside.insert(0, f"would need {row['needs']}" if row["verdict"] == UNDECIDED else str(row["needs"]))
+    if few := tell_few_seeds(row):
+        beside.insert(0, f"by {few}")
     if beside:
         yield from (f"      {part}" for part in wrap_at("; ".join(beside), WIDTH - 6))
 

@@ -10,8 +10,10 @@ from test_results import make_cell
 import bench
 from bench.core.spec import CellSpec
 from bench.core.variants import find_variant
+from leaderboard.papers.declared import load_declared
 from leaderboard.papers.study import summarise
 from leaderboard.papers.study_page import count_verdicts, lay_out_study, price, tell_counts
+from leaderboard.papers.study_text import tell_study
 from leaderboard.results import Committed, publish
 
 SEEDS, SUBJECTS, CLIPS = 5, (1, 2, 3), np.arange(8)
@@ -47,12 +49,17 @@ def make(variant, seed, output):
     return cell, pd.concat(rows, ignore_index=True)
 
 
+def publish_seeds(folder, seeds):
+    """So many seeds of two variants at the encoder and of one at the videos, with their bases."""
+    at = {"": ("base", "wo_latent"), "embedding": ("base", "wo_hrt", "wo_central")}
+    made = [make(one, seed, output) for output, some in at.items() for one in some for seed in range(seeds[output])]
+    publish([cell for cell, _ in made], pd.concat([rows for _, rows in made], ignore_index=True), folder)
+
+
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    at = {"": ("base", "wo_latent"), "embedding": ("base", "wo_hrt", "wo_central")}
-    made = [make(one, seed, output) for output, some in at.items() for one in some for seed in range(SEEDS)]
-    publish([cell for cell, _ in made], pd.concat([rows for _, rows in made], ignore_index=True), folder)
+    publish_seeds(folder, {"": SEEDS, "embedding": SEEDS})
     return {name: bench.study(name, results=folder) for name in ("sam_net.3", "sam_net.4")}, Committed(folder)
 
 
@@ -109,3 +116,26 @@ def test_the_page_has_a_line_for_each_difference(studies):
     assert hrt["seeds × subjects × clips"] == "5 × 3 × 8"
     ssim = laid.loc[("A. w/o HRT", "SSIM")]
     assert ssim["verdict"] == "undecided" and ssim["would need"].startswith("videos") and ssim["at the encoder"] == ""
+
+
+def test_what_rests_on_fewer_seeds_than_declared_says_so(studies, tmp_path):
+    """Three seeds of the videos where five are declared: SSIM without latents is the one verdict that they give."""
+    publish_seeds(tmp_path, {"": 3, "embedding": SEEDS})
+    table = bench.study("sam_net.3", results=tmp_path).table
+    few = table[(table["seeds"] < table["seeds_declared"]).fillna(False)]
+    assert few[["variant", "column"]].to_numpy().tolist() == [["wo_latent", "SSIM"]]
+    assert set(table["seeds_declared"]) == {load_declared().seeds} == {5}
+    laid = lay_out_study(table).set_index(["row", "column"])["verdict"]
+    assert (
+        laid["G. w/o Latent", "SSIM"] == "agrees (3 of 5 seeds)" and laid["A. w/o HRT", "Video-based 2-way"] == "agrees"
+    )
+    assert laid.str.contains("seeds").sum() == 1
+    end = "; 1 of these verdicts rest on fewer seeds than the 5 declared."
+    assert summarise(table).endswith(end) and end in next(tell_counts({"sam_net.3": table}))
+    text = tell_study(table)
+    assert text.count("by 3 of 5 seeds") == 1 and " ".join(text.split()).endswith(end)
+    for whole in studies.values():
+        assert "fewer" not in summarise(whole) and " of 5 seeds" not in tell_study(whole)
+        assert not lay_out_study(whole)["verdict"].str.contains("seeds").any()
+    assert "fewer" not in summarise(table.assign(seeds_declared=3)), "by such a declaration three are all"
+    assert "fewer" not in summarise(table.assign(verdict="undecided")), "nothing rests on them"
