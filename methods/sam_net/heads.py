@@ -15,13 +15,13 @@ Where the paper leaves a choice:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
+from bench.toolbox.columns import Targets, find_vectors, walk_columns
 from methods.sam_net.hrt import HybridRegionTemporalEncoder, PlainEncoder
 from methods.sam_net.views import Views
 
@@ -53,31 +53,51 @@ class LowRankHead(nn.Module):
 
     def learn_basis(
         self,
-        targets: Float[Tensor, clip * target],
+        targets: Targets,
         groups: Int64[Tensor, " clip"] | None = None,
         *,
+        caption: Int64[Tensor, " clip"] | None = None,
         group_share: float | None = None,
     ) -> Float[Tensor, "clip rank"]:
         """Take mean, basis and weights from the targets of the training clips, and return their coefficients.
 
-        The weights make the loss that of the full targets as a share of their variance, but for the constant outside
-        the basis. `group_share` gives the means of the groups that share of it, whatever their share of variance.
+        The targets stay where they are: some numbers of all clips are on the device at a time (`walk_columns`, which
+        `caption` is for). The weights make the loss that of the full targets as a share of their variance, but for the
+        constant outside the basis. `group_share` gives the means of the groups that share of it, whatever their share
+        of variance.
         """
-        flat = targets.flatten(1).double()  # (n, P)
-        mean = flat.mean(dim=0)
-        means = group_means(flat, groups) if groups is not None else mean.expand_as(flat)
-        between, made = find_directions(means - mean, self.group_rank)
-        within, rest = find_directions(flat - means, len(self.basis) - self.group_rank)
-        basis, coefficients = torch.cat([between, within]), torch.cat([made, rest], dim=1)
+        clips, device = len(targets if caption is None else caption), self.basis.device
+        ranks = [rank for rank in (self.group_rank, len(self.basis) - self.group_rank) if rank]
+        groups = None if groups is None else groups.to(device)
+
+        def walk() -> Iterator[tuple[slice, Float[Tensor, " number"], list[Float[Tensor, "clip number"]]]]:
+            """Each part's numbers, their mean, and the deviations of groups from it and of clips from their groups."""
+            for columns, some in walk_columns(targets, caption):
+                flat = some.to(device).double()
+                mean = flat.mean(dim=0)
+                means = mean.expand_as(flat) if groups is None else group_means(flat, groups)
+                yield columns, mean, [means - mean, flat - means] if self.group_rank else [flat - means]
+
+        products = [torch.zeros(clips, clips, dtype=torch.float64, device=device) for _ in ranks]
+        for _, _, deviations in walk():
+            for total, one in zip(products, deviations, strict=True):
+                total += one @ one.T
+        vectors = [find_vectors(products.pop(0), rank)[1] for rank in ranks]
+        mean, basis = self.mean.double().zero_(), self.basis.double().zero_()
+        for columns, some, deviations in walk():
+            mean[columns] = some
+            basis[:, columns] = torch.cat(
+                [own.T @ one / clips**0.5 for own, one in zip(vectors, deviations, strict=True)]
+            )
         weights = basis.square().sum(dim=1)
         if group_share is not None:
-            parts = weights.split([len(between), len(within)])
-            shares = (group_share, 1.0 - group_share)
-            weights = torch.cat([s * part / part.sum().clamp_min(1e-12) for s, part in zip(shares, parts, strict=True)])
+            shares = (group_share, 1.0 - group_share)[-len(ranks) :]
+            parts = zip(shares, weights.split(ranks), strict=True)
+            weights = torch.cat([share * part / part.sum().clamp_min(1e-12) for share, part in parts])
         self.mean.copy_(mean)
         self.basis.copy_(basis)
         self.weights.copy_(weights / weights.sum().clamp_min(1e-12))
-        return coefficients.to(self.basis)
+        return (torch.cat(vectors, dim=1) * clips**0.5).to(self.basis)
 
     def expand(self, coefficients: Float[Tensor, "trial rank"]) -> Float[Tensor, trial * target]:
         return (self.mean + coefficients @ self.basis).unflatten(1, self.shape)
@@ -88,22 +108,6 @@ def group_means(flat: Float[Tensor, "clip size"], groups: Int64[Tensor, " clip"]
     _, index, count = groups.unique(return_inverse=True, return_counts=True)
     total = flat.new_zeros(len(count), flat.shape[1]).index_add_(0, index, flat)
     return (total / count[:, None])[index]
-
-
-def find_directions(
-    centred: Float[Tensor, "clip size"], rank: int
-) -> tuple[Float[Tensor, "rank size"], Float[Tensor, "clip rank"]]:
-    """Principal directions, each as long as the deviation along it, and the unit-variance coefficients.
-
-    Found from the clips' Gram matrix: a target has many more numbers than there are clips. Directions that the clips do
-    not span are zero.
-    """
-    values, vectors = torch.linalg.eigh(centred @ centred.T)  # ascending
-    floor = 1e-9 * values[-1].clamp_min(1e-12)
-    values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
-    vectors = vectors * torch.where(vectors.sum(dim=0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
-    vectors = functional.pad(vectors * (values > floor), (0, rank - vectors.shape[1]))
-    return vectors.T @ centred / len(centred) ** 0.5, vectors * len(centred) ** 0.5
 
 
 class Decoder(nn.Module):

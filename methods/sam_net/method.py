@@ -27,13 +27,15 @@ from torch import Tensor
 
 from bench.core.contracts import BrainData, Modality, Signals, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
-from bench.core.progress import track
+from bench.pretrained.generators.tune_a_video import encode_clips
 from bench.toolbox.budget import release
+from bench.toolbox.joined import join_sets
 from bench.toolbox.parameters import take_fields
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.rows import digest_video
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, seeded
 from methods.sam_net.covariance import measure_covariance, recolour
 from methods.sam_net.heads import Decoder
@@ -54,12 +56,9 @@ from methods.sam_net.views import (
     Mapper,
     Recording,
     Viewer,
-    join_recordings,
     measure_band_covariance,
     rows_by_subject,
 )
-
-ENCODED = 64  # clips encoded at once
 
 
 class SamNet:
@@ -86,9 +85,9 @@ class SamNet:
         """Stage 1: train HRT on the known subjects, on their validation block too (`use_validation`)."""
         parameters = self.parameters
         self.clip_shape = train.video.shape[1:]
-        parts = [train, validation] if parameters.use_validation else [train]
-        recording = join_recordings([self.prepare(part.brain, part.sampling_rate) for part in parts])
-        numbers, index = np.unique(np.concatenate([part.subject for part in parts]), return_inverse=True)
+        train = join_sets([train, validation] if parameters.use_validation else [train])
+        recording = self.prepare(train.brain, train.sampling_rate)
+        numbers, index = np.unique(train.subject, return_inverse=True)
         subject = torch.from_numpy(index.astype(np.int64)).to(self.device)
         rate = min(parameters.sampling_rate, train.sampling_rate)
         with seeded(self.device, "sam_net", "network", self.seed):
@@ -96,16 +95,13 @@ class SamNet:
             decoder = build_decoder(parameters, train.channels, samples, rate, self.suite.geometry)
             classifiers = build_classifiers(parameters, len(numbers))
         self.decoder = decoder.to(self.device)
-        text, latents = (torch.cat(both) for both in zip(*map(self.encode, parts), strict=True))
-        release(self.suite, "text_encoder", "vae")
-        concepts = torch.from_numpy(np.concatenate([part.concepts for part in parts]))
-        self.captions = learn_captions(text, concepts)
-        text = self.decoder.text.learn_basis(
-            text.to(self.device), concepts.to(self.device), group_share=parameters.concept_share
-        )
-        latents = self.decoder.latents.learn_basis(latents.to(self.device))
-        starts = np.cumsum([0, *(len(part.video) for part in parts)])[: len(parts)]
-        clip = torch.from_numpy(np.concatenate([part.clip + at for part, at in zip(parts, starts, strict=True)]))
+        tokens, caption = encode_captions(self.suite, train.captions), number_captions(train.captions)[1]
+        release(self.suite, "text_encoder")
+        concepts = torch.from_numpy(train.concepts)
+        self.captions = learn_captions(tokens, concepts, caption)
+        text = self.decoder.text.learn_basis(tokens, concepts, caption=caption, group_share=parameters.concept_share)
+        latents = self.decoder.latents.learn_basis(encode_clips(self.suite, train.video))
+        clip = torch.from_numpy(train.clip)
         who = numbers[index]
         self.viewer = Viewer(
             self.group_electrodes(train.channels),
@@ -137,8 +133,7 @@ class SamNet:
                 augmentation=make_generator("sam_net", "augmentation", self.seed),
                 phase=f"training HRT on {len(numbers)} subject{'s' if len(numbers) > 1 else ''}",
             )
-        clips = [clip for part in parts for clip in digest_clips(part)]
-        powers = examples.views.powers
+        powers, clips = examples.views.powers, digest_clips(train)
         self.sources = gather_sources(recording.slow, powers, clips, subject, source=parameters.mapping_source)
 
     def adapt(self, calibration: TrainingSet) -> None:
@@ -249,20 +244,6 @@ class SamNet:
         chosen = self.parameters.regions if self.parameters.encoder == "hrt" else REGIONS
         regions = [indices for region, indices in assign_regions(channels).items() if region in chosen and indices]
         return regions if self.parameters.sphering == "regions" else [[index for part in regions for index in part]]
-
-    @torch.inference_mode()
-    def encode(
-        self, train: TrainingSet
-    ) -> tuple[Float[Tensor, "clip token width"], Float[Tensor, "clip frame channel height width"]]:
-        """What HRT is to predict for each training clip; off the device."""
-        geometry = self.suite.geometry
-        text, latents = [], []
-        for start in track(range(0, len(train.video), ENCODED), "encoding training clips"):
-            part = slice(start, start + ENCODED)
-            text.append(self.suite.encode_text(list(train.captions[part])))
-            shown = fit_clips(train.video[part], (geometry.frames, geometry.height, geometry.width, 3))
-            latents.append(self.suite.encode_video(shown))
-        return torch.cat(text), torch.cat(latents)
 
 
 def build_classifiers(parameters: Parameters, subjects: int) -> list[SubjectClassifier]:

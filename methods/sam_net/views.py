@@ -80,11 +80,6 @@ Maps = Mapping[int, Mapper]  # by subject
 NOBODY: Maps = {}
 
 
-def join_recordings(parts: Sequence[Recording]) -> Recording:
-    fast = [part.fast for part in parts if part.fast is not None]
-    return Recording(torch.cat([part.slow for part in parts]), torch.cat(fast) if fast else None, parts[0].rate)
-
-
 def join_views(parts: Sequence[Views]) -> Views:
     powers = [part.powers for part in parts if part.powers is not None]
     return Views(torch.cat([part.waveforms for part in parts]), torch.cat(powers) if powers else None)

@@ -73,10 +73,10 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
     yield Work(
         phase="fit",
         what="captions into text embeddings",
-        items=fold.clips,
+        items=fold.captions,
         call=lambda: suite.encode_text([""]),
         networks=[suite.text_encoder],
-        host=4 * fold.clips * text,
+        host=4 * fold.captions * text,
     )
     yield Work(
         phase="fit",

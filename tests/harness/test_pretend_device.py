@@ -7,6 +7,7 @@ a GPU. `test_pretended_rules.py` holds the pretence itself to what torch does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -31,11 +32,13 @@ from bench.pretrained.suite import load_suite
 from bench.scoring.score_cell import score_cell
 from bench.store.cells import Store
 from bench.store.predictions import write_predictions
+from bench.toolbox import encoded, rows
 from methods.cine_neuron.analysis.interpretation import measure_voxel_weights
 from methods.cine_neuron.analysis.retrieval_accuracy import find_memories
 from methods.sam_net.analysis.distributions import encode, measure_log_covariance
 from methods.sam_net.analysis.electrodes import measure_truth, read_network
 
+STREAMED = {"sam_net"}  # methods whose targets stay off the device, but for those of a batch
 OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other tensors over than by default
     "sam_net": [{"adaptation": "recolour", "guidance": 2.0, "keyframe_guidance": 2.0}],
     "cine_neuron": [
@@ -49,9 +52,22 @@ OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other te
 }
 
 
+class WatchedDevice(PretendDevice):
+    """Remembers the shapes of what is placed or made on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def mark(self, tensor: torch.Tensor) -> None:
+        if not self.is_far(tensor):
+            self.shapes.add(tuple(tensor.shape))
+        super().mark(tensor)
+
+
 @pytest.fixture(scope="module")
-def device() -> PretendDevice:
-    return PretendDevice()
+def device() -> WatchedDevice:
+    return WatchedDevice()
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +90,27 @@ def list_ways() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "dataset", "parameters"), list_ways())
-def test_methods_run_on_another_device(name, dataset, parameters, device, suite):
+def test_methods_run_on_another_device(name, dataset, parameters, device, suite, monkeypatch):
+    """With no more there than a batch, or some numbers, of what the clips are to be learned as."""
+    monkeypatch.setattr(rows, "PART", 2**16)
+    monkeypatch.setattr(encoded, "ENCODED", 8)
+    device.shapes.clear()
     with device:
-        video = Fitted(name, dataset, suite, **parameters).reconstruct()
+        fitted = Fitted(name, dataset, suite, **parameters)
+        video = fitted.reconstruct()
     assert video.dtype == np.uint8 and len(video) == 2
+    if name in STREAMED:
+        assert not find_whole(device.shapes, fitted, suite.geometry)
+
+
+def find_whole(shapes: set[tuple[int, ...]], fitted: Fitted, g: Any) -> list[tuple[int, ...]]:
+    """Of shapes those that hold the tokens or the latents of all trained clips, captions or trials."""
+    parts = [fitted.part(part) for part in ("train", "validation")]
+    counts = {sum(len(part.captions) for part in parts), sum(len(part.clip) for part in parts)}
+    counts |= {len({caption for part in parts for caption in part.captions})}
+    assert min(counts) > 16  # which is more than a batch
+    sizes = {g.tokens * g.text_width, g.frames * g.latent_channels * g.latent_height * g.latent_width}
+    return [one for one in shapes if one and one[0] in counts and math.prod(one[1:]) in sizes]
 
 
 @pytest.mark.parametrize("start", get_args(Start))

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from sam_world import CAP, FakeSuite
 
 from bench.core.errors import BenchError
+from bench.toolbox import rows as toolbox_rows
+from bench.toolbox.encoded import CaptionTokens
 from methods.sam_net.covariance import measure_covariance, recolour, sphere_groups
 from methods.sam_net.heads import LowRankHead, measure_error
 from methods.sam_net.hrt import assign_regions
@@ -71,6 +73,29 @@ def test_a_head_with_groups_spans_their_means_first_and_rebuilds_the_targets() -
     assert torch.allclose(head.expand(coefficients * (torch.arange(11) < 2)), means, atol=1e-4)
     assert head.weights[:2].sum().item() == pytest.approx(0.7)
     assert torch.allclose(coefficients.square().mean(dim=0), torch.ones(11), atol=1e-4)
+
+
+@pytest.mark.parametrize("part", [1, 40 * 3 * 4, 2**26])
+def test_a_basis_is_learned_from_some_numbers_of_all_clips_at_a_time(monkeypatch, part: int) -> None:
+    """Of captions that several clips share; as numpy finds it in the whole targets of the clips."""
+    monkeypatch.setattr(toolbox_rows, "PART", part)
+    rng = np.random.default_rng(0)
+    said, caption = rng.normal(size=(30, 4, 5)), rng.integers(0, 30, 40)
+    groups = caption % 3 * 7
+    head = LowRankHead(4, (6, 5), rank=3, group_rank=2)
+    tokens = CaptionTokens(torch.from_numpy(said).float(), 6)
+    made = head.learn_basis(tokens, torch.from_numpy(groups), caption=torch.from_numpy(caption), group_share=0.7)
+    flat = np.pad(said, [(0, 0), (0, 2), (0, 0)])[caption].reshape(40, -1)
+    means = np.stack([flat[groups == one].mean(axis=0) for one in groups])
+    np.testing.assert_allclose(head.mean, flat.mean(axis=0), atol=1e-6)
+    for block, deviations in ((slice(0, 2), means - flat.mean(axis=0)), (slice(2, 5), flat - means)):
+        count = block.stop - block.start
+        _, lengths, directions = np.linalg.svd(deviations, full_matrices=False)
+        basis = head.basis[block].numpy()
+        np.testing.assert_allclose(np.linalg.norm(basis, axis=1), lengths[:count] / 40**0.5, rtol=1e-5)
+        np.testing.assert_allclose(abs(basis @ directions[:count].T), np.diag(lengths[:count] / 40**0.5), atol=1e-5)
+        rebuilt, share = made[:, block].numpy() @ basis, directions[:count]
+        np.testing.assert_allclose(rebuilt, deviations @ share.T @ share, atol=1e-5)
 
 
 def test_it_is_built_at_the_papers_sizes() -> None:

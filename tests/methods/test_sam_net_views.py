@@ -7,7 +7,7 @@ import torch
 from scipy.signal import hilbert
 
 from methods.sam_net.covariance import apply_map
-from methods.sam_net.views import Mapper, Recording, Viewer, join_recordings, measure_level, measure_powers, take_powers
+from methods.sam_net.views import Mapper, Recording, Viewer, measure_level, measure_powers, take_powers
 
 RATE = 200.0
 BANDS = ((8.0, 13.0), (35.0, 80.0))
@@ -57,12 +57,9 @@ def test_powers_of_many_trials_are_those_of_each_and_as_long_as_the_slow_signals
     torch.testing.assert_close(level.std(dim=(0, 3)), torch.ones(2, 3), atol=1e-3, rtol=0)
 
 
-def test_recordings_are_joined_in_order_and_a_band_s_map_comes_before_its_power() -> None:
+def test_a_band_s_map_comes_before_its_power() -> None:
     slow, fast = torch.randn(4, 3, 5), torch.randn(4, 3, 400)
     recording = Recording(slow, fast, RATE)
-    again = join_recordings([recording[:1], recording[1:]])
-    assert torch.equal(again.slow, slow) and torch.equal(again.fast, fast)
-    assert join_recordings([Recording(slow, None, RATE), Recording(slow, None, RATE)]).fast is None
     viewer = Viewer([[0, 1, 2]], BANDS, steps=5, shrinkage=(0.0, 0.0))
     viewer.learn_spheres(recording, np.zeros(4, np.int64))
     first, second = torch.randn(2, 3, 3, dtype=torch.float64)
