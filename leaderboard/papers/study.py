@@ -28,6 +28,7 @@ import pandas as pd
 from bench.core.job import Job
 from bench.core.variants import name_profiled, split_profiled
 from leaderboard.board import BASE
+from leaderboard.papers.checked import tell_checked
 from leaderboard.papers.declared import LEVELS, Declared, Level
 from leaderboard.papers.differences import difference, pair_cells
 from leaderboard.papers.measure import Need, Shelf, choose_metric, find_keys, find_need, first_part
@@ -127,7 +128,10 @@ def matched_of(need: Need) -> Need:
 
 
 def study_table(survey: StudySurvey, shelf: Shelf, planted: Planted) -> pd.DataFrame:
-    """A row (`COLUMNS`) for each difference that the table's ablations claim. `planted` looks a phantom's card up."""
+    """A row (`COLUMNS`) for each difference that the table's ablations claim. `planted` looks a phantom's card up.
+
+    `attrs["notes"]` say what was checked of those that disagree.
+    """
     declared = survey.declared
     cells: list[tuple[str, str, ReportedCell, ReportedCell, Need, Need, dict[Level, str | None]]] = []
     for row, column, variant, base in pair_cells(survey.table):
@@ -160,7 +164,9 @@ def study_table(survey: StudySurvey, shelf: Shelf, planted: Planted) -> pd.DataF
         for row, column, variant, base, need, other, by in cells
     ]
     whole = dict.fromkeys(("seeds", "seeds_declared", "subjects", "clips", "classes"), "Int64")
-    return pd.DataFrame(records, columns=COLUMNS).astype(whole)
+    table = pd.DataFrame(records, columns=COLUMNS).astype(whole)
+    table.attrs["notes"] = list(tell_checked(survey.table.name, table[table["verdict"] == DISAGREES]))
+    return table
 
 
 def about_need(need: Need, base: Need) -> dict[str, Any]:

@@ -24,8 +24,10 @@ loses by the same change (40-way of concepts), a linear one behind it.
 
 
 def lay_out_study(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `leaderboard.papers.study.study_table` as text, a line for each difference."""
-    return pd.DataFrame([lay_out_row(row) for _, row in table.iterrows()])
+    """Rows of `leaderboard.papers.study.study_table` as text, a line for each difference, with their notes."""
+    laid = pd.DataFrame([lay_out_row(row) for _, row in table.iterrows()])
+    laid.attrs["notes"] = table.attrs.get("notes", [])
+    return laid
 
 
 def lay_out_row(row: pd.Series) -> dict[str, str]:

@@ -30,7 +30,8 @@ def tell_study(table: pd.DataFrame) -> str:
         "base − variant, 95 % intervals over clips and seeds, for these subjects and for new ones; verdicts by Holm "
         "within the table, at the level that leaderboard/papers/study.toml declares; (agrees): of new subjects too."
     )
-    return "\n\n".join([*blocks, "\n".join(wrap(legend)), "\n".join(wrap(summarise(table)))]) + "\n"
+    notes = ["\n".join(wrap(note)) for note in table.attrs.get("notes", ())]
+    return "\n\n".join([*blocks, *notes, "\n".join(wrap(legend)), "\n".join(wrap(summarise(table)))]) + "\n"
 
 
 def tell_row(rows: pd.DataFrame) -> Iterator[str]:

@@ -19,13 +19,18 @@ from bench.core.spec import EMBEDDING, CellSpec
 from bench.core.variants import find_variant
 from bench.harness import shared_fits
 from leaderboard.narrow import WIDTH
+from leaderboard.papers import checked
 from leaderboard.papers.declared import load_declared
+from leaderboard.papers.differences import pair_cells
 from leaderboard.papers.reported import ReportedError, load_table, table_names
 from leaderboard.papers.study import list_needs, pair_rows, study_table, summarise
+from leaderboard.papers.study_page import lay_out_study
 from leaderboard.papers.study_text import tell_study
+from leaderboard.rendering import render
 from metrics.embedding import EMBEDDING as ENCODER
 from metrics.protocols import PROTOCOLS
 
+LOAD = checked.load_checked
 PAPERS = [name for name in table_names() if name.startswith(("sam_net.", "cine_neuron."))]
 SUBJECTS, CONCEPTS, CLIPS, SEEDS = 4, 15, 2, 5
 # what is lost at the encoder: surely, surely the other way, surely nothing, and what cannot be told
@@ -168,6 +173,41 @@ def test_text_fits_and_ends_in_a_sentence(decided):
     assert summarise(decided).startswith("Of 45 differences, for these subjects: ")
     for words in ("would need", "matched in size: 0.0", "planted, 40-way of concepts: 0.0300", "disagrees"):
         assert words in text
+
+
+def test_what_was_checked_stands_below_what_disagrees(decided, tmp_path, monkeypatch):
+    """Of the planted disagreements (without frontal, five columns), two are noted, one of them on other data."""
+    disagrees = decided[decided["verdict"] == "disagrees"]
+    assert [note.count(checked.NOTHING) for note in decided.attrs["notes"]] == [1] * len(disagrees) == [1] * 5
+    entry = {"table": "sam_net.3", "row": "B. w/o Frontal", "suite": "mini"}
+    noted = [
+        {**entry, "column": "Video-based 2-way", "dataset": "phantom_eeg:tiny", "text": "a gain was planted"},
+        {**entry, "column": "Frame-based 2-way", "dataset": "seed_dv", "text": "of other data"},
+        {**entry, "row": "A. w/o HRT", "column": "SSIM", "dataset": "phantom_eeg:tiny", "text": "of no disagreement"},
+    ]
+    lines = [line for one in noted for line in ("[[checked]]", *(f"{key} = {json.dumps(one[key])}" for key in one))]
+    (tmp_path / "checked.toml").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(checked, "load_checked", lambda: LOAD(tmp_path / "checked.toml"))
+    notes = list(checked.tell_checked("sam_net.3", disagrees))
+    assert notes[0] == "B. w/o Frontal, Video-based 2-way disagrees: a gain was planted"
+    assert [note.endswith(checked.NOTHING) for note in notes] == [False, True, True, True, True]
+    table = decided.copy()
+    table.attrs["notes"] = notes
+    text, page = tell_study(table), render(lay_out_study(table))
+    assert notes[0] in " ".join(text.split()) and text.rstrip().endswith(summarise(table).split()[-1])
+    assert notes[0] in page.splitlines() and "of other data" not in text + page
+    (tmp_path / "checked.toml").write_text("\n".join(lines[:7] * 2), encoding="utf-8")
+    with pytest.raises(ReportedError, match=r"two entries of sam_net\.3, B\. w/o Frontal"):
+        checked.load_checked()
+    (tmp_path / "checked.toml").write_text("\n".join(lines[:5]), encoding="utf-8")
+    with pytest.raises(ReportedError, match="must hold column, dataset, row, suite, table, text"):
+        checked.load_checked()
+
+
+def test_what_was_checked_is_of_differences_that_a_paper_claims():
+    for table, row, column, dataset, _ in checked.load_checked():
+        claimed = [(one, other) for one, other, *_ in pair_cells(load_table(table))]
+        assert (row, column) in claimed and dataset in BUILT_IN["datasets"]
 
 
 def test_only_whole_seeds_are_paired():
