@@ -112,13 +112,13 @@ def measure_alignment(
     aligner: TemporalAligner,
     signals: Float[Tensor, "trial channel time"],
     clip: Int64[Tensor, " trial"],
-    latents: Float[Tensor, "clip frame channel y x"],
+    true: Float[Tensor, "trial frame channel y x"],
     *,
     contrast: float,
     temperature: float,
 ) -> Float[Tensor, ""]:
     """The loss of the aligner; `contrast` is the share w of InfoNCE."""
-    said, true = aligner(signals), latents[clip]
+    said = aligner(signals)
     if aligner.released_axes:  # its loss unpacks (trial, frame, channel, …) from (trial, channel, frame, …)
         said, true = said.transpose(1, 2), true.transpose(1, 2)
     said, true = said.flatten(2), true.flatten(2)  # (B, N, P)

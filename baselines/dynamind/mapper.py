@@ -123,8 +123,8 @@ class RegionalMapper(nn.Module):
 class Answers(NamedTuple):
     """What the mapper is to say of each clip, and which clips are alike."""
 
-    text: Float[Tensor, "clip text"]
-    caption: Int64[Tensor, " clip"]  # number of the caption: equal captions, equal numbers
+    text: Float[Tensor, "caption text"]  # off the device: read for the clips of a batch
+    caption: Int64[Tensor, " clip"]  # row of `text`: equal captions, equal numbers
     image: Float[Tensor, "clip image"]
     category: Int64[Tensor, " clip"]
 
@@ -141,7 +141,9 @@ def measure_mapping(
     said = mapper(signals)
     loss = said.common.new_zeros(())
     if said.text is not None:
-        loss = loss + weights[0] * info_nce(said.text, answers.text[clip], answers.caption[clip], temperature)
+        caption = answers.caption[clip]
+        true = answers.text[caption.to(answers.text.device)].to(said.text.device)
+        loss = loss + weights[0] * info_nce(said.text, true, caption, temperature)
     if said.image is not None:
         loss = loss + weights[1] * info_nce(said.image, answers.image[clip], clip, temperature)
     if mapper.category is not None:

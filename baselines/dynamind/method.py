@@ -21,6 +21,7 @@ suite; `ablations.toml` has the paper's size as the profile `paper`. Where the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,12 +41,15 @@ from bench.core.seeds import derive_seed
 from bench.pretrained.generators.pipelines import draw_noise
 from bench.pretrained.generators.tune_a_video import InflatedUNet, encode_clips, sample, tune
 from bench.toolbox.budget import release
-from bench.toolbox.encoded import remember
+from bench.toolbox.columns import measure_spread
+from bench.toolbox.encoded import CaptionTokens, remember
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import read_resampled
 from bench.toolbox.resize import fit_clips
+from bench.toolbox.rows import collect_all
 from bench.toolbox.sizes import count_parameters
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, plan_steps, seeded
 
 CHUNK = 512  # trials passed through a network at once
@@ -56,9 +60,8 @@ class Held(NamedTuple):
 
     signals: Float[Tensor, "trial channel time"]
     clip: Int64[Tensor, " trial"]
-    tokens: Float[Tensor, "clip token d"]
     answers: Answers
-    latents: Float[Tensor, "clip frame channel y x"]
+    latents: Float[Tensor, "clip frame channel y x"]  # off the device
 
 
 class DynaMind:
@@ -84,8 +87,8 @@ class DynaMind:
         self.clip_shape = train.video.shape[1:]
         self.categories = np.unique(train.concepts)
         signals = self.prepare(train.brain, train.sampling_rate)
-        tokens, images = self.suite.encode_text(list(train.captions)).to(self.device), self.see_images(train)
-        latents = encode_clips(self.suite, train.video).to(self.device)
+        tokens, caption = encode_captions(self.suite, train.captions), number_captions(train.captions)[1]
+        images, latents = self.see_images(train), encode_clips(self.suite, train.video)
         release(self.suite, "judges", "text_encoder")
         with seeded(self.device, "dynamind", "network", self.seed):
             networks = build_networks(
@@ -98,12 +101,12 @@ class DynaMind:
                 categories=len(self.categories),
             )
         self.networks = networks.to(self.device)
-        networks.code.learn(tokens)
-        self.captions = learn_captions(tokens, torch.from_numpy(train.concepts))
+        networks.code.learn(tokens, caption)
+        self.captions = learn_captions(tokens, torch.from_numpy(train.concepts), caption)
         held = self.hold_out(validation) if parameters.stopping == "validation" else None
         answers, clip = self.answer(train, tokens, images), torch.from_numpy(train.clip).to(self.device)
         self.fit_mapper(signals, clip, answers, held)
-        self.fit_prior(signals, clip, tokens, held)
+        self.fit_prior(signals, clip, answers, held)
         if networks.aligner is not None:
             self.fit_aligner(signals, clip, latents, held)
         self.unet = self.tune(train)
@@ -111,12 +114,10 @@ class DynaMind:
     def hold_out(self, validation: TrainingSet) -> Held | None:
         """The validation trials of known concepts; None where there are none."""
         known = np.flatnonzero(np.isin(validation.concepts[validation.clip], self.categories))
-        tokens = self.suite.encode_text(list(validation.captions)).to(self.device)
         held = Held(
             signals=self.prepare(validation.brain, validation.sampling_rate)[known],
             clip=torch.from_numpy(validation.clip[known]).to(self.device),
-            tokens=tokens,
-            answers=self.answer(validation, tokens),
+            answers=self.answer(validation, encode_captions(self.suite, validation.captions)),
             latents=encode_clips(self.suite, validation.video),
         )
         release(self.suite, "judges", "text_encoder")
@@ -167,23 +168,28 @@ class DynaMind:
         self,
         signals: Float[Tensor, "trial channel time"],
         clip: Int64[Tensor, " trial"],
-        tokens: Float[Tensor, "clip token d"],
+        answers: Answers,
         held: Held | None,
     ) -> None:
         parameters, networks = self.parameters, self.trained()
-        said, code = self.map(signals), networks.code.encode(tokens)[clip]
+        parts = ({str(place): one.cpu().numpy() for place, one in enumerate(said)} for said in self.walk_map(signals))
+        said = collect_all(parts, len(signals)).values()
         draw = make_generator("dynamind", "prior noise", self.seed)
 
         def check() -> float:
             assert held is not None
             fixed = make_generator("dynamind", "prior check", self.seed)
-            true = networks.code.encode(held.tokens)[held.clip]
+            true = self.find_code(held.answers, held.clip)
             return float(measure_prior(networks.prior, true, self.map(held.signals), fixed))
+
+        def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+            given = [torch.from_numpy(one[rows]).to(self.device) for one in said]
+            return measure_prior(networks.prior, self.find_code(answers, clip[rows]), given, draw)
 
         with seeded(self.device, "dynamind", "prior dropout", self.seed):
             self.prior_losses = train_network(
                 networks.prior,
-                lambda rows: measure_prior(networks.prior, code[rows], [one[rows] for one in said], draw),
+                measure,
                 trials=len(signals),
                 steps=plan_steps(parameters.prior_epochs, len(signals), parameters.prior_batch_size),
                 batch_size=parameters.prior_batch_size,
@@ -194,6 +200,11 @@ class DynaMind:
                 phase="training the prior",
             )
 
+    def find_code(self, answers: Answers, clip: Int64[Tensor, " trial"]) -> Float[Tensor, "trial step number"]:
+        """The code of the captions of these clips, on the device."""
+        found = answers.text[answers.caption[clip].to(answers.text.device)]
+        return found.to(self.device).unflatten(1, self.trained().code.shape)
+
     def fit_aligner(
         self,
         signals: Float[Tensor, "trial channel time"],
@@ -203,20 +214,26 @@ class DynaMind:
     ) -> None:
         parameters, aligner = self.parameters, self.trained().aligner
         assert aligner is not None
-        mean = latents.mean(dim=(0, 1))
-        deviation = (latents - mean).square().mean().sqrt().clamp_min(1e-6)
-        true = (latents - mean) / deviation
+        middle = latents.mean(dim=(0, 1))
+        deviation = measure_spread(latents, middle).sqrt().clamp_min(1e-6).to(self.device)
+        mean = middle.to(self.device)
         options = {"contrast": parameters.contrast, "temperature": parameters.contrast_temperature}
+
+        def find(latents: Tensor, clip: Int64[Tensor, " trial"]) -> Float[Tensor, "trial frame channel y x"]:
+            return (latents[clip.to(latents.device)].to(self.device) - mean) / deviation
 
         def check() -> float:
             assert held is not None
-            shown = (held.latents.to(self.device) - mean) / deviation
-            return float(measure_alignment(aligner, held.signals, held.clip, shown, **options))
+            true = find(held.latents, held.clip)
+            return float(measure_alignment(aligner, held.signals, held.clip, true, **options))
+
+        def measure(rows: np.ndarray) -> Float[Tensor, ""]:
+            return measure_alignment(aligner, signals[rows], clip[rows], find(latents, clip[rows]), **options)
 
         with seeded(self.device, "dynamind", "aligner dropout", self.seed):
             self.aligner_losses = train_network(
                 aligner,
-                lambda rows: measure_alignment(aligner, signals[rows], clip[rows], true, **options),
+                measure,
                 trials=len(signals),
                 steps=plan_steps(parameters.aligner_epochs, len(signals), parameters.aligner_batch_size),
                 batch_size=parameters.aligner_batch_size,
@@ -240,13 +257,13 @@ class DynaMind:
             batch_size=parameters.tuning_batch_size,
             learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
+            tokens=self.captions.tokens,
         )
 
     def adapt(self, calibration: TrainingSet) -> None:
         """A map of its channels for every subject here, from its own trials; everything else stays."""
         parameters, networks = self.parameters, self.trained()
-        tokens = self.suite.encode_text(list(calibration.captions)).to(self.device)
-        answers = self.answer(calibration, tokens)
+        answers = self.answer(calibration, encode_captions(self.suite, calibration.captions))
         release(self.suite, "judges", "text_encoder")  # they were loaded again for these clips
         signals = self.prepare(calibration.brain, calibration.sampling_rate)
         known = np.isin(calibration.concepts[calibration.clip], self.categories)
@@ -317,19 +334,22 @@ class DynaMind:
     @torch.no_grad()
     def map(self, signals: Float[Tensor, "trial channel time"]) -> list[Float[Tensor, "trial _"]]:
         """What the prior is given for these trials."""
-        mapper = self.trained().mapper
-        parts = [mapper(part).conditions() for part in signals.split(CHUNK)]
-        return [torch.cat(some) for some in zip(*parts, strict=True)]
+        return [torch.cat(some) for some in zip(*self.walk_map(signals), strict=True)]
+
+    @torch.no_grad()
+    def walk_map(self, signals: Float[Tensor, "trial channel time"]) -> Iterator[list[Float[Tensor, "n _"]]]:
+        """`map` of some trials at a time."""
+        for part in signals.split(CHUNK):
+            yield self.trained().mapper(part).conditions()
 
     def answer(
-        self, data: TrainingSet, tokens: Float[Tensor, "clip token d"], images: Float[Tensor, "clip d"] | None = None
+        self, data: TrainingSet, tokens: CaptionTokens, images: Float[Tensor, "clip d"] | None = None
     ) -> Answers:
-        """What the mapper is to say of the clips of this set."""
-        captions = np.unique(np.array(data.captions), return_inverse=True)[1]
+        """What the mapper is to say of the clips of this set, from the tokens of their different captions."""
         category = np.searchsorted(self.categories, data.concepts) % len(self.categories)  # asked of known ones alone
         return Answers(
-            text=self.trained().code.encode(tokens).flatten(1),
-            caption=torch.from_numpy(captions.astype(np.int64)).to(self.device),
+            text=self.trained().code.encode_all(tokens),
+            caption=number_captions(data.captions)[1].to(self.device),
             image=self.see_images(data) if images is None else images,
             category=torch.from_numpy(category.astype(np.int64)).to(self.device),
         )

@@ -15,11 +15,15 @@ tokens are (x0); sampling walks down from noise in a few steps of DDIM. The rele
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+
+from bench.toolbox.columns import Targets, find_vectors, walk_columns
+from bench.toolbox.encoded import CaptionTokens
+from bench.toolbox.rows import collect, fit_part
 
 
 class TokenCode(nn.Module):
@@ -41,20 +45,41 @@ class TokenCode(nn.Module):
         self.register_buffer("basis", torch.zeros(rank, tokens * width))
         self.register_buffer("scale", torch.ones(()))
 
-    def learn(self, tokens: Float[Tensor, "n token width"]) -> None:
-        flat = tokens.flatten(1).double()
-        mean = flat.mean(dim=0)
+    @torch.no_grad()
+    def learn(self, tokens: Targets, caption: Int64[Tensor, " clip"] | None = None) -> None:
+        """From the clips' tokens, of which some numbers, or those of some clips, are on the device at a time.
+
+        `caption` says which row of `tokens` each clip has (None: each its own).
+        """
+        caption = torch.arange(len(tokens)) if caption is None else caption
+        clips, rank, device = len(caption), min(len(caption), len(self.basis)), self.mean.device
+        mean, products = self.mean.double(), torch.zeros(clips, clips, dtype=torch.float64, device=device)
+        for columns, some in walk_columns(tokens, caption):
+            flat = some.to(device).double()
+            mean[columns] = flat.mean(dim=0)
+            if rank:
+                products += (flat - mean[columns]) @ (flat - mean[columns]).T
         self.mean.copy_(mean)
-        if rank := len(self.basis):
-            values, vectors = torch.linalg.eigh((flat - mean) @ (flat - mean).T)  # ascending
-            values, vectors = values.flip(0)[:rank], vectors.flip(1)[:, :rank]
-            keep = values > 1e-9 * values[0].clamp_min(1e-12)  # directions that the captions do not span stay zero
-            signs = torch.where(vectors.sum(dim=0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
-            rows = (vectors * signs / values.clamp_min(1e-12).sqrt()).T @ (flat - mean)
+        if rank:
+            values, vectors = find_vectors(products, rank)
+            weights = (vectors / values.clamp_min(1e-12).sqrt()).T
             self.basis.zero_()
-            self.basis[: len(rows)].copy_(rows * keep[:, None])
+            for columns, some in walk_columns(tokens, caption):
+                self.basis[:rank, columns] = (weights @ (some.to(device).double() - mean[columns])).to(self.basis)
         self.scale.fill_(1.0)
-        self.scale.copy_(self.encode(tokens).square().mean().sqrt().clamp_min(1e-6))
+        squares = [code.square().mean() * (len(code) / clips) for code in self.walk(tokens, caption)]
+        self.scale.copy_(torch.stack(squares).sum().sqrt().clamp_min(1e-6))
+
+    def walk(self, tokens: Targets, caption: Int64[Tensor, " clip"]) -> Iterator[Float[Tensor, "n step number"]]:
+        """The code of these captions, some at a time."""
+        for rows in caption.split(fit_part(self.mean.numel(), self.mean.element_size())):
+            yield self.encode(tokens[rows])
+
+    @torch.no_grad()
+    def encode_all(self, tokens: CaptionTokens) -> Float[Tensor, "caption number"]:
+        """The code of all captions in a row each, off the device, and in a file where it is large."""
+        made = (code.flatten(1).cpu().numpy() for code in self.walk(tokens, torch.arange(len(tokens))))
+        return torch.from_numpy(collect(made, len(tokens)))
 
     def encode(self, tokens: Float[Tensor, "n token width"]) -> Float[Tensor, "n step number"]:
         flat = tokens.flatten(1).to(self.mean) - self.mean

@@ -69,7 +69,7 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
     with torch.no_grad():
         given = map_trials(networks.mapper, PAIR).conditions()
     host = 4 * trials * channels * samples
-    yield encode_text(suite, fold.clips + fold.clips)  # once for the tuning, once for prior and mapper
+    yield encode_text(suite, fold.captions)
     yield encode_clips(suite, fold.clips)
     runs: dict[str, Any] = {
         "mapper": learn,

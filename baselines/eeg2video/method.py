@@ -90,6 +90,7 @@ class EEG2Video:
             batch_size=parameters.tuning_batch_size,
             learning_rate=parameters.tuning_learning_rate,
             seed=self.seed,
+            tokens=text,
         )
         signals = read_resampled(train.brain, train.sampling_rate, parameters.sampling_rate)
         windows = self.cut(signals, train.sampling_rate)

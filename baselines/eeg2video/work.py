@@ -46,7 +46,7 @@ def list_work(parameters: Parameters, fold: Fold, suite: Any) -> Iterator[Work]:
         for name, network in networks.named_children():
             run(network, name, 1)
 
-    yield encode_text(suite, fold.clips + fold.captions)  # for the tuning, and for the semantic predictor
+    yield encode_text(suite, fold.captions)
     yield encode_clips(suite, fold.clips)
     yield tune(suite, fold.clips, epochs=parameters.tuning_epochs, batch_size=parameters.tuning_batch_size)
     with torch.device("meta"):

@@ -78,6 +78,7 @@ class MindVideo:
             batch_size=parameters.together_batch_size,
             learning_rate=parameters.generator_learning_rate,
             seed=self.seed,
+            tokens=self.captions.tokens,
         )
         self.generator: InflatedUNet = copy_sharing(tuned, own=tuned.trained_parameters())
         if parameters.together_epochs:

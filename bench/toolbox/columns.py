@@ -60,3 +60,9 @@ def find_vectors(
     spanned = values > FLOOR * values[:1].clamp_min(1e-12)
     missing = rank - len(values)
     return functional.pad(values, (0, missing)), functional.pad(vectors * spanned, (0, missing))
+
+
+def measure_spread(targets: Float[Tensor, "clip ..."], mean: Float[Tensor, " ..."]) -> Float[Tensor, ""]:
+    """The mean squared distance of all clips' numbers from the mean, which may be one for several of them."""
+    parts = targets.split(fit_part(targets[0].numel(), targets.element_size()))
+    return torch.stack([(part - mean).square().mean() * (len(part) / len(targets)) for part in parts]).sum()

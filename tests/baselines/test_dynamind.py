@@ -18,6 +18,7 @@ from bench.core.registry import references, role_of
 from bench.core.variants import load_variants
 from bench.pretrained.suite import load_suite
 from bench.toolbox.sizes import count_paper_size
+from bench.toolbox.targets import encode_captions
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_a_new_subject_gets_a_map_and_nothing_else_changes(fitted):
     assert all(torch.equal(one, before[name]) for name, one in fitted.trained().state_dict().items())
     assert np.array_equal(fitted.reconstruct(hide_answers(known)), old)
     test = record(subjects=(7,), clips=40, seed=6, shift=3)
-    clip, answers = torch.from_numpy(test.clip), fitted.answer(test, fitted.suite.encode_text(list(test.captions)))
+    clip, answers = torch.from_numpy(test.clip), fitted.answer(test, encode_captions(fitted.suite, test.captions))
     with torch.no_grad():
         mapped, plain = (fitted.prepare(test.brain, 50.0, subject) for subject in (test.subject, None))
         assert fitted.measure_mapping(mapped, clip, answers) < fitted.measure_mapping(plain, clip, answers)

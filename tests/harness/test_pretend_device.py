@@ -19,6 +19,7 @@ from fitted import EEG, FMRI, Fitted, list_datasets
 from pretend_device import FAR, PretendDevice
 from random_judges import describe, draw_video, save_judges
 
+from baselines.dynamind import method as dynamind
 from bench.audit import speed
 from bench.core.contracts import BrainData
 from bench.core.registry import names
@@ -38,7 +39,14 @@ from methods.cine_neuron.analysis.retrieval_accuracy import find_memories
 from methods.sam_net.analysis.distributions import encode, measure_log_covariance
 from methods.sam_net.analysis.electrodes import measure_truth, read_network
 
-STREAMED = {"sam_net"}  # methods whose targets stay off the device, but for those of a batch
+STREAMED = {
+    "sam_net",
+    "dynamind",
+    "dynamind_oracle",
+    "eeg2video",
+    "mind_animator",
+    "mind_video",
+}  # methods whose targets stay off the device, but for those of a batch
 OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other tensors over than by default
     "sam_net": [{"adaptation": "recolour", "guidance": 2.0, "keyframe_guidance": 2.0}],
     "cine_neuron": [
@@ -94,6 +102,7 @@ def test_methods_run_on_another_device(name, dataset, parameters, device, suite,
     """With no more there than a batch, or some numbers, of what the clips are to be learned as."""
     monkeypatch.setattr(rows, "PART", 2**16)
     monkeypatch.setattr(encoded, "ENCODED", 8)
+    monkeypatch.setattr(dynamind, "CHUNK", 8)
     device.shapes.clear()
     with device:
         fitted = Fitted(name, dataset, suite, **parameters)

@@ -38,12 +38,13 @@ from torch.nn import functional
 from bench.core.errors import BenchError
 from bench.pretrained.generators.pipelines import PartialDDIMScheduler, count_steps
 from bench.toolbox.budget import release, run_parts
-from bench.toolbox.encoded import remember
+from bench.toolbox.encoded import CaptionTokens, remember
 from bench.toolbox.parts import mean_in_parts
 from bench.toolbox.precision import autocast
 from bench.toolbox.resize import fit_clips
 from bench.toolbox.rows import digest_video
 from bench.toolbox.sharing import copy_sharing
+from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import Optimiser, make_generator, plan_steps, seeded, walk_batches
 
 KEPT = 3  # tuned networks that a process keeps for each suite
@@ -167,11 +168,13 @@ def tune(
     learning_rate: float,
     seed: int,
     text: Float[Tensor, "clip token d"] | None = None,
+    tokens: CaptionTokens | None = None,
     weight_decay: float = 0.01,
 ) -> InflatedUNet:
     """The suite's image UNet, inflated and tuned on these clips and captions (or `text` in the captions' place).
 
-    `epochs` of the clips; at least one step is made.
+    `epochs` of the clips; at least one step is made. `tokens` are those of the different captions
+    (`bench.toolbox.targets.encode_captions`), from whoever has them at hand.
 
     One and the same network comes back for the same clips, texts and settings in a process, frozen: change a copy.
     `inflated.losses` holds the loss of each step. Raises BadTuning where clips and texts are not as many.
@@ -186,7 +189,12 @@ def tune(
     if key in kept:
         return kept[key]
     latents = encode_clips(suite, video).transpose(1, 2)  # (clip, c, f, y, x)
-    condition = suite.encode_text(list(captions)) if text is None else text.float()
+    condition: CaptionTokens | Tensor  # off the device, as the latents are
+    if text is not None:
+        condition, caption = text.float(), torch.arange(len(text))
+    else:
+        condition = encode_captions(suite, captions) if tokens is None else tokens
+        caption = number_captions(captions)[1]
     release(suite, "text_encoder", "judges")
     network, scheduler, device = inflate(suite.unet, seed=seed), load_scheduler(suite), torch.device(suite.device)
     trained = network.trained_parameters()
@@ -198,7 +206,7 @@ def tune(
     draw = make_generator("tune_a_video", "noise", seed)
     network.train()
     for _, rows in optimise.walk(batches, "tuning the video generator", modules=[network], lists=[network.losses]):
-        shown, told = latents[rows].to(device), condition[rows].to(device)
+        shown, told = latents[rows].to(device), condition[caption[rows]].to(device)
         loss = measure_loss(network, scheduler, shown, told, draw, memory=memory)
         network.losses.append(optimise.step(loss))
     kept[key] = network.eval().requires_grad_(False)
