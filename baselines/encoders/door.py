@@ -32,11 +32,12 @@ from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoB
 from bench.core.errors import require_fitted
 from bench.toolbox.budget import release
 from bench.toolbox.read_outs import Captions, learn_captions, read_out
-from bench.toolbox.resize import fit_clips
+from bench.toolbox.resize import make_videos
 from bench.toolbox.targets import encode_captions, number_captions
 from bench.toolbox.training import make_generator, plan_steps, seeded, train_steps
 
 PREDICTED = 128  # trials through a network at once
+DRAWN = 32  # trials whose tokens are there, and videos made, at once
 PLACED = 256  # captions whose coordinates are computed at once
 
 
@@ -110,13 +111,14 @@ class Encoder:
     def reconstruct(self, brain: BrainData) -> VideoBatch:
         """What is read out of each trial, through the generator, in the size of the training clips."""
         parameters, captions = self.parameters, require_fitted(self.captions, self.name)
-        video = self.suite.generate_video(
-            read_out(captions.expand(self.predict(brain)), captions, parameters.read_out),
-            brain.seed,
-            steps=parameters.steps,
-            guidance=parameters.guidance,
-        )
-        return fit_clips(np.asarray(video), self.clip_shape)
+        read = self.predict(brain)
+
+        def make(rows: np.ndarray) -> VideoBatch:
+            text = read_out(captions.expand(read[rows]), captions, parameters.read_out)
+            options = {"steps": parameters.steps, "guidance": parameters.guidance}
+            return np.asarray(self.suite.generate_video(text, brain.seed[rows], **options))
+
+        return make_videos(len(read), make, at_once=DRAWN, shape=self.clip_shape)
 
     def embed(self, brain: BrainData) -> Float32[np.ndarray, "trial width"]:
         """Where each trial is aimed at in the space "words", before any read-out."""

@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from bench.core.errors import BenchError
+from bench.toolbox.rows import allocate
 
 WHOLE = "whole cortex"  # the name of the global part beside those of regions
 Signals = Float32[np.ndarray, "trial column time"]
@@ -125,7 +126,9 @@ class FunctionalAlignment:
     ) -> Float32[np.ndarray, "trial site time"]:
         """Templates and maps of all subjects here; returns the trials on the map, each by maps without its clip.
 
-        A region is a part of the map if every subject has it. With fewer than 2 `folds` the maps have seen the clips.
+        `signals` may be such as are read when they are indexed: those of one subject are there at a time, and what is
+        returned lies in a file where it is large. A region is a part of the map if every subject has it. With fewer
+        than 2 `folds` the maps have seen the clips.
         """
         numbers = np.unique(subject).tolist()
         self.parts = self.plan({number: regions[number] for number in numbers})
@@ -133,17 +136,20 @@ class FunctionalAlignment:
         rows = {number: np.flatnonzero(subject == number) for number in numbers}
         self.means |= {number: signals[own].mean(axis=(0, 2)) for number, own in rows.items()}
         labels = {number: self._label(clip[own]) for number, own in rows.items()}
-        made = np.zeros((len(signals), self.total_sites, self.volumes), np.float32)
+        made = allocate((len(signals), self.total_sites, self.volumes), np.dtype(np.float32))
         for part in self.parts:
-            stacked = {number: self._stack(signals[own], number, part, regions[number]) for number, own in rows.items()}
             ridge = self._ridge(part)
-            factors = {number: factor(x, ridge) for number, (_, x) in stacked.items()}
+
+            def stack(number: int, part: str = part) -> tuple[Int64[np.ndarray, " voxel"], np.ndarray]:
+                return self._stack(signals[rows[number]], number, part, regions[number])
+
+            factors = {number: factor(stack(number)[1], ridge) for number in rows}
             template = find_template(
                 list(factors.values()), list(labels.values()), clips * self.volumes, self._count(part)
             )
             self.templates[part] = template
-            for number, (columns, x) in stacked.items():
-                targets = template[labels[number]]
+            for number in rows:
+                (columns, x), targets = stack(number), template[labels[number]]
                 weights = factors[number].project(targets)
                 self.maps.setdefault(number, {})[part] = (columns, weights)
                 crossed = (

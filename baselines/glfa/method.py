@@ -45,7 +45,7 @@ from bench.toolbox.read_outs import learn_captions, read_out
 from bench.toolbox.read_signals import Reader, read_trials
 from bench.toolbox.released import load_released
 from bench.toolbox.resize import make_videos
-from bench.toolbox.rows import digest_video
+from bench.toolbox.rows import digest_video, hold
 from bench.toolbox.sizes import PaperPart, count_parameters
 from bench.toolbox.training import make_generator, seeded
 from bench.toolbox.voxels import require_regions
@@ -129,7 +129,7 @@ class Glfa:
         self.alignment = build_alignment(parameters)
         maps = torch.from_numpy(
             self.alignment.fit(
-                read_all(train.brain),
+                hold(train.brain),
                 train.subject,
                 train.clip,
                 len(train.video),
@@ -181,7 +181,7 @@ class Glfa:
         for number in np.unique(calibration.subject).tolist():
             rows = np.flatnonzero(calibration.subject == number)
             self.alignment.add_subject(
-                number, read_all(calibration.brain, rows), shown[calibration.clip[rows]], regions[number]
+                number, read_rows(calibration.brain, rows), shown[calibration.clip[rows]], regions[number]
             )
 
     @torch.inference_mode()
@@ -200,7 +200,7 @@ class Glfa:
         self, brain: BrainData, rows: np.ndarray
     ) -> tuple[Float[Tensor, "trial embedding"], Float[Tensor, "trial token text"]]:
         """What the encoder makes of these trials: embeddings, and tokens for the video model."""
-        encoder, signals = self.trained(), read_all(brain.brain, rows)
+        encoder, signals = self.trained(), read_rows(brain.brain, rows)
         if isinstance(encoder, MapEncoder):
             signals = self.alignment.apply(signals, brain.subject[rows])
         subject = torch.from_numpy(brain.subject[rows])
@@ -294,9 +294,8 @@ def name_regions(data: TrainingSet, parameters: Parameters) -> dict[int, Sequenc
     return {number: data.rois[number] for number in subjects}
 
 
-def read_all(brain: Signals, rows: np.ndarray | None = None) -> Float[np.ndarray, "trial column time"]:
-    """Signals of the rows (all, if none are named), read in chunks."""
-    rows = np.arange(len(brain)) if rows is None else rows
+def read_rows(brain: Signals, rows: np.ndarray) -> Float[np.ndarray, "trial column time"]:
+    """Signals of these rows, read in chunks."""
     parts = [brain[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK)]
     return np.concatenate([np.zeros((0, *brain.shape[1:]), np.float32), *parts])
 

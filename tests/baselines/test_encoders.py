@@ -14,6 +14,7 @@ from asking import hide_answers
 from sam_world import FakeSuite
 
 import baselines.encoders as encoders
+from baselines.encoders import door
 from baselines.encoders.eeg import SHRINKAGE, EEGConformer
 from baselines.encoders.ridge import STRENGTHS, fit_best
 from bench.core.contracts import TrainingSet
@@ -155,7 +156,8 @@ def test_a_new_head_is_aligned_by_its_calibration_trials():
 
 
 @pytest.mark.parametrize("how", READ_OUTS)
-def test_the_generator_is_given_what_is_read_out(how):
+def test_the_generator_is_given_what_is_read_out(how, monkeypatch):
+    monkeypatch.setattr(door, "DRAWN", 10)
     suite = Suite()
     method = encoders.RidgeEEG(suite=suite, read_out=how)
     train, validation, asked = record(0, (1, 2)), record(1, (1, 2)), hide_answers(record(2, (1,)))
@@ -169,7 +171,8 @@ def test_the_generator_is_given_what_is_read_out(how):
         "nearest_caption": lambda: tokens[find_nearest(read, captions, how)],
         "nearest_concept": lambda: captions.average(find_nearest(read, captions, how)),
     }[how]()
-    torch.testing.assert_close(suite.given[0], expected, atol=1e-4, rtol=1e-4)
+    assert [len(one) for one in suite.given] == [10, 10, 10, 2]
+    torch.testing.assert_close(torch.cat(suite.given), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_validation_block_is_learned_from_unless_left_out():

@@ -33,8 +33,10 @@ from bench.core.errors import BenchError
 from bench.core.spec import check_plain
 from bench.core.variants import find_profile, read_group, read_toml
 from bench.pretrained.suite import load_suite
+from bench.toolbox import rows as toolbox_rows
 from bench.toolbox.encoded import CaptionTokens
 from bench.toolbox.parameters import take_fields
+from bench.toolbox.rows import Chosen
 from bench.toolbox.sizes import count_paper_size, count_parameters
 from bench.toolbox.training import make_generator
 
@@ -117,6 +119,28 @@ def test_aligned_subjects_answer_the_same_clip_alike_and_padding_is_never_read()
     changed[:80, 40:] = 100.0  # behind subject 1's voxels
     np.testing.assert_array_equal(alignment.apply(changed, test.subject), maps)
     assert alignment.parameter_count == (40 + 52) * 6 == alignment.count(regions_of(train))
+
+
+def test_one_subject_s_signals_are_read_at_a_time_and_the_map_lies_in_a_file(monkeypatch, tmp_path) -> None:
+    train, asked = record(), []
+    sizes: dict[str, Any] = {"sites": 3, "global_sites": 3, "ridge": 0.3, "global_ridge": 0.3}
+    about = train.subject, train.clip, 40, regions_of(train)
+    plain = FunctionalAlignment(**sizes).fit(train.brain, *about, folds=4)
+
+    class Read(Chosen):
+        def __getitem__(self, key: Any) -> np.ndarray:
+            asked.append(len(made := super().__getitem__(key)))
+            return made
+
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    monkeypatch.setattr(toolbox_rows, "HELD", 0)
+    made = Glfa(suite=PaintedSuite(), patch=3, global_patches=1, local_patches=1, ridge=0.3, global_ridge=0.3, folds=4)
+    read, _ = made.align(
+        replace(train, brain=Read(train.brain, np.arange(160))), volumes=2, embedding=24, text_tokens=6, text=10
+    )
+    np.testing.assert_array_equal(read(np.arange(160))[0].numpy(), plain)
+    assert set(asked) == {80}  # of 160
+    assert isinstance(FunctionalAlignment(**sizes).fit(train.brain, *about, folds=4), np.memmap)
 
 
 def regions_of(data: Any) -> dict[int, Any]:

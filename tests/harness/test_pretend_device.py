@@ -39,14 +39,9 @@ from methods.cine_neuron.analysis.retrieval_accuracy import find_memories
 from methods.sam_net.analysis.distributions import encode, measure_log_covariance
 from methods.sam_net.analysis.electrodes import measure_truth, read_network
 
-STREAMED = {
-    "sam_net",
-    "dynamind",
-    "dynamind_oracle",
-    "eeg2video",
-    "mind_animator",
-    "mind_video",
-}  # methods whose targets stay off the device, but for those of a batch
+STREAMED = {  # methods whose targets stay off the device, but for those of a batch
+    *("sam_net", "dynamind", "dynamind_oracle", "eeg2video", "glfa", "mind_animator", "mind_video"),
+}
 OTHER_WAYS: dict[str, list[dict[str, Any]]] = {  # where a method hands other tensors over than by default
     "sam_net": [{"adaptation": "recolour", "guidance": 2.0, "keyframe_guidance": 2.0}],
     "cine_neuron": [
