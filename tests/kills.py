@@ -65,7 +65,9 @@ def start(command: Sequence[str], folder: Path, **options: object) -> subprocess
 def finish(command: Sequence[str], folder: Path) -> None:
     process = start(command, folder)
     if process.wait() != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{(folder / 'said').read_text()}")
+        raise SystemExit(
+            f"{' '.join(command)} ended with {process.returncode}:\n{(folder / 'said').read_text(encoding='utf-8')}"
+        )
 
 
 def copy_home(world: Path, folder: Path) -> None:
@@ -81,7 +83,7 @@ def copy_begun(world: Path, folder: Path) -> None:
     """A store that lacks some of the run's cells, so that a round is short: the method's, a floor's and a ceiling's."""
     copy_store(world, folder)
     for manifest in (folder / "runs").glob("*/manifest.json"):
-        if json.loads(manifest.read_text())["spec"]["method"] in LACKING:
+        if json.loads(manifest.read_text(encoding="utf-8"))["spec"]["method"] in LACKING:
             shutil.rmtree(manifest.parent)
 
 
@@ -98,7 +100,7 @@ def digest_store(folder: Path) -> str:
 
     told = []
     for manifest in sorted((folder / "runs").glob("*/manifest.json")):
-        told.append(json.loads(manifest.read_text())["prediction_digest"])
+        told.append(json.loads(manifest.read_text(encoding="utf-8"))["prediction_digest"])
         for scores in sorted(manifest.parent.glob("scores/*.parquet")):
             told.append(f"{scores.name} {pq.read_table(scores).replace_schema_metadata().to_pandas().to_csv()}")
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
@@ -118,7 +120,9 @@ def digest_files(*parts: str) -> Callable[[Path], str]:
 def digest_phantom(folder: Path) -> str:
     """Of what its manifest lists; how long it took stands there too and is no content."""
     (manifest,) = (folder / "home" / "phantoms").glob("*/manifest.json")
-    return str(json.loads(manifest.read_text())["digest"]) + digest_files("home/phantoms/*/*/**/*")(folder)
+    return str(json.loads(manifest.read_text(encoding="utf-8"))["digest"]) + digest_files("home/phantoms/*/*/**/*")(
+        folder
+    )
 
 
 VERBS = (
@@ -270,7 +274,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="of each verb")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=[], help="verbs of the table, or 'at once', 'shared'")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[*(verb.name for verb in VERBS), "at once", "shared"], metavar="VERB"
+    )
     asked = parser.parse_args()
     generator = random.Random(asked.seed)
     rows = []
@@ -289,6 +295,8 @@ def main() -> int:
                 rows.append(share_home(world))
             else:
                 print("two users: not tried, it takes root and a Python that everybody may run", file=sys.stderr)
+    if not rows:
+        return 1
     print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
     for row in rows:
         print("| " + " | ".join(map(str, row.values())) + " |")
