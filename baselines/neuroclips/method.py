@@ -38,6 +38,7 @@ from baselines.neuroclips.training import Schedule, train_backbone, train_percep
 from bench.core.contracts import BrainData, Modality, Space, TrainingSet, VideoBatch
 from bench.core.errors import require_fitted
 from bench.core.seeds import derive_seed
+from bench.toolbox.aside import aside
 from bench.toolbox.budget import release, run_parts
 from bench.toolbox.joined import join_sets
 from bench.toolbox.read_outs import learn_captions, read_out
@@ -67,6 +68,7 @@ class NeuroClips:
         self.suite = suite
         self.seed = seed
         self.device = torch.device(suite.device)
+        self.memory: int | None = getattr(suite, "memory", None)
         self.networks: Any = None  # nn.ModuleDict of `build_networks`
         self.token_map: Float[Tensor, "width embedding"] | None = None  # where the targets are tokens
 
@@ -137,7 +139,7 @@ class NeuroClips:
                 weight_decay=parameters.weight_decay,
                 batches=make_generator("neuroclips", phase, str(subject), self.seed),
                 phase=f"neuroclips: {phase}{who}",
-                memory=getattr(self.suite, "memory", None),
+                memory=self.memory,
             )
 
         losses = {}
@@ -212,7 +214,8 @@ class NeuroClips:
     def adapt(self, calibration: TrainingSet) -> None:
         """Fresh layers for every subject here, from its own trials; everything else stays."""
         parameters, networks = self.parameters, self.trained()
-        targets = self.encode(calibration)
+        with aside(networks, self.device, self.memory):  # 9 GB, beside CLIP's 10
+            targets = self.encode(calibration)
         for number, columns in choose_voxels(
             calibration, leave_out=parameters.leave_out, usual=Parameters.leave_out
         ).items():
@@ -249,7 +252,8 @@ class NeuroClips:
             signals, subject = read(rows)
             meaning = self.read_meaning(signals, subject, brain.seed[rows]) if parameters.reads_meaning else None
             blurry = self.read_sight(signals, subject) if parameters.reads_sight else None
-            return self.draw(meaning, blurry, seeds)
+            with aside(self.networks, self.device, self.memory):
+                return self.draw(meaning, blurry, seeds)
 
         return make_videos(len(brain.brain), make, at_once=DECODED, shape=self.clip_shape)
 
@@ -284,7 +288,7 @@ class NeuroClips:
             return self.pool(networks["prior"].sample(tokens, noise, steps=parameters.prior_samples))
 
         what = f"NeuroClips: read meaning of {tuple(signals.shape[1:])}"
-        options: dict[str, Any] = {"device": self.device, "memory": getattr(self.suite, "memory", None)}
+        options: dict[str, Any] = {"device": self.device, "memory": self.memory}
         return torch.cat(list(run_parts(what, len(seeds), read, most=DECODED, **options)))
 
     @torch.inference_mode()

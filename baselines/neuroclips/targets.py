@@ -84,10 +84,13 @@ def encode_targets(suite: Any, data: TrainingSet, *, frames: int, kind: str = "p
 
     texts = shorten(torch.as_tensor(suite.embed_texts(list(data.captions))).float())
     pooled = shorten(remember(suite, f"key-frames {keys}", data.video, embed_images)).to(suite.device)
+    release(suite, "judges")  # one network after the other: the largest CLIP alone takes 10 GB
     tokens = remember(suite, f"patches {keys}", data.video, embed_patches) if kind == "tokens" else pooled[:, :, None]
+    release(suite, "judges")
     latents = remember(suite, f"latents {frames} {g.height} {g.width}", data.video, encode)
+    release(suite, "vae")
     seen = remember(suite, f"dino {keys}", data.video, describe)
-    release(suite, "judges", "vae")  # the largest CLIP alone takes 10 GB
+    release(suite, "judges")
     return Targets(
         images=tokens,
         pooled=pooled,

@@ -105,8 +105,8 @@ def learn_captions(
     `caption` says which caption each clip has (None: each its own, in order). Where all clips are of one concept, which
     tells nothing, each is one of its own. Raises BenchError where all captions are alike.
     """
-    if isinstance(tokens, Tensor):
-        tokens = CaptionTokens(tokens.detach().float().cpu(), tokens.shape[1])
+    used, long = (tokens, tokens.shape[1]) if isinstance(tokens, Tensor) else (tokens.used, tokens.tokens)
+    tokens = CaptionTokens(used.detach().float().cpu(), long)
     caption = torch.arange(len(tokens)) if caption is None else caption.cpu()
     clips, (_, length, width) = len(caption), tokens.shape
     mean = tokens.average(caption)

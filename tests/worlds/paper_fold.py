@@ -91,7 +91,7 @@ def fit_on_shapes(
 ) -> tuple[Any, int, int]:
     """The method in the profile `paper` with some changes after `fit`; peaks of fit and of three reconstructions.
 
-    With `adapt` it meets another subject after the fit, and the first peak is of that.
+    With `adapt` it meets another subject after the fit: the first peak is of that, and the videos are that subject's.
     """
     suite = PaperSuite(*find_suite("paper"), precision=precision, memory=memory)
     with pytest.MonkeyPatch.context() as patch, Ledger(limit=memory, drawn=True) as ledger:
@@ -102,8 +102,9 @@ def fit_on_shapes(
         method.fit(train, validation)
         fitted = ledger.peak
         if adapt:
+            train = replace(train, subject=train.subject + 1)
             with ledger.watch():
-                method.adapt(replace(train, subject=train.subject + 1))
+                method.adapt(train)
                 fitted = ledger.peak
         few = BrainData(
             brain=train.brain[:3], subject=train.subject[:3], seed=np.arange(3), channels=train.channels,
