@@ -60,19 +60,8 @@ COLUMNS = [
     *(f"{level}_{name}" for level in LEVELS for name in ("metric", *MEASURED)),
     *(f"matched_{name}" for name in ("difference", "low", "high", "parameters_ratio")),
     *("planted", "planted_low", "planted_high", "planted_what", "linear", "parameters_ratio"),
-    *(
-        "seeds",
-        "seeds_declared",
-        "subjects",
-        "clips",
-        "method",
-        "variant",
-        "split",
-        "dataset",
-        "suite",
-        "classes",
-        "phantom",
-    ),
+    *("seeds", "seeds_declared", "subjects", "clips"),
+    *("method", "variant", "split", "dataset", "suite", "classes", "phantom"),
 ]
 Planted = Callable[[str, str], Sequence[float]]  # a data set and a figure of its card: each subject's, or none
 

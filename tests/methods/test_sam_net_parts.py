@@ -75,17 +75,20 @@ def test_a_head_with_groups_spans_their_means_first_and_rebuilds_the_targets() -
     assert torch.allclose(coefficients.square().mean(dim=0), torch.ones(11), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["tokens", "latents"])
 @pytest.mark.parametrize("part", [1, 40 * 3 * 4, 2**26])
-def test_a_basis_is_learned_from_some_numbers_of_all_clips_at_a_time(monkeypatch, part: int) -> None:
-    """Of captions that several clips share; as numpy finds it in the whole targets of the clips."""
+def test_a_basis_is_learned_from_some_numbers_of_all_clips_at_a_time(monkeypatch, part: int, kind: str) -> None:
+    """Of captions that several clips share, and of a plain tensor; as numpy finds it in the clips' whole targets."""
     monkeypatch.setattr(toolbox_rows, "PART", part)
     rng = np.random.default_rng(0)
     said, caption = rng.normal(size=(30, 4, 5)), rng.integers(0, 30, 40)
     groups = caption % 3 * 7
     head = LowRankHead(4, (6, 5), rank=3, group_rank=2)
     tokens = CaptionTokens(torch.from_numpy(said).float(), 6)
-    made = head.learn_basis(tokens, torch.from_numpy(groups), caption=torch.from_numpy(caption), group_share=0.7)
-    flat = np.pad(said, [(0, 0), (0, 2), (0, 0)])[caption].reshape(40, -1)
+    padded = np.pad(said, [(0, 0), (0, 2), (0, 0)])[caption]
+    targets, of = (tokens, torch.from_numpy(caption)) if kind == "tokens" else (torch.from_numpy(padded).float(), None)
+    made = head.learn_basis(targets, torch.from_numpy(groups), caption=of, group_share=0.7)
+    flat = padded.reshape(40, -1)
     means = np.stack([flat[groups == one].mean(axis=0) for one in groups])
     np.testing.assert_allclose(head.mean, flat.mean(axis=0), atol=1e-6)
     for block, deviations in ((slice(0, 2), means - flat.mean(axis=0)), (slice(2, 5), flat - means)):
