@@ -270,7 +270,7 @@ BUILT_IN: Mapping[str, Mapping[str, Entry]] = {
         ),
         "phantom_fmri": Entry(
             "bench.datasets.cc2017.layout:CC2017",
-            "synthetic fMRI in cc2017's layout (also :tiny, :small, :study)",
+            "synthetic fMRI in cc2017's layout (also :tiny, :small, :tested, :study)",
             modality="fmri",
         ),
         "cinebrain": Entry(
