@@ -76,7 +76,7 @@ def study(
 ) -> Study:
     """The study of a table such as "sam_net.3" with what the store, or what is committed, holds; nothing is run.
 
-    Arguments and errors as those of `paper_table`.
+    Arguments and errors as those of `paper_table`; without a `dataset` it is the one that `study.toml` declares.
     """
     from bench.datasets.catalogue import NotMade
     from bench.harness.shelf import StoreShelf
@@ -84,6 +84,7 @@ def study(
     from leaderboard.papers.study import study_table
 
     check_profile(profile)
+    dataset = dataset or load_declared().data.get(name)
     options: dict[str, Any] = {"dataset": dataset, "suite": suite, "profile": profile}
     if published or results is not None or not Path(runs).is_dir():
         if not published and results is None:
@@ -134,7 +135,7 @@ def plan_study(
     if quick:
         dataset = quick_datasets(load_table(name), dataset)
     else:
-        seeds = max(seeds, load_declared().seeds)
+        seeds, dataset = max(seeds, load_declared().seeds), dataset or load_declared().data.get(name)
     size = names.check_hardware(device, precision, memory, here=here, several=True)
     hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": size}
     options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}

@@ -131,7 +131,9 @@ def show_all_papers(
             studies[name] = study.table
             if committed:
                 prices[name] = price(study.survey, committed.manifests())
-            told = f"What its ablations claim, and what was found (`python -m bench table --paper {name} --study`):"
+            where = ", ".join(dict.fromkeys(study.table["dataset"]))
+            told = f"What its ablations claim, and what was found on {where} "
+            told += f"(`python -m bench table --paper {name} --study`):"
             parts.append(f"{told}\n\n{render(lay_out_study(studies[name]))}")
     made = f" from the committed results ({committed.digest})" if committed else ""
     head = [f"# The tables of both papers, reported beside measured\n\nMade by `{command}`{made}.\n"]

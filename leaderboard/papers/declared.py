@@ -14,7 +14,7 @@ from leaderboard.papers.reported import ReportedError
 Level = Literal["encoder", "video"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 FILE = Path(__file__).with_name("study.toml")
-KEYS = ("seeds", "level", "primary", "margins", "encoder", "rows")
+KEYS = ("seeds", "level", "data", "primary", "margins", "encoder", "rows")
 ROW = ("read_at", "planted", "gains", "zero")
 
 
@@ -32,6 +32,7 @@ class Row:
 class Declared:
     seeds: int
     level: float
+    data: Mapping[str, str]  # of tables that are decided on another phantom than stands for their data
     primary: frozenset[str]
     margins: Mapping[str, float]
     encoder: Mapping[str, str]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bench
 from bench.api import paper_study as door
 from bench.cli import main
 from bench.core.built_in import BUILT_IN
@@ -115,8 +116,17 @@ def test_every_difference_of_both_papers_is_declared():
     assert named <= metrics, named - metrics
 
 
+def test_a_table_is_decided_on_the_data_that_is_declared():
+    for name, dataset in load_declared().data.items():
+        stand_ins, declared = (list_needs(load_table(name), one, "mini") for one in (None, dataset))
+        assert [(need.method, need.variant) for need, _ in declared] == [(n.method, n.variant) for n, _ in stand_ins]
+        assert {need.dataset for pair in declared for need in pair} == {dataset}
+        for asked, decided_on in ((None, dataset), (dataset.partition(":")[0], dataset.partition(":")[0])):
+            assert set(bench.study(name, dataset=asked, published=True).table["dataset"]) == {decided_on}
+
+
 def test_what_is_declared_wrongly_is_refused(tmp_path):
-    text = 'seeds = 5\nlevel = .05\nprimary = []\n[margins]\n[encoder]\n[rows.a]\nb = { read_at = "nowhere" }\n'
+    text = 'seeds = 5\nlevel = .05\nprimary = []\n[data]\n[margins]\n[encoder]\n[rows.a]\nb = { read_at = "nowhere" }\n'
     (tmp_path / "study.toml").write_text(text.replace(".05", "0.05"), encoding="utf-8")
     with pytest.raises(ReportedError, match="read_at encoder or video"):
         load_declared(tmp_path / "study.toml")
