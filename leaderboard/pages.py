@@ -8,6 +8,8 @@ such table anew from the committed results, `board --check` says which pages are
 page is changed by publishing, never by hand. Rows are metrics (of `protocol`, by default corrected), columns methods or
 variants of them as in `sam_net.wo_latent`: the first with its interval and less its own shuffled brain, the others as
 they are, and at last, with `minus`, the paired difference to that method over the seeds that both have.
+
+A comment `study` asks for what a paper's ablations came to (`leaderboard.papers.study_block`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import pandas as pd
 from bench.core.errors import BenchError
 from leaderboard.comparison import compare_methods
 from leaderboard.glossary import explain_metric
+from leaderboard.papers.study_block import MARK as STUDY
+from leaderboard.papers.study_block import Studies, remake_studies
 from leaderboard.tables import result_table
 
 PAGES = ("README.md", "docs/*.md", "methods/*/README.md", "baselines/*/README.md")
@@ -48,15 +52,16 @@ def list_metrics(root: Path) -> set[tuple[str, str]]:
     return {(place_of(about)["protocol"], metric) for about in asked for metric in about["metrics"].split(",")}
 
 
-def remake_pages(root: Path, scores: pd.DataFrame) -> dict[Path, str]:
-    """What each page with a marked table should say. scores: rows of `leaderboard.results.read_results`.
+def remake_pages(root: Path, scores: pd.DataFrame, studies: Studies) -> dict[Path, str]:
+    """What each page with a marked table should say. scores: rows of `leaderboard.results.read_results`, and `studies`
+    finds the study of a paper's table in the same results.
 
     Raises PageError for a comment with another key, and for a method, split or metric that is not committed.
     """
     pages = {path: path.read_text(encoding="utf-8") for path in find_pages(root)}
-    marked = {path: text for path, text in pages.items() if MARK.search(text)}
+    marked = {path: text for path, text in pages.items() if MARK.search(text) or STUDY.search(text)}
     parts = part_scores(scores) if marked else {}
-    return {path: remake(text, parts, str(path)) for path, text in marked.items()}
+    return {path: remake_studies(remake(text, parts, str(path)), studies, str(path)) for path, text in marked.items()}
 
 
 def part_scores(scores: pd.DataFrame) -> Parts:

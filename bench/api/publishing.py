@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -282,7 +283,7 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     scores = committed.read_all(list_metrics(place.parent if ours else None))
     written = write_board_files(committed, scores, place)
     if ours:
-        for path in stale_pages(scores, place.parent, write=True):
+        for path in stale_pages(committed, scores, place.parent, write=True):
             say(f"made anew: the tables of {path}")
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
@@ -304,14 +305,20 @@ def check_board(*, results: str | Path | None = None, output: str | Path | None 
         file_names = [path.relative_to(folder).as_posix() for path in made]
         stale = [name for name in file_names if differ(Path(folder) / name, place / name)]
     stale += [f"{name} (the board does not write it: remove it)" for name in find_strays(place, file_names)]
-    return stale + (stale_pages(scores, place.parent) if ours else [])
+    return stale + (stale_pages(committed, scores, place.parent) if ours else [])
 
 
-def stale_pages(scores: pd.DataFrame, root: Path, *, write: bool = False) -> list[str]:
-    """The pages of the checkout with a table that is not what the scores make; made anew where `write` says so."""
+def stale_pages(committed: Committed, scores: pd.DataFrame, root: Path, *, write: bool = False) -> list[str]:
+    """The pages of the checkout with a table that is not what the results make; made anew where `write` says so.
+
+    scores: what was read of these results for the boards' tables (`list_metrics`).
+    """
+    from bench.api.paper_study import study
     from leaderboard.pages import remake_pages
 
-    stale = {path: text for path, text in remake_pages(root, scores).items() if path.read_text("utf-8") != text}
+    studies = cache(lambda name: study(name, results=committed).table)
+    made = remake_pages(root, scores, studies)
+    stale = {path: text for path, text in made.items() if path.read_text("utf-8") != text}
     for path, text in stale.items() if write else ():
         path.write_text(text, encoding="utf-8")
     return [str(path.relative_to(root)) for path in stale]
