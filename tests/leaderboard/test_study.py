@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zlib
 from contextlib import redirect_stdout
 
@@ -25,6 +26,7 @@ from leaderboard.papers.declared import load_declared
 from leaderboard.papers.differences import pair_cells
 from leaderboard.papers.reported import ReportedError, load_table, table_names
 from leaderboard.papers.study import list_needs, pair_rows, study_table, summarise
+from leaderboard.papers.study_block import lay_out_block
 from leaderboard.papers.study_page import lay_out_study
 from leaderboard.papers.study_text import tell_study
 from leaderboard.rendering import render
@@ -123,6 +125,18 @@ def test_a_table_is_decided_on_the_data_that_is_declared():
         assert {need.dataset for pair in declared for need in pair} == {dataset}
         for asked, decided_on in ((None, dataset), (dataset.partition(":")[0], dataset.partition(":")[0])):
             assert set(bench.study(name, dataset=asked, published=True).table["dataset"]) == {decided_on}
+
+
+def test_a_page_shows_each_difference_where_it_is_decided(decided):
+    about = {"table": "sam_net.3", "columns": "Video-based 2-way", "rows": "A,G"}
+    _, _, *lines = lay_out_block(about, decided, "README.md")
+    by = decided[decided["column"] == "Video-based 2-way"].set_index("variant")
+    for line, variant, level in zip(lines, ("wo_hrt", "wo_latent"), ("encoder", "video"), strict=True):
+        told = [float(number) for number in re.findall(r"-?\d*\.\d+", line[1].partition(", no effect")[0])]
+        assert told == pytest.approx(
+            [by.loc[variant, f"{level}_{one}"] for one in ("difference", "low", "high")], abs=6e-4
+        )
+        assert f"`{variant}` ({SEEDS} × {SUBJECTS} × {CONCEPTS * CLIPS})" in line[0]
 
 
 def test_what_is_declared_wrongly_is_refused(tmp_path):
