@@ -28,10 +28,10 @@ _DOOR = {
     "report": "bench.api.report",
     **dict.fromkeys(("submit", "Submission"), "bench.api.submitting"),
     **dict.fromkeys(("table", "compare", "Comparison"), "bench.api.tables"),
-    **dict.fromkeys(("paper_table", "paper_names", "plan_paper", "run_paper", "PaperTable"), "bench.api.papers"),
-    **dict.fromkeys(
-        ("study", "plan_study", "run_study", "tell_study_plan", "Study", "PlannedStudy"), "bench.api.paper_study"
-    ),
+    **dict.fromkeys(("paper_table", "paper_names", "PaperTable"), "bench.api.papers"),
+    **dict.fromkeys(("plan_paper", "run_paper"), "bench.api.paper_run"),
+    **dict.fromkeys(("study", "Study"), "bench.api.paper_study"),
+    **dict.fromkeys(("plan_study", "run_study", "tell_study_plan", "PlannedStudy"), "bench.api.study_run"),
     **dict.fromkeys(("estimate_cost", "compare_costs", "tell_cost", "CellsCost"), "bench.api.cost"),
     **dict.fromkeys(("pack", "verify"), "bench.api.packing"),
     **dict.fromkeys(("publish", "publish_bundle"), "bench.api.publishing"),
@@ -79,14 +79,16 @@ if TYPE_CHECKING:
     )
     from bench.api.figures import Drawing, draw_clips, draw_learning, draw_scalp, draw_voxels
     from bench.api.packing import pack, verify
-    from bench.api.paper_study import PlannedStudy, Study, plan_study, run_study, study, tell_study_plan
-    from bench.api.papers import PaperTable, paper_names, paper_table, plan_paper, run_paper
+    from bench.api.paper_run import plan_paper, run_paper
+    from bench.api.paper_study import Study, study
+    from bench.api.papers import PaperTable, paper_names, paper_table
     from bench.api.publishing import check_board, export_hub, make_board, publish, publish_bundle
     from bench.api.pushing import push_card, push_scores
     from bench.api.report import report
     from bench.api.run import CellsFailed, Planned, RunResult, collect, plan_run, run
     from bench.api.score import score, summarise_scores
     from bench.api.studies import build_study, tally_study
+    from bench.api.study_run import PlannedStudy, plan_study, run_study, tell_study_plan
     from bench.api.submitting import Submission, submit
     from bench.api.tables import Comparison, compare, table
     from bench.core.errors import BenchError

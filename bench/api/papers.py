@@ -1,23 +1,22 @@
-"""The papers' tables: reported beside measured, what is still to be run of them, and what their ablations claim."""
+"""The papers' tables: reported beside measured, of a store or of what is committed, and what their ablations claim."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.api import names
-from bench.api.run import make_cells
 from bench.api.setting import load_or_shape
 from bench.core.built_in import STAND_INS
 from bench.core.errors import BenchError
 from bench.core.job import Job, Run
 from bench.core.progress import say
-from bench.core.spec import CellSpec
+from bench.core.spec import CellSpec, precision_of
 from bench.core.variants import MINI, check_profile, find_variant
-from leaderboard.papers.measure import Need, Shelf, Survey, find_need, first_part, measure, missing_cells, place
+from leaderboard.papers.measure import Need, Shelf, Survey, find_need, first_part, measure, missing_cells
 from leaderboard.papers.reported import ReportedTable, load_table, table_names
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def paper_table(
     `dataset` names the data sets to measure on, separated by commas; by default the phantoms stand for them. Where the
     store is not there, or the data that its cells were made from, the committed results are shown, and it is said;
     `published` asks for them, and `results` for those of another folder, or for those that were read. `profile` is that
-    of each method which has it, `precision` that of the store's cells.
+    of each method which has it, `precision` that of the cells.
     Raises BenchError for a table that is not there and for data that it is not about.
     """
     from bench.datasets.catalogue import NotMade
@@ -83,19 +82,19 @@ def paper_table(
 
     check_profile(profile)
     asked = load_table(name)
+    options: dict[str, Any] = {"dataset": dataset, "suite": suite, "profile": profile}
     if published or results is not None:
         committed = read_committed(results)
-        return lay_beside(survey_committed(asked, committed, dataset=dataset, suite=suite, profile=profile), committed)
+        surveyed, notes = survey_committed(asked, committed, precision=precision, **options)
+        return replace(lay_beside(surveyed, committed), notes=notes)
     if not Path(runs).is_dir():
         say(f"there is no store {runs}: these are the committed results, as `--published` shows them")
-        return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
+        return paper_table(name, published=True, precision=precision, **options)
     try:
-        hardware = {"precision": precision}
-        options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
-        surveyed, viewers = survey(asked, make=False, hardware=hardware, **options)
+        surveyed, viewers = survey(asked, make=False, data_root=data_root, hardware={"precision": precision}, **options)
     except NotMade as error:
         say(f"{error}; these are the committed results, as `--published` shows them")
-        return paper_table(name, dataset=dataset, suite=suite, profile=profile, published=True)
+        return paper_table(name, published=True, precision=precision, **options)
     store = Store(runs)
     hidden = note_hidden(store, (job for jobs in surveyed.planned.values() for job in jobs), data_root)
     return replace(lay_beside(surveyed, StoreShelf(store, viewers.__getitem__)), notes=hidden)
@@ -116,7 +115,7 @@ def note_hidden(store: Store, jobs: Iterable[Job], data_root: str | Path | None)
         for cell, spec in zip(found, specs, strict=True)
         if is_current(cell.manifest, opened[spec["dataset"]], suites[spec["suite"]], spec["classes"])
     ]
-    return tuple(tell_hidden(current))
+    return tuple(tell_hidden(cell.manifest for cell in current))
 
 
 def read_committed(results: str | Path | Committed | None) -> Committed:
@@ -133,115 +132,6 @@ def lay_beside(surveyed: Survey, shelf: Shelf) -> PaperTable:
     return PaperTable(
         survey=surveyed, records=measure(surveyed, shelf), differences=compare_differences(surveyed, shelf)
     )
-
-
-def plan_paper(
-    name: str,
-    *,
-    dataset: str | None = None,
-    data_root: str | Path | None = None,
-    suite: str = "mini",
-    profile: str = MINI,
-    seeds: int = 1,
-    runs: str | Path = "runs",
-    quick: bool = False,
-    shard: str | None = None,
-    shapes: bool = False,
-    device: str = "auto",
-    precision: Precision = "fp32",
-    memory: str | int | None = None,
-    here: bool = True,
-) -> tuple[Survey, list[Job], list[Job]]:
-    """What of ours a table needs: the survey, its cells (references once), and those still to be made or scored.
-
-    `shapes` is as in `plan_run`.
-    """
-    from bench.scoring.stored import unfinished
-    from bench.store.cells import Store
-
-    names.check_seeds(seeds)
-    check_profile(profile)
-    part, parts = names.parse_shard(shard)
-    table = load_table(name)
-    if quick:
-        dataset = quick_datasets(table, dataset)
-    size = names.check_hardware(device, precision, memory, here=here, several=True)
-    hardware: dict[str, Any] = {"device": device, "precision": precision, "memory": size}
-    options: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "suite": suite, "profile": profile}
-    surveyed, viewers = survey(table, seeds=seeds, make=True, shapes=shapes, hardware=hardware, **options)
-    store = Store(runs)
-    planned: list[Job] = []
-    todo: list[Job] = []
-    for dataset_name, jobs in surveyed.planned.items():
-        planned += jobs
-        todo += unfinished(jobs, store, viewers[dataset_name])
-    return surveyed, planned, [job for job in todo if int(job.spec.key, 16) % parts == part - 1]
-
-
-def run_paper(
-    name: str,
-    *,
-    dataset: str | None = None,
-    data_root: str | Path | None = None,
-    suite: str = "mini",
-    profile: str = MINI,
-    seeds: int = 1,
-    runs: str | Path = "runs",
-    quick: bool = False,
-    jobs: int | None = None,
-    threads: int = 1,
-    time_limit: str | float | None = None,
-    shard: str | None = None,
-    scheduler: str | None = None,
-    device: str = "auto",
-    precision: Precision = "fp32",
-    memory: str | int | None = None,
-    log: Sequence[str] = (),
-) -> tuple[PaperTable, tuple[str, ...]]:
-    """Make and score the cells that a table lacks; returns the table and a line for each cell that failed."""
-    names.check_processes(jobs, threads, scheduler, device=device)
-    names.check_loggers(log)
-    seconds = names.parse_time_limit(time_limit)
-    surveyed, planned, todo = plan_paper(
-        name,
-        dataset=dataset,
-        data_root=data_root,
-        suite=suite,
-        profile=profile,
-        seeds=seeds,
-        runs=runs,
-        quick=quick,
-        shard=shard,
-        device=device,
-        precision=precision,
-        memory=memory,
-        here=scheduler is None,
-    )
-    failures: tuple[str, ...] = ()
-    if planned or surveyed.absent:
-        ours = [replace(job, protocols=tuple(dict.fromkeys((*job.protocols, "corrected")))) for job in todo]
-        failures = make_cells(
-            ours,
-            len(planned),
-            Path(runs),
-            jobs=jobs,
-            threads=threads,
-            time_limit=seconds,
-            scheduler=scheduler,
-            log=log,
-        )
-    else:
-        say(f"{name} is reported only: nothing of it is run")
-    options: dict[str, Any] = {"dataset": surveyed.asked, "data_root": data_root, "suite": suite, "profile": profile}
-    table = paper_table(name, runs=runs, precision=precision, **options)
-    return table, failures
-
-
-def quick_datasets(table: ReportedTable, asked: str | None) -> str | None:
-    """The tiny phantoms that stand for a table's data sets."""
-    places = (place(cell.dataset, asked) for row in table.rows for cell in row.cells if cell.method)
-    tiny = dict.fromkeys(names.shrink(name) for name in places if name)
-    return ",".join(tiny) or None
 
 
 def survey(
@@ -335,10 +225,20 @@ def list_needs(table: ReportedTable, dataset: str | None, profile: str) -> list[
 
 
 def survey_committed(
-    table: ReportedTable, committed: Committed, *, dataset: str | None, suite: str, profile: str = MINI
-) -> Survey:
-    """What of ours a table needs, as far as it is committed: the manifests name the cells, so no data set is opened."""
+    table: ReportedTable,
+    committed: Committed,
+    *,
+    dataset: str | None,
+    suite: str,
+    profile: str = MINI,
+    precision: Precision = "fp32",
+) -> tuple[Survey, tuple[str, ...]]:
+    """What of ours a table needs, as far as it is committed: the manifests name the cells, so no data set is opened.
+
+    And what is said of its cells that are committed in another precision.
+    """
     from bench.datasets.catalogue import concept_names
+    from bench.harness.shelf import tell_hidden
     from bench.pretrained.suite import load_suite
     from bench.scoring.views import Viewer
 
@@ -346,7 +246,9 @@ def survey_committed(
     needs = list_needs(table, dataset, profile)
     jobs: dict[Need, list[Job]] = {}
     absent: dict[Need, str] = {}
-    manifests = [one for one in committed.manifests() if not one["spec"].get("output")]  # videos, as a paper's are
+    videos = [one for one in committed.manifests() if not one["spec"].get("output")]  # as a paper's are
+    manifests, others = part_precisions(videos, precision)
+    hidden: list[Mapping[str, Any]] = []
     for need in needs:
         try:
             parameters = find_variant(need.method, need.variant)
@@ -356,9 +258,10 @@ def survey_committed(
             continue
         wanted = (need.dataset, need.method, need.split, need.classes, suite, parameters)
         jobs[need] = [job_of(one, table.protocols) for one in manifests if describe(one["spec"]) == wanted]
+        hidden += [one for one in others if describe(one["spec"]) == wanted]
     sets = dict.fromkeys(need.dataset for need in needs)
     beside = [one for one in manifests if one["role"] != "method" and one["spec"]["suite"] == suite]
-    return Survey(
+    surveyed = Survey(
         table=table,
         asked=dataset,
         suite=suite,
@@ -370,6 +273,22 @@ def survey_committed(
         },
         absent=absent,
     )
+    return surveyed, tuple(tell_hidden(hidden))
+
+
+def part_precisions(
+    manifests: Iterable[Mapping[str, Any]], precision: Precision
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The manifests of cells in this precision, references without such a cell by their exact one; and the others."""
+    from bench.harness.shelf import name_apart_from_precision
+
+    every = list(manifests)
+    kept = [one for one in every if precision_of(one["spec"]) == precision]
+    there = {name_apart_from_precision(one["spec"]) for one in kept}
+    exact = [one for one in every if one["role"] != "method" and precision_of(one["spec"]) == "fp32"]
+    kept += [one for one in exact if name_apart_from_precision(one["spec"]) not in there]
+    keys = {one["key"] for one in kept}
+    return kept, [one for one in every if one["key"] not in keys]
 
 
 def describe(spec: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -398,9 +398,8 @@ def note_hidden(scores: pd.DataFrame, hidden: Sequence[Cell]) -> list[str]:
     from bench.harness.shelf import tell_hidden
 
     there = set(zip(scores["method"], scores["variant"], strict=True))
-    return tell_hidden(
-        [cell for cell in hidden if (cell.manifest["spec"]["method"], cell.manifest["variant"]) in there]
-    )
+    manifests = [cell.manifest for cell in hidden]
+    return tell_hidden(one for one in manifests if (one["spec"]["method"], one["variant"]) in there)
 
 
 def read_store(setting: Setting, protocols: tuple[str, ...]) -> tuple[pd.DataFrame, list[Cell], list[Cell], str]:

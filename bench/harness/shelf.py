@@ -104,17 +104,16 @@ def current_cells(
             both = sorted([cell, *([made[alike]] if alike in made else [])], key=prefer)
             made[alike] = both[0]
             hidden += both[1:]
-    for line in tell_hidden(hidden) if told else ():
+    for line in tell_hidden(cell.manifest for cell in hidden) if told else ():
         say_once(line)
     yield from made.values()
 
 
-def tell_hidden(cells: Sequence[Cell]) -> list[str]:
-    """A line for each precision that cells are left out in, and how they are chosen."""
+def tell_hidden(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each precision that cells of these manifests are left out in, and how they are chosen."""
     found: dict[str, set[str]] = {}
-    for cell in cells:
-        spec = cell.manifest["spec"]
-        found.setdefault(precision_of(spec), set()).add(name_side((spec["method"], cell.manifest["variant"])))
+    for one in manifests:
+        found.setdefault(precision_of(one["spec"]), set()).add(name_side((one["spec"]["method"], one["variant"])))
     return [
         f"made in {precision}, and left out: {', '.join(sorted(sides))}; `--precision {precision}` chooses it"
         for precision, sides in sorted(found.items())

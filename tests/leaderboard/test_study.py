@@ -14,6 +14,7 @@ import pytest
 
 import bench
 from bench.api import paper_study as door
+from bench.api import study_run
 from bench.cli import main
 from bench.core.built_in import BUILT_IN
 from bench.core.job import Job
@@ -313,8 +314,8 @@ def test_a_dry_run_says_what_is_made_and_shared(tmp_path, phantom, capsys):
 def test_the_command_hands_on_all_that_it_was_given(tmp_path, phantom, monkeypatch, capsys):
     """No cell is made; the call by which they are is the real one."""
     made = []
-    monkeypatch.setattr(door.names, "check_loggers", lambda log: None)  # whose packages need not be there
-    monkeypatch.setattr(door, "make_cells", lambda todo, planned, runs, **how: made.append((len(todo), how)) or ())
+    monkeypatch.setattr(study_run.names, "check_loggers", lambda log: None)  # whose packages need not be there
+    monkeypatch.setattr(study_run, "make_cells", lambda todo, planned, runs, **how: made.append((len(todo), how)) or ())
     words = ["run", "--paper", "sam_net.3", "--study", "--quick", "--runs", str(tmp_path), "--jobs", "1"]
     assert main([*words, "--time-limit", "2h", "--log", "tensorboard"]) == 1, "the rows that wait for a fit have none"
     how = {"jobs": 1, "threads": 1, "time_limit": 7200.0, "scheduler": None, "log": ("tensorboard",)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,14 +23,14 @@ SEEDS, SUBJECTS, CLIPS = 5, (1, 2, 3), np.arange(8)
 LOST = {"wo_hrt": 0.1, "wo_central": 0.0, "wo_latent": 0.05}
 
 
-def make(variant, seed, output):
+def make(variant, seed, output, precision="fp32"):
     """A cell of SAM-Net as it would be committed, and its scores: .6 less what is lost, each a little otherwise."""
     about = {
         "dataset": "phantom_eeg", "data_digest": "d" * 64, "split": "cross_subject", "fold": "all", "classes": 40,
         "method": "sam_net", "method_version": 5, "parameters": find_variant("sam_net", variant), "suite": "mini",
         "suite_digest": "s" * 64, "seed": seed, "output": output,
     }  # fmt: skip
-    spec = CellSpec(**about)
+    spec = CellSpec(**about, settings={} if precision == "fp32" else {"precision": precision})
     cell = make_cell(spec.key, **spec.as_dict())
     cell.manifest |= {"variant": variant, "phases": {"fit": 3600.0, "embed" if output else "reconstruct": 360.0}}
     cell.manifest |= {"provenance": {"threads": 2}}
@@ -49,10 +51,15 @@ def make(variant, seed, output):
     return cell, pd.concat(rows, ignore_index=True)
 
 
-def publish_seeds(folder, seeds):
-    """So many seeds of two variants at the encoder and of one at the videos, with their bases."""
+def publish_seeds(folder, seeds, precisions=types.MappingProxyType({})):
+    """So many seeds of two variants at the encoder and of one at the videos, with their bases, in their precisions."""
     at = {"": ("base", "wo_latent"), "embedding": ("base", "wo_hrt", "wo_central")}
-    made = [make(one, seed, output) for output, some in at.items() for one in some for seed in range(seeds[output])]
+    made = [
+        make(one, seed, output, precisions.get(one, "fp32"))
+        for output, some in at.items()
+        for one in some
+        for seed in range(seeds[output])
+    ]
     publish([cell for cell, _ in made], pd.concat([rows for _, rows in made], ignore_index=True), folder)
 
 
@@ -139,3 +146,24 @@ def test_what_rests_on_fewer_seeds_than_declared_says_so(studies, tmp_path):
         assert not lay_out_study(whole)["verdict"].str.contains("seeds").any()
     assert "fewer" not in summarise(table.assign(seeds_declared=3)), "by such a declaration three are all"
     assert "fewer" not in summarise(table.assign(verdict="undecided")), "nothing rests on them"
+
+
+def test_committed_cells_in_another_precision_are_left_out_and_named(tmp_path):
+    """HRT's row alone in bf16: neither precision has a pair of it with the base, and each says what it leaves out."""
+    publish_seeds(tmp_path, {"": SEEDS, "embedding": SEEDS}, {"wo_hrt": "bf16"})
+    for precision, others in (("fp32", "bf16: sam_net:wo_hrt"), ("bf16", "fp32: sam_net, sam_net:wo_central, sam_net")):
+        study = bench.study("sam_net.3", results=tmp_path, precision=precision)
+        verdicts = study.table.set_index(["variant", "column"])["verdict"]
+        assert verdicts["wo_hrt", "Video-based 2-way"] == "not run"
+        central = verdicts["wo_central", "Video-based 2-way"]
+        assert central.startswith("no effect") if precision == "fp32" else central == "not run"
+        (note,) = study.notes
+        kind, names = others.split(": ", 1)
+        assert note.startswith(f"made in {kind}, and left out: {names}") and f"`--precision {kind}`" in note
+    table = bench.paper_table("sam_net.3", results=tmp_path, precision="bf16")
+    assert table.records["cells_there"].fillna(0).sum() == 0, "the videos are exact"
+    assert table.notes == ("made in fp32, and left out: sam_net, sam_net:wo_latent; `--precision fp32` chooses it",)
+    everything = dict.fromkeys(("base", "wo_hrt", "wo_central", "wo_latent"), "bf16")
+    publish_seeds(tmp_path / "bf16", {"": SEEDS, "embedding": SEEDS}, everything)
+    study = bench.study("sam_net.3", results=tmp_path / "bf16", precision="bf16")
+    assert study.notes == () and study.table["verdict"].value_counts()["agrees"] == 5
