@@ -41,6 +41,8 @@ from leaderboard.stats.crossed import (
     Question,
     bound_effect,
     count_needed,
+    error_to_find,
+    error_to_settle,
     interval_of,
     join_parts,
 )
@@ -318,21 +320,27 @@ def judge(
     aim = margin if math.isfinite(margin) else abs(printed)
     if not aim > 0:
         return UNDECIDED, "a declared margin"
-    return UNDECIDED, tell_needed(count_needed(parts, question, aim, comparisons))
+    needed = count_needed(parts, question, error_to_find(aim, comparisons))
+    if needed:
+        return UNDECIDED, tell_needed(needed)
+    # An effect of that size would have been found: this one is smaller, and too near to it to be bounded by it.
+    needed = count_needed(parts, question, error_to_settle(interval.mean, margin, comparisons))
+    return UNDECIDED, f"{tell_needed(needed)}, if it stays as it is" if needed else "a few more seeds or concepts"
 
 
 def tell_needed(needed: Mapping[str, float]) -> str:
     """
-    >>> tell_needed({"seeds": 12.0, "clips": 2.34}), tell_needed({"all": 4.2})
-    ('12 seeds, or 2.4 × the clips', '4.2 × subjects, clips and seeds')
+    >>> tell_needed({"seeds": 12.0, "clips": 2.34}), tell_needed({"concepts": 3.0}), tell_needed({"all": 4.2})
+    ('12 seeds, or 2.4 × the clips', '3.0 × the concepts', '4.2 × subjects, clips and seeds')
     """
     words = {
         "seeds": lambda n: f"{n:.0f} seeds",
         "subjects": lambda n: f"{n:.0f} subjects",
         "clips": lambda n: f"{math.ceil(10 * n) / 10:.1f} × the clips",
+        "concepts": lambda n: f"{math.ceil(10 * n) / 10:.1f} × the concepts",
         "all": lambda n: f"{math.ceil(10 * n) / 10:.1f} × subjects, clips and seeds",
     }
-    return ", or ".join(words[name](number) for name, number in needed.items()) or "more power after Holm's correction"
+    return ", or ".join(words[name](number) for name, number in needed.items())
 
 
 def tell_planted(declared: Declared, need: Need, planted: Planted) -> dict[str, Any]:

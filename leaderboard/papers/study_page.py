@@ -18,7 +18,8 @@ measured, as a paper's verdict is of its own; *new subjects* are others like the
 that is named, by the metric and margin that `leaderboard/papers/study.toml` declares, with Holm's correction within
 the table. It declares a number of seeds too: *(3 of 5 seeds)* behind a verdict says that fewer are there. *Core-hours*:
 what the cells took that were read, by their manifests, scoring and loading aside; tables share cells. *No effect larger
-than x*: by two one-sided tests, and x is at most the margin. *Planted*: what a reader who knows all of the phantom
+than x*: by two one-sided tests, and x is at most the margin. *Would need*: each by itself; clips of the same concepts,
+or as many times the concepts, with their clips. *Planted*: what a reader who knows all of the phantom
 loses by the same change (40-way of concepts), a linear one behind it.
 """
 

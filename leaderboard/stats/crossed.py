@@ -49,13 +49,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The parts of the variance of a mean difference, and how much of the concepts' part more seeds would take away."""
+    """The parts of the variance of a mean difference, and what more seeds or clips would take of the concepts' part."""
 
     mean: float
     concepts: Part
     seeds: Part
     subjects: Part
     noise: float  # of the concepts' part: what is drawn anew with each seed
+    clips: float  # of the concepts' part: what more clips of the same concepts would take away
 
 
 def part_variance(values: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> Parts:
@@ -69,6 +70,7 @@ def part_variance(values: npt.ArrayLike, clusters: npt.ArrayLike | None = None) 
         raise ValueError(
             f"differences of shape {table.shape}: allowed is [seed, subject, clip], all finite, none empty"
         )
+    alone = table.mean(axis=(0, 1))  # of each clip
     table = np.stack([cluster_values(one, clusters) for one in table])  # [R, S, concepts]
     seeds, subjects, concepts = table.shape
     by_seed, by_subject, by_concept = (mean_square(table.mean(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
@@ -79,7 +81,23 @@ def part_variance(values: npt.ArrayLike, clusters: npt.ArrayLike | None = None) 
         seeds=Part(variance=max(0.0, by_seed - of_seeds), df=max(seeds - 1, 1), levels=seeds),
         subjects=Part(variance=max(0.0, by_subject - of_subjects), df=max(subjects - 1, 1), levels=subjects),
         noise=min(of_seeds, by_concept),
+        clips=min(within_clusters(alone, clusters), by_concept),
     )
+
+
+def within_clusters(values: Array, clusters: npt.ArrayLike | None) -> float:
+    """Of the variance of the mean of clips, [K], what they differ by within their clusters.
+
+    All of it where clips have no clusters; none is known where no cluster has two, so none is claimed.
+    """
+    if clusters is None:
+        return mean_square(values)
+    _, member, size = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    beside = len(values) - len(size)
+    if beside == 0:
+        return 0.0
+    means = np.bincount(member, weights=values) / size
+    return float(((values - means[member]) ** 2).sum() / beside / len(values))
 
 
 def mean_square(levels: Array) -> float:
@@ -136,6 +154,7 @@ def join_parts(groups: Sequence[Group]) -> Parts:
         seeds=join("seeds"),
         subjects=join("subjects"),
         noise=float(weights**2 @ [one.noise for one in each]),
+        clips=float(weights**2 @ [one.clips for one in each]),
     )
 
 
@@ -147,16 +166,30 @@ def bound_effect(interval: Interval, *, level: float = 0.05) -> float:
     return float(abs(interval.mean) + interval.se * special.stdtrit(interval.df, 1 - level))
 
 
-def count_needed(
-    parts: Parts, question: Question, effect: float, comparisons: int, *, power: float = 0.8
-) -> Mapping[str, float]:
-    """What would find an effect of this size with this power: how many `seeds`, or else, seeds as they are, how many
-    `subjects` (of new subjects) or how many times the `clips`.
+def error_to_find(effect: float, comparisons: int, *, power: float = 0.8) -> float:
+    """The standard error by which an effect of this size is found with this power.
 
-    Normal quantiles, the level .05 over `comparisons` (the first step of Holm's); parts as they were measured. Only
-    what suffices by itself is named; empty where there is enough already.
+    Normal quantiles, the level .05 over `comparisons` (the first step of Holm's).
     """
-    aim = (effect / float(special.ndtri(1 - 0.05 / (2 * comparisons)) + special.ndtri(power))) ** 2
+    return effect / float(special.ndtri(1 - 0.05 / (2 * comparisons)) + special.ndtri(power))
+
+
+def error_to_settle(mean: float, margin: float, comparisons: int) -> float:
+    """The standard error by which a difference that stays as it was measured is found, or else bounded by the margin:
+    the larger of the two, by the same quantiles. 0 for a difference of 0 without a margin.
+    """
+    found = abs(mean) / float(special.ndtri(1 - 0.05 / (2 * comparisons)))
+    bounded = (margin - abs(mean)) / float(special.ndtri(0.95))
+    return max(found, bounded) if math.isfinite(margin) else found
+
+
+def count_needed(parts: Parts, question: Question, error: float) -> Mapping[str, float]:
+    """What would bring the standard error down to this one: how many `seeds`, or else, seeds as they are, how many
+    `subjects` (of new subjects), how many times the `clips` of the same concepts, or the `concepts` with their clips.
+
+    Parts as they were measured. Only what suffices by itself is named; empty where the error is as small already.
+    """
+    aim = error**2
     asked = [parts.concepts, parts.seeds, *([parts.subjects] if question == "new subjects" else [])]
     variance = sum(part.variance for part in asked)
     if variance <= aim:
@@ -167,6 +200,8 @@ def count_needed(
         needed["seeds"] = float(math.ceil(parts.seeds.levels * by_seeds / (aim - rest)))
     if question == "new subjects" and (rest := variance - parts.subjects.variance) < aim:
         needed["subjects"] = float(math.ceil(parts.subjects.levels * parts.subjects.variance / (aim - rest)))
+    if (rest := variance - parts.clips) < aim:
+        needed["clips"] = parts.clips / (aim - rest)
     if (rest := variance - parts.concepts.variance) < aim:
-        needed["clips"] = parts.concepts.variance / (aim - rest)
-    return needed or {"all": variance / aim}
+        needed["concepts"] = parts.concepts.variance / (aim - rest)
+    return needed or {"all": variance / aim if aim > 0 else math.inf}

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.stats.crossed import bound_effect, count_needed, interval_of, join_parts, part_variance
+from leaderboard.stats.crossed import (
+    bound_effect,
+    count_needed,
+    error_to_find,
+    error_to_settle,
+    interval_of,
+    join_parts,
+    part_variance,
+)
 from leaderboard.stats.simulated import judge_study, simulate_ablation
 
 
@@ -76,13 +84,49 @@ def test_what_would_decide_is_what_does(drawn):
         luck = generator.normal(0, 0.02, (seeds, 1, 1))
         return 0.02 + luck + generator.normal(0, 0.1, (seeds, 3, 60))
 
-    needed = [count_needed(part_variance(draw(5)), "these subjects", 0.02, 1).get("seeds", 5) for _ in range(200)]
+    error = error_to_find(0.02, 1)
+    needed = [count_needed(part_variance(draw(5)), "these subjects", error).get("seeds", 5) for _ in range(200)]
     seeds = round(float(np.mean(needed)))
     assert 8 <= seeds <= 11  # (.02² + .1² / 180) / (.02 / 2.80)² = 8.9
     found = [interval_of(part_variance(draw(seeds)), "these subjects").low > 0 for _ in range(200)]
     assert 0.66 <= np.mean(found) <= 0.92
-    assert count_needed(part_variance(draw(20)), "these subjects", 0.5, 1) == {}
-    assert set(count_needed(part_variance(drawn), "these subjects", 0.3, 1)) <= {"seeds", "clips", "all"}
+    assert count_needed(part_variance(draw(20)), "these subjects", error_to_find(0.5, 1)) == {}
+    named = {"seeds", "clips", "concepts", "all"}
+    assert set(count_needed(part_variance(drawn), "these subjects", error_to_find(0.3, 1))) <= named
+
+
+@pytest.mark.parametrize(("between", "asked"), [(0.02, "clips"), (0.2, "concepts")])
+def test_more_clips_are_asked_for_only_where_they_would_do(between, asked):
+    """Planted: by how much concepts differ, and clips of one. What is asked for brings the error down to what it has to
+    be; where concepts differ much, ever more clips of the same 40 would not."""
+    generator = np.random.default_rng(8)
+
+    def draw(concepts: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
+        own = generator.normal(0, between, concepts).repeat(clips)
+        return (own + generator.normal(0, 0.2, concepts * clips))[None, None], np.arange(concepts).repeat(clips)
+
+    error = 0.04 / (stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
+    assert error_to_find(0.04, 1) == pytest.approx(error)
+    parts = [part_variance(*draw(40, 3)) for _ in range(100)]
+    assert np.mean([one.clips for one in parts]) == pytest.approx(0.2**2 / 120, rel=0.15)  # never more than there is
+    assert np.mean([one.concepts.variance for one in parts]) == pytest.approx(between**2 / 40 + 0.2**2 / 120, rel=0.1)
+    needed = [count_needed(one, "these subjects", error) for one in parts]
+    told = [not one or (asked in one and ("clips" in one) == (asked == "clips")) for one in needed]
+    assert np.mean(told) > 0.9
+    times = float(np.median([one[asked] for one in needed if asked in one]))
+    more = {"clips": (40, round(3 * times)), "concepts": (round(40 * times), 3)}[asked]
+    variance = np.mean([part_variance(*draw(*more)).concepts.variance for _ in range(100)])
+    assert np.sqrt(variance) == pytest.approx(error, rel=0.12)
+
+
+@pytest.mark.parametrize(("mean", "margin"), [(0.012, 0.02), (0.018, 0.02), (-0.012, 0.02), (0.03, float("nan"))])
+def test_a_difference_that_stays_is_settled_by_the_error_that_is_named(mean, margin):
+    """With a hair less error Holm's first step finds it or the bound lies within the margin, with more neither."""
+    error = error_to_settle(mean, margin, 12)
+    for times, settled in ((0.999, True), (1.001, False)):
+        found = 2 * stats.norm.sf(abs(mean) / (times * error)) * 12 <= 0.05
+        bounded = abs(mean) + stats.norm.ppf(0.95) * times * error <= margin
+        assert (found or bounded) == settled
 
 
 @pytest.mark.parametrize("metric", ["2way", "40way"])
