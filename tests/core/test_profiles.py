@@ -9,7 +9,7 @@ import pytest
 
 import bench
 from bench.api.papers import list_needs
-from bench.api.tables import in_profile
+from bench.api.questions import in_profile
 from bench.core import variants
 from bench.core.errors import BenchError
 from bench.core.registry import UnknownName, names

@@ -15,7 +15,7 @@ import torch
 from pretend_device import PretendDevice
 
 import bench
-from bench.api.tables import note_hidden
+from bench.api.questions import note_hidden
 from bench.cli import main
 from bench.core.errors import BenchError
 from bench.core.hardware import check_device

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scored_cells import CLIPS, CLIPS_A_CONCEPT, REQUIRED, draw, make_parts, panel, score_rows, select
 
-from bench.api.tables import note_precisions
+from bench.api.questions import note_precisions
 from bench.core.errors import BenchError
 from leaderboard.rendering import render, write
 from leaderboard.stats.intervals import brain_share_interval, mean_interval, paired_difference
