@@ -25,7 +25,7 @@ from bench.core.errors import BenchError
 from leaderboard.comparison import compare_methods
 from leaderboard.glossary import explain_metric
 from leaderboard.papers.study_block import MARK as STUDY
-from leaderboard.papers.study_block import Studies, remake_studies
+from leaderboard.papers.study_block import Studies, remake_studies, show
 from leaderboard.tables import result_table
 
 PAGES = ("README.md", "docs/*.md", "methods/*/README.md", "baselines/*/README.md")
@@ -160,12 +160,3 @@ def tell_line(cells: list[str]) -> str:
 
 def tell(row: pd.Series, value: str, low: str, high: str) -> str:
     return f"{show(row[value])} [{show(row[low])}, {show(row[high])}]"
-
-
-def show(value: float) -> str:
-    """Three digits behind the point, without the zero before it.
-
-    >>> show(0.1987), show(-0.0104), show(12.3456)
-    ('.199', '-.010', '12.346')
-    """
-    return re.sub(r"^(-?)0\.", r"\1.", f"{float(value):.3f}")

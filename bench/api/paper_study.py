@@ -1,4 +1,4 @@
-"""The ablation study of a paper's table: what decides each of its rows, planned, run and judged.
+"""The ablation study of a paper's table: what decides each of its rows, and how. `study_run` plans and runs it.
 
 `leaderboard/papers/study.toml` declares which level decides a row. Of a row that the encoder decides no video is made;
 of the others videos are, rows that differ in the generator alone from one shared fit. Floors and ceilings decide no

@@ -281,10 +281,10 @@ def make_board(*, results: str | Path | None = None, output: str | Path | None =
     ours = results is None and output is None
     committed = open_committed(results, sets=True)
     scores = committed.read_all(list_metrics(place.parent if ours else None))
-    written = write_board_files(committed, scores, place)
-    if ours:
+    if ours:  # first, for the site shows these pages
         for path in stale_pages(committed, scores, place.parent, write=True):
             say(f"made anew: the tables of {path}")
+    written = write_board_files(committed, scores, place)
     say(f"{len(written)} files of the board, the first {written[0]}, its site {place / 'site' / 'index.html'}")
     return written
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pandas as pd
 
 from bench.core.errors import BenchError
-from leaderboard.papers.study import BOUNDED
+from leaderboard.papers.study import BOUNDED, tell_few_seeds
 
 MARK = re.compile(r"^<!-- study (?P<about>[^\n]*?) -->\n(?P<table>(?:\|[^\n]*\n)*)", re.MULTILINE)
 KEYS = ("table", "columns", "rows")
@@ -76,14 +76,15 @@ def lay_out_block(about: Mapping[str, str], study: pd.DataFrame, where: str) -> 
 
 
 def tell_cell(row: pd.Series) -> str:
-    """The difference where it is decided, its interval, and the verdict."""
+    """The difference where it is decided, its interval, and the verdict, with how many seeds where these are few."""
     at, verdict = row["decided_at"], str(row["verdict"])
     if pd.isna(row[f"{at}_difference"]):
         return verdict
     if verdict.startswith(BOUNDED):
         verdict = f"no effect larger than {show(row[f'{at}_bound'])}"
     value, low, high = (show(row[f"{at}_{name}"]) for name in ("difference", "low", "high"))
-    return f"{value} [{low}, {high}], {verdict}"
+    few = tell_few_seeds(row)
+    return f"{value} [{low}, {high}], {verdict}" + (f" ({few})" if few else "")
 
 
 def show(value: float) -> str:

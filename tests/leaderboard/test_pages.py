@@ -102,7 +102,9 @@ def test_a_study_in_a_page_says_what_the_study_says(committed, scores, tmp_path:
             level = row["decided_at"]
             there = [row[f"{level}_{name}"] for name in ("difference", "low", "high")]
             assert told == pytest.approx([one for one in there if one == one], abs=6e-4)
-            assert cell.strip().rpartition(" ")[2] == row["verdict"].rpartition(" ")[2] or "larger" in cell
+            verdict = cell.partition("], ")[2].partition(" (")[0].strip()
+            assert verdict == row["verdict"] or "larger" in verdict
+            assert ("of 5 seeds" in cell) == (row["seeds"] < 5)
 
 
 @pytest.mark.parametrize(
